@@ -1,0 +1,134 @@
+"""The bundle: preprocessing graph, scoring graph, labels, limits and provenance in one folder with one fingerprint.
+
+    bundle.json   transform_fn/   transformed_metadata/   scoring/
+
+Knows no TensorFlow, so that looking at a bundle is quick.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+DESCRIPTION = "bundle.json"
+SCORING = "scoring"
+TASKS = ("classification", "regression")
+_OUTSIDE_FINGERPRINT = ("fingerprint", "created", "versions")
+
+
+class BundleError(ValueError):
+    """A bundle is incomplete, changed or not one at all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """What `bundle.json` says, read from `path`.
+
+    `labels` is empty for a regression. `segments` is 1, or 2 for pairs. `quality` is what was measured when the
+    bundle was built, `baseline` describes the texts it was trained on, `files` maps each other file to its sha256.
+    """
+
+    path: Path
+    name: str
+    task: str
+    labels: tuple[str, ...]
+    max_tokens: int
+    tokenizer: Mapping[str, Any]
+    segments: int
+    model: Mapping[str, Any]
+    precisions: tuple[str, ...]
+    quality: Mapping[str, Any]
+    baseline: Mapping[str, Any]
+    origin: Mapping[str, Any]
+    versions: Mapping[str, str]
+    created: str
+    files: Mapping[str, str]
+    fingerprint: str
+    format: int = field(default=FORMAT)
+
+    @property
+    def reference(self) -> str:
+        """`name@fingerprint`, as every scored row has it."""
+        return f"{self.name}@{self.fingerprint}"
+
+    @property
+    def scoring(self) -> str:
+        """Folder of the scoring graph."""
+        return str(self.path / SCORING)
+
+    @classmethod
+    def describe(cls, path: str | Path) -> "Bundle":
+        """Reads `bundle.json` and checks its fingerprint, not the other files; raises BundleError."""
+        path = Path(path)
+        try:
+            found = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise BundleError(
+                f"{path}: is no bundle, it has no {DESCRIPTION}; make one with `bert-batch train`"
+            ) from error
+        except ValueError as error:
+            raise BundleError(f"{path / DESCRIPTION}: is not JSON; restore the bundle from its source") from error
+        if found.get("format") != FORMAT:
+            raise BundleError(f"{path}: has bundle format {found.get('format')!r}; this version reads format {FORMAT}")
+        keys = {entry.name for entry in fields(cls)} - {"path"}
+        if found.keys() != keys:
+            odd = sorted(found.keys() ^ keys)
+            raise BundleError(
+                f"{path / DESCRIPTION}: was edited, {odd[0]!r} is missing or not known; restore the bundle"
+            )
+        if found["fingerprint"] != fingerprint(found):
+            raise BundleError(f"{path / DESCRIPTION}: was edited, its fingerprint does not match; restore the bundle")
+        return cls(path=path, **{**found, "labels": tuple(found["labels"]), "precisions": tuple(found["precisions"])})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Bundle":
+        """Reads a bundle and verifies every file; raises BundleError naming the first missing, added or changed."""
+        bundle = cls.describe(path)
+        found = _files(bundle.path)
+        for name in sorted(found.keys() | bundle.files.keys()):
+            if name not in found:
+                problem = "is missing"
+            elif name not in bundle.files:
+                problem = "does not belong to the bundle"
+            elif _sha256(found[name]) != bundle.files[name]:
+                problem = "was changed since the bundle was built"
+            else:
+                continue
+            raise BundleError(f"{bundle.path / name}: {problem}; restore the bundle from its source")
+        return bundle
+
+
+def seal(path: str | Path, description: Mapping[str, Any]) -> Bundle:
+    """Writes `bundle.json` over the files in the folder `path`, with their checksums and the fingerprint.
+
+    `description` has every field of Bundle but path, format, files and fingerprint.
+    """
+    path = Path(path)
+    if description["task"] not in TASKS:
+        raise BundleError(f"task is {description['task']!r}; it must be {' or '.join(TASKS)}")
+    files = {name: _sha256(file) for name, file in sorted(_files(path).items())}
+    content = {"format": FORMAT, **description, "files": files}
+    content["fingerprint"] = fingerprint(content)
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
+    (path / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+    return Bundle.load(path)
+
+
+def fingerprint(content: Mapping[str, Any]) -> str:
+    """sha256 of the canonical form (sorted keys, no spaces) of what decides the scores."""
+    kept = {key: value for key, value in content.items() if key not in _OUTSIDE_FINGERPRINT}
+    canonical = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _files(path: Path) -> dict[str, Path]:
+    found = (file for file in path.rglob("*") if file.is_file())
+    return {file.relative_to(path).as_posix(): file for file in found if file != path / DESCRIPTION}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,0 +1,43 @@
+"""Named runner presets -> Beam options. Unknown Beam options are errors here: Beam only warns about them."""
+
+import argparse
+import difflib
+from collections.abc import Sequence
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipeline.config import ConfigError
+
+
+def beam_options(runner: str, workers: int, extra: Sequence[str]) -> PipelineOptions:
+    """The options of a preset plus Beam's own from the command line; raises ConfigError for an unknown one.
+
+    `direct` (alias `local`) is FnApiRunner, the runner inside Beam's DirectRunner: DirectRunner itself chooses a
+    runner by the look of the graph, and tries to download one first.
+    """
+    preset = {
+        "direct": ["--runner=FnApiRunner"],
+        "local": ["--runner=FnApiRunner"],
+        "dataflow": ["--runner=DataflowRunner"],
+        "portable": ["--runner=PortableRunner"],
+    }[runner]
+    if workers > 1 and runner in ("direct", "local"):
+        preset += [f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing"]
+    _refuse_unknown(extra)
+    # A worker must know tensorflow-text's ops before it loads any graph.
+    return PipelineOptions([*preset, "--beam_plugins=tensorflow_text", *extra])
+
+
+def _refuse_unknown(extra: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    # Beam offers no public list of its options; its own parser is built the same way.
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(parser)
+    known = [flag for action in parser._actions for flag in action.option_strings]
+    try:
+        _, unknown = parser.parse_known_args(list(extra))
+    except SystemExit as error:
+        raise ConfigError(f"Beam options {list(extra)} cannot be parsed") from error
+    for flag in unknown:
+        near = difflib.get_close_matches(flag.split("=")[0], known, 1)
+        raise ConfigError(f"{flag}: no such Beam option" + (f"; did you mean {near[0]}?" if near else ""))

@@ -1,0 +1,121 @@
+"""START READING HERE: the whole scoring job on one page."""
+
+import datetime as dt
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+
+import apache_beam as beam
+
+from model.bundle import Bundle
+from pipeline.config import ConfigError, JobConfig
+from pipeline.dates import fill, logical_date
+from pipeline.runners import beam_options
+from transforms.bundles import BundleReference, open_bundle
+from transforms.featurize import FeaturizeTexts
+from transforms.label import Labelling
+from transforms.plan import Plan, plan_inputs, write_plan
+from transforms.publish import PublishRun, finish_pending
+from transforms.read import ReadTexts
+from transforms.runs import Run, manifest_path, new_run_id, read_manifest
+from transforms.score import Compute, ScoreTokens
+from transforms.stores import store_for
+from transforms.validate import ValidateTexts
+from transforms.verdicts import Verdict, read_verdict
+from transforms.write import WriteDeadLetters, WriteScores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A job that is ready to run: everything that can be wrong about it has been looked at."""
+
+    job: JobConfig
+    bundle: Bundle
+    plan: Plan
+    run: Run
+    labelling: Labelling
+    compute: Compute
+
+
+def build(p: beam.Pipeline, prepared: Prepared) -> None:
+    """Adds the whole job to the pipeline `p`."""
+    run, columns = prepared.run, prepared.plan.columns
+    bundle = BundleReference(path=prepared.job.bundle, fingerprint=prepared.bundle.fingerprint)
+
+    read = p | "Read" >> ReadTexts(run.plan, columns, trust_ids=prepared.job.trust_ids)
+    valid = read.rows | "Validate" >> ValidateTexts(columns)
+    featurized = valid.texts | "Featurize" >> FeaturizeTexts(bundle, columns)
+    scored = featurized.tokens | "Score" >> ScoreTokens(bundle, prepared.labelling, prepared.compute)
+    scores = scored.scores | "Write" >> WriteScores(run, prepared.labelling)
+    rejected = (read.dead, valid.dead, featurized.dead, scored.dead) | beam.Flatten()
+    dead = rejected | "WriteDead" >> WriteDeadLetters(run)
+    p | "Publish" >> PublishRun(run, read=read.counts, scores=scores, dead=dead, work=scored.work)
+
+
+def prepare(job: JobConfig, now: dt.datetime) -> Prepared:
+    """Looks at bundle, input and output, and writes nothing.
+
+    Raises ConfigError, DateError, BundleError, PlanError or NoInputError, each with the way out.
+    """
+    date = logical_date(job.date, job.timezone, now)
+    bundle = open_bundle(job.bundle)
+    plan = plan_inputs(
+        [fill(pattern, date) for pattern in job.input],
+        job.columns,
+        file_format=job.format,
+        allow_missing=job.allow_missing,
+    )
+    manifest, _ = read_manifest(manifest_path(job.output, date))
+    run = Run(
+        run_id=new_run_id(now),
+        output=job.output,
+        date=date,
+        started=now,
+        sequence=0 if manifest is None else manifest["sequence"],
+        bundle=bundle.reference,
+        budget=job.budget,
+    )
+    try:
+        labelling = Labelling(labels=bundle.labels, columns=plan.columns, run=run, top_k=job.top_k)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    compute = Compute(token_budget=job.token_budget, threads=_threads(job))
+    return Prepared(job=job, bundle=bundle, plan=plan, run=run, labelling=labelling, compute=compute)
+
+
+Watch = Callable[[Prepared], AbstractContextManager[None]]
+
+
+def score(job: JobConfig, *, now: dt.datetime | None = None, watch: Watch = lambda _: nullcontext()) -> Verdict:
+    """Runs the job and gives its verdict; an error that left a verdict behind is told by the verdict alone."""
+    now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
+    options = beam_options(job.runner, job.workers, job.beam_options)
+    finish_pending(job.output)
+    prepared = prepare(job, now)
+    run = prepared.run
+    about = {
+        "run": run.to_json(),
+        "settings": {**job.settings, "date": run.date.isoformat(), "bundle": run.bundle, "precision": "float32"},
+        "inputs": [asdict(info) for info in prepared.plan.inputs],
+    }
+    write_plan(store_for(run.output), run.plan, prepared.plan, about)
+    with watch(prepared):
+        try:
+            p = beam.Pipeline(options=options)
+            build(p, prepared)
+            p.run().wait_until_finish()
+        except Exception:
+            verdict = read_verdict(run.verdict)
+            if verdict is None or verdict.status == "passed":
+                raise
+            return verdict
+    verdict = read_verdict(run.verdict)
+    if verdict is None:
+        raise RuntimeError(f"run {run.run_id} ended without a verdict; its files are in {run.file('')}")
+    return verdict
+
+
+def _threads(job: JobConfig) -> int:
+    # Threads times worker processes must not exceed the cores; on other runners the worker is a machine of its own.
+    return max(1, (os.cpu_count() or 1) // job.workers) if job.runner in ("direct", "local") else 0

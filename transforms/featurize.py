@@ -1,0 +1,141 @@
+"""FeaturizeTexts: Texts -> Tokens, through the TF Transform graph of the bundle."""
+
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, Protocol
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  TF Transform registers its ops only after it has loaded the graph
+import tensorflow_transform as tft
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.utils.shared import Shared
+
+from transforms.bundles import BundleReference, fetch
+from transforms.dead_letters import reject
+from transforms.schemas import Columns, check, texts_schema, tokens_schema
+
+STAGE = "Featurize"
+
+
+class TokenArrays(NamedTuple):
+    """`values` int32 [N] and `offsets` int64 [B + 1] of the tokens, `first_segment` int32 [B], `truncated` bool [B]."""
+
+    values: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    first_segment: npt.NDArray[np.int32]
+    truncated: npt.NDArray[np.bool_]
+
+
+class Tokenize(Protocol):
+    """What featurize needs of the graph."""
+
+    def __call__(self, texts: npt.NDArray[np.object_]) -> TokenArrays: ...
+
+
+class TransformGraph:
+    """The transform_fn in a bundle folder, as one function of a column of texts."""
+
+    def __init__(self, folder: str) -> None:
+        layer = tft.TFTransformOutput(folder).transform_features_layer()
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])  # type: ignore[misc]
+        def transform(texts: tf.Tensor) -> tuple[Any, ...]:
+            features = layer({"text": texts})
+            return (
+                tf.cast(features["tokens"].values, tf.int32),
+                features["tokens"].row_splits,
+                tf.cast(features["first_segment"], tf.int32),
+                tf.cast(features["truncated"], tf.bool),
+            )
+
+        self._transform = transform
+
+    def __call__(self, texts: npt.NDArray[np.object_]) -> TokenArrays:
+        return TokenArrays(*(tensor.numpy() for tensor in self._transform(tf.constant(texts, tf.string))))
+
+
+class Featurized(NamedTuple):
+    """`tokens`: PCollection[RecordBatch of Tokens]; `dead`: PCollection[RecordBatch of REJECTED]."""
+
+    tokens: beam.PCollection[pa.RecordBatch]
+    dead: beam.PCollection[pa.RecordBatch]
+
+
+class FeaturizeTexts(beam.PTransform):
+    """PCollection[RecordBatch of Texts] -> Featurized."""
+
+    def __init__(self, bundle: BundleReference, columns: Columns) -> None:
+        super().__init__()
+        self._bundle, self._columns = bundle, columns
+
+    def expand(self, texts: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
+        featurizer = _Featurize(self._bundle, self._columns)
+        outputs = texts | "TokenizeTexts" >> beam.ParDo(featurizer).with_outputs("dead", main="tokens")
+        return Featurized(outputs.tokens, outputs.dead)
+
+
+class _Featurize(beam.DoFn):
+    def __init__(self, bundle: BundleReference, columns: Columns) -> None:
+        self._bundle, self._columns = bundle, columns
+        self._shared = Shared()
+
+    def setup(self) -> None:
+        self._graph: Tokenize = self._shared.acquire(lambda: TransformGraph(str(fetch(self._bundle).path)))
+
+    def process(
+        self, texts: pa.RecordBatch
+    ) -> Iterator[pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch]]:
+        tokens, dead = featurize(texts, self._graph, self._columns)
+        if tokens.num_rows:
+            yield tokens
+        if dead is not None:
+            yield TaggedOutput("dead", dead)
+
+
+def featurize(texts: pa.RecordBatch, graph: Tokenize, columns: Columns) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
+    """Texts -> Tokens, and the dead letters of the rows on which the graph fails (None if there are none)."""
+    check(texts, texts_schema(columns), STAGE)
+    values = texts.column("text").cast(pa.binary()).to_numpy(zero_copy_only=False)
+    good, parts = _isolate(values, np.arange(len(values)), graph)
+    dead = None
+    if len(good) < len(values):
+        bad = np.setdiff1d(np.arange(len(values)), good)
+        reason = "the tokenizer failed on this text"
+        dead = reject(texts, bad, STAGE, ["not_tokenized"] * len(bad), [reason] * len(bad))
+        texts = texts.take(pa.array(good))
+    lengths = np.concatenate([np.zeros(1, np.int64), *(np.diff(part.offsets) for part in parts)])
+    tokens = pa.LargeListArray.from_arrays(
+        pa.array(np.cumsum(lengths)),
+        pa.array(np.concatenate([np.empty(0, np.int32), *(p.values for p in parts)])),
+    )
+    schema = tokens_schema(columns)
+    first_segment = np.concatenate([np.empty(0, np.int32), *(p.first_segment for p in parts)])
+    truncated = np.concatenate([np.empty(0, bool), *(p.truncated for p in parts)])
+    own = {
+        "tokens": tokens.cast(schema.field("tokens").type),
+        "first_segment": pa.array(first_segment),
+        "truncated": pa.array(truncated),
+    }
+    arrays = [own[name] if name in own else texts.column(name) for name in schema.names]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema), dead
+
+
+def _isolate(
+    values: npt.NDArray[np.object_], rows: npt.NDArray[np.intp], graph: Tokenize
+) -> tuple[npt.NDArray[np.intp], list[TokenArrays]]:
+    """Halves a batch on which the graph fails down to the rows at fault, and gives the others with their tokens."""
+    if not len(rows):
+        return rows, []
+    try:
+        return rows, [graph(values[rows])]
+    except tf.errors.OpError:
+        # The message may quote the text: it goes nowhere.
+        if len(rows) == 1:
+            return rows[:0], []
+    half = len(rows) // 2
+    left, left_parts = _isolate(values, rows[:half], graph)
+    right, right_parts = _isolate(values, rows[half:], graph)
+    return np.concatenate([left, right]), left_parts + right_parts

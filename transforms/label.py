@@ -1,0 +1,96 @@
+"""From a model's numbers to the columns of Scores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from transforms.books import Work
+from transforms.dead_letters import reject
+from transforms.runs import Run
+from transforms.schemas import Columns, check, placed, scores_schema
+
+STAGE = "Score"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelling:
+    """What turns a model's numbers into the columns of Scores. `labels` is empty for a regression."""
+
+    labels: tuple[str, ...]
+    columns: Columns
+    run: Run
+    top_k: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.top_k is not None and not 1 <= self.top_k <= max(1, len(self.labels)):
+            raise ValueError(f"--top-k is {self.top_k}; the bundle has {len(self.labels)} labels")
+
+    @property
+    def file_schema(self) -> pa.Schema:
+        """Schema of the published files."""
+        return scores_schema(self.columns.kept, "classification" if self.labels else "regression")
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Schema of the arrow to WriteScores: the file's, with the place of each row."""
+        return placed(self.file_schema)
+
+
+def work_of(batch: pa.RecordBatch) -> Work:
+    """How much the model computed for `batch`, an output of `infer`."""
+    padded = batch.column("padded").to_numpy()
+    tokens = batch.column("token_count").to_numpy()
+    scored = padded > 0
+    return Work(int(scored.sum()), int((~scored).sum()), int(tokens[scored].sum()), int(padded.sum()))
+
+
+def label(batch: pa.RecordBatch, labelling: Labelling) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
+    """An output of `infer` -> placed Scores, and dead letters for rows that failed or are not finite (or None)."""
+    width = max(1, len(labelling.labels))
+    outputs = batch.column("outputs").flatten().to_numpy().reshape(batch.num_rows, width)
+    failed = batch.column("failed").to_numpy(zero_copy_only=False)
+    good = np.isfinite(outputs).all(axis=1) & ~failed
+    dead = None
+    if not good.all():
+        bad = np.flatnonzero(~good)
+        codes = ["not_scored" if failed[row] else "not_finite" for row in bad]
+        reasons = ["the model failed on this text" if failed[row] else "the model gave NaN or infinity" for row in bad]
+        dead = reject(batch, bad, STAGE, codes, reasons)
+        batch, outputs = batch.filter(pa.array(good)), outputs[good]
+    schema = labelling.schema
+    own = _classes(outputs, labelling) if labelling.labels else {"value": pa.array(outputs[:, 0])}
+    run = labelling.run
+    same = {
+        "logical_date": pa.scalar(run.date, pa.date32()),
+        "bundle": pa.scalar(run.bundle),
+        "run_id": pa.scalar(run.run_id),
+        "scored_at": pa.scalar(run.started, schema.field("scored_at").type),
+    }
+    own |= {name: pa.repeat(value, batch.num_rows) for name, value in same.items()}
+    arrays = [own[name] if name in own else batch.column(name) for name in schema.names]
+    return check(pa.RecordBatch.from_arrays(arrays, schema=schema), schema, STAGE), dead
+
+
+def _classes(probabilities: npt.NDArray[np.float32], labelling: Labelling) -> dict[str, pa.Array]:
+    """label, probability and probabilities, most probable first; equal ones in the order of the labels."""
+    kept = labelling.top_k or len(labelling.labels)
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :kept].astype(np.int32)
+    ranked = np.take_along_axis(probabilities, order, axis=1)
+    item = labelling.schema.field("probabilities").type.value_type
+    entries = pa.StructArray.from_arrays(
+        [_labels(order.reshape(-1), labelling.labels), pa.array(ranked.reshape(-1))], fields=list(item)
+    )
+    offsets = pa.array(np.arange(len(order) + 1, dtype=np.int32) * kept)
+    listed = labelling.schema.field("probabilities").type
+    return {
+        "label": _labels(order[:, 0], labelling.labels),
+        "probability": pa.array(np.ascontiguousarray(ranked[:, 0])),
+        "probabilities": pa.ListArray.from_arrays(offsets, entries, type=listed),
+    }
+
+
+def _labels(indices: npt.NDArray[np.int32], labels: Sequence[str]) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(np.ascontiguousarray(indices)), pa.array(labels, pa.string()))

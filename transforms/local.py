@@ -1,0 +1,219 @@
+"""The store for a local disk or any mounted file system."""
+
+import builtins
+import errno
+import fcntl
+import io
+import os
+import re
+import shutil
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import BinaryIO
+
+import google_crc32c
+
+from transforms.stores import SCHEME, FileInfo, file_changed, split_glob
+
+_LOCK_NAME = re.compile(r"\..+\.lock")
+
+
+class LocalStore:
+    """Files of a mounted file system; `swap` needs one with flock and an atomic rename."""
+
+    def match(self, pattern: str) -> list[FileInfo]:
+        pattern = _local(pattern)
+        if exact := self.stat(pattern):
+            return [exact]
+        head, expression = split_glob(pattern)
+        wild = pattern.removeprefix(head)
+        levels = None if not wild or "**" in wild else 1 + wild.count("/")
+        below = _files_below(head.rpartition("/")[0] or "/", levels)
+        paths = sorted(path for path in below if expression.fullmatch(path))
+        # A file deleted since it was listed and a link to nowhere have no stat.
+        return [info for info in map(self.stat, paths) if info]
+
+    def stat(self, path: str) -> FileInfo | None:
+        path = _local(path)
+        try:
+            status = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return FileInfo(path=path, size=status.st_size, version=str(status.st_mtime_ns))
+
+    def open(self, path: str, version: str | None = None) -> BinaryIO:
+        path = _local(path)
+        try:
+            file = io.BufferedReader(io.FileIO(path))
+        except FileNotFoundError as error:
+            if version is None:
+                raise
+            raise file_changed(path, version, "no file") from error
+        # Asked of the open file, not of its name: the name may have been replaced since.
+        found = str(os.fstat(file.fileno()).st_mtime_ns)
+        if version not in (None, found):
+            file.close()
+            raise file_changed(path, str(version), found)
+        return file
+
+    def create(self, path: str) -> BinaryIO:
+        return _NewFile(_local(path))
+
+    def read(self, path: str) -> bytes | None:
+        try:
+            with self.open(path) as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+
+    def write(self, path: str, data: bytes) -> None:
+        with self.create(path) as file:
+            file.write(data)
+
+    def swap(self, path: str, old: bytes | None, new: bytes) -> bool:
+        with _locked(_local(path)):
+            if self.read(path) != old:
+                return False
+            self.write(path, new)
+            return True
+
+    def checksum(self, path: str) -> str | None:
+        checksum = google_crc32c.Checksum()
+        try:
+            with self.open(path) as file:
+                while block := file.read(1 << 20):
+                    checksum.update(block)
+        except FileNotFoundError:
+            return None
+        return f"crc32c:{checksum.hexdigest().decode()}"
+
+    def copy(self, source: str, target: str) -> None:
+        source, target = _local(source), _local(target)
+        if not os.path.isfile(source):
+            raise FileNotFoundError(errno.ENOENT, "no such file to copy", source)
+        _make_folder(os.path.dirname(target))
+        temporary = _temporary(target)
+        try:
+            try:
+                os.link(os.path.realpath(source), temporary)
+            except OSError:
+                with open(source, "rb") as reader, self.create(temporary) as writer:
+                    shutil.copyfileobj(reader, writer, 1 << 20)
+            os.replace(temporary, target)
+        finally:
+            # Renaming one link of a file onto another does nothing, by POSIX: the first one stays.
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
+        _sync_folder(os.path.dirname(target))
+
+    def list(self, folder: str) -> builtins.list[str]:
+        paths = _files_below(_local(folder))
+        # Deleting a lock file would let two swaps run at once.
+        return sorted(path for path in paths if not _LOCK_NAME.fullmatch(os.path.basename(path)))
+
+    def delete(self, path: str) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(_local(path))
+
+    def prune(self, folder: str) -> None:
+        folder = _local(folder)
+        if any(_files_below(folder)):
+            return
+        for below, _, _ in os.walk(folder, topdown=False):
+            with suppress(OSError):  # A file written since: the folder is in use again and stays.
+                os.rmdir(below)
+
+
+class _NewFile(io.BufferedWriter):
+    """Writes beside its path and moves there, durably, when closed."""
+
+    def __init__(self, path: str) -> None:
+        _make_folder(os.path.dirname(path))
+        self._path, self._temporary = path, _temporary(path)
+        super().__init__(io.FileIO(self._temporary, "xb"), buffer_size=1 << 20)
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        try:
+            self.flush()
+            os.fsync(self.fileno())
+            super().close()
+            os.replace(self._temporary, self._path)
+        except BaseException:
+            self._discard()
+            raise
+        _sync_folder(os.path.dirname(self._path))
+
+    def _discard(self) -> None:
+        self.raw.close()
+        with suppress(FileNotFoundError):
+            os.unlink(self._temporary)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._discard()
+
+    def __del__(self) -> None:
+        # The base class would close, and so publish half a file.
+        if not self.closed:
+            self._discard()
+
+
+@contextmanager
+def _locked(path: str) -> Iterator[None]:
+    folder, name = os.path.split(path)
+    _make_folder(folder)
+    # Never deleted: whoever waits for it would hold a lock that nobody else sees.
+    with open(os.path.join(folder, f".{name}.lock"), "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _local(path: str) -> str:
+    if SCHEME.match(path):
+        raise ValueError(f"{path!r}: not a path of the file system; use store_for({path!r})")
+    return os.path.abspath(path)
+
+
+def _temporary(path: str) -> str:
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
+
+
+def _files_below(folder: str, levels: int | None = None) -> Iterator[str]:
+    """Paths of files in a folder and in those below it, so many levels deep (None: all)."""
+
+    def stop(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    for below, folders, names in os.walk(folder, onerror=stop):
+        yield from (os.path.join(below, name) for name in names)
+        depth = below.rstrip("/").count("/") - folder.rstrip("/").count("/")
+        if depth + 1 == levels:
+            folders.clear()
+
+
+def _make_folder(folder: str) -> None:
+    if not os.path.isdir(folder):
+        _make_folder(os.path.dirname(folder))
+        os.makedirs(folder, exist_ok=True)
+        _sync_folder(os.path.dirname(folder))
+
+
+def _sync_folder(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,114 @@
+"""ReadTexts: splits of files -> Rows, dead letters and the books of what was there."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.pvalue import AsMultiMap, TaggedOutput
+
+from transforms.blocks import Damage, Piece
+from transforms.books import Count, count_positions
+from transforms.conform import conform
+from transforms.dead_letters import reject_positions
+from transforms.duplicates import FindDuplicates, mark, unpack_repeats
+from transforms.formats import read_piece
+from transforms.plan import Split, read_plan
+from transforms.schemas import Columns, check, cut, rows_schema
+from transforms.stores import store_for
+
+STAGE = "Read"
+
+
+class Read(NamedTuple):
+    """`rows`: PCollection[RecordBatch of Rows]; `dead`: PCollection[RecordBatch of REJECTED]; `counts`: of Count."""
+
+    rows: beam.PCollection[pa.RecordBatch]
+    dead: beam.PCollection[pa.RecordBatch]
+    counts: beam.PCollection[Count]
+
+
+class ReadTexts(beam.PTransform):
+    """PBegin -> Read: every row of the planned input, once.
+
+    `plan` is the path of the plan file. Duplicate ids are marked unless `trust_ids`.
+    """
+
+    def __init__(self, plan: str, columns: Columns, *, trust_ids: bool = False) -> None:
+        super().__init__()
+        self._plan, self._columns = plan, columns
+        self._pass_over_ids = not trust_ids and columns.id is not None
+
+    def expand(self, pipeline):  # type: ignore[no-untyped-def]
+        splits = (
+            pipeline
+            | "Plan" >> beam.Create([self._plan])
+            | "ListSplits" >> beam.FlatMap(list_splits)
+            | "Spread" >> beam.Reshuffle()
+        )
+        reader = _ReadSplit(self._plan, self._columns)
+        if self._pass_over_ids:
+            # The side input goes into the reading step itself: into a later one it would make the runner keep all
+            # texts in memory until the ids are through (measured: 862 MB instead of 230).
+            repeats = splits | "FindDuplicates" >> FindDuplicates(self._columns)
+            read = splits | "ReadSplit" >> beam.ParDo(reader, AsMultiMap(repeats)).with_outputs(
+                "dead", "counts", main="rows"
+            )
+        else:
+            read = splits | "ReadSplit" >> beam.ParDo(reader, None).with_outputs("dead", "counts", main="rows")
+        return Read(read.rows, read.dead, read.counts)
+
+
+def list_splits(plan: str) -> Iterator[Split]:
+    """The splits in the plan file."""
+    splits, _ = read_plan(store_for(plan), plan)
+    yield from splits
+
+
+class _ReadSplit(beam.DoFn):
+    def __init__(self, plan: str, columns: Columns) -> None:
+        self._plan, self._columns = plan, columns
+
+    def setup(self) -> None:
+        self._files: dict[int, str] = {}
+
+    def process(
+        self, split: Split, repeats: Mapping[int, Iterable[bytes]] | None
+    ) -> Iterator[
+        pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch] | TaggedOutput[Literal["counts"], Count]
+    ]:
+        # A split without rows is in the books too: one that never came through must not balance by being absent.
+        yield TaggedOutput("counts", Count(split.number, 0, 0))
+        for piece in split.pieces:
+            # Never `in`: Beam's multimap has no such test and would count upwards for ever.
+            known = None if repeats is None else unpack_repeats(repeats[piece.number])
+            for rows, dead, count in read_rows(piece, split.number, self._columns):
+                yield TaggedOutput("counts", count)
+                for batch in dead:
+                    yield TaggedOutput("dead", batch)
+                for batch in rows:
+                    yield batch if known is None else mark(batch, known, self._file_names())
+
+    def _file_names(self) -> dict[int, str]:
+        # Only a split that has duplicates needs the names of other files.
+        if not self._files:
+            self._files = {piece.number: piece.file for split in list_splits(self._plan) for piece in split.pieces}
+        return self._files
+
+
+def read_rows(
+    piece: Piece, split: int, columns: Columns
+) -> Iterator[tuple[list[pa.RecordBatch], list[pa.RecordBatch], Count]]:
+    """For each block of `piece`: its Rows in batches of the agreed size, its dead letters, and its Count."""
+    schema = rows_schema(columns)
+    for block in read_piece(piece, columns):
+        rows, misfits = conform(block, columns, source=piece.file, split=split)
+        dead = [batch for d in (*block.damage, *misfits) for batch in _dead(d, piece.file, split)]
+        batches = [check(batch, schema, STAGE) for batch in cut(rows)]
+        yield batches, dead, count_positions(split, piece.file, block.covered)
+
+
+def _dead(damage: Damage, source: str, split: int) -> list[pa.RecordBatch]:
+    rows = np.ascontiguousarray(damage.positions)
+    return reject_positions(STAGE, damage.code, damage.reason, source=source, split=split, rows=rows)

@@ -1,0 +1,227 @@
+"""The Arrow schema of every arrow in the graph, and the coder RecordBatches travel with.
+
+A column of ours is declared not null unless the contract marks it `?`, down to list elements, so that it reaches
+Parquet as REQUIRED. Kept columns (the user's own) are always nullable.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import apache_beam as beam
+import pyarrow as pa
+
+MAX_ROWS = 8_192
+"""Rows of one RecordBatch at most; architecture section 3."""
+MAX_TEXT_BYTES = 16 * 1024 * 1024
+"""Bytes of text in one RecordBatch at most; one longer row travels alone."""
+
+LABEL = pa.dictionary(pa.int32(), pa.string())
+SOURCE = pa.dictionary(pa.int32(), pa.string())
+UTC_MICROS = pa.timestamp("us", tz="UTC")
+
+SCORE_COLUMNS = ("label", "probability", "probabilities", "value")
+OWN_COLUMNS = frozenset(
+    {"id", "text", "text_pair", "token_count", "truncated", "text_hash", "logical_date", "bundle", "run_id"}
+    | {"scored_at", "split", "row", "source", "duplicate", "duplicate_of", "tokens", "first_segment", "dt"}
+    | set(SCORE_COLUMNS)
+)
+"""Names a kept column may not have; `dt` is taken by the path of the output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """What a job reads of each row, resolved by the plan.
+
+    `id` None makes ids from positions (`<file>#<row>`); `id_type` is its type in the files. `kept` has
+    the output names and types of the user's own
+    columns, `kept_from` their input names in the same order.
+    """
+
+    text: str
+    id: str | None = None
+    id_type: pa.DataType = field(default_factory=pa.string)
+    text_pair: str | None = None
+    kept: pa.Schema = field(default_factory=lambda: pa.schema([]))
+    kept_from: tuple[str, ...] = ()
+
+    @property
+    def wanted(self) -> list[str]:
+        """Input columns to read."""
+        named = [name for name in (self.id, self.text, self.text_pair) if name is not None]
+        return list(dict.fromkeys([*named, *self.kept_from]))
+
+
+def _required(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+def _place() -> list[pa.Field]:
+    return [_required("source", SOURCE), _required("split", pa.int32()), _required("row", pa.int64())]
+
+
+def rows_schema(columns: Columns) -> pa.Schema:
+    """Read -> Validate: as read, nothing checked."""
+    pair = [pa.field("text_pair", pa.binary())] if columns.text_pair else []
+    return pa.schema(
+        [
+            pa.field("id", pa.string()),
+            pa.field("text", pa.binary()),
+            *pair,
+            *columns.kept,
+            *_place(),
+            _required("duplicate", pa.bool_()),
+            pa.field("duplicate_of", pa.string()),
+        ]
+    )
+
+
+def texts_schema(columns: Columns) -> pa.Schema:
+    """Validate -> Featurize: valid UTF-8, not blank, ids unique."""
+    pair = [_required("text_pair", pa.string())] if columns.text_pair else []
+    return pa.schema(
+        [
+            _required("id", pa.string()),
+            _required("text", pa.string()),
+            *pair,
+            *columns.kept,
+            *_place(),
+            _required("text_hash", pa.int64()),
+        ]
+    )
+
+
+def tokens_schema(columns: Columns) -> pa.Schema:
+    """Featurize -> Score: token ids with special tokens and without padding."""
+    return pa.schema(
+        [
+            _required("id", pa.string()),
+            *columns.kept,
+            *_place(),
+            _required("text_hash", pa.int64()),
+            _required("tokens", pa.large_list(_required("item", pa.int32()))),
+            _required("first_segment", pa.int32()),
+            _required("truncated", pa.bool_()),
+        ]
+    )
+
+
+PROBABILITIES = pa.list_(
+    pa.field("item", pa.struct([_required("label", LABEL), _required("probability", pa.float32())]), nullable=False)
+)
+
+
+def scores_schema(kept: pa.Schema, task: str) -> pa.Schema:
+    """Score -> Write, and the Parquet files: one row per scored text; `task` classification or regression."""
+    result = (
+        [_required("value", pa.float32())]
+        if task == "regression"
+        else [
+            _required("label", LABEL),
+            _required("probability", pa.float32()),
+            _required("probabilities", PROBABILITIES),
+        ]
+    )
+    return pa.schema(
+        [
+            _required("id", pa.string()),
+            *kept,
+            *result,
+            _required("token_count", pa.int32()),
+            _required("truncated", pa.bool_()),
+            _required("text_hash", pa.int64()),
+            _required("logical_date", pa.date32()),
+            _required("bundle", pa.string()),
+            _required("run_id", pa.string()),
+            _required("scored_at", UTC_MICROS),
+        ]
+    )
+
+
+def placed(schema: pa.Schema) -> pa.Schema:
+    """`schema` with the place of each row in front, which the books need and the files leave out."""
+    return pa.schema([*_place(), *schema])
+
+
+DEAD_LETTERS = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        _required("stage", pa.string()),
+        _required("code", pa.string()),
+        _required("reason", pa.string()),
+        _required("source", pa.string()),
+        pa.field("row", pa.int64()),
+        pa.field("text_hash", pa.int64()),
+        _required("logical_date", pa.date32()),
+        _required("run_id", pa.string()),
+        _required("failed_at", UTC_MICROS),
+    ]
+)
+"""The dead letter files."""
+
+REJECTED = pa.schema(
+    [
+        *_place(),
+        pa.field("id", pa.string()),
+        _required("stage", pa.string()),
+        _required("code", pa.string()),
+        _required("reason", pa.string()),
+        pa.field("text_hash", pa.int64()),
+    ]
+)
+"""Dead letters on their way to WriteDeadLetters, which adds what is the same for the whole run."""
+
+
+def check(batch: pa.RecordBatch, schema: pa.Schema, where: str) -> pa.RecordBatch:
+    """Returns `batch` if it has exactly `schema`; raises TypeError naming the first field that differs."""
+    if batch.schema.equals(schema):
+        return batch
+    for found, declared in zip(batch.schema, schema, strict=False):
+        if not found.equals(declared):
+            raise TypeError(f"{where}: column {found.name!r} is {found}, but the arrow declares {declared}")
+    raise TypeError(f"{where}: columns are {batch.schema.names}, but the arrow declares {schema.names}")
+
+
+def cut(batch: pa.RecordBatch, sizes: Iterable[str] = ("text", "text_pair")) -> list[pa.RecordBatch]:
+    """Cuts `batch` so that no part has more than MAX_ROWS rows or MAX_TEXT_BYTES in the columns `sizes`."""
+    weights = sum(
+        (_lengths(batch.column(name)) for name in sizes if name in batch.schema.names),
+        start=_lengths(pa.nulls(batch.num_rows, pa.binary())),
+    )
+    parts, start, total = [], 0, 0
+    if batch.num_rows <= MAX_ROWS and int(weights.sum()) <= MAX_TEXT_BYTES:
+        return [batch] if batch.num_rows else []
+    for row, weight in enumerate(weights.tolist()):
+        if row > start and (row - start == MAX_ROWS or total + weight > MAX_TEXT_BYTES):
+            parts.append(batch.slice(start, row - start))
+            start, total = row, 0
+        total += weight
+    return [*parts, batch.slice(start)]
+
+
+def _lengths(column: pa.Array):  # type: ignore[no-untyped-def]
+    import pyarrow.compute as pc
+
+    return pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False).astype("int64")
+
+
+class RecordBatchCoder(beam.coders.Coder):
+    """Arrow IPC. Pickle would carry the whole parent of a slice (measured: 2 MB for one row)."""
+
+    def encode(self, value: pa.RecordBatch) -> bytes:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, value.schema) as writer:
+            writer.write_batch(value)
+        return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+    def decode(self, encoded: bytes) -> pa.RecordBatch:
+        with pa.ipc.open_stream(encoded) as reader:
+            return reader.read_next_batch()
+
+    def is_deterministic(self) -> bool:
+        return True
+
+    def to_type_hint(self) -> type:
+        return pa.RecordBatch
+
+
+beam.coders.registry.register_coder(pa.RecordBatch, RecordBatchCoder)

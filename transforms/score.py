@@ -1,0 +1,161 @@
+"""ScoreTokens: Tokens -> Scores, through Beam's RunInference and the scoring graph of the bundle."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import tensorflow as tf
+from apache_beam.ml.inference.base import ModelHandler, RunInference
+from apache_beam.pvalue import TaggedOutput
+
+from transforms.books import Work
+from transforms.bundles import BundleReference, fetch
+from transforms.infer import Ragged, Scorer, score_rows
+from transforms.label import Labelling, label, work_of
+from transforms.micro_batches import TOKEN_BUDGET
+from transforms.schemas import Columns, check, tokens_schema
+
+STAGE = "Score"
+_RESULT = (
+    pa.field("outputs", pa.list_(pa.float32()), nullable=False),
+    pa.field("padded", pa.int32(), nullable=False),
+    pa.field("failed", pa.bool_(), nullable=False),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """How scoring uses the machine. `threads` of TensorFlow per process (0: all cores); `token_budget` None: by device."""
+
+    threads: int = 0
+    token_budget: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.token_budget is not None and self.token_budget < 1:
+            raise ValueError(f"--token-budget is {self.token_budget}; it must be at least 1")
+
+
+class ScoringModel(Scorer):
+    """The exported scoring graph of a bundle, loaded."""
+
+    def __init__(self, folder: str, task: str, width: int) -> None:
+        self._loaded = tf.saved_model.load(folder)  # The signature dies with the object it came from.
+        self._signature: Any = self._loaded.signatures["score"]
+        self._output = "probabilities" if task == "classification" else "value"
+        self.width = width
+
+    def __call__(
+        self,
+        values: npt.NDArray[np.int32],
+        lengths: npt.NDArray[np.int32],
+        first_segment: npt.NDArray[np.int32],
+    ) -> npt.NDArray[np.float32]:
+        outputs = self._signature(
+            tokens=tf.constant(values), lengths=tf.constant(lengths), first_segment=tf.constant(first_segment)
+        )
+        return outputs[self._output].numpy().reshape(len(lengths), self.width)  # type: ignore[no-any-return]
+
+
+class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel]):  # type: ignore[misc]
+    """One RecordBatch of Tokens is one macro-batch: in it goes, and out with `outputs`, `padded` and `failed`."""
+
+    def __init__(self, bundle: BundleReference, columns: Columns, compute: Compute) -> None:
+        super().__init__()
+        self._bundle, self._columns, self._compute = bundle, columns, compute
+
+    def load_model(self) -> ScoringModel:
+        limit_threads(self._compute.threads)
+        bundle = fetch(self._bundle)
+        return ScoringModel(bundle.scoring, bundle.task, max(1, len(bundle.labels)))
+
+    def run_inference(
+        self, batch: pa.RecordBatch, model: ScoringModel, inference_args: dict[str, Any] | None = None
+    ) -> list[pa.RecordBatch]:
+        check(batch, tokens_schema(self._columns), STAGE)
+        return [infer(batch, model, self._compute.token_budget or TOKEN_BUDGET[_device()])]
+
+    def get_num_bytes(self, batch: pa.RecordBatch) -> int:
+        return int(batch.nbytes)
+
+    def get_metrics_namespace(self) -> str:
+        return STAGE
+
+
+def limit_threads(threads: int) -> None:
+    """Limits TensorFlow to `threads` threads (0: as it likes); too late once TensorFlow has started in the process."""
+    if threads:
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        except RuntimeError:
+            return
+
+
+def _device() -> str:
+    return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
+
+
+def infer(batch: pa.RecordBatch, model: Scorer, token_budget: int) -> pa.RecordBatch:
+    """Adds to Tokens what the model says: outputs (float32 [C] a row), padded and failed; the tokens go."""
+    tokens = batch.column("tokens")
+    offsets = tokens.offsets.to_numpy()
+    first_segment = batch.column("first_segment").to_numpy()
+    results = score_rows(Ragged(tokens.flatten().to_numpy(), offsets - offsets[0], first_segment), model, token_budget)
+    count = np.arange(batch.num_rows + 1, dtype=np.int32) * model.width
+    outputs = pa.ListArray.from_arrays(pa.array(count), pa.array(results.outputs.reshape(-1)))
+    rest = batch.drop_columns(["tokens", "first_segment"])
+    arrays = [
+        *rest.columns,
+        pa.array(np.diff(offsets), pa.int32()),
+        outputs,
+        pa.array(results.padded),
+        pa.array(results.failed),
+    ]
+    schema = [*rest.schema, pa.field("token_count", pa.int32(), nullable=False), *_RESULT]
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(schema))
+
+
+class Scored(NamedTuple):
+    """`scores`: PCollection[RecordBatch of placed Scores]; `dead`: of REJECTED; `work`: PCollection[Work]."""
+
+    scores: beam.PCollection[pa.RecordBatch]
+    dead: beam.PCollection[pa.RecordBatch]
+    work: beam.PCollection[Work]
+
+
+class ScoreTokens(beam.PTransform):
+    """PCollection[RecordBatch of Tokens] -> Scored."""
+
+    def __init__(self, bundle: BundleReference, labelling: Labelling, compute: Compute) -> None:
+        super().__init__()
+        self._bundle, self._labelling, self._compute = bundle, labelling, compute
+
+    def expand(self, tokens: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
+        handler = BertModelHandler(self._bundle, self._labelling.columns, self._compute).with_no_batching()
+        # RunInference declares Any, and Any travels as a pickle.
+        inference = RunInference(handler).with_output_types(pa.RecordBatch)
+        outputs = (
+            tokens
+            | "RunInference" >> inference
+            | "Label" >> beam.ParDo(_Label(self._labelling)).with_outputs("dead", "work", main="scores")
+        )
+        return Scored(outputs.scores, outputs.dead, outputs.work)
+
+
+class _Label(beam.DoFn):
+    def __init__(self, labelling: Labelling) -> None:
+        self._labelling = labelling
+
+    def process(
+        self, batch: pa.RecordBatch
+    ) -> Iterator[pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch] | TaggedOutput[Literal["work"], Work]]:
+        scores, dead = label(batch, self._labelling)
+        if scores.num_rows:
+            yield scores
+        if dead is not None:
+            yield TaggedOutput("dead", dead)
+        yield TaggedOutput("work", work_of(batch))

@@ -1,0 +1,143 @@
+"""ValidateTexts: Rows -> Texts, and a dead letter for every row that has no usable id or text."""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.pvalue import TaggedOutput
+
+from transforms.blocks import as_binary
+from transforms.dead_letters import reject
+from transforms.fingerprints import text_hash
+from transforms.schemas import Columns, check, rows_schema, texts_schema
+
+STAGE = "Validate"
+Mask = npt.NDArray[np.bool_]
+
+
+class Validated(NamedTuple):
+    """`texts`: PCollection[RecordBatch of Texts]; `dead`: PCollection[RecordBatch of REJECTED]."""
+
+    texts: beam.PCollection[pa.RecordBatch]
+    dead: beam.PCollection[pa.RecordBatch]
+
+
+class ValidateTexts(beam.PTransform):
+    """PCollection[RecordBatch of Rows] -> Validated."""
+
+    def __init__(self, columns: Columns) -> None:
+        super().__init__()
+        self._columns = columns
+
+    def expand(self, rows: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
+        outputs = rows | "ValidateRows" >> beam.ParDo(_Validate(self._columns)).with_outputs("dead", main="texts")
+        return Validated(outputs.texts, outputs.dead)
+
+
+class _Validate(beam.DoFn):
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+
+    def process(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch]]:
+        texts, dead = validate(rows, self._columns)
+        if texts.num_rows:
+            yield texts
+        if dead is not None:
+            yield TaggedOutput("dead", dead)
+
+
+def validate(rows: pa.RecordBatch, columns: Columns) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
+    """Splits Rows into Texts and REJECTED (None if there is nothing to reject). The first fault of a row counts."""
+    check(rows, rows_schema(columns), STAGE)
+    ids, bad_ids = utf8(rows.column("id"))
+    faults: list[tuple[Mask, str, str]] = [
+        (bad_ids, "not_utf8", "the id is not valid UTF-8"),
+        (_blank(ids, bad_ids), "missing_id", "the id is null, absent or empty"),
+        (
+            rows.column("duplicate").to_numpy(zero_copy_only=False),
+            "duplicate_id",
+            "the id stands first at {}",
+        ),
+    ]
+    names = ["text", "text_pair"] if columns.text_pair else ["text"]
+    texts = []
+    for name in names:
+        column = rows.column(name)
+        checked, bad = utf8(column)
+        missing = column.is_null().to_numpy(zero_copy_only=False)
+        faults += [
+            (missing, "missing_text", f"the {name} is null or absent"),
+            (bad, "not_utf8", f"the {name} is not valid UTF-8"),
+            (_blank(checked, bad | missing), "blank_text", f"the {name} is empty or only white space"),
+        ]
+        texts.append(checked)
+    faults += [(mask, "not_utf8", f"a value of {name!r} is not valid UTF-8") for name, mask in _bad_kept(rows, columns)]
+    good, dead = _reject(rows, ids, faults)
+    if not good.all():
+        keep = pa.array(good)
+        rows, ids, texts = rows.filter(keep), ids.filter(keep), [text.filter(keep) for text in texts]
+    place = [rows.column(name) for name in ("source", "split", "row")]
+    kept = [rows.column(name) for name in columns.kept.names]
+    schema = texts_schema(columns)
+    return pa.RecordBatch.from_arrays([ids, *texts, *kept, *place, text_hash(*texts)], schema=schema), dead
+
+
+def _reject(
+    rows: pa.RecordBatch, ids: pa.Array, faults: list[tuple[Mask, str, str]]
+) -> tuple[Mask, pa.RecordBatch | None]:
+    """Which rows have no fault, and the dead letters of the others."""
+    first = np.full(rows.num_rows, -1)
+    for number, (mask, _, _) in reversed(list(enumerate(faults))):
+        first[mask] = number
+    which = np.flatnonzero(first >= 0)
+    if not len(which):
+        return first < 0, None
+    places = rows.column("duplicate_of").take(pa.array(which)).to_pylist()
+    reasons = [faults[first[i]][2].format(place) for i, place in zip(which, places, strict=True)]
+    codes = [faults[first[i]][1] for i in which]
+    return first < 0, reject(rows, which, STAGE, codes, reasons, ids=ids)
+
+
+def utf8(column: pa.Array) -> tuple[pa.Array, Mask]:
+    """`column` as valid strings, null where its bytes are not UTF-8, and a mask of those rows.
+
+    One cast checks everything; only what it refuses is halved down to the rows at fault.
+    """
+    column = as_binary(column)
+    try:
+        return column.cast(pa.string()), np.zeros(len(column), bool)
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        if len(column) == 1:
+            return pa.nulls(1, pa.string()), np.ones(1, bool)
+    half = len(column) // 2
+    (left, bad_left), (right, bad_right) = utf8(column.slice(0, half)), utf8(column.slice(half))
+    return pa.concat_arrays([left, right]), np.concatenate([bad_left, bad_right])
+
+
+def _blank(texts: pa.Array, besides: Mask) -> Mask:
+    empty = pc.equal(pc.binary_length(texts), 0)
+    blank = pc.fill_null(pc.or_(empty, pc.utf8_is_space(texts)), True)
+    return blank.to_numpy(zero_copy_only=False) & ~besides  # type: ignore[no-any-return]
+
+
+def _bad_kept(rows: pa.RecordBatch, columns: Columns) -> list[tuple[str, Mask]]:
+    """Kept columns with strings that are not UTF-8, at any depth: Parquet would take them and no reader could."""
+    found = []
+    for name in columns.kept.names:
+        column = rows.column(name)
+        if _is_valid(column):
+            continue
+        found.append((name, np.array([not _is_valid(column.slice(i, 1)) for i in range(len(column))], bool)))
+    return found
+
+
+def _is_valid(column: pa.Array) -> bool:
+    try:
+        column.validate(full=True)
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        return False
+    return True

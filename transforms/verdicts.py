@@ -1,0 +1,134 @@
+"""The verdict on a run: do the books balance, is the error budget kept. Written down before anything is published."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from transforms.books import Count, Work, differences, total
+from transforms.plan import Split
+from transforms.runs import Run, to_bytes
+from transforms.stores import join, store_for
+from transforms.write import StagedFile
+
+PASSED, PUBLISHED, SUPERSEDED = "passed", "published", "superseded"
+UNBALANCED, OVER_BUDGET = "unbalanced", "over_budget"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A file to publish: where it is staged, its final path below the output, rows, bytes and `crc32c:…`."""
+
+    staged: str
+    path: str
+    rows: int
+    bytes: int
+    checksum: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What became of a run. `dead_codes`: code -> [how many, an example's place]; `work` as books.Work has it."""
+
+    status: str
+    run_id: str
+    problems: tuple[str, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    dead_codes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    work: Mapping[str, int] = field(default_factory=dict)
+    files: tuple[Part, ...] = ()
+    dead_letters: tuple[Part, ...] = ()
+
+    @property
+    def padding_factor(self) -> float:
+        """Padded tokens computed for each real one."""
+        return round(self.work["padded"] / self.work["tokens"], 4) if self.work.get("tokens") else 1.0
+
+
+def judge(
+    run: Run,
+    splits: Iterable[Split],
+    *,
+    read: Iterable[Count],
+    scored: Sequence[StagedFile],
+    dead: Sequence[StagedFile],
+    work: Iterable[Work],
+) -> Verdict:
+    """Compares the books of every split and the error budget; see books.differences."""
+    counts = list(read)
+    problems = [*_unread(splits, total(counts))]
+    problems += differences(counts, (c for f in scored for c in f.counts), (c for f in dead for c in f.counts))
+    rows = {
+        "read": sum(count.rows for count in counts),
+        "scored": sum(file.rows for file in scored),
+        "dead": sum(file.rows for file in dead),
+    }
+    status = UNBALANCED if problems else PASSED
+    if not problems and (exceeded := run.budget.exceeded(rows["dead"], rows["read"])):
+        status, problems = OVER_BUDGET, [exceeded]
+    computed = [sum(column) for column in zip(*work, strict=True)] or [0, 0, 0, 0]
+    return Verdict(
+        status=status,
+        run_id=run.run_id,
+        problems=tuple(problems),
+        counts=rows,
+        dead_codes=_codes(dead),
+        work=Work(*computed)._asdict(),
+        files=_parts(run, run.folder, scored),
+        dead_letters=_parts(run, run.dead_folder, dead),
+    )
+
+
+def _unread(splits: Iterable[Split], read: Mapping[int, Count]) -> Iterable[str]:
+    for split in splits:
+        if split.number not in read:
+            yield f"split {split.number}: was planned and never read"
+            continue
+        known = [piece.rows for piece in split.pieces if piece.rows is not None]
+        if len(known) == len(split.pieces) and sum(known) != read[split.number].rows:
+            yield f"split {split.number}: {sum(known):,} rows planned, {read[split.number].rows:,} read"
+
+
+def _codes(dead: Iterable[StagedFile]) -> dict[str, list[Any]]:
+    counts: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for file in sorted(dead, key=_order):
+        for code, (count, example) in file.codes.items():
+            counts[code] += count
+            examples.setdefault(code, example)
+    return {code: [count, examples[code]] for code, count in counts.most_common()}
+
+
+def _parts(run: Run, folder: str, files: Iterable[StagedFile]) -> tuple[Part, ...]:
+    # Sorted by split, so that every call of publish gives a staged file the same final name.
+    ordered = enumerate(sorted(files, key=_order))
+    return tuple(
+        Part(
+            staged=file.path,
+            path=join(folder, f"part-{run.run_id}-{number:05d}.parquet"),
+            rows=file.rows,
+            bytes=file.bytes,
+            checksum=file.checksum,
+        )
+        for number, file in ordered
+    )
+
+
+def _order(file: StagedFile) -> tuple[list[int], str]:
+    return sorted(count.split for count in file.counts), file.path
+
+
+def write_verdict(run: Run, verdict: Verdict) -> None:
+    """Writes verdict.json of the run."""
+    store_for(run.output).write(run.verdict, to_bytes(asdict(verdict)))
+
+
+def read_verdict(path: str) -> Verdict | None:
+    """The verdict at `path`, or None if there is none yet."""
+    raw = store_for(path).read(path)
+    if raw is None:
+        return None
+    found = json.loads(raw)
+    parts = {name: tuple(Part(**part) for part in found.pop(name)) for name in ("files", "dead_letters")}
+    return replace(Verdict(**found, **parts), problems=tuple(found["problems"]))

@@ -1,0 +1,197 @@
+"""WriteScores and WriteDeadLetters: rows -> staged Parquet files, and descriptions of the files that were closed.
+
+A file counts only if its description reaches Publish, so a bundle that is tried again leaves an orphan and no double.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import apache_beam as beam
+import google_crc32c
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+from transforms.books import Count, count_batch, total
+from transforms.label import Labelling
+from transforms.runs import Run
+from transforms.schemas import DEAD_LETTERS, REJECTED, UTC_MICROS, check
+from transforms.stores import join, store_for
+
+FILE_ROWS = 1_000_000
+ROW_GROUP_ROWS = 131_072
+ROW_GROUP_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedFile:
+    """One closed file: where, how large, `crc32c:…`, and the books of its rows.
+
+    `codes` of a file of dead letters: code -> how many, and the place (`<file>#<row>`) of one of them.
+    """
+
+    path: str
+    rows: int
+    bytes: int
+    checksum: str
+    counts: tuple[Count, ...]
+    codes: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+
+class WriteScores(beam.PTransform):
+    """PCollection[RecordBatch of placed Scores] -> PCollection[StagedFile]."""
+
+    def __init__(self, run: Run, labelling: Labelling) -> None:
+        super().__init__()
+        self._run, self._labelling = run, labelling
+
+    def expand(self, scores: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
+        return scores | "StageScores" >> beam.ParDo(
+            _Stage(self._run, self._labelling.schema, self._labelling.file_schema)
+        )
+
+
+class WriteDeadLetters(beam.PTransform):
+    """PCollection[RecordBatch of REJECTED] -> PCollection[StagedFile]."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+
+    def expand(self, dead: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
+        return dead | "StageDeadLetters" >> beam.ParDo(_StageDeadLetters(self._run, REJECTED, DEAD_LETTERS))
+
+
+class StagingFile:
+    """A Parquet file being written: zstd, row groups of about 128k rows or 64 MB. `close` says what was written."""
+
+    def __init__(self, path: str, schema: pa.Schema) -> None:
+        self._path = path
+        self._sink = _Checksummed(store_for(path).create(path))
+        self._writer = pq.ParquetWriter(self._sink, schema, compression="zstd")
+        self._held: list[pa.RecordBatch] = []
+        self._held_rows = self._held_bytes = 0
+        self._counts: list[Count] = []
+        self._codes: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+        self.rows = 0
+
+    def add(self, batch: pa.RecordBatch, placed: pa.RecordBatch) -> None:
+        """Takes `batch`, the rows for the file; `placed` are the same rows with their places."""
+        self._counts.extend(count_batch(placed))
+        if "code" in batch.schema.names:
+            self._note_codes(placed)
+        self.rows += batch.num_rows
+        if self._held and (
+            self._held_rows + batch.num_rows > ROW_GROUP_ROWS or self._held_bytes + batch.nbytes > ROW_GROUP_BYTES
+        ):
+            self._write_row_group()
+        self._held.append(batch)
+        self._held_rows += batch.num_rows
+        self._held_bytes += batch.nbytes
+
+    def _note_codes(self, placed: pa.RecordBatch) -> None:
+        codes = placed.column("code").to_pylist()
+        self._codes.update(codes)
+        for row, code in enumerate(codes):
+            if code not in self._examples:
+                self._examples[code] = f"{placed.column('source')[row]}#{placed.column('row')[row]}"
+
+    def _write_row_group(self) -> None:
+        self._writer.write_table(pa.Table.from_batches(self._held), row_group_size=ROW_GROUP_ROWS)
+        self._held, self._held_rows, self._held_bytes = [], 0, 0
+
+    def close(self) -> StagedFile:
+        if self._held:
+            self._write_row_group()
+        self._writer.close()
+        self._sink.close()
+        return StagedFile(
+            path=self._path,
+            rows=self.rows,
+            bytes=self._sink.size,
+            checksum=f"crc32c:{self._sink.crc:08x}",
+            counts=tuple(total(self._counts).values()),
+            codes={code: (count, self._examples[code]) for code, count in self._codes.items()},
+        )
+
+
+class _Checksummed:
+    """A writable file that counts and sums what passes; closing it closes what is under it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.size, self.crc = file, 0, 0
+
+    def write(self, data: Any) -> int:
+        data = bytes(data)
+        self._file.write(data)
+        self.size += len(data)
+        self.crc = google_crc32c.extend(self.crc, data)
+        return len(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
+
+class _Stage(beam.DoFn):
+    """Keeps one file open; closes it when the split changes, when it is full, and at the end of the bundle."""
+
+    prefix = "scores"
+    one_split_a_file = True
+
+    def __init__(self, run: Run, arrow: pa.Schema, file: pa.Schema) -> None:
+        self._run, self._arrow, self._file = run, arrow, file
+
+    def start_bundle(self) -> None:
+        self._open: StagingFile | None = None
+        self._split = -1
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[StagedFile]:
+        check(batch, self._arrow, type(self).__name__)
+        split = batch.column("split")[0].as_py()
+        changed = self.one_split_a_file and split != self._split
+        if self._open is not None and (changed or self._open.rows >= FILE_ROWS):
+            yield self._open.close()
+            self._open = None
+        if self._open is None:
+            self._split = split
+            # A fresh name each time: two tries of one bundle must never write the same file.
+            name = f"{self.prefix}-{split:06d}-{uuid.uuid4().hex}.parquet"
+            self._open = StagingFile(join(self._run.staged, name), self._file)
+        self._open.add(self.to_file(batch), batch)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        if self._open is not None:
+            yield WindowedValue(self._open.close(), 0, [GlobalWindow()])
+            self._open = None
+
+    def to_file(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows as the file has them."""
+        return batch.select(self._file.names)
+
+
+class _StageDeadLetters(_Stage):
+    prefix = "dead"
+    one_split_a_file = False
+
+    def to_file(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        run = self._run
+        own = {
+            "source": batch.column("source").cast(pa.string()),
+            "logical_date": pa.repeat(pa.scalar(run.date, pa.date32()), batch.num_rows),
+            "run_id": pa.repeat(pa.scalar(run.run_id), batch.num_rows),
+            "failed_at": pa.repeat(pa.scalar(run.started, UTC_MICROS), batch.num_rows),
+        }
+        arrays = [own[name] if name in own else batch.column(name) for name in DEAD_LETTERS.names]
+        return pa.RecordBatch.from_arrays(arrays, schema=DEAD_LETTERS)
