@@ -1,0 +1,206 @@
+"""Bundles built the real way (TF Transform, Keras, export), and a way to run a job and look at what it left."""
+
+import datetime as dt
+import json
+import os
+import string
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow_transform.beam as tft_beam
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from model.bundle import Bundle, seal
+from model.classifier import BertClassifier, build_classifier
+from model.config import BertConfig
+from model.scoring_graph import ScoringGraph
+from model.tokenization import SPECIAL_TOKENS, TokenizerSpec
+from pipeline.config import JobConfig
+from pipeline.scoring import score
+from transforms.fit import FitPreprocessing, training_batch
+from transforms.preprocessing import Preprocessing
+from transforms.verdicts import Verdict
+
+DATE = "2026-11-21"
+NOW = dt.datetime(2026, 11, 22, 2, 0, tzinfo=dt.UTC)
+WORDS = [
+    "the",
+    "a",
+    "to",
+    "of",
+    "in",
+    "for",
+    "add",
+    "play",
+    "book",
+    "rate",
+    "weather",
+    "song",
+    "restaurant",
+    "album",
+    "playlist",
+    "movie",
+    "what",
+    "is",
+    "me",
+    "my",
+    "on",
+    "at",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A bundle and the Keras classifier it was made from."""
+
+    path: Path
+    classifier: BertClassifier
+    vocabulary: Path
+    spec: TokenizerSpec
+
+    @property
+    def bundle(self) -> Bundle:
+        return Bundle.describe(self.path)
+
+
+@pytest.fixture(scope="session")
+def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Characters, their continuations and a few words: enough for any English text without many [UNK]."""
+    characters = string.ascii_lowercase + string.digits + string.punctuation
+    tokens = [*SPECIAL_TOKENS, *characters, *("##" + c for c in string.ascii_lowercase + string.digits), *WORDS[2:]]
+    path = tmp_path_factory.mktemp("vocabulary") / "vocab.txt"
+    path.write_text("\n".join(dict.fromkeys(tokens)) + "\n", encoding="utf-8")
+    return path
+
+
+def build_bundle(
+    path: Path, vocabulary: Path, *, labels: tuple[str, ...], seed: int = 7, max_tokens: int = 64, name: str = "test"
+) -> Built:
+    """A classifier with random but lively weights (a regressor without labels), fitted and exported for real."""
+    import tf_keras
+
+    task = "classification" if labels else "regression"
+    spec = TokenizerSpec(max_tokens=max_tokens)
+    texts = [f"play song {i}" for i in range(max(2, len(labels)))]
+    # The label vocabulary is sorted by frequency: repeat earlier labels more often, and the order is that of `labels`.
+    targets: list[Any] = list(labels) or [0.5, 1.5]
+    repeat = range(len(targets), 0, -1)
+    texts = [text for text, n in zip(texts, repeat, strict=False) for _ in range(n)]
+    targets = [target for target, n in zip(targets, repeat, strict=False) for _ in range(n)]
+    keys = pa.array([str(i) for i in range(len(texts))])
+    batch = training_batch(pa.array(texts), pa.array(targets), keys, task)
+    path.mkdir(parents=True)
+    fit = FitPreprocessing(Preprocessing(vocabulary=vocabulary, tokenizer=spec, task=task))
+    with (
+        beam.Pipeline(runner=FnApiRunner()) as p,
+        tft_beam.Context(temp_dir=str(path.parent / f"{path.name}-temp"), passthrough_keys={"row_key"}),
+    ):
+        fitted = p | beam.Create([batch]) | fit
+        fitted.transform_fn | tft_beam.WriteTransformFn(str(path))
+    tf_keras.utils.set_random_seed(seed)
+    config = BertConfig(
+        vocab_size=len(vocabulary.read_text().split("\n")) - 1,
+        hidden_size=32,
+        num_layers=2,
+        num_attention_heads=2,
+        inner_dim=64,
+        max_sequence_length=max_tokens,
+        initializer_range=0.3,
+    )
+    classifier = build_classifier(config, max(1, len(labels)))
+    ScoringGraph.from_classifier(classifier, config).export(path / "scoring")
+    description = {
+        "name": name,
+        "task": task,
+        "labels": list(labels),
+        "max_tokens": max_tokens,
+        "tokenizer": {"flavour": spec.flavour, "lower_case": spec.lower_case},
+        "segments": 1,
+        "model": config.to_dict(),
+        "precisions": ["float32"],
+        **{key: {} for key in ("quality", "baseline", "origin", "versions")},
+        "created": "2026-11-01T00:00:00+00:00",
+    }
+    seal(path, description)
+    return Built(path=path, classifier=classifier, vocabulary=vocabulary, spec=spec)
+
+
+@pytest.fixture(scope="session")
+def classes(tmp_path_factory: pytest.TempPathFactory, vocabulary: Path) -> Built:
+    """A classifier with three labels."""
+    return build_bundle(tmp_path_factory.mktemp("bundles") / "classes", vocabulary, labels=("play", "book", "rate"))
+
+
+@pytest.fixture(scope="session")
+def regression(tmp_path_factory: pytest.TempPathFactory, vocabulary: Path) -> Built:
+    """A regressor."""
+    return build_bundle(tmp_path_factory.mktemp("bundles") / "regression", vocabulary, labels=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a job left behind."""
+
+    verdict: Verdict
+    output: Path
+    date: str = DATE
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return json.loads((self.output / f"dt={self.date}" / "_manifest.json").read_bytes())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The published rows, as a reader of the manifest sees them."""
+        return self._read("files")
+
+    def dead(self) -> list[dict[str, Any]]:
+        """The published dead letters."""
+        return self._read("dead_letters")
+
+    def codes(self) -> dict[str | None, str]:
+        """id -> code of the dead letters."""
+        return {row["id"]: row["code"] for row in self.dead()}
+
+    def _read(self, key: str) -> list[dict[str, Any]]:
+        return [
+            row for part in self.manifest[key] for row in pq.ParquetFile(self.output / part["path"]).read().to_pylist()
+        ]
+
+
+Score = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run_job(tmp_path: Path, classes: Built) -> Score:
+    """Runs `score` on FnApiRunner; hostile rows are allowed unless the test says otherwise."""
+
+    def run(input: Any, *, output: Path = tmp_path / "out", now: dt.datetime = NOW, **settings: Any) -> Outcome:
+        job = {"bundle": str(classes.path), "date": DATE, "max_dead_fraction": 1.0, **settings}
+        paths = [str(path) for path in input] if isinstance(input, list) else str(input)
+        verdict = score(JobConfig(input=paths, output=str(output), **job), now=now)
+        return Outcome(verdict=verdict, output=output)
+
+    return run
+
+
+def write_parquet(path: Path, rows: dict[str, Any] | pa.Table, **options: Any) -> Path:
+    """Writes columns as a Parquet file."""
+    table = rows if isinstance(rows, pa.Table) else pa.table(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, **options)
+    return path
+
+
+def many_texts(count: int, seed: int = 0) -> list[str]:
+    """Distinct texts of 1 to 12 words."""
+    generator = np.random.default_rng(seed)
+    return [" ".join(generator.choice(WORDS, generator.integers(1, 12))) + f" {i}" for i in range(count)]
