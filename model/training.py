@@ -114,6 +114,11 @@ def fine_tune(
     return TrainingResult(evaluate(classifier, validation), best_epoch, epoch)
 
 
+def seed_everything(seed: int) -> None:
+    """Makes the weights of models built from now on reproducible."""
+    tf_keras.utils.set_random_seed(seed)
+
+
 def evaluate(classifier: BertClassifier, examples: Examples) -> dict[str, float]:
     """Returns accuracy, macro_f1 and loss of a classifier; pearson, spearman, rmse and loss of a regressor."""
     _check(classifier, examples, "given")

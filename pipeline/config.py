@@ -4,7 +4,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 import pydantic
@@ -103,6 +103,56 @@ class JobConfig(pydantic.BaseModel):
         return {key: value for key, value in self.model_dump(by_alias=True, mode="json").items() if key not in without}
 
 
+class TrainingJob(pydantic.BaseModel):
+    """One training: labelled rows -> bundle. Every field is a flag of `bert-batch train`.
+
+    `encoder` is a Hugging Face folder to start from; without it a `preset` is trained from scratch on a vocabulary of
+    its own. `epochs` and `learning_rate` None: 4 and 5e-5 for an encoder, 10 and 1e-3 from scratch.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    input: tuple[str, ...]
+    output: str
+    name: str
+    task: Literal["classification", "regression"] = "classification"
+    text_column: str = "text"
+    label_column: str = "label"
+    id_column: str | None = None
+    format: str | None = None
+    encoder: str | None = None
+    preset: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
+    vocabulary: str | None = None
+    vocabulary_size: int = pydantic.Field(default=8_000, ge=100)
+    lower_case: bool = True
+    max_tokens: int = pydantic.Field(default=128, ge=2)
+    epochs: int | None = pydantic.Field(default=None, ge=1)
+    batch_size: int = pydantic.Field(default=32, ge=1)
+    learning_rate: float | None = pydantic.Field(default=None, gt=0)
+    patience: int = pydantic.Field(default=3, ge=1)
+    validation_share: float = pydantic.Field(default=0.1, gt=0, lt=1)
+    test_input: tuple[str, ...] = ()
+    seed: int = 1
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "TrainingJob":
+        if os.path.exists(self.output):
+            raise ValueError(f"output {self.output!r} exists; a bundle is never overwritten: choose another folder")
+        return self
+
+    @property
+    def columns(self) -> ColumnsRequest:
+        """The text, and the label under the name the graph expects."""
+        kind = TYPES["string" if self.task == "classification" else "float64"]
+        return ColumnsRequest(
+            text=self.text_column,
+            id=self.id_column,
+            keep=(self.label_column,),
+            rename={self.label_column: "target"},
+            types={self.label_column: kind},
+        )
+
+
 def load_job(file: str | None, flags: Mapping[str, Any]) -> JobConfig:
     """The job of a YAML file (or none), overridden by the flags that were given; raises ConfigError."""
     content: dict[str, Any] = {}
@@ -113,18 +163,33 @@ def load_job(file: str | None, flags: Mapping[str, Any]) -> JobConfig:
             raise ConfigError(f"--job {file}: cannot be read as YAML ({type(error).__name__})") from error
         if not isinstance(content, dict):
             raise ConfigError(f"--job {file}: is not a mapping of keys to values")
-    merged = {**content, **{key: value for key, value in flags.items() if value is not None}}
+    return _make(JobConfig, {**content, **_given(flags)}, file)
+
+
+def training_job(flags: Mapping[str, Any]) -> TrainingJob:
+    """The training that the flags describe; raises ConfigError."""
+    return _make(TrainingJob, _given(flags), None)
+
+
+Model = TypeVar("Model", bound=pydantic.BaseModel)
+
+
+def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in flags.items() if value not in (None, [], {})}
+
+
+def _make(model: type[Model], values: Mapping[str, Any], file: str | None) -> Model:
     try:
-        return JobConfig(**merged)
+        return model(**values)
     except pydantic.ValidationError as error:
-        raise ConfigError("; ".join(_say(problem, file) for problem in error.errors())) from error
+        raise ConfigError("; ".join(_say(model, problem, file) for problem in error.errors())) from error
 
 
-def _say(problem: Any, file: str | None) -> str:
+def _say(model: type[pydantic.BaseModel], problem: Any, file: str | None) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     flag = "--" + key.replace("_", "-")
     if problem["type"] == "extra_forbidden":
-        names = [field.alias or name for name, field in JobConfig.model_fields.items()]
+        names = [field.alias or name for name, field in model.model_fields.items()]
         near = difflib.get_close_matches(key, names, 1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(names)}"
         return f"{file or 'job'}: key {key!r} is unknown{hint}"

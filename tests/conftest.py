@@ -104,8 +104,7 @@ def build_bundle(
         beam.Pipeline(runner=FnApiRunner()) as p,
         tft_beam.Context(temp_dir=str(path.parent / f"{path.name}-temp"), passthrough_keys={"row_key"}),
     ):
-        fitted = p | beam.Create([batch]) | fit
-        fitted.transform_fn | tft_beam.WriteTransformFn(str(path))
+        p | beam.Create([batch]) | fit | tft_beam.WriteTransformFn(str(path))
     tf_keras.utils.set_random_seed(seed)
     config = BertConfig(
         vocab_size=len(vocabulary.read_text().split("\n")) - 1,

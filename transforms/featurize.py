@@ -15,6 +15,7 @@ from apache_beam.utils.shared import Shared
 
 from transforms.bundles import BundleReference, fetch
 from transforms.dead_letters import reject
+from transforms.preprocessing import LABELS
 from transforms.schemas import Columns, check, texts_schema, tokens_schema
 
 STAGE = "Featurize"
@@ -55,6 +56,11 @@ class TransformGraph:
 
     def __call__(self, texts: npt.NDArray[np.object_]) -> TokenArrays:
         return TokenArrays(*(tensor.numpy() for tensor in self._transform(tf.constant(texts, tf.string))))
+
+
+def read_labels(folder: str) -> list[str]:
+    """The labels of a classification: the asset of the label vocabulary in a bundle folder, in order."""
+    return [label.decode() for label in tft.TFTransformOutput(folder).vocabulary_by_name(LABELS)]
 
 
 class Featurized(NamedTuple):

@@ -1,33 +1,74 @@
 """FitPreprocessing: labelled Texts -> the TF Transform graph, training examples and the corpus baseline."""
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import tensorflow_text  # noqa: F401  registers its ops before any graph that has them is loaded
 import tensorflow_transform.beam as tft_beam
+from apache_beam.pvalue import TaggedOutput
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
+from model.examples import Examples
+from transforms.dead_letters import reject
+from transforms.fingerprints import text_hash
 from transforms.preprocessing import Preprocessing
 
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 
-class Fitted(NamedTuple):
-    """`transform_fn` as tft_beam gives it; `examples`: PCollection[RecordBatch] of TransformDataset's output."""
+TARGET = "target"
+"""The label column on its way from Read to the graph (its own name may be one of the output's)."""
 
-    transform_fn: Any
-    examples: beam.PCollection[pa.RecordBatch]
+
+class Labelled(NamedTuple):
+    """`rows`: PCollection[RecordBatch of training_schema]; `dead`: PCollection[RecordBatch of REJECTED]."""
+
+    rows: beam.PCollection[pa.RecordBatch]
+    dead: beam.PCollection[pa.RecordBatch]
+
+
+class LabelTexts(beam.PTransform):
+    """PCollection[RecordBatch of Texts with the kept column `target`] -> Labelled; rows without a target are dead."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__()
+        self._task = task
+
+    def expand(self, texts: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
+        outputs = texts | "TakeTargets" >> beam.ParDo(_TakeTargets(), self._task).with_outputs("dead", main="rows")
+        return Labelled(outputs.rows, outputs.dead)
+
+
+class _TakeTargets(beam.DoFn):
+    def process(
+        self, texts: pa.RecordBatch, task: str
+    ) -> Iterator[pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch]]:
+        good = pc.is_valid(texts.column(TARGET))
+        if task == "regression":
+            good = pc.and_(good, pc.is_finite(pc.fill_null(texts.column(TARGET), 0.0)))
+        bad = np.flatnonzero(~good.to_numpy(zero_copy_only=False))
+        if len(bad):
+            reason = "the label is null, absent or not a finite number"
+            yield TaggedOutput(
+                "dead", reject(texts, bad, "Label", ["missing_label"] * len(bad), [reason] * len(bad))
+            )
+            texts = texts.filter(good)
+        if texts.num_rows:
+            yield training_batch(texts.column("text"), texts.column(TARGET), texts.column("id"), task)
 
 
 class FitPreprocessing(beam.PTransform):
-    """PCollection[RecordBatch of training input] -> Fitted.
+    """PCollection[RecordBatch of training_schema] -> the transform_fn as tft_beam gives it.
 
-    The input has the columns of `training_schema`. Runs inside a tft_beam.Context.
+    Runs inside a tft_beam.Context.
     """
 
     def __init__(self, preprocessing: Preprocessing) -> None:
@@ -36,10 +77,21 @@ class FitPreprocessing(beam.PTransform):
 
     def expand(self, rows: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
         data = (rows, tensor_config(self._preprocessing.task))
-        transform_fn = data | "Analyze" >> tft_beam.AnalyzeDataset(self._preprocessing)
-        transformed, _ = (data, transform_fn) | "Transform" >> tft_beam.TransformDataset(output_record_batches=True)
-        examples = transformed | "Examples" >> beam.Keys().with_output_types(pa.RecordBatch)
-        return Fitted(transform_fn, examples)
+        return data | "Analyze" >> tft_beam.AnalyzeDataset(self._preprocessing)
+
+
+class MakeExamples(beam.PTransform):
+    """PCollection[RecordBatch of training_schema] -> PCollection[RecordBatch of examples_schema]."""
+
+    def __init__(self, task: str, transform_fn: Any) -> None:
+        super().__init__()
+        self._task, self._transform_fn = task, transform_fn
+
+    def expand(self, rows: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
+        data = (rows, tensor_config(self._task))
+        transform = tft_beam.TransformDataset(output_record_batches=True)
+        transformed, _ = (data, self._transform_fn) | "Transform" >> transform
+        return transformed | "WithoutRest" >> beam.Keys().with_output_types(pa.RecordBatch)
 
 
 def training_schema(task: str) -> pa.Schema:
@@ -116,3 +168,36 @@ class CorpusBaseline(beam.CombineFn):
 
 
 _LENGTHS = 1 << 14
+
+
+def examples_schema(task: str) -> pa.Schema:
+    """What TransformDataset gives for Preprocessing, the row key passed through."""
+    integers = pa.large_list(pa.int64())
+    target = integers if task == "classification" else pa.large_list(pa.float32())
+    columns = {"first_segment": integers, "target": target, "tokens": integers, "truncated": integers}
+    return pa.schema([*columns.items(), ("row_key", pa.large_list(pa.large_binary()))])
+
+
+def read_examples(pattern: str, task: str) -> tuple[Examples, pa.Array]:
+    """Examples from the Parquet files that match `pattern`, sorted by row key, and their row keys."""
+    folder, name = Path(pattern).parent, Path(pattern).name
+    tables = [pq.read_table(file) for file in sorted(folder.glob(name))]
+    table = pa.concat_tables(tables) if tables else examples_schema(task).empty_table()
+    flat = {c: pc.list_flatten(table.column(c)).combine_chunks() for c in ("first_segment", "target", "row_key")}
+    # Beam promises no order; sorted rows make a seed mean the same thing twice.
+    order = pc.sort_indices(flat["row_key"])
+    tokens = table.column("tokens").combine_chunks().take(order)
+    examples = Examples(
+        tokens.flatten().to_numpy().astype(np.int32),
+        np.diff(tokens.offsets.to_numpy()).astype(np.int32),
+        flat["first_segment"].take(order).to_numpy().astype(np.int32),
+        flat["target"].take(order).to_numpy(),
+    )
+    return examples, flat["row_key"].take(order)
+
+
+def hold_out(examples: Examples, row_keys: pa.Array, share: float) -> tuple[Examples, Examples]:
+    """Splits examples into training and validation by a hash of the row key: the same rows each time."""
+    hashes = text_hash(row_keys).to_numpy().view(np.uint64)
+    held = hashes % np.uint64(10_000) < np.uint64(round(share * 10_000))
+    return examples.take(np.flatnonzero(~held)), examples.take(np.flatnonzero(held))

@@ -1,0 +1,217 @@
+"""Training on one page: labelled rows -> TF Transform graph and examples -> fine-tuned classifier -> bundle."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow_transform.beam as tft_beam
+
+from model.bundle import SCORING, Bundle, seal
+from model.checkpoints import load_hugging_face_encoder
+from model.classifier import BertClassifier, build_classifier
+from model.config import BertConfig
+from model.examples import Examples
+from model.scoring_graph import ScoringGraph
+from model.tokenization import TokenizerSpec, read_vocabulary
+from model.training import Progress, TrainingOptions, evaluate, fine_tune, seed_everything
+from model.vocabulary import learn_vocabulary
+from pipeline.config import ConfigError, TrainingJob
+from pipeline.runners import beam_options
+from transforms.featurize import read_labels
+from transforms.fit import (
+    CorpusBaseline,
+    FitPreprocessing,
+    LabelTexts,
+    MakeExamples,
+    examples_schema,
+    hold_out,
+    read_examples,
+)
+from transforms.formats import read_piece
+from transforms.plan import Plan, plan_inputs, write_plan
+from transforms.preprocessing import Preprocessing
+from transforms.read import ReadTexts
+from transforms.runs import ErrorBudget
+from transforms.schemas import REJECTED
+from transforms.stores import store_for
+from transforms.validate import ValidateTexts, utf8
+
+PACKAGES = ("tensorflow", "tf-keras", "tensorflow-text", "tensorflow-transform", "apache-beam", "pyarrow")
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A bundle, and the Keras classifier it was exported from."""
+
+    bundle: Bundle
+    classifier: BertClassifier
+
+
+def train(job: TrainingJob, on_progress: OnProgress | None = None) -> Trained:
+    """Runs the whole training; the bundle appears at `job.output` complete or not at all."""
+    plan = plan_inputs(job.input, job.columns, file_format=job.format)
+    test = plan_inputs(job.test_input, job.columns, file_format=job.format) if job.test_input else None
+    with tempfile.TemporaryDirectory() as temp:
+        work = Path(temp)
+        vocabulary = _vocabulary(job, plan, work)
+        spec = TokenizerSpec(lower_case=job.lower_case, max_tokens=job.max_tokens)
+        preprocessing = Preprocessing(vocabulary=vocabulary, tokenizer=spec, task=job.task)
+        _fit(plan, test, preprocessing, work)
+        _check_dead(work, plan.rows)
+        folder = work / "bundle"
+        labels = tuple(read_labels(str(folder))) if job.task == "classification" else ()
+        examples, keys = read_examples(str(work / "train-*.parquet"), job.task)
+        training, validation = hold_out(examples, keys, job.validation_share)
+        config, classifier = _classifier(job, len(read_vocabulary(vocabulary)), max(1, len(labels)))
+        options = _options(job)
+        result = fine_tune(classifier, training, validation, options, on_progress)
+        quality = {"validation": {"rows": len(validation), **result.metrics}}
+        if test is not None:
+            held_out, _ = read_examples(str(work / "test-*.parquet"), job.task)
+            quality["test"] = {"rows": len(held_out), **_evaluate(classifier, held_out)}
+        ScoringGraph.from_classifier(classifier, config).export(folder / SCORING)
+        description = {
+            "name": job.name,
+            "task": job.task,
+            "labels": list(labels),
+            "max_tokens": spec.max_tokens,
+            "tokenizer": {"flavour": spec.flavour, "lower_case": spec.lower_case},
+            "segments": 1,
+            "model": config.to_dict(),
+            "precisions": ["float32"],
+            "quality": quality,
+            "baseline": json.loads((work / "baseline.json").read_text()),
+            "origin": {
+                "weights": f"fine-tuned from {Path(job.encoder).name}" if job.encoder else f"{job.preset}, from scratch",
+                "training_rows": len(training),
+                "epochs": result.epochs_run,
+                "best_epoch": result.best_epoch,
+                "learning_rate": options.learning_rate,
+                "batch_size": options.batch_size,
+                "seed": options.seed,
+            },
+            "versions": {package: version(package) for package in PACKAGES},
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        seal(folder, description)
+        _move(folder, Path(job.output))
+    return Trained(bundle=Bundle.load(job.output), classifier=classifier)
+
+
+def _fit(plan: Plan, test: Plan | None, preprocessing: Preprocessing, work: Path) -> None:
+    """The Beam job: writes bundle/transform_fn, train-*, test-* and dead-*.parquet, and baseline.json to `work`."""
+    unknown = read_vocabulary(preprocessing.vocabulary).index("[UNK]")
+    schema = examples_schema(preprocessing.task)
+    with (
+        beam.Pipeline(options=beam_options("direct", 1, ())) as p,
+        tft_beam.Context(temp_dir=str(work / "tft"), passthrough_keys={"row_key"}),
+    ):
+        labelled = _labelled(p, plan, preprocessing.task, work, "train")
+        transform_fn = labelled | "Fit" >> FitPreprocessing(preprocessing)
+        transform_fn | "WriteGraph" >> tft_beam.WriteTransformFn(str(work / "bundle"))
+        examples = labelled | "MakeExamples" >> MakeExamples(preprocessing.task, transform_fn)
+        examples | "WriteExamples" >> _WriteBatches(str(work / "train"), schema)
+        (
+            examples
+            | "Describe" >> beam.CombineGlobally(CorpusBaseline(unknown))
+            | "ToJson" >> beam.Map(json.dumps)
+            | "WriteBaseline" >> beam.io.WriteToText(str(work / "baseline.json"), shard_name_template="")
+        )
+        if test is not None:
+            held_out = _labelled(p, test, preprocessing.task, work, "test")
+            more = held_out | "MakeTestExamples" >> MakeExamples(preprocessing.task, transform_fn)
+            more | "WriteTestExamples" >> _WriteBatches(str(work / "test"), schema)
+
+
+def _labelled(p: beam.Pipeline, plan: Plan, task: str, work: Path, part: str) -> beam.PCollection[pa.RecordBatch]:
+    path = str(work / f"{part}-plan")
+    write_plan(store_for(path), path, plan, {})
+    read = p | f"Read {part}" >> ReadTexts(path, plan.columns)
+    valid = read.rows | f"Validate {part}" >> ValidateTexts(plan.columns)
+    labelled = valid.texts | f"Label {part}" >> LabelTexts(task)
+    dead = (read.dead, valid.dead, labelled.dead) | f"Dead {part}" >> beam.Flatten()
+    dead | f"WriteDead {part}" >> _WriteBatches(str(work / f"dead-{part}"), REJECTED)
+    return labelled.rows
+
+
+class _WriteBatches(beam.PTransform):
+    def __init__(self, prefix: str, schema: pa.Schema) -> None:
+        super().__init__()
+        self._prefix, self._schema = prefix, schema
+
+    def expand(self, batches: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
+        tables = batches | "ToTable" >> beam.Map(lambda batch: pa.Table.from_batches([batch]))
+        return tables | beam.io.WriteToParquetBatched(self._prefix, self._schema, file_name_suffix=".parquet")
+
+
+def _check_dead(work: Path, rows: int) -> None:
+    tables = [pq.read_table(file, columns=["code", "source", "row"]) for file in sorted(work.glob("dead-*.parquet"))]
+    dead = pa.concat_tables(tables) if tables else REJECTED.empty_table()
+    exceeded = ErrorBudget().exceeded(dead.num_rows, rows)
+    if exceeded:
+        first = dead.slice(0, 1).to_pylist()[0]
+        place = f"{first['source']}#{first['row']}"
+        raise ConfigError(f"labelled rows: {exceeded.split(';')[0]}; the first is {place} ({first['code']}): mend them")
+
+
+def _vocabulary(job: TrainingJob, plan: Plan, work: Path) -> Path:
+    if job.vocabulary is not None:
+        return Path(job.vocabulary)
+    if job.encoder is not None:
+        return Path(job.encoder) / "vocab.txt"
+    path = work / "vocab.txt"
+    learn_vocabulary(_texts(plan), path, size=job.vocabulary_size, lower_case=job.lower_case)
+    return path
+
+
+def _texts(plan: Plan) -> Iterator[bytes]:
+    for split in plan.splits:
+        for piece in split.pieces:
+            for block in read_piece(piece, plan.columns):
+                texts, _ = utf8(block.rows.column(plan.columns.text))
+                yield from texts.drop_null().cast(pa.binary()).to_pylist()
+
+
+def _classifier(job: TrainingJob, vocabulary_size: int, width: int) -> tuple[BertConfig, BertClassifier]:
+    seed_everything(job.seed)
+    if job.encoder is not None:
+        config, encoder = load_hugging_face_encoder(job.encoder)
+        return config, build_classifier(config, width, encoder=encoder)
+    config = BertConfig.preset(job.preset, vocab_size=vocabulary_size, max_sequence_length=job.max_tokens)
+    return config, build_classifier(config, width)
+
+
+def _options(job: TrainingJob) -> TrainingOptions:
+    epochs, learning_rate = (4, 5e-5) if job.encoder else (10, 1e-3)
+    return TrainingOptions(
+        epochs=job.epochs or epochs,
+        learning_rate=job.learning_rate or learning_rate,
+        batch_size=job.batch_size,
+        patience=job.patience,
+        seed=job.seed,
+    )
+
+
+def _evaluate(classifier: BertClassifier, examples: Examples) -> dict[str, Any]:
+    if len(examples) and examples.targets.dtype == "int64" and examples.targets.min() < 0:
+        count = int((examples.targets < 0).sum())
+        raise ConfigError(f"--test-input has {count} rows with labels that no training row has")
+    return evaluate(classifier, examples)
+
+
+def _move(folder: Path, output: Path) -> None:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(folder, partial)
+    partial.rename(output)
