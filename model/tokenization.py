@@ -45,7 +45,7 @@ def read_vocabulary(path: str | Path) -> list[str]:
     return tokens
 
 
-class Tokenizer(tf.Module):  # type: ignore[misc]
+class Tokenizer(tf.Module):
     """`tokenize(texts)` for one vocabulary and TokenizerSpec; the vocabulary travels as an asset of the graph."""
 
     def __init__(self, vocabulary: str | Path, spec: TokenizerSpec) -> None:

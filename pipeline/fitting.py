@@ -92,7 +92,7 @@ def train(job: TrainingJob, on_progress: OnProgress | None = None) -> Trained:
             "quality": quality,
             "baseline": json.loads((work / "baseline.json").read_text()),
             "origin": {
-                "weights": f"fine-tuned from {Path(job.encoder).name}" if job.encoder else f"{job.preset}, from scratch",
+                "weights": Path(job.encoder).name if job.encoder else f"{job.preset}, from scratch",
                 "training_rows": len(training),
                 "epochs": result.epochs_run,
                 "best_epoch": result.best_epoch,

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
@@ -80,7 +81,7 @@ def prepare(job: JobConfig, now: dt.datetime) -> Prepared:
         labelling = Labelling(labels=bundle.labels, columns=plan.columns, run=run, top_k=job.top_k)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    compute = Compute(token_budget=job.token_budget, threads=_threads(job))
+    compute = Compute(token_budget=job.token_budget, threads=_threads(job), progress=_progress_file(job, run))
     return Prepared(job=job, bundle=bundle, plan=plan, run=run, labelling=labelling, compute=compute)
 
 
@@ -94,7 +95,7 @@ def score(job: JobConfig, *, now: dt.datetime | None = None, watch: Watch = lamb
     finish_pending(job.output)
     prepared = prepare(job, now)
     run = prepared.run
-    about = {
+    about: dict[str, object] = {
         "run": run.to_json(),
         "settings": {**job.settings, "date": run.date.isoformat(), "bundle": run.bundle, "precision": "float32"},
         "inputs": [asdict(info) for info in prepared.plan.inputs],
@@ -114,6 +115,11 @@ def score(job: JobConfig, *, now: dt.datetime | None = None, watch: Watch = lamb
     if verdict is None:
         raise RuntimeError(f"run {run.run_id} ended without a verdict; its files are in {run.file('')}")
     return verdict
+
+
+def _progress_file(job: JobConfig, run: Run) -> str | None:
+    local = job.runner in ("direct", "local")
+    return os.path.join(tempfile.gettempdir(), f"bert-batch-{run.run_id}.progress") if local else None
 
 
 def _threads(job: JobConfig) -> int:

@@ -42,7 +42,7 @@ class TransformGraph:
     def __init__(self, folder: str) -> None:
         layer = tft.TFTransformOutput(folder).transform_features_layer()
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])  # type: ignore[misc]
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
         def transform(texts: tf.Tensor) -> tuple[Any, ...]:
             features = layer({"text": texts})
             return (

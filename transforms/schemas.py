@@ -6,6 +6,7 @@ Parquet as REQUIRED. Kept columns (the user's own) are always nullable.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -23,6 +24,7 @@ SCORE_COLUMNS = ("label", "probability", "probabilities", "value")
 OWN_COLUMNS = frozenset(
     {"id", "text", "text_pair", "token_count", "truncated", "text_hash", "logical_date", "bundle", "run_id"}
     | {"scored_at", "split", "row", "source", "duplicate", "duplicate_of", "tokens", "first_segment", "dt"}
+    | {"outputs", "padded", "failed"}
     | set(SCORE_COLUMNS)
 )
 """Names a kept column may not have; `dt` is taken by the path of the output."""
@@ -220,7 +222,7 @@ class RecordBatchCoder(beam.coders.Coder):
     def is_deterministic(self) -> bool:
         return True
 
-    def to_type_hint(self) -> type:
+    def to_type_hint(self) -> Any:
         return pa.RecordBatch
 
 

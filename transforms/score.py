@@ -17,6 +17,7 @@ from transforms.bundles import BundleReference, fetch
 from transforms.infer import Ragged, Scorer, score_rows
 from transforms.label import Labelling, label, work_of
 from transforms.micro_batches import TOKEN_BUDGET
+from transforms.progress import advance
 from transforms.schemas import Columns, check, tokens_schema
 
 STAGE = "Score"
@@ -29,10 +30,15 @@ _RESULT = (
 
 @dataclass(frozen=True, kw_only=True)
 class Compute:
-    """How scoring uses the machine. `threads` of TensorFlow per process (0: all cores); `token_budget` None: by device."""
+    """How scoring uses the machine.
+
+    `threads` of TensorFlow per process (0: all cores); `token_budget` None: by device; `progress` is the file through
+    which local workers tell how far they are.
+    """
 
     threads: int = 0
     token_budget: int | None = None
+    progress: str | None = None
 
     def __post_init__(self) -> None:
         if self.token_budget is not None and self.token_budget < 1:
@@ -60,7 +66,7 @@ class ScoringModel(Scorer):
         return outputs[self._output].numpy().reshape(len(lengths), self.width)  # type: ignore[no-any-return]
 
 
-class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel]):  # type: ignore[misc]
+class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel]):
     """One RecordBatch of Tokens is one macro-batch: in it goes, and out with `outputs`, `padded` and `failed`."""
 
     def __init__(self, bundle: BundleReference, columns: Columns, compute: Compute) -> None:
@@ -141,19 +147,22 @@ class ScoreTokens(beam.PTransform):
         outputs = (
             tokens
             | "RunInference" >> inference
-            | "Label" >> beam.ParDo(_Label(self._labelling)).with_outputs("dead", "work", main="scores")
+            | "Label"
+            >> beam.ParDo(_Label(self._labelling, self._compute.progress)).with_outputs("dead", "work", main="scores")
         )
         return Scored(outputs.scores, outputs.dead, outputs.work)
 
 
 class _Label(beam.DoFn):
-    def __init__(self, labelling: Labelling) -> None:
-        self._labelling = labelling
+    def __init__(self, labelling: Labelling, progress: str | None) -> None:
+        self._labelling, self._progress = labelling, progress
 
     def process(
         self, batch: pa.RecordBatch
     ) -> Iterator[pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch] | TaggedOutput[Literal["work"], Work]]:
         scores, dead = label(batch, self._labelling)
+        if self._progress is not None:
+            advance(self._progress, batch.num_rows)
         if scores.num_rows:
             yield scores
         if dead is not None:

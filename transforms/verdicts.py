@@ -29,10 +29,14 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What became of a run. `dead_codes`: code -> [how many, an example's place]; `work` as books.Work has it."""
+    """What became of a run that was to publish `folder`.
+
+    `dead_codes`: code -> [how many, an example's place]; `work` as books.Work has it.
+    """
 
     status: str
     run_id: str
+    folder: str = ""
     problems: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     dead_codes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -58,6 +62,7 @@ def judge(
     """Compares the books of every split and the error budget; see books.differences."""
     counts = list(read)
     problems = [*_unread(splits, total(counts))]
+    problems += [*_unwritten([*scored, *dead])]
     problems += differences(counts, (c for f in scored for c in f.counts), (c for f in dead for c in f.counts))
     rows = {
         "read": sum(count.rows for count in counts),
@@ -71,6 +76,7 @@ def judge(
     return Verdict(
         status=status,
         run_id=run.run_id,
+        folder=run.folder,
         problems=tuple(problems),
         counts=rows,
         dead_codes=_codes(dead),
@@ -88,6 +94,13 @@ def _unread(splits: Iterable[Split], read: Mapping[int, Count]) -> Iterable[str]
         known = [piece.rows for piece in split.pieces if piece.rows is not None]
         if len(known) == len(split.pieces) and sum(known) != read[split.number].rows:
             yield f"split {split.number}: {sum(known):,} rows planned, {read[split.number].rows:,} read"
+
+
+def _unwritten(files: Iterable[StagedFile]) -> Iterable[str]:
+    for file in files:
+        counted = sum(count.rows for count in file.counts)
+        if counted != file.rows:
+            yield f"{file.path}: {counted:,} rows were given to the file, {file.rows:,} are in it"
 
 
 def _codes(dead: Iterable[StagedFile]) -> dict[str, list[Any]]:
@@ -120,15 +133,33 @@ def _order(file: StagedFile) -> tuple[list[int], str]:
 
 
 def write_verdict(run: Run, verdict: Verdict) -> None:
-    """Writes verdict.json of the run."""
-    store_for(run.output).write(run.verdict, to_bytes(asdict(verdict)))
+    """Writes verdict.json of the run unless it has one: all publishers of a run must publish the same files."""
+    store_for(run.output).swap(run.verdict, None, to_bytes(asdict(verdict)))
+
+
+def settle(path: str, status: str) -> Verdict | None:
+    """Ends the verdict at `path`, if it is `passed`, as published or superseded; gives the verdict as it is then.
+
+    An end stays: whoever comes later knows less. None if there is no verdict (any more).
+    """
+    store = store_for(path)
+    while (raw := store.read(path)) is not None:
+        verdict = _parse(raw)
+        if verdict.status != PASSED:
+            return verdict
+        settled = replace(verdict, status=status)
+        if store.swap(path, raw, to_bytes(asdict(settled))):
+            return settled
+    return None
 
 
 def read_verdict(path: str) -> Verdict | None:
     """The verdict at `path`, or None if there is none yet."""
     raw = store_for(path).read(path)
-    if raw is None:
-        return None
-    found = json.loads(raw)
-    parts = {name: tuple(Part(**part) for part in found.pop(name)) for name in ("files", "dead_letters")}
-    return replace(Verdict(**found, **parts), problems=tuple(found["problems"]))
+    return None if raw is None else _parse(raw)
+
+
+def _parse(raw: bytes) -> Verdict:
+    found: dict[str, Any] = json.loads(raw)
+    parts = {name: tuple(Part(**part) for part in found[name]) for name in ("files", "dead_letters")}
+    return Verdict(**{**found, **parts, "problems": tuple(found["problems"])})

@@ -1,0 +1,109 @@
+"""Acceptance on texts that may not be copied into the project: `make accept`, figures to benchmarks/ACCEPTANCE.md.
+
+Reads the folder $SHARED (default ../shared) and fails when it is missing. Every run is a process of its own, so that
+its peak memory is its own.
+"""
+
+import datetime as dt
+import json
+import lzma
+import os
+import platform
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROOT = Path(__file__).resolve().parent.parent
+BUNDLE = ROOT / "examples" / "snips" / "bundle"
+PADDING_LIMIT, MEMORY_LIMIT = 1.10, 1.15
+COPIES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One run: its manifest, wall seconds and peak resident memory in MiB."""
+
+    manifest: dict[str, Any]
+    seconds: float
+    peak: float
+
+
+def shared() -> Path:
+    """The folder with the texts; exits when it is not there."""
+    folder = Path(os.environ.get("SHARED", ROOT.parent / "shared"))
+    if not (folder / "data").is_dir():
+        sys.exit(f"{folder}/data is not there; set SHARED to the folder with the texts (this check never skips)")
+    return folder
+
+
+def write_input(folder: Path, texts: list[str], copies: int) -> None:
+    """Each copy is a file of its own, under new ids."""
+    folder.mkdir()
+    for copy in range(copies):
+        ids = [f"{copy}-{i}" for i in range(len(texts))]
+        pq.write_table(pa.table({"id": ids, "text": texts}), folder / f"{copy}.parquet", row_group_size=5_000)
+
+
+def run(source: Path, output: Path) -> Measured:
+    """Scores a folder with the shipped bundle; exits when the command fails."""
+    command = [sys.executable, "-m", "pipeline", "score", "--bundle", str(BUNDLE), "--input", str(source)]
+    # 18 newsgroup posts are empty once their headers are gone.
+    command += ["--output", str(output), "--date", "2026-11-21", "--log-format", "json"]
+    start = time.monotonic()
+    pid = os.posix_spawn(sys.executable, command, {**os.environ, "PYTHONPATH": str(ROOT)})
+    _, status, usage = os.wait4(pid, 0)
+    if os.waitstatus_to_exitcode(status) != 0:
+        sys.exit(f"scoring {source.name} failed with exit code {os.waitstatus_to_exitcode(status)}")
+    manifest = json.loads((output / "dt=2026-11-21" / "_manifest.json").read_bytes())
+    return Measured(manifest=manifest, seconds=time.monotonic() - start, peak=usage.ru_maxrss / 1024)
+
+
+def main() -> None:
+    """Runs everything, writes the table, and exits 1 if a limit is broken."""
+    data = shared() / "data"
+    failures, lines = [], []
+    for name, file in (("IMDB", "imdb"), ("20 Newsgroups", "newsgroups20")):
+        with lzma.open(data / file / "train.jsonl.xz", "rt", encoding="utf-8") as opened:
+            texts = [json.loads(line)["text"] for line in opened]
+        with tempfile.TemporaryDirectory() as temp:
+            measured = []
+            for copies in (1, COPIES):
+                source = Path(temp) / f"{file}-{copies}"
+                write_input(source, texts, copies)
+                measured.append(run(source, Path(temp) / f"out-{copies}"))
+        ratio = measured[1].peak / measured[0].peak
+        for copies, one in zip((1, COPIES), measured, strict=True):
+            counts, padding = one.manifest["counts"], one.manifest["padding_factor"]
+            balanced = counts["read"] == counts["scored"] + counts["dead"] == copies * len(texts)
+            lines.append(
+                f"| {name} ×{copies} | {counts['read']:,} | {counts['scored']:,} | {counts['dead']:,} | {padding} "
+                f"| {one.seconds:.1f} | {counts['read'] / one.seconds:,.0f} | {one.peak:,.0f} |"
+            )
+            failures += [] if balanced else [f"{name} ×{copies}: {counts} does not balance"]
+            if padding > PADDING_LIMIT:
+                failures.append(f"{name} ×{copies}: padding factor {padding} is above {PADDING_LIMIT}")
+        lines.append(f"| {name}, peak memory ×{COPIES} ÷ ×1 | | | | | | | **{ratio:.3f}** |")
+        if ratio > MEMORY_LIMIT:
+            failures.append(f"{name}: peak memory grows by {ratio:.3f}, above {MEMORY_LIMIT}")
+    header = f"""# Acceptance on long texts
+
+Printed by `make accept` on {dt.date.today().isoformat()}: {os.cpu_count()} cores, {platform.machine()}, one process, the
+shipped demo bundle (2 layers, hidden 128, at most 128 tokens). Limits: books balance, padding factor at most
+{PADDING_LIMIT:.2f}, peak memory with the input repeated {COPIES} times under new ids at most {MEMORY_LIMIT} of once.
+
+| input | rows | scored | dead letters | padding factor | seconds, start-up included | texts/s | peak MiB |
+|---|---|---|---|---|---|---|---|
+"""
+    (ROOT / "benchmarks" / "ACCEPTANCE.md").write_text(header + "\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
+    sys.exit("\n".join(failures) or 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""The commands. Heavy imports happen inside them, so that --help answers at once."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+PUBLISHED, FAILED, USAGE, OVER_BUDGET, SUPERSEDED, NOT_YET = 0, 1, 2, 3, 4, 75
+_BY_STATUS = {"published": PUBLISHED, "unbalanced": FAILED, "over_budget": OVER_BUDGET, "superseded": SUPERSEDED}
+
+app = typer.Typer(
+    name="bert-batch",
+    help="Score very many texts with a BERT classifier: every text once, or a dead letter that says why.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Job = Annotated[str | None, typer.Option("--job", help="YAML file with these flags as keys; flags override it.")]
+Bundle = Annotated[str | None, typer.Option(help="Folder of the bundle, local or gs://.")]
+Input = Annotated[list[str] | None, typer.Option(help="File, folder or pattern; {date} is replaced. Repeatable.")]
+Output = Annotated[str | None, typer.Option(help="Folder for dt=<date>/, local or gs://.")]
+Date = Annotated[str | None, typer.Option(help="YYYY-MM-DD, today (default) or yesterday.")]
+Timezone = Annotated[str | None, typer.Option(help="Where the day begins and ends [UTC].")]
+Format = Annotated[str | None, typer.Option(help="parquet, jsonl, csv, tsv or text; by default from the names.")]
+IdColumn = Annotated[str | None, typer.Option(help="Column with the unique id [id].")]
+IdFrom = Annotated[str | None, typer.Option(help="column (default), or position: ids are <file>#<row>.")]
+TextColumn = Annotated[str | None, typer.Option(help="Column with the text [text].")]
+Keep = Annotated[str | None, typer.Option(help="Columns to carry along: all (default, but the text), none, or a,b.")]
+Rename = Annotated[list[str] | None, typer.Option(help="Kept column under another name: old=new. Repeatable.")]
+Schema = Annotated[list[str] | None, typer.Option(help="Type of a kept column: name:type. Repeatable.")]
+TopK = Annotated[int | None, typer.Option(help="Classes to list per row; by default all.")]
+MaxDeadFraction = Annotated[float | None, typer.Option(help="Share of rows that may be dead letters [0.01].")]
+MaxDeadRows = Annotated[int | None, typer.Option(help="Number of rows that may be dead letters.")]
+AllowMissing = Annotated[bool | None, typer.Option("--allow-missing", help="No matching file: publish an empty date.")]
+TrustIds = Annotated[bool | None, typer.Option("--trust-ids", help="Do not look for duplicate ids.")]
+TokenBudget = Annotated[int | None, typer.Option(help="Padded tokens of one micro-batch; by default by device.")]
+Runner = Annotated[str | None, typer.Option(help="direct (alias local), dataflow or portable [direct].")]
+Workers = Annotated[int | None, typer.Option(help="Local worker processes [1].")]
+LogFormat = Annotated[str, typer.Option(help="text, or json: one JSON object a line.")]
+BeamOptions = Annotated[list[str] | None, typer.Argument(help="After --: Beam's own options.", metavar="-- [BEAM]...")]
+
+
+@app.command()
+def score(
+    job: Job = None,
+    bundle: Bundle = None,
+    input: Input = None,
+    output: Output = None,
+    date: Date = None,
+    timezone: Timezone = None,
+    format: Format = None,
+    id_column: IdColumn = None,
+    id_from: IdFrom = None,
+    text_column: TextColumn = None,
+    keep: Keep = None,
+    rename: Rename = None,
+    schema: Schema = None,
+    top_k: TopK = None,
+    max_dead_fraction: MaxDeadFraction = None,
+    max_dead_rows: MaxDeadRows = None,
+    allow_missing: AllowMissing = None,
+    trust_ids: TrustIds = None,
+    token_budget: TokenBudget = None,
+    runner: Runner = None,
+    workers: Workers = None,
+    log_format: LogFormat = "text",
+    beam_options: BeamOptions = None,
+) -> None:
+    """Score every text of the input and publish the date."""
+    flags = dict(locals())
+    _run(lambda: _score(flags), log_format)
+
+
+@app.command()
+def check(
+    job: Job = None,
+    bundle: Bundle = None,
+    input: Input = None,
+    output: Output = None,
+    date: Date = None,
+    timezone: Timezone = None,
+    format: Format = None,
+    id_column: IdColumn = None,
+    id_from: IdFrom = None,
+    text_column: TextColumn = None,
+    keep: Keep = None,
+    rename: Rename = None,
+    schema: Schema = None,
+    top_k: TopK = None,
+    allow_missing: AllowMissing = None,
+) -> None:
+    """Validate a job without running it: configuration, bundle, plan, schema."""
+    flags = dict(locals())
+    _run(lambda: _check(flags), "text")
+
+
+@app.command()
+def train(
+    input: Input = None,
+    output: Annotated[str | None, typer.Option(help="Folder of the new bundle.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the bundle; every scored row has it.")] = None,
+    task: Annotated[str | None, typer.Option(help="classification (default) or regression.")] = None,
+    text_column: TextColumn = None,
+    label_column: Annotated[str | None, typer.Option(help="Column with the label or value [label].")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column with the unique id; by default the position.")] = None,
+    format: Format = None,
+    encoder: Annotated[str | None, typer.Option(help="Hugging Face folder of a BERT to start from.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Without --encoder: tiny (default), mini … large.")] = None,
+    vocabulary: Annotated[str | None, typer.Option(help="WordPiece file; by default the encoder's or learned.")] = None,
+    vocabulary_size: Annotated[int | None, typer.Option(help="Tokens to learn at most [8000].")] = None,
+    lower_case: Annotated[bool | None, typer.Option(help="Fold case [yes].")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longer texts are truncated [128].")] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most [4 with an encoder, 10 without].")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows of one step [32].")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak [5e-5 with an encoder, 1e-3 without].")] = None,
+    patience: Annotated[int | None, typer.Option(help="Epochs without progress before stopping [3].")] = None,
+    validation_share: Annotated[float | None, typer.Option(help="Rows held out for early stopping [0.1].")] = None,
+    test_input: Annotated[list[str] | None, typer.Option(help="Rows to measure on, never trained on.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same rows, same machine: same bundle [1].")] = None,
+) -> None:
+    """Fine-tune a classifier or regressor on labelled rows and make a bundle."""
+    flags = dict(locals())
+    _run(lambda: _train(flags), "text")
+
+
+@app.command()
+def inspect(path: Annotated[str, typer.Argument(help="A bundle, or the folder of a published date.")]) -> None:
+    """Show what is in a bundle or a published date."""
+
+    def show() -> int:
+        with _quiet_start():
+            from pipeline.report import inspect_path
+
+        inspect_path(path)
+        return PUBLISHED
+
+    _run(show, "text")
+
+
+@app.command()
+def demo(
+    output: Annotated[str, typer.Option(help="Folder for the result.")] = "demo-output",
+    examples: Annotated[str, typer.Option(help="Folder with the shipped sample and bundle.")] = "examples/snips",
+) -> None:
+    """Score the shipped sample with the shipped bundle and show where everything is."""
+    flags = {"bundle": f"{examples}/bundle", "input": [f"{examples}/validation.parquet"], "output": output}
+
+    def show() -> int:
+        with _quiet_start():
+            from pipeline.report import show_rows
+
+        code = _score({**flags, "rename": ["label=gold_label"], "log_format": "text"})
+        if code == PUBLISHED:
+            show_rows(output, 5, ("id", "gold_label", "label", "probability", "token_count"))
+        return code
+
+    _run(show, "text")
+
+
+@contextmanager
+def _quiet_start() -> Iterator[None]:
+    """TensorFlow's C++ start-up notes go to the stderr of the process whatever its log level says: not through here."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _score(flags: dict[str, Any]) -> int:
+    job = _job(flags)
+    with _quiet_start():
+        from pipeline.report import console_for
+        from pipeline.scoring import score as run
+
+    console = console_for(flags["log_format"])
+    console.quiet_libraries()
+    verdict = run(job, watch=console.watch)
+    console.verdict(job, verdict)
+    return _BY_STATUS[verdict.status]
+
+
+def _check(flags: dict[str, Any]) -> int:
+    import datetime as dt
+
+    job = _job(flags)
+    with _quiet_start():
+        from pipeline.report import show_prepared
+        from pipeline.scoring import prepare
+
+    show_prepared(prepare(job, dt.datetime.now(dt.UTC)))
+    return PUBLISHED
+
+
+def _train(flags: dict[str, Any]) -> int:
+    from pipeline.config import training_job
+
+    job = training_job(flags)
+    with _quiet_start():
+        from pipeline.fitting import train as run
+        from pipeline.report import console_for, inspect_path, training_progress
+
+    console_for("text").quiet_libraries()
+    with training_progress() as on_progress:
+        run(job, on_progress)
+    inspect_path(job.output)
+    return PUBLISHED
+
+
+def _job(flags: dict[str, Any]) -> Any:
+    with _quiet_start():
+        from pipeline.config import load_job
+
+    flags = {key: value for key, value in flags.items() if key != "log_format"}
+    flags["rename"] = _pairs("--rename", "=", flags.get("rename"))
+    flags["schema"] = _pairs("--schema", ":", flags.get("schema"))
+    return load_job(flags.pop("job", None), flags)
+
+
+def _pairs(flag: str, separator: str, values: list[str] | None) -> dict[str, str] | None:
+    from pipeline.config import ConfigError
+
+    pairs = [value.partition(separator) for value in values or []]
+    wrong = [value for value, (left, _, right) in zip(values or [], pairs, strict=True) if not (left and right)]
+    if wrong:
+        raise ConfigError(f"{flag} {wrong[0]!r} is not of the form name{separator}value")
+    return {left: right for left, _, right in pairs} or None
+
+
+def _run(command: Callable[[], int], log_format: str) -> None:
+    """Runs a command and ends the process with its exit code; an error of the user's making is one line."""
+    try:
+        code = command()
+    except Exception as error:
+        with _quiet_start():
+            from pipeline.report import explain
+
+        code = explain(error, log_format)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(app())
