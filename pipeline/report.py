@@ -206,14 +206,15 @@ def _inspect_bundle(bundle: Bundle) -> None:
 
 
 def show_rows(output: str, count: int, columns: Sequence[str]) -> None:
-    """Prints the first rows of the newest published date below the folder `output`."""
+    """Prints rows from all over the first file of the newest published date below the folder `output`."""
     manifests = store_for(output).match(join(output, "dt=*", MANIFEST))
     manifest, _ = read_manifest(manifests[-1].path)
     table = Table(*columns)
     if manifest is not None and manifest["files"]:
         part = store_for(output).open(join(output, manifest["files"][0]["path"]))
         with part:
-            for row in pq.read_table(part, columns=list(columns)).slice(0, count).to_pylist():
+            rows = pq.read_table(part, columns=list(columns)).to_pylist()
+            for row in rows[:: max(1, len(rows) // count)][:count]:
                 table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()))
     out.print(table)
 
