@@ -185,9 +185,9 @@ def _score(flags: dict[str, Any]) -> int:
 
     console = console_for(flags["log_format"])
     console.quiet_libraries()
-    verdict = run(job, watch=console.watch)
+    verdict = run(job, watch=console.watch, progress=console.progress)
     console.verdict(job, verdict)
-    return _BY_STATUS[verdict.status]
+    return _BY_STATUS.get(verdict.status, FAILED)
 
 
 def _check(flags: dict[str, Any]) -> int:

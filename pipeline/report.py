@@ -3,13 +3,17 @@
 import datetime as dt
 import json
 import logging
+import os
 import sys
+import tempfile
 import threading
 import time
 import traceback
+import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -34,12 +38,13 @@ USAGE_ERRORS = (ConfigError, DateError, BundleError, PlanError)
 
 
 class Reporter(Protocol):
-    """How a command tells what happens."""
+    """How a command tells what happens. `progress` is where local workers shall tell how far they are, if anywhere."""
+
+    progress: str | None
 
     def quiet_libraries(self) -> None: ...
 
-    @contextmanager
-    def watch(self, prepared: Prepared) -> Iterator[None]: ...
+    def watch(self, prepared: Prepared) -> AbstractContextManager[None]: ...
 
     def verdict(self, job: JobConfig, verdict: Verdict) -> None: ...
 
@@ -52,6 +57,10 @@ def console_for(log_format: str) -> Reporter:
 
 
 class _Text:
+    def __init__(self) -> None:
+        name = f"bert-batch-{uuid.uuid4().hex}.progress"
+        self.progress = os.path.join(tempfile.gettempdir(), name) if err.is_terminal else None
+
     def quiet_libraries(self) -> None:
         logging.getLogger().setLevel(logging.ERROR)
         warnings.simplefilter("ignore")
@@ -59,8 +68,8 @@ class _Text:
     @contextmanager
     def watch(self, prepared: Prepared) -> Iterator[None]:
         """A progress bar on a terminal, nothing in a pipe."""
-        path = prepared.compute.progress
-        if path is None or not err.is_terminal:
+        path = self.progress
+        if path is None:
             yield
             return
         rate = TextColumn("rows  {task.fields[rate]}  left")
@@ -82,6 +91,7 @@ class _Text:
             finally:
                 stop.set()
                 thread.join()
+                Path(path).unlink(missing_ok=True)
 
     def verdict(self, job: JobConfig, verdict: Verdict) -> None:
         counts = verdict.counts
@@ -107,6 +117,8 @@ class _Text:
 
 
 class _Json:
+    progress: str | None = None
+
     def quiet_libraries(self) -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(_JsonFormatter())

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import os
-import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
@@ -54,8 +53,8 @@ def build(p: beam.Pipeline, prepared: Prepared) -> None:
     p | "Publish" >> PublishRun(run, read=read.counts, scores=scores, dead=dead, work=scored.work)
 
 
-def prepare(job: JobConfig, now: dt.datetime) -> Prepared:
-    """Looks at bundle, input and output, and writes nothing.
+def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Prepared:
+    """Looks at bundle, input and output, and writes nothing. `progress`: see Compute.
 
     Raises ConfigError, DateError, BundleError, PlanError or NoInputError, each with the way out.
     """
@@ -81,19 +80,25 @@ def prepare(job: JobConfig, now: dt.datetime) -> Prepared:
         labelling = Labelling(labels=bundle.labels, columns=plan.columns, run=run, top_k=job.top_k)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    compute = Compute(token_budget=job.token_budget, threads=_threads(job), progress=_progress_file(job, run))
+    compute = Compute(token_budget=job.token_budget, threads=_threads(job), progress=progress)
     return Prepared(job=job, bundle=bundle, plan=plan, run=run, labelling=labelling, compute=compute)
 
 
 Watch = Callable[[Prepared], AbstractContextManager[None]]
 
 
-def score(job: JobConfig, *, now: dt.datetime | None = None, watch: Watch = lambda _: nullcontext()) -> Verdict:
+def score(
+    job: JobConfig,
+    *,
+    now: dt.datetime | None = None,
+    watch: Watch = lambda _: nullcontext(),
+    progress: str | None = None,
+) -> Verdict:
     """Runs the job and gives its verdict; an error that left a verdict behind is told by the verdict alone."""
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
     options = beam_options(job.runner, job.workers, job.beam_options)
     finish_pending(job.output)
-    prepared = prepare(job, now)
+    prepared = prepare(job, now, progress)
     run = prepared.run
     about: dict[str, object] = {
         "run": run.to_json(),
@@ -115,11 +120,6 @@ def score(job: JobConfig, *, now: dt.datetime | None = None, watch: Watch = lamb
     if verdict is None:
         raise RuntimeError(f"run {run.run_id} ended without a verdict; its files are in {run.file('')}")
     return verdict
-
-
-def _progress_file(job: JobConfig, run: Run) -> str | None:
-    local = job.runner in ("direct", "local")
-    return os.path.join(tempfile.gettempdir(), f"bert-batch-{run.run_id}.progress") if local else None
 
 
 def _threads(job: JobConfig) -> int:

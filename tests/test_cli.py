@@ -134,6 +134,43 @@ def test_over_budget_ends_with_3_and_names_codes_and_places(classes: Built, tmp_
     assert not (tmp_path / "out" / f"dt={DATE}").exists()
 
 
+def test_a_run_overtaken_by_another_of_its_date_ends_with_4(
+    classes: Built, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline import scoring
+
+    write_plan, others = scoring.write_plan, []
+
+    def overtake(*given: object) -> None:
+        write_plan(*given)  # type: ignore[arg-type]
+        if not others:
+            others.append(True)
+            others[0] = invoke(*arguments(classes, rows, tmp_path))[0] == 0
+
+    monkeypatch.setattr(scoring, "write_plan", overtake)
+    code, _, err = invoke(*arguments(classes, rows, tmp_path))
+    assert (code, others) == (4, [True])
+    assert "superseded" in err
+
+
+def test_books_that_do_not_balance_end_with_1(
+    classes: Built, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transforms import validate
+
+    plain = validate.validate
+
+    def lose_one(batch: object, columns: object) -> object:
+        texts, dead = plain(batch, columns)  # type: ignore[arg-type]
+        return texts.slice(1), dead
+
+    monkeypatch.setattr(validate, "validate", lose_one)
+    code, _, err = invoke(*arguments(classes, rows, tmp_path))
+    assert code == 1
+    assert "split 0: 50 rows read, 49 scored or dead" in err
+    assert not (tmp_path / "out" / f"dt={DATE}").exists()
+
+
 def test_check_runs_nothing_and_prints_the_schema(classes: Built, rows: Path, tmp_path: Path) -> None:
     command = ["check", *arguments(classes, rows, tmp_path)[1:]]
     code, out, _ = invoke(*command)

@@ -10,6 +10,7 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.compute as pc
 
 MAX_ROWS = 8_192
 """Rows of one RecordBatch at most; architecture section 3."""
@@ -201,8 +202,6 @@ def cut(batch: pa.RecordBatch, sizes: Iterable[str] = ("text", "text_pair")) -> 
 
 
 def _lengths(column: pa.Array):  # type: ignore[no-untyped-def]
-    import pyarrow.compute as pc
-
     return pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False).astype("int64")
 
 

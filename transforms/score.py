@@ -74,6 +74,7 @@ class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel
         self._bundle, self._columns, self._compute = bundle, columns, compute
 
     def load_model(self) -> ScoringModel:
+        _let_memory_grow()
         limit_threads(self._compute.threads)
         bundle = fetch(self._bundle)
         return ScoringModel(bundle.scoring, bundle.task, max(1, len(bundle.labels)))
@@ -97,6 +98,15 @@ def limit_threads(threads: int) -> None:
         try:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
+        except RuntimeError:
+            return
+
+
+def _let_memory_grow() -> None:
+    """Otherwise the first process on a GPU takes all its memory."""
+    for device in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(device, True)
         except RuntimeError:
             return
 
