@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import os
 from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -26,6 +27,13 @@ def beam_options(runner: str, workers: int, extra: Sequence[str]) -> PipelineOpt
     _refuse_unknown(extra)
     # A worker must know tensorflow-text's ops before it loads any graph.
     return PipelineOptions([*preset, "--beam_plugins=tensorflow_text", *extra])
+
+
+def share_cores(workers: int) -> None:
+    """Gives TensorFlow in each local worker process its share: threads times processes must not exceed the cores."""
+    if workers > 1:
+        # Read by TensorFlow when a worker process starts it; its own setter is too late once a graph is loaded.
+        os.environ["TF_NUM_INTRAOP_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
 
 
 def _refuse_unknown(extra: Sequence[str]) -> None:

@@ -1,7 +1,6 @@
 """START READING HERE: the whole scoring job on one page."""
 
 import datetime as dt
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
@@ -11,18 +10,18 @@ import apache_beam as beam
 from model.bundle import Bundle
 from pipeline.config import ConfigError, JobConfig
 from pipeline.dates import fill, logical_date
-from pipeline.runners import beam_options
+from pipeline.runners import beam_options, share_cores
 from transforms.bundles import BundleReference, open_bundle
 from transforms.featurize import FeaturizeTexts
 from transforms.label import Labelling
 from transforms.plan import Plan, plan_inputs, write_plan
-from transforms.publish import PublishRun, finish_pending
+from transforms.publish import PublishRun, finish_pending, standing
 from transforms.read import ReadTexts
 from transforms.runs import Run, manifest_path, new_run_id, read_manifest
 from transforms.score import Compute, ScoreTokens
 from transforms.stores import store_for
 from transforms.validate import ValidateTexts
-from transforms.verdicts import Verdict, read_verdict
+from transforms.verdicts import PASSED, Verdict
 from transforms.write import WriteDeadLetters, WriteScores
 
 
@@ -80,7 +79,7 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
         labelling = Labelling(labels=bundle.labels, columns=plan.columns, run=run, top_k=job.top_k)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    compute = Compute(token_budget=job.token_budget, threads=_threads(job), progress=progress)
+    compute = Compute(token_budget=job.token_budget, progress=progress)
     return Prepared(job=job, bundle=bundle, plan=plan, run=run, labelling=labelling, compute=compute)
 
 
@@ -97,6 +96,7 @@ def score(
     """Runs the job and gives its verdict; an error that left a verdict behind is told by the verdict alone."""
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
     options = beam_options(job.runner, job.workers, job.beam_options)
+    share_cores(job.workers)
     finish_pending(job.output)
     prepared = prepare(job, now, progress)
     run = prepared.run
@@ -112,16 +112,13 @@ def score(
             build(p, prepared)
             p.run().wait_until_finish()
         except Exception:
-            verdict = read_verdict(run.verdict)
-            if verdict is None or verdict.status == "passed":
+            # A publisher that died after its commit has published all the same.
+            finish_pending(run.output)
+            verdict = standing(run)
+            if verdict is None or verdict.status == PASSED:
                 raise
             return verdict
-    verdict = read_verdict(run.verdict)
+    verdict = standing(run)
     if verdict is None:
         raise RuntimeError(f"run {run.run_id} ended without a verdict; its files are in {run.file('')}")
     return verdict
-
-
-def _threads(job: JobConfig) -> int:
-    # Threads times worker processes must not exceed the cores; on other runners the worker is a machine of its own.
-    return max(1, (os.cpu_count() or 1) // job.workers) if job.runner in ("direct", "local") else 0

@@ -4,7 +4,8 @@ import fcntl
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model.bundle import DESCRIPTION, Bundle, BundleError
@@ -34,34 +35,45 @@ def open_bundle(path: str) -> Bundle:
 
 def fetch(reference: BundleReference) -> Bundle:
     """The verified local bundle of `reference`; raises BundleError if it is another one than was pinned."""
-    if "://" not in reference.path:
-        bundle = Bundle.load(reference.path)
-    else:
-        bundle = Bundle.load(_copy_once(reference))
-    if bundle.fingerprint != reference.fingerprint:
+    return _copy_once(reference) if "://" in reference.path else _load(reference.path, reference)
+
+
+def _load(path: str | Path, reference: BundleReference) -> Bundle:
+    found = Bundle.describe(path).fingerprint
+    if found != reference.fingerprint:
         raise BundleError(
-            f"{reference.path}: is bundle {bundle.fingerprint[:12]}, but the run pinned {reference.fingerprint[:12]}; "
+            f"{reference.path}: is bundle {found[:12]}, but the run pinned {reference.fingerprint[:12]}; "
             "it was replaced while the run worked: start the run again"
         )
-    return bundle
+    return Bundle.load(path)
 
 
-def _copy_once(reference: BundleReference) -> Path:
+def _copy_once(reference: BundleReference) -> Bundle:
     """Copies the bundle to this machine's disk unless it is there; processes of one machine wait for each other."""
     cache = Path(tempfile.gettempdir()) / f"bert-batch-bundles-{os.getuid()}"
     cache.mkdir(mode=0o700, exist_ok=True)
     target = cache / reference.fingerprint
     with (cache / f"{reference.fingerprint}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if target.exists():
-            return target
+        # A copy that is no longer whole (systems clear old files out of temporary folders) is fetched again.
+        with suppress(BundleError):
+            return _load(target, reference)
         partial = cache / f"{reference.fingerprint}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        store = store_for(reference.path)
-        for file in store.list(reference.path):
-            local = partial / file.removeprefix(reference.path.rstrip("/") + "/")
-            local.parent.mkdir(parents=True, exist_ok=True)
-            with store.open(file) as source, local.open("wb") as sink:
-                shutil.copyfileobj(source, sink)
+        for folder in (target, partial):
+            shutil.rmtree(folder, ignore_errors=True)
+        _download(reference.path, partial)
+        try:
+            bundle = _load(partial, reference)
+        except BundleError as error:
+            raise BundleError(str(error).replace(str(partial), reference.path)) from error
         partial.rename(target)
-    return target
+        return replace(bundle, path=target)
+
+
+def _download(path: str, folder: Path) -> None:
+    store = store_for(path)
+    for file in store.list(path):
+        local = folder / file.removeprefix(path.rstrip("/") + "/")
+        local.parent.mkdir(parents=True, exist_ok=True)
+        with store.open(file) as source, local.open("wb") as sink:
+            shutil.copyfileobj(source, sink)

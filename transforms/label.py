@@ -40,11 +40,12 @@ class Labelling:
 
 
 def work_of(batch: pa.RecordBatch) -> Work:
-    """How much the model computed for `batch`, an output of `infer`."""
+    """How much the model computed for `batch`, an output of `infer`; rows it failed on are neither."""
     padded = batch.column("padded").to_numpy()
     tokens = batch.column("token_count").to_numpy()
     scored = padded > 0
-    return Work(int(scored.sum()), int((~scored).sum()), int(tokens[scored].sum()), int(padded.sum()))
+    failed = batch.column("failed").to_numpy(zero_copy_only=False)
+    return Work(int(scored.sum()), int((~scored & ~failed).sum()), int(tokens[scored].sum()), int(padded.sum()))
 
 
 def label(batch: pa.RecordBatch, labelling: Labelling) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:

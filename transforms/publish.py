@@ -2,18 +2,21 @@
 
 `publish` may be called again, on two machines at once, or long after another run has published. Before the swap
 nothing has happened; after it anyone can finish the tidying; an overtaken run never undoes a newer one.
+
+A manifest is marked finished, or replaced by the next, only when the verdict of its run says published.
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import apache_beam as beam
 
 from transforms.books import Count, Work
 from transforms.plan import read_plan
-from transforms.runs import MANIFEST, Run, read_manifest, to_bytes
+from transforms.runs import MANIFEST, Run, read_manifest, run_file, to_bytes
 from transforms.stores import Store, join, store_for
 from transforms.verdicts import (
     OVER_BUDGET,
@@ -24,13 +27,15 @@ from transforms.verdicts import (
     Verdict,
     judge,
     read_verdict,
+    settle,
     write_verdict,
 )
 from transforms.write import StagedFile
 
-STEPS = ("copy", "commit", "delete_parts", "delete_dead_letters", "delete_staged", "finish", "report")
+STEPS = ("copy", "commit", "delete_parts", "delete_dead_letters", "delete_staged", "report", "finish")
 """Where a publisher can be held or killed: `at(step)` is called before each."""
 At = Callable[[str], None]
+T = TypeVar("T")
 
 
 class PublishError(RuntimeError):
@@ -65,18 +70,17 @@ def judge_and_publish(
     dead: Sequence[StagedFile],
     work: Sequence[Work],
 ) -> Verdict:
-    """Writes the verdict of the run down, then publishes it; raises PublishError if it must not be."""
-    known = read_verdict(run.verdict)
-    if known is None or known.status not in (PUBLISHED, SUPERSEDED):
+    """Writes the verdict of the run down, unless it has one, and publishes it; raises PublishError as publish does."""
+    if read_verdict(run.verdict) is None:
         splits, _ = read_plan(store_for(run.output), run.plan)
         write_verdict(run, judge(run, splits, read=read, scored=scores, dead=dead, work=work))
     return publish(run)
 
 
 def publish(run: Run, at: At = lambda step: None) -> Verdict:
-    """Publishes a run that has a verdict, and gives the verdict as it is then: published or superseded.
+    """Publishes a run that has a verdict, and gives its standing then: published or superseded.
 
-    Raises PublishError if the run has no verdict, does not balance, or exceeds its error budget.
+    Raises PublishError if the run has no verdict, does not balance, exceeds its error budget, or lost a staged file.
     """
     verdict = read_verdict(run.verdict)
     if verdict is None:
@@ -89,51 +93,67 @@ def publish(run: Run, at: At = lambda step: None) -> Verdict:
     at("commit")
     if _commit(run, verdict, store):
         tidy(run.output, run.manifest, run.run_id, at)
-        verdict = replace(verdict, status=PUBLISHED)
     else:
-        # A reader that globs must not see rows of a run that lost.
-        for part in (*verdict.files, *verdict.dead_letters):
-            store.delete(part.path)
-        verdict = replace(verdict, status=SUPERSEDED)
-    at("report")
-    write_verdict(run, verdict)
-    return verdict
+        # A reader that globs must not see rows of a run that lost. No manifest names them now, and none ever will.
+        _each(store.delete, [part.path for part in (*verdict.files, *verdict.dead_letters)])
+        at("report")
+        settle(run.verdict, SUPERSEDED)
+    return standing(run) or replace(verdict, status=SUPERSEDED)
 
 
-def _state(run: Run) -> tuple[str, bytes | None]:
-    """Whether the date is `open` for this run, `mine` already, or `taken` by another; and the manifest as it stands."""
-    manifest, raw = read_manifest(run.manifest)
-    if manifest is not None and manifest["run_id"] == run.run_id:
-        return "mine", raw
-    sequence = 0 if manifest is None else manifest["sequence"]
-    return ("open" if sequence == run.sequence else "taken"), raw
+def standing(run: Run) -> Verdict | None:
+    """The verdict of a run, superseded if its date is another run's by now; None if it has none (any more).
+
+    The verdict on disk says what became of the run itself: it stays `published` when a later run replaces it.
+    """
+    verdict = read_verdict(run.verdict)
+    if verdict is None or verdict.status != PUBLISHED:
+        return verdict
+    manifest, _ = read_manifest(run.manifest)
+    replaced = manifest is None or manifest["run_id"] != run.run_id
+    return replace(verdict, status=SUPERSEDED) if replaced else verdict
+
+
+def _is_open(run: Run, manifest: dict[str, Any] | None) -> bool:
+    """Whether the date is as it was when the run was planned."""
+    return run.sequence == (0 if manifest is None else manifest["sequence"])
 
 
 def _copy(run: Run, verdict: Verdict, store: Store) -> None:
-    if _state(run)[0] != "open":
+    if not _is_open(run, read_manifest(run.manifest)[0]):
         return
 
     def copy(part: Part) -> None:
+        if store.checksum(part.path) == part.checksum:
+            return
+        store.copy(part.staged, part.path)
         if store.checksum(part.path) != part.checksum:
-            store.copy(part.staged, part.path)
+            raise PublishError(f"{part.staged}: is not the file that the run wrote; start the run again")
 
     try:
-        with ThreadPoolExecutor(16) as pool:
-            list(pool.map(copy, (*verdict.files, *verdict.dead_letters)))
-    except FileNotFoundError:
-        # Another publisher of this run may have come to its end meanwhile and have deleted what was staged.
-        if _state(run)[0] == "open":
-            raise
+        _each(copy, (*verdict.files, *verdict.dead_letters))
+    except (FileNotFoundError, PublishError) as error:
+        # Another publisher of this run may have come to its end meanwhile and have deleted what was staged, or
+        # another run of the date what was copied.
+        if _is_open(run, read_manifest(run.manifest)[0]):
+            raise PublishError(
+                f"run {run.run_id} is not published, a staged file is gone or changed: {error}"
+            ) from error
 
 
 def _commit(run: Run, verdict: Verdict, store: Store) -> bool:
     """Swaps the manifest; False if the date belongs to another run by now."""
-    manifest = to_bytes(_manifest(run, verdict))
+    new = to_bytes(_manifest(run, verdict))
     while True:
-        state, raw = _state(run)
-        if state != "open":
-            return state == "mine"
-        if store.swap(run.manifest, raw, manifest):
+        manifest, raw = read_manifest(run.manifest)
+        if manifest is not None and manifest["run_id"] == run.run_id:
+            return True
+        if not _is_open(run, manifest):
+            return False
+        if manifest is not None and not manifest["finished"]:
+            # From here on nobody could tell any more that the run before was published.
+            settle(run_file(run.output, manifest["run_id"], "verdict.json"), PUBLISHED)
+        if store.swap(run.manifest, raw, new):
             return True
 
 
@@ -164,51 +184,51 @@ def _named(part: Part, run: Run) -> dict[str, Any]:
 
 
 def tidy(output: str, manifest_path: str, run_id: str, at: At = lambda step: None) -> None:
-    """Ends a committed run: deletes what its manifest replaced and what it staged, then marks it finished.
+    """Ends a committed run: deletes what it replaced and what it staged, and marks verdict and manifest.
 
-    Each step looks again whether the manifest still names the run; every step can be done twice.
+    Every step can be done twice, and by several at once.
     """
     store = store_for(output)
     date = manifest_path.removesuffix("/" + MANIFEST).rsplit("/", 1)[1]
-    for step, folder in (
-        ("delete_parts", join(output, date)),
-        ("delete_dead_letters", join(output, "_dead_letters", date)),
-    ):
-        at(step)
-        manifest, _ = read_manifest(manifest_path)
-        if manifest is None or manifest["run_id"] != run_id:
-            return
-        _delete_replaced(output, folder, manifest, store)
+    at("delete_parts")
+    _delete_replaced(output, join(output, date), "files", manifest_path, run_id)
+    at("delete_dead_letters")
+    _delete_replaced(output, join(output, "_dead_letters", date), "dead_letters", manifest_path, run_id)
     at("delete_staged")
-    staged = join(output, "_runs", run_id, "staged")
-    for path in store.list(staged):
-        store.delete(path)
+    staged = run_file(output, run_id, "staged")
+    _each(store.delete, store.list(staged))
     store.prune(staged)
+    at("report")
+    settle(run_file(output, run_id, "verdict.json"), PUBLISHED)
     at("finish")
     manifest, raw = read_manifest(manifest_path)
     if manifest is not None and manifest["run_id"] == run_id and not manifest["finished"]:
         store.swap(manifest_path, raw, to_bytes({**manifest, "finished": True}))
 
 
-def _delete_replaced(output: str, folder: str, manifest: dict[str, Any], store: Store) -> None:
-    """Deletes parts the manifest does not name, except those of a run that may still replace it."""
-    named = {join(output, part["path"]) for part in (*manifest["files"], *manifest["dead_letters"])}
-    candidates: dict[str, bool] = {}
+def _delete_replaced(output: str, folder: str, key: str, manifest_path: str, run_id: str) -> None:
+    """Deletes parts the run's manifest does not name under `key`, except those of runs that may still replace it."""
+    store = store_for(output)
+    manifest, _ = read_manifest(manifest_path)
+    if manifest is None or manifest["run_id"] != run_id:
+        return
+    named = {part["path"].rsplit("/", 1)[1] for part in manifest[key]}
+    others: dict[str, list[str]] = {}
     for path in store.list(folder):
         name = path.rsplit("/", 1)[1]
-        if path in named or not name.startswith("part-"):
-            continue
-        run_id = name.removeprefix("part-").rsplit("-", 1)[0]
-        if run_id not in candidates:
-            candidates[run_id] = _planned_at(output, run_id, store) >= manifest["sequence"]
-        if not candidates[run_id]:
-            store.delete(path)
+        if name.startswith("part-") and name not in named:
+            others.setdefault(name.removeprefix("part-").rsplit("-", 1)[0], []).append(path)
+    lost = [paths for other, paths in others.items() if _planned_at(output, other, store) < manifest["sequence"]]
+    # Looked at again: a run of which nothing is known may have been published and cleaned away in the meantime.
+    manifest, _ = read_manifest(manifest_path)
+    if manifest is not None and manifest["run_id"] == run_id:
+        _each(store.delete, [path for paths in lost for path in paths])
 
 
 def _planned_at(output: str, run_id: str, store: Store) -> int:
     """The sequence a run saw when it was planned; -1 if nothing is known of it."""
     try:
-        _, about = read_plan(store, join(output, "_runs", run_id, "plan.parquet"))
+        _, about = read_plan(store, run_file(output, run_id, "plan.parquet"))
     except FileNotFoundError:
         return -1
     return int(about["run"]["sequence"])
@@ -217,12 +237,15 @@ def _planned_at(output: str, run_id: str, store: Store) -> int:
 def finish_pending(output: str) -> list[str]:
     """Finishes every date below `output` whose manifest was committed but not tidied; gives their run ids."""
     store = store_for(output)
-    found = [info.path for info in store.match(join(output, "dt=*", MANIFEST))]
-    with ThreadPoolExecutor(16) as pool:
-        manifests = list(pool.map(lambda path: read_manifest(path)[0], found))
-    pending = [
-        (path, m["run_id"]) for path, m in zip(found, manifests, strict=True) if m is not None and not m["finished"]
-    ]
+    exactly = re.sub(r"([*?[])", r"[\1]", output)
+    found = [info.path for info in store.match(join(exactly, "dt=*", MANIFEST))]
+    manifests = [manifest for manifest, _ in _each(read_manifest, found)]
+    pending = [(path, m["run_id"]) for path, m in zip(found, manifests, strict=True) if m and not m["finished"]]
     for path, run_id in pending:
         tidy(output, path, run_id)
     return [run_id for _, run_id in pending]
+
+
+def _each(act: Callable[[T], Any], items: Iterable[T]) -> list[Any]:
+    with ThreadPoolExecutor(16) as pool:
+        return list(pool.map(act, items))

@@ -27,7 +27,8 @@ class ErrorBudget:
 
     def exceeded(self, dead: int, read: int) -> str | None:
         """Which limit `dead` of `read` rows exceed, as a sentence; None if they exceed none."""
-        if dead > self.fraction * read:
+        # Divided, not multiplied: 0.29 * 100 is less than 29.
+        if read and dead / read > self.fraction:
             return f"{dead:,} of {read:,} rows are dead letters; --max-dead-fraction allows {self.fraction:g}"
         if self.rows is not None and dead > self.rows:
             return f"{dead:,} rows are dead letters; --max-dead-rows allows {self.rows:,}"
@@ -78,11 +79,16 @@ class Run:
 
     def file(self, name: str) -> str:
         """A path in the run's own folder."""
-        return join(self.output, "_runs", self.run_id, name)
+        return run_file(self.output, self.run_id, name)
 
     def to_json(self) -> dict[str, Any]:
         """The run as plain values."""
         return {**asdict(self), "date": self.date.isoformat(), "started": self.started.isoformat()}
+
+
+def run_file(output: str, run_id: str, name: str) -> str:
+    """A path in the folder of a run: plan.parquet, verdict.json, staged."""
+    return join(output, "_runs", run_id, name)
 
 
 def date_folder(output: str, date: dt.date) -> str:
@@ -101,9 +107,15 @@ def new_run_id(now: dt.datetime) -> str:
 
 
 def read_manifest(path: str) -> tuple[dict[str, Any] | None, bytes | None]:
-    """The manifest at `path`, parsed and as it stands there; (None, None) if the date was never published."""
+    """The manifest at `path`, parsed and as it stands there; (None, None) if the date was never published.
+
+    Raises ValueError naming a file that is no JSON.
+    """
     raw = store_for(path).read(path)
-    return (None, None) if raw is None else (json.loads(raw), raw)
+    try:
+        return (None, None) if raw is None else (json.loads(raw), raw)
+    except ValueError as error:
+        raise ValueError(f"{path}: is not JSON, so what the date holds is not known; restore the file") from error
 
 
 def to_bytes(content: Mapping[str, Any]) -> bytes:

@@ -32,11 +32,9 @@ _RESULT = (
 class Compute:
     """How scoring uses the machine.
 
-    `threads` of TensorFlow per process (0: all cores); `token_budget` None: by device; `progress` is the file through
-    which local workers tell how far they are.
+    `token_budget` None: by device; `progress` is the file through which local workers tell how far they are.
     """
 
-    threads: int = 0
     token_budget: int | None = None
     progress: str | None = None
 
@@ -75,7 +73,6 @@ class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel
 
     def load_model(self) -> ScoringModel:
         _let_memory_grow()
-        limit_threads(self._compute.threads)
         bundle = fetch(self._bundle)
         return ScoringModel(bundle.scoring, bundle.task, max(1, len(bundle.labels)))
 
@@ -90,16 +87,6 @@ class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel
 
     def get_metrics_namespace(self) -> str:
         return STAGE
-
-
-def limit_threads(threads: int) -> None:
-    """Limits TensorFlow to `threads` threads (0: as it likes); too late once TensorFlow has started in the process."""
-    if threads:
-        try:
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
-            tf.config.threading.set_inter_op_parallelism_threads(1)
-        except RuntimeError:
-            return
 
 
 def _let_memory_grow() -> None:

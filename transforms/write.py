@@ -67,12 +67,16 @@ class WriteDeadLetters(beam.PTransform):
 
 
 class StagingFile:
-    """A Parquet file being written: zstd, row groups of about 128k rows or 64 MB. `close` says what was written."""
+    """A Parquet file being written: zstd, row groups of about 128k rows or 64 MB. `close` says what was written.
+
+    `schema` is that of the file; the batches it is given have the columns source, split and row besides.
+    """
 
     def __init__(self, path: str, schema: pa.Schema) -> None:
-        self._path = path
+        self._path, self._schema = path, schema
         self._sink = _Checksummed(store_for(path).create(path))
-        self._writer = pq.ParquetWriter(self._sink, schema, compression="zstd")
+        self._footers: list[pq.FileMetaData] = []
+        self._writer = pq.ParquetWriter(self._sink, schema, compression="zstd", metadata_collector=self._footers)
         self._held: list[pa.RecordBatch] = []
         self._held_rows = self._held_bytes = 0
         self._counts: list[Count] = []
@@ -80,11 +84,12 @@ class StagingFile:
         self._examples: dict[str, str] = {}
         self.rows = 0
 
-    def add(self, batch: pa.RecordBatch, placed: pa.RecordBatch) -> None:
-        """Takes `batch`, the rows for the file; `placed` are the same rows with their places."""
+    def add(self, placed: pa.RecordBatch) -> None:
+        """Takes rows with their places: the books count the very batch whose columns go into the file."""
         self._counts.extend(count_batch(placed))
-        if "code" in batch.schema.names:
+        if self._schema.equals(DEAD_LETTERS):
             self._note_codes(placed)
+        batch = _columns_of(placed, self._schema)
         self.rows += batch.num_rows
         if self._held and (
             self._held_rows + batch.num_rows > ROW_GROUP_ROWS or self._held_bytes + batch.nbytes > ROW_GROUP_BYTES
@@ -112,12 +117,18 @@ class StagingFile:
         self._sink.close()
         return StagedFile(
             path=self._path,
-            rows=self.rows,
+            rows=self._footers[0].num_rows,
             bytes=self._sink.size,
             checksum=f"crc32c:{self._sink.crc:08x}",
             counts=tuple(total(self._counts).values()),
             codes={code: (count, self._examples[code]) for code, count in self._codes.items()},
         )
+
+
+def _columns_of(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    columns = [batch.column(field.name) for field in schema]
+    arrays = [c if c.type == field.type else c.cast(field.type) for c, field in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 class _Checksummed:
@@ -169,29 +180,29 @@ class _Stage(beam.DoFn):
             # A fresh name each time: two tries of one bundle must never write the same file.
             name = f"{self.prefix}-{split:06d}-{uuid.uuid4().hex}.parquet"
             self._open = StagingFile(join(self._run.staged, name), self._file)
-        self._open.add(self.to_file(batch), batch)
+        self._open.add(self.complete(batch))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         if self._open is not None:
             yield WindowedValue(self._open.close(), 0, [GlobalWindow()])
             self._open = None
 
-    def to_file(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows as the file has them."""
-        return batch.select(self._file.names)
+    def complete(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows with every column of the file, and with their places."""
+        return batch
 
 
 class _StageDeadLetters(_Stage):
     prefix = "dead"
     one_split_a_file = False
 
-    def to_file(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def complete(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         run = self._run
-        own = {
-            "source": batch.column("source").cast(pa.string()),
-            "logical_date": pa.repeat(pa.scalar(run.date, pa.date32()), batch.num_rows),
-            "run_id": pa.repeat(pa.scalar(run.run_id), batch.num_rows),
-            "failed_at": pa.repeat(pa.scalar(run.started, UTC_MICROS), batch.num_rows),
+        same = {
+            "logical_date": pa.scalar(run.date, pa.date32()),
+            "run_id": pa.scalar(run.run_id),
+            "failed_at": pa.scalar(run.started, UTC_MICROS),
         }
-        arrays = [own[name] if name in own else batch.column(name) for name in DEAD_LETTERS.names]
-        return pa.RecordBatch.from_arrays(arrays, schema=DEAD_LETTERS)
+        for name, value in same.items():
+            batch = batch.append_column(name, pa.repeat(value, batch.num_rows))
+        return batch

