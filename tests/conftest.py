@@ -4,9 +4,12 @@ import datetime as dt
 import json
 import os
 import string
-from collections.abc import Callable
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -18,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow_transform.beam as tft_beam
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from fake_gcs import FakeGcs
 
 from model.bundle import Bundle, seal
 from model.classifier import BertClassifier, build_classifier
@@ -189,6 +193,28 @@ def run_job(tmp_path: Path, classes: Built) -> Score:
         return Outcome(verdict=verdict, output=output)
 
     return run
+
+
+@pytest.fixture
+def gcs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeGcs]:
+    """A server with the bucket `bucket`; retries do not wait; bundles are kept in a temporary folder of the test."""
+    fast = SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic)
+    monkeypatch.setattr("google.api_core.retry.retry_unary.time", fast)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    with FakeGcs() as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture(params=["local", "gs"])
+def output(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An output folder of each store."""
+    if request.param == "local":
+        return str(tmp_path / "out")
+    request.getfixturevalue("gcs")
+    return "gs://bucket/out"
 
 
 def write_parquet(path: Path, rows: dict[str, Any] | pa.Table, **options: Any) -> Path:

@@ -3,10 +3,8 @@
 import io
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -24,19 +22,6 @@ from transforms.verdicts import Verdict
 
 BUNDLE, OUTPUT = "gs://bucket/models/test", "gs://bucket/out"
 MANIFEST = f"{OUTPUT}/dt={DATE}/_manifest.json"
-
-
-@pytest.fixture
-def gcs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeGcs]:
-    """A server with the bucket `bucket`; retries do not wait; bundles are kept in a temporary folder of the test."""
-    fast = SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic)
-    monkeypatch.setattr("google.api_core.retry.retry_unary.time", fast)
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    with FakeGcs() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        yield server
 
 
 @pytest.fixture

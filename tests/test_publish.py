@@ -3,11 +3,9 @@
 import datetime as dt
 import multiprocessing
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,26 +51,6 @@ def before(step: str, act: Callable[[], object]) -> Callable[[str], None]:
 
 def die() -> None:
     raise Killed
-
-
-@pytest.fixture
-def gcs(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcs]:
-    """A server with the bucket `bucket`; retries do not wait."""
-    fast = SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic)
-    monkeypatch.setattr("google.api_core.retry.retry_unary.time", fast)
-    with FakeGcs() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        yield server
-
-
-@pytest.fixture(params=["local", "gs"])
-def output(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An output folder of each store."""
-    if request.param == "local":
-        return str(tmp_path / "out")
-    request.getfixturevalue("gcs")
-    return "gs://bucket/out"
 
 
 def status(run: Run) -> str:

@@ -8,10 +8,8 @@ import os
 import pickle
 import queue
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,17 +27,6 @@ from transforms.local import LocalStore
 from transforms.stores import FileChangedError, Store, join, split_glob, store_for
 
 ROUNDS = 50
-
-
-@pytest.fixture
-def gcs(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcs]:
-    """A server with the bucket `bucket`; retries do not wait."""
-    fast = SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic)
-    monkeypatch.setattr("google.api_core.retry.retry_unary.time", fast)
-    with FakeGcs() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        yield server
 
 
 @pytest.fixture(params=["local", "gs"])

@@ -2,17 +2,13 @@
 
 import datetime as dt
 import gc
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fake_gcs import FakeGcs
 from publishing import run_bundle
 
 from transforms import write
@@ -205,24 +201,6 @@ def test_dead_letters_of_several_splits_share_a_file(run: Run) -> None:
 
 
 # === What is described is what is there ===
-
-
-@pytest.fixture
-def gcs(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGcs]:
-    fast = SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic)
-    monkeypatch.setattr("google.api_core.retry.retry_unary.time", fast)
-    with FakeGcs() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        yield server
-
-
-@pytest.fixture(params=["local", "gs"])
-def output(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "local":
-        return str(tmp_path / "out")
-    request.getfixturevalue("gcs")
-    return "gs://bucket/out"
 
 
 def test_size_and_checksum_are_those_of_the_file(output: str) -> None:
