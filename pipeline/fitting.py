@@ -178,6 +178,8 @@ def _texts(plan: Plan) -> Iterator[bytes]:
     for split in plan.splits:
         for piece in split.pieces:
             for block in read_piece(piece, plan.columns):
+                if plan.columns.text not in block.rows.schema.names:
+                    continue  # Nothing of the block could be read.
                 texts, _ = utf8(block.rows.column(plan.columns.text))
                 yield from texts.drop_null().cast(pa.binary()).to_pylist()
 

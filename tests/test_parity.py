@@ -37,12 +37,14 @@ def plain_loop(built: Built, texts: list[str]) -> npt.NDArray[np.float32]:
         tf.lookup.KeyValueTensorInitializer(tokens[:-1], tf.range(len(tokens) - 1, dtype=tf.int64)), -1
     )
     tokenizer = tf_text.BertTokenizer(table, lower_case=True, token_out_type=tf.int64)
+    spec = {name: tf.TensorSpec([1, None], tf.int32) for name in ("input_word_ids", "input_mask", "input_type_ids")}
+    classifier = tf.function(built.classifier, input_signature=[spec])
     logits = []
     for text in texts:
         pieces = tokenizer.tokenize([text]).merge_dims(1, 2)[0, : built.spec.max_tokens - 2]
         ids = tf.concat([[tokens.index("[CLS]")], pieces, [tokens.index("[SEP]")]], 0)[tf.newaxis]
         inputs = {"input_word_ids": ids, "input_mask": tf.ones_like(ids), "input_type_ids": tf.zeros_like(ids)}
-        logits.append(built.classifier({name: tf.cast(value, tf.int32) for name, value in inputs.items()})[0])
+        logits.append(classifier({name: tf.cast(value, tf.int32) for name, value in inputs.items()})[0])
     return np.stack(logits)
 
 

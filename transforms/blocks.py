@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -56,9 +56,32 @@ class Block(NamedTuple):
 
 Blocks = Iterator[Block]
 
+MAX_LINE_BYTES = 256 * 1024 * 1024
+"""A longer line is no row of texts; without a limit one such file takes a worker's memory."""
+
 
 class NotWhatItClaimsError(ValueError):
     """A file does not have the format its name or the job declares."""
+
+
+class ByteStream:
+    """The bytes of a text file from `start` on, decompressed."""
+
+    def __init__(self, file: BinaryIO, name: str, compression: str | None, start: int = 0) -> None:
+        file.seek(start)
+        self._stream: Any = pa.CompressedInputStream(file, compression) if compression else file
+        self._name, self._compression = name, compression
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes, none at the end; raises NotWhatItClaimsError naming the file if they are damaged."""
+        try:
+            return self._stream.read(size)  # type: ignore[no-any-return]
+        except OSError as error:
+            if not self._compression or error.errno is not None:
+                raise
+            raise NotWhatItClaimsError(
+                f"{self._name}: cannot be decompressed as {self._compression} to its end"
+            ) from error
 
 
 def positions(start: int, count: int) -> Positions:

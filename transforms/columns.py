@@ -1,6 +1,6 @@
 """Which columns a job reads: the user's wishes against the schema the files turn out to have."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -27,14 +27,29 @@ class ColumnsRequest:
     rename: Mapping[str, str] = field(default_factory=dict)
     types: Mapping[str, pa.DataType] = field(default_factory=dict)
 
+    def keeps(self, name: str) -> bool:
+        """Whether the column `name` goes into the output beside ours. The text does if it is asked for by name."""
+        if self.keep is None:
+            return name not in (self.text, self.text_pair, self.id)
+        return name in self.keep and name != self.id
+
 
 class SchemaUnion:
-    """The columns of all files so far, integers and floats widened; `loose` makes a string of what differs more."""
+    """The columns of all files so far, integers and floats widened.
 
-    def __init__(self, *, loose: bool) -> None:
-        self._loose = loose
+    What cannot be widened is an error, unless nothing depends on it: a column that is not kept or whose type the
+    request gives. `loose` (CSV) makes a string of what differs.
+    """
+
+    def __init__(self, request: ColumnsRequest, *, loose: bool) -> None:
+        self._request, self._loose = request, loose
         self._seen: set[str] = set()
-        self.schema = pa.schema([])
+        self._schema = pa.schema([])
+
+    @property
+    def schema(self) -> pa.Schema:
+        """What there is so far; a column that is null wherever one looked is a string."""
+        return pa.schema([pa.field(f.name, _without_nulls(f.type)) for f in self._schema])
 
     def add(self, schema: pa.Schema, file: str) -> None:
         """Takes in the schema of `file`; raises PlanError naming it when it does not fit the others."""
@@ -43,35 +58,50 @@ class SchemaUnion:
             return
         self._seen.add(text)
         for found in schema:
-            self._add_field(pa.field(found.name, _plain(found.type)), file)
+            kind = self._request.types.get(found.name, _plain(found.type))
+            self._add_field(pa.field(found.name, kind), file)
 
     def _add_field(self, found: pa.Field, file: str) -> None:
-        at = self.schema.get_field_index(found.name)
+        at = self._schema.get_field_index(found.name)
         if at < 0:
-            self.schema = self.schema.append(found)
+            self._schema = self._schema.append(found)
             return
-        so_far = self.schema.field(at)
+        so_far = self._schema.field(at)
         try:
             both = pa.unify_schemas([pa.schema([so_far]), pa.schema([found])], promote_options="permissive")
             merged = both.field(0)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            if not self._loose:
+            if not self._loose and self._request.keeps(found.name):
                 raise PlanError(
                     f"{file}: column {found.name!r} is {found.type}, but {so_far.type} in the files before it; "
                     f"leave the file out, or give the type with --schema {found.name}:string"
                 ) from error
             merged = pa.field(found.name, pa.string())
-        self.schema = self.schema.set(at, merged)
+        self._schema = self._schema.set(at, merged)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
     """One Arrow type for each meaning: an encoding of one file is not a property of the column."""
     if pa.types.is_dictionary(kind):
         return _plain(kind.value_type)
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_null(kind):
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pa.string()
     if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
         return pa.binary()
+    return _nested(kind, _plain)
+
+
+def _without_nulls(kind: pa.DataType) -> pa.DataType:
+    return pa.string() if pa.types.is_null(kind) else _nested(kind, _without_nulls)
+
+
+def _nested(kind: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    """`kind` with `change` applied to the types inside it."""
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(change(field.type)) for field in kind])
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
+        return make(kind.value_field.with_type(change(kind.value_type)))
     return kind
 
 
@@ -103,12 +133,14 @@ def require_columns(schema: pa.Schema, request: ColumnsRequest, file: str) -> No
 
 def resolve(schema: pa.Schema, request: ColumnsRequest) -> Columns:
     """The columns of the job, given the union of all files' schemas; raises PlanError on names that clash."""
-    special = {request.text, request.text_pair, request.id}
     unknown = [n for n in (*(request.keep or ()), *request.rename, *request.types) if n not in schema.names]
     if unknown and schema.names:
         raise PlanError(f"no column {unknown[0]!r} in the input; it has {_listed(schema.names)}")
-    names = [n for n in schema.names if n not in special and (request.keep is None or n in request.keep)]
-    fields = [pa.field(request.rename.get(n, n), request.types.get(n, schema.field(n).type)) for n in names]
+    names = [n for n in schema.names if request.keeps(n)]
+    idle = sorted(set(request.rename) - set(names))
+    if idle and schema.names:
+        raise PlanError(f"--rename {idle[0]}={request.rename[idle[0]]}: column {idle[0]!r} is not among those kept")
+    fields = [pa.field(request.rename.get(n, n), schema.field(n).type) for n in names]
     taken = [name for name, kept in zip(names, fields, strict=True) if kept.name in OWN_COLUMNS]
     if taken:
         raise PlanError(
@@ -121,11 +153,16 @@ def resolve(schema: pa.Schema, request: ColumnsRequest) -> Columns:
     return Columns(
         text=request.text,
         id=request.id,
-        id_type=schema.field(request.id).type if request.id in schema.names else pa.string(),
+        id_type=_id_type(schema, request.id),
         text_pair=request.text_pair,
         kept=pa.schema(fields),
         kept_from=tuple(names),
     )
+
+
+def _id_type(schema: pa.Schema, name: str | None) -> pa.DataType:
+    found = schema.field(name).type if name in schema.names else pa.string()
+    return found if pa.types.is_integer(found) else pa.string()
 
 
 def _listed(names: Iterable[str]) -> str:

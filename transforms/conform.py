@@ -16,7 +16,7 @@ def conform(block: Block, columns: Columns, *, source: str, split: int) -> tuple
     fits = np.ones(rows.num_rows, bool)
     kept, misfits = [], []
     for name, field in zip(columns.kept_from, columns.kept, strict=True):
-        converted, bad = convert(_column(rows, name), field.type)
+        converted, bad = convert(_column(rows, name, field.type), field.type)
         kept.append(converted)
         bad = bad & fits
         if bad.any():
@@ -67,10 +67,8 @@ def convert(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, npt.NDArray[
     return pa.concat_arrays(parts), ~good
 
 
-def _column(rows: pa.RecordBatch, name: str) -> pa.Array:
-    if name in rows.schema.names:
-        return rows.column(name)
-    return pa.nulls(rows.num_rows, pa.string())
+def _column(rows: pa.RecordBatch, name: str, kind: pa.DataType = pa.string()) -> pa.Array:  # noqa: B008
+    return rows.column(name) if name in rows.schema.names else pa.nulls(rows.num_rows, kind)
 
 
 def _ids(rows: pa.RecordBatch, positions: npt.NDArray[np.int64], columns: Columns, source: str) -> pa.Array:

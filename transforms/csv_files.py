@@ -2,18 +2,20 @@
 
 import csv
 import io
+import itertools
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 
 from transforms.blocks import (
     Block,
     Blocks,
+    ByteStream,
     Damage,
     NotWhatItClaimsError,
     Piece,
@@ -25,62 +27,81 @@ from transforms.blocks import (
 BLOCK_BYTES = 16 * 1024 * 1024
 """A row longer than this cannot be read: Arrow wants a row to span at most two blocks."""
 DELIMITERS = {"csv": ",", "tsv": "\t"}
+_END = "\x00 end of file"
+# A text may be longer than the 128 KiB the csv module stops at.
+csv.field_size_limit(sys.maxsize)
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 
 
-class _QuoteCounter(io.RawIOBase):
-    """Passes bytes on and counts the quotes: an odd number means that one was never closed."""
+class _Source(io.RawIOBase):
+    """Passes bytes on and counts the quotes: without an odd number none was left open."""
 
-    def __init__(self, file: Any) -> None:
-        self._file, self.quotes = file, 0
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream, self._held, self.quotes = stream, b"", 0
 
     def readable(self) -> bool:
         return True
 
-    def read(self, size: int = -1) -> bytes:
-        data: bytes = self._file.read(size)
+    def readinto(self, buffer: Any) -> int:
+        data, self._held = self._held + self._stream.read(len(buffer) - len(self._held)), b""
+        if len(data) > 1 and data.endswith(b"\r"):
+            # Arrow drops a line feed that opens a block when the last one closed with a return, even inside quotes.
+            data, self._held = data[:-1], b"\r"
         self.quotes += data.count(b'"')
-        return data
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str]) -> Blocks:
     """The rows of a CSV or TSV file with a header; a row with another number of fields becomes damage.
 
-    `row` counts records after the header, from 0; quoted line breaks do not count, empty lines are no records.
+    `row` counts records after the header, from 0; quoted line breaks do not count, empty lines are no records. A quote
+    that is never closed makes one damaged row of every line from its record on.
     """
-    source = _QuoteCounter(pa.CompressedInputStream(file, piece.compression) if piece.compression else file)
+    source = _Source(ByteStream(file, piece.file, piece.compression))
     bad: dict[int, Damage] = {}
+    following, held = 0, None
     try:
         reader = _open(source, piece, wanted, bad)
+        while (batch := _next(reader)) is not None:
+            if held is not None:
+                yield held
+            held, following = _block(batch, following, bad)
     except pa.ArrowInvalid as error:
         if "Empty CSV file" in str(error):
             return
-        raise RuntimeError(f"{piece.file}: the CSV header cannot be read; see the plan of the run") from error
-    following, held = 0, None
-    while True:
-        try:
-            batch = reader.read_next_batch()
-        except StopIteration:
-            break
-        except pa.ArrowInvalid as error:
-            # How many rows are lost is not to be known, so no budget may pass it.
-            raise RuntimeError(
-                f"{piece.file}: the CSV cannot be read on after record {following}; "
-                f"mend the file (a row of more than {BLOCK_BYTES:,} bytes or an unclosed quote)"
-            ) from error
-        if held is not None:
-            yield held
-        held, following = _block(batch, following, bad)
+        # How many rows are lost is not to be known, so no budget may pass it.
+        raise NotWhatItClaimsError(
+            f"{piece.file}: the CSV cannot be read on after record {following}; "
+            f"mend the file (a row of more than {BLOCK_BYTES:,} bytes, or an unclosed quote)"
+        ) from error
+    lines = _lines_after_open_quote(file, piece) if source.quotes % 2 else 0
+    last = max(bad, default=following - 1)
+    if lines and last >= 0:
+        if held is not None and last not in bad:
+            held = _without_last(held)
+        bad[last] = Damage(positions(last, lines), "unclosed_quote", f"a quote in record {last} is never closed")
     if held is not None:
-        yield _without_unclosed_row(held) if source.quotes % 2 else held
-    rest = sorted(bad)
-    if rest:
-        lost = np.array(rest, np.int64)
-        yield Block(lost, no_rows(pa.schema([])), lost[:0], [bad[row] for row in rest])
+        yield held
+    if bad:
+        lost = [bad[row] for row in sorted(bad)]
+        yield Block(np.concatenate([d.positions for d in lost]), no_rows(pa.schema([])), positions(0, 0), lost)
 
 
-def _open(source: _QuoteCounter, piece: Piece, wanted: Sequence[str], bad: dict[int, Damage]) -> Any:
+def _without_last(block: Block) -> Block:
+    rows, place = block.rows, block.positions
+    return Block(block.covered[block.covered != place[-1]], rows.slice(0, rows.num_rows - 1), place[:-1], block.damage)
+
+
+def _next(reader: Any) -> pa.RecordBatch | None:
+    try:
+        return reader.read_next_batch()
+    except StopIteration:
+        return None
+
+
+def _open(source: _Source, piece: Piece, wanted: Sequence[str], bad: dict[int, Damage]) -> Any:
     def refuse(row: Any) -> str:
         few = row.actual_columns < row.expected_columns
         record = row.number - 2  # Arrow counts from 1 and counts the header.
@@ -116,14 +137,16 @@ def _block(batch: pa.RecordBatch, first: int, bad: dict[int, Damage]) -> tuple[B
     return Block(covered, batch, place, damage), following
 
 
-def _without_unclosed_row(block: Block) -> Block:
-    """A quote that is never closed swallows the rest of the file into the last record: that one is damaged."""
-    last = block.rows.num_rows - 1
-    row = block.rows.slice(last) if last >= 0 else block.rows
-    if not any(pc.any(pc.match_substring(column, "\n")).as_py() for column in row.columns):
-        return block
-    damage = Damage(block.positions[last:], "unclosed_quote", "a quote is opened and never closed")
-    return Block(block.covered, block.rows.slice(0, last), block.positions[:last], [*block.damage, damage])
+def _lines_after_open_quote(file: BinaryIO, piece: Piece) -> int:
+    """How many lines the last record has if its quote is never closed, else 0: then it has swallowed them."""
+    stream = io.BufferedReader(_Source(ByteStream(file, piece.file, piece.compression)))
+    lines = io.TextIOWrapper(stream, "utf-8-sig", "replace", newline="")
+    reader = csv.reader(itertools.chain(lines, [_END]), delimiter=DELIMITERS[piece.format])
+    record: list[str] = []
+    before = count = 0
+    for record in reader:  # noqa: B007  the last one is wanted
+        before, count = count, reader.line_num
+    return 0 if record == [_END] else count - 1 - before
 
 
 def inspect(head: bytes, name: str, file_format: str) -> dict[str, pa.DataType]:
@@ -136,12 +159,14 @@ def inspect(head: bytes, name: str, file_format: str) -> dict[str, pa.DataType]:
         text = head.decode("utf-8-sig", "surrogateescape")
         if "\0" in text:
             raise csv.Error("NUL")
-        records = list(csv.reader(io.StringIO(text, newline=""), delimiter=DELIMITERS[file_format]))
+        records = [r for r in csv.reader(io.StringIO(text, newline=""), delimiter=DELIMITERS[file_format]) if r]
     except csv.Error as error:
         raise NotWhatItClaimsError(f"{name}: is read as {file_format.upper()} but is not text") from error
     if not records:
         return {}
     header, rows = records[0], [row for row in records[1:] if len(row) == len(records[0])]
+    if any("\udc80" <= c <= "\udcff" for c in "".join(header)):
+        raise NotWhatItClaimsError(f"{name}: the header is not UTF-8")
     if len(set(header)) != len(header):
         twice = sorted({column for column in header if header.count(column) > 1})
         raise NotWhatItClaimsError(f"{name}: the header names {twice} twice; every column needs its own name")
@@ -154,4 +179,4 @@ def _kind(values: list[str]) -> pa.DataType:
         return pa.int64()
     if filled and all(_NUMBER.fullmatch(value) for value in filled):
         return pa.float64()
-    return pa.string()
+    return pa.string() if filled else pa.null()

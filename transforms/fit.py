@@ -57,9 +57,7 @@ class _TakeTargets(beam.DoFn):
         bad = np.flatnonzero(~good.to_numpy(zero_copy_only=False))
         if len(bad):
             reason = "the label is null, absent or not a finite number"
-            yield TaggedOutput(
-                "dead", reject(texts, bad, "Label", ["missing_label"] * len(bad), [reason] * len(bad))
-            )
+            yield TaggedOutput("dead", reject(texts, bad, "Label", ["missing_label"] * len(bad), [reason] * len(bad)))
             texts = texts.filter(good)
         if texts.num_rows:
             yield training_batch(texts.column("text"), texts.column(TARGET), texts.column("id"), task)

@@ -1,8 +1,6 @@
 """One way to read a piece, whatever its format."""
 
-import pyarrow as pa
-
-from transforms import csv_files, line_files, parquet_files
+from transforms import csv_files, json_lines, line_files, parquet_files
 from transforms.blocks import Blocks, Piece
 from transforms.schemas import Columns
 from transforms.stores import store_for
@@ -17,16 +15,8 @@ def read_piece(piece: Piece, columns: Columns) -> Blocks:
         if piece.format == "parquet":
             yield from parquet_files.read_blocks(file, piece, columns.wanted)
         elif piece.format == "jsonl":
-            yield from line_files.read_jsonl(file, piece, _json_schema(columns))
+            yield from json_lines.read_jsonl(file, piece, columns)
         elif piece.format == "text":
-            yield from line_files.read_plain(file, piece, [columns.text])
+            yield from line_files.read_plain(file, piece, columns.text)
         else:
             yield from csv_files.read_blocks(file, piece, columns.wanted)
-
-
-def _json_schema(columns: Columns) -> pa.Schema:
-    kept = dict(zip(columns.kept_from, columns.kept.types, strict=True))
-    kinds = {name: kept.get(name, pa.string()) for name in columns.wanted}
-    if columns.id is not None:
-        kinds[columns.id] = columns.id_type
-    return pa.schema(list(kinds.items()))

@@ -24,7 +24,7 @@ def inspect(file: BinaryIO, name: str) -> tuple[pa.Schema, list[RowGroup]]:
         footer = pq.ParquetFile(file)
         groups = [footer.metadata.row_group(g) for g in range(footer.num_row_groups)]
         return footer.schema_arrow, [RowGroup(group.num_rows, group.total_byte_size) for group in groups]
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if not _is_damage(error):
             raise
         raise NotWhatItClaimsError(f"{name}: is read as Parquet but has no readable Parquet footer") from error
@@ -51,7 +51,7 @@ def _read_group(parquet: pq.ParquetFile, group: int, size: RowGroup, columns: li
             place = positions(first + done, batch.num_rows)
             done += batch.num_rows
             yield Block(place, batch, place, [])
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if not _is_damage(error):
             raise
         reason = "the row group cannot be decoded"

@@ -56,12 +56,8 @@ def validate(rows: pa.RecordBatch, columns: Columns) -> tuple[pa.RecordBatch, pa
     ids, bad_ids = utf8(rows.column("id"))
     faults: list[tuple[Mask, str, str]] = [
         (bad_ids, "not_utf8", "the id is not valid UTF-8"),
-        (_blank(ids, bad_ids), "missing_id", "the id is null, absent or empty"),
-        (
-            rows.column("duplicate").to_numpy(zero_copy_only=False),
-            "duplicate_id",
-            "the id stands first at {}",
-        ),
+        (_blank(ids, bad_ids), "missing_id", "the id is null, absent, empty or only white space"),
+        (rows.column("duplicate").to_numpy(zero_copy_only=False), "duplicate_id", "the id stands first at "),
     ]
     names = ["text", "text_pair"] if columns.text_pair else ["text"]
     texts = []
@@ -97,8 +93,11 @@ def _reject(
     if not len(which):
         return first < 0, None
     places = rows.column("duplicate_of").take(pa.array(which)).to_pylist()
-    reasons = [faults[first[i]][2].format(place) for i, place in zip(which, places, strict=True)]
     codes = [faults[first[i]][1] for i in which]
+    reasons = [
+        faults[first[i]][2] + (place if code == "duplicate_id" else "")
+        for i, code, place in zip(which, codes, places, strict=True)
+    ]
     return first < 0, reject(rows, which, STAGE, codes, reasons, ids=ids)
 
 
@@ -131,8 +130,19 @@ def _bad_kept(rows: pa.RecordBatch, columns: Columns) -> list[tuple[str, Mask]]:
         column = rows.column(name)
         if _is_valid(column):
             continue
-        found.append((name, np.array([not _is_valid(column.slice(i, 1)) for i in range(len(column))], bool)))
+        found.append((name, ~_valid_rows(column)))
     return found
+
+
+def _valid_rows(column: pa.Array) -> Mask:
+    if _is_valid(column):
+        return np.ones(len(column), bool)
+    if len(column) == 1:
+        return np.zeros(1, bool)
+    half = len(column) // 2
+    # Taken and not sliced: validation looks at all that lies below a slice of a nested column.
+    parts = [column.take(pa.array(part)) for part in np.array_split(np.arange(len(column)), [half])]
+    return np.concatenate([_valid_rows(part) for part in parts])
 
 
 def _is_valid(column: pa.Array) -> bool:

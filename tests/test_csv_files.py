@@ -1,0 +1,159 @@
+"""CSV, against Python's csv module."""
+
+import csv
+import io
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from transforms.blocks import NotWhatItClaimsError, Piece
+from transforms.csv_files import inspect, read_blocks
+
+relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FIELDS = st.text(st.sampled_from('ab,\t"\n\r é'), max_size=6)
+RECORDS = st.lists(st.lists(FIELDS, min_size=1, max_size=5), max_size=25)
+HEADER = ["id", "text", "n"]
+
+
+def read(content: bytes, wanted: tuple[str, ...] = ("id", "text", "n"), kind: str = "csv") -> dict[int, Any]:
+    """row -> its values or its code; asserts that each covered row has one of them, once."""
+    piece = Piece(number=0, file="f", size=len(content), version="", format=kind)
+    found: list[tuple[int, Any]] = []
+    covered: list[int] = []
+    for block in read_blocks(io.BytesIO(content), piece, wanted):
+        found += zip(block.positions.tolist(), (tuple(r.values()) for r in block.rows.to_pylist()), strict=True)
+        found += [(int(at), damage.code) for damage in block.damage for at in damage.positions]
+        covered += block.covered.tolist()
+    assert sorted(covered) == sorted(at for at, _ in found) == list(range(len(covered)))
+    return dict(found)
+
+
+def written(records: list[list[str]], quoting: Any, end: str, delimiter: str = ",") -> str:
+    out = io.StringIO(newline="")
+    csv.writer(out, quoting=quoting, lineterminator=end, delimiter=delimiter).writerows([HEADER, *records])
+    return out.getvalue()
+
+
+def as_read(text: str, delimiter: str = ",") -> dict[int, Any]:
+    """What the csv module reads, and the rules for the number of fields."""
+    records = [r for r in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if r][1:]
+    few, many = "too_few_fields", "too_many_fields"
+    return {
+        i: tuple(field.encode() for field in r) if len(r) == 3 else few if len(r) < 3 else many
+        for i, r in enumerate(records)
+    }
+
+
+QUOTING = st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC])
+
+
+@relaxed
+@given(RECORDS, QUOTING, st.sampled_from(["\n", "\r\n", "\r"]), st.sampled_from(["csv", "tsv"]), st.booleans())
+def test_records_are_those_of_the_csv_module(
+    records: list[list[str]], quoting: Any, end: str, kind: str, last: bool
+) -> None:
+    delimiter = {"csv": ",", "tsv": "\t"}[kind]
+    text = written(records, quoting, end, delimiter)
+    text = text if last else text.removesuffix(end)
+    assert read(text.encode(), kind=kind) == as_read(text, delimiter)
+
+
+@relaxed
+@given(RECORDS, st.sampled_from(["\n", "\r\n"]), st.integers(64, 200))
+def test_records_are_the_same_in_small_blocks(
+    monkeypatch: pytest.MonkeyPatch, records: list[list[str]], end: str, size: int
+) -> None:
+    text = written(records, csv.QUOTE_MINIMAL, end)
+    monkeypatch.setattr("transforms.csv_files.BLOCK_BYTES", size)
+    assert read(text.encode()) == as_read(text)
+
+
+@pytest.mark.parametrize("size", range(30, 40))
+def test_a_quoted_line_break_on_the_border_of_two_blocks_stays_whole(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr("transforms.csv_files.BLOCK_BYTES", size)
+    assert read(b'id,text,n\r\na,first record,1\r\nb,"c\r\nd\r\ne",2\r\n')[1] == (b"b", b"c\r\nd\r\ne", b"2")
+
+
+@relaxed
+@given(st.lists(st.lists(FIELDS, min_size=3, max_size=3), max_size=8), st.integers(0, 2), st.integers(0, 8))
+def test_after_an_open_quote_every_line_is_lost_and_nothing_before(
+    records: list[list[str]], field: int, after: int
+) -> None:
+    before = written(records, csv.QUOTE_ALL, "\n")
+    broken = ["x", "x", "x"]
+    broken[field] = '"open'
+    text = before + ",".join(broken) + "\n" + "".join(f"{i},line,3\n" for i in range(after))
+    expected = as_read(before)
+    expected |= {len(expected) + i: "unclosed_quote" for i in range(1 + after)}
+    for wanted in (("id", "text", "n"), ("id",)):
+        found = read(text.encode(), wanted)
+        assert {at: value for at, value in found.items() if isinstance(value, str)} == {
+            at: value for at, value in expected.items() if isinstance(value, str)
+        }
+        assert found.keys() == expected.keys()
+
+
+def test_a_bad_record_before_an_open_quote_stays_in_the_books() -> None:
+    assert read(b'id,text,n\na\nb,x,1\nc,y,"open') == {
+        0: "too_few_fields",
+        1: (b"b", b"x", b"1"),
+        2: "unclosed_quote",
+    }
+
+
+@relaxed
+@given(st.text(st.sampled_from('ab,"\n\r'), max_size=60))
+def test_no_text_is_read_into_rows_that_do_not_add_up(body: str) -> None:
+    read(("id,text,n\n" + body).encode())
+
+
+@relaxed
+@given(RECORDS)
+def test_the_columns_are_those_of_the_header(records: list[list[str]]) -> None:
+    head = written(records, csv.QUOTE_MINIMAL, "\n").encode()
+    assert list(inspect(head, "f", "csv")) == HEADER
+    assert list(inspect(b"\xef\xbb\xbf\n\n" + head, "f", "csv")) == HEADER
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["1", "-2", ""], pa.int64()),
+        (["1", "2.5"], pa.float64()),
+        (["1e3", "0"], pa.float64()),
+        (["007", "1"], pa.string()),
+        (["1" * 19], pa.string()),
+        (["", ""], pa.null()),
+        (["nan"], pa.string()),
+        (["2026-01-01"], pa.string()),
+    ],
+)
+def test_a_column_is_a_number_only_if_it_is_written_like_one(values: list[str], kind: pa.DataType) -> None:
+    head = "id,n\n" + "".join(f"a,{value}\n" for value in values)
+    found = inspect(head.encode(), "f", "csv")["n"]
+    # Nineteen digits may not fit an int64 and are no float either: no digit may be lost.
+    assert found == kind or (len(values[0]) == 19 and found != pa.int64())
+
+
+def test_a_text_longer_than_the_csv_modules_limit_is_text() -> None:
+    assert list(inspect(b"id,text\na," + b"x" * 200_000 + b"\n", "f", "csv")) == ["id", "text"]
+
+
+def test_a_record_longer_than_a_block_fails_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transforms.csv_files.BLOCK_BYTES", 64)
+    with pytest.raises(NotWhatItClaimsError, match="f: the CSV cannot be read on after record 1"):
+        read(b"id,text,n\na,x,1\nb," + b"x" * 500 + b",2\n")
+
+
+@relaxed
+@given(st.lists(st.sampled_from(["a", '"b"', '5" pipe', "", '"x""y"']), min_size=3, max_size=30))
+def test_odd_quotes_inside_fields_open_nothing(fields: list[str]) -> None:
+    records = [fields[i : i + 3] for i in range(0, len(fields) - 2, 3)]
+    assume(all(any(record) for record in records))
+    text = "id,text,n\n" + "".join(",".join(record) + "\n" for record in records)
+    assert read(text.encode()) == as_read(text)
