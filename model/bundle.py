@@ -65,12 +65,14 @@ class Bundle:
         path = Path(path)
         try:
             found = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise BundleError(
                 f"{path}: is no bundle, it has no {DESCRIPTION}; make one with `bert-batch train`"
             ) from error
         except ValueError as error:
             raise BundleError(f"{path / DESCRIPTION}: is not JSON; restore the bundle from its source") from error
+        if not isinstance(found, dict):
+            raise BundleError(f"{path / DESCRIPTION}: is no description of a bundle; restore the bundle")
         if found.get("format") != FORMAT:
             raise BundleError(f"{path}: has bundle format {found.get('format')!r}; this version reads format {FORMAT}")
         keys = {entry.name for entry in fields(cls)} - {"path"}

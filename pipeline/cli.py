@@ -1,17 +1,20 @@
 """The commands. Heavy imports happen inside them, so that --help answers at once."""
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable
+from inspect import signature
 from typing import Annotated, Any
 
 import typer
 
+from pipeline.quiet import quiet_stderr
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-PUBLISHED, FAILED, USAGE, OVER_BUDGET, SUPERSEDED, NOT_YET = 0, 1, 2, 3, 4, 75
-_BY_STATUS = {"published": PUBLISHED, "unbalanced": FAILED, "over_budget": OVER_BUDGET, "superseded": SUPERSEDED}
+DONE, FAILED, INTERRUPTED = 0, 1, 130
 
 app = typer.Typer(
     name="bert-batch",
@@ -23,6 +26,7 @@ app = typer.Typer(
 
 Job = Annotated[str | None, typer.Option("--job", help="YAML file with these flags as keys; flags override it.")]
 Bundle = Annotated[str | None, typer.Option(help="Folder of the bundle, local or gs://.")]
+Fingerprint = Annotated[str | None, typer.Option(help="Beginning of the fingerprint the bundle must have.")]
 Input = Annotated[list[str] | None, typer.Option(help="File, folder or pattern; {date} is replaced. Repeatable.")]
 Output = Annotated[str | None, typer.Option(help="Folder for dt=<date>/, local or gs://.")]
 Date = Annotated[str | None, typer.Option(help="YYYY-MM-DD, today (default) or yesterday.")]
@@ -37,8 +41,10 @@ Schema = Annotated[list[str] | None, typer.Option(help="Type of a kept column: n
 TopK = Annotated[int | None, typer.Option(help="Classes to list per row; by default all.")]
 MaxDeadFraction = Annotated[float | None, typer.Option(help="Share of rows that may be dead letters [0.01].")]
 MaxDeadRows = Annotated[int | None, typer.Option(help="Number of rows that may be dead letters.")]
-AllowMissing = Annotated[bool | None, typer.Option("--allow-missing", help="No matching file: publish an empty date.")]
-TrustIds = Annotated[bool | None, typer.Option("--trust-ids", help="Do not look for duplicate ids.")]
+AllowMissing = Annotated[
+    bool | None, typer.Option("--allow-missing/--no-allow-missing", help="No matching file: publish an empty date.")
+]
+TrustIds = Annotated[bool | None, typer.Option("--trust-ids/--no-trust-ids", help="Do not look for duplicate ids.")]
 TokenBudget = Annotated[int | None, typer.Option(help="Padded tokens of one micro-batch; by default by device.")]
 Runner = Annotated[str | None, typer.Option(help="direct (alias local), dataflow or portable [direct].")]
 Workers = Annotated[int | None, typer.Option(help="Local worker processes [1].")]
@@ -50,6 +56,7 @@ BeamOptions = Annotated[list[str] | None, typer.Argument(help="After --: Beam's 
 def score(
     job: Job = None,
     bundle: Bundle = None,
+    bundle_fingerprint: Fingerprint = None,
     input: Input = None,
     output: Output = None,
     date: Date = None,
@@ -78,26 +85,14 @@ def score(
 
 
 @app.command()
-def check(
-    job: Job = None,
-    bundle: Bundle = None,
-    input: Input = None,
-    output: Output = None,
-    date: Date = None,
-    timezone: Timezone = None,
-    format: Format = None,
-    id_column: IdColumn = None,
-    id_from: IdFrom = None,
-    text_column: TextColumn = None,
-    keep: Keep = None,
-    rename: Rename = None,
-    schema: Schema = None,
-    top_k: TopK = None,
-    allow_missing: AllowMissing = None,
-) -> None:
+def check(**flags: Any) -> None:
     """Validate a job without running it: configuration, bundle, plan, schema."""
-    flags = dict(locals())
-    _run(lambda: _check(flags), "text")
+    _run(lambda: _check(flags), flags["log_format"])
+
+
+# The whole job, flag for flag, as `score` takes it.
+check.__signature__ = signature(score)  # type: ignore[attr-defined]
+check.__annotations__ = score.__annotations__
 
 
 @app.command()
@@ -134,11 +129,11 @@ def inspect(path: Annotated[str, typer.Argument(help="A bundle, or the folder of
     """Show what is in a bundle or a published date."""
 
     def show() -> int:
-        with _quiet_start():
+        with quiet_stderr():
             from pipeline.report import inspect_path
 
         inspect_path(path)
-        return PUBLISHED
+        return DONE
 
     _run(show, "text")
 
@@ -152,73 +147,69 @@ def demo(
     flags = {"bundle": f"{examples}/bundle", "input": [f"{examples}/validation.parquet"], "output": output}
 
     def show() -> int:
-        with _quiet_start():
+        with quiet_stderr():
+            from pipeline.config import ConfigError
+            from pipeline.console import EXIT_CODES
             from pipeline.report import show_rows
 
-        code = _score({**flags, "rename": ["label=gold_label"], "log_format": "text"})
-        if code == PUBLISHED:
-            show_rows(output, 5, ("id", "gold_label", "label", "probability", "token_count"))
-        return code
+        if not os.path.isdir(examples):
+            raise ConfigError(f"{examples}: is not there; run this in a checkout of the project, or give --examples")
+        verdict = _publish({**flags, "rename": ["label=gold_label"], "log_format": "text"})
+        show_rows(verdict.folder, 5, ("id", "gold_label", "label", "probability", "token_count"))
+        return EXIT_CODES.get(verdict.status, FAILED)
 
     _run(show, "text")
 
 
-@contextmanager
-def _quiet_start() -> Iterator[None]:
-    """TensorFlow's C++ start-up notes go to the stderr of the process whatever its log level says: not through here."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
 def _score(flags: dict[str, Any]) -> int:
+    verdict = _publish(flags)
+    from pipeline.console import EXIT_CODES
+
+    return EXIT_CODES.get(verdict.status, FAILED)
+
+
+def _publish(flags: dict[str, Any]) -> Any:
     job = _job(flags)
-    with _quiet_start():
-        from pipeline.report import console_for
+    with quiet_stderr():
+        from pipeline.console import console_for
         from pipeline.scoring import score as run
 
     console = console_for(flags["log_format"])
-    console.quiet_libraries()
     verdict = run(job, watch=console.watch, progress=console.progress)
-    console.verdict(job, verdict)
-    return _BY_STATUS.get(verdict.status, FAILED)
+    console.verdict(verdict)
+    return verdict
 
 
 def _check(flags: dict[str, Any]) -> int:
     import datetime as dt
 
     job = _job(flags)
-    with _quiet_start():
+    with quiet_stderr():
         from pipeline.report import show_prepared
         from pipeline.scoring import prepare
 
     show_prepared(prepare(job, dt.datetime.now(dt.UTC)))
-    return PUBLISHED
+    return DONE
 
 
 def _train(flags: dict[str, Any]) -> int:
     from pipeline.config import training_job
 
     job = training_job(flags)
-    with _quiet_start():
+    with quiet_stderr():
+        from pipeline.console import quiet_libraries, training_progress
         from pipeline.fitting import train as run
-        from pipeline.report import console_for, inspect_path, training_progress
+        from pipeline.report import inspect_path
 
-    console_for("text").quiet_libraries()
+    quiet_libraries()
     with training_progress() as on_progress:
         run(job, on_progress)
     inspect_path(job.output)
-    return PUBLISHED
+    return DONE
 
 
 def _job(flags: dict[str, Any]) -> Any:
-    with _quiet_start():
+    with quiet_stderr():
         from pipeline.config import load_job
 
     flags = {key: value for key, value in flags.items() if key != "log_format"}
@@ -239,14 +230,29 @@ def _pairs(flag: str, separator: str, values: list[str] | None) -> dict[str, str
 
 def _run(command: Callable[[], int], log_format: str) -> None:
     """Runs a command and ends the process with its exit code; an error of the user's making is one line."""
+    _end_when_interrupted()
     try:
         code = command()
     except Exception as error:
-        with _quiet_start():
+        with quiet_stderr():
             from pipeline.report import explain
 
         code = explain(error, log_format)
     raise typer.Exit(code)
+
+
+def _end_when_interrupted() -> None:
+    """Ctrl-C ends the process at once: the runner would turn it into an error of some step."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    terminal = os.dup(2)
+
+    def end(*_: object) -> None:
+        show_cursor = b"\x1b[?25h\n" if os.isatty(terminal) else b""
+        os.write(terminal, show_cursor + b"interrupted; a date that is not published yet stays as it was\n")
+        os._exit(INTERRUPTED)
+
+    signal.signal(signal.SIGINT, end)
 
 
 def main() -> None:

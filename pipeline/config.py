@@ -1,5 +1,6 @@
 """JobConfig: one validated description of a scoring job, from a YAML file, flags, or both."""
 
+import datetime as dt
 import difflib
 import os
 from collections.abc import Mapping
@@ -34,6 +35,7 @@ class JobConfig(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     bundle: str
+    bundle_fingerprint: str = ""
     input: tuple[str, ...]
     output: str
     date: str = "today"
@@ -58,13 +60,34 @@ class JobConfig(pydantic.BaseModel):
     @pydantic.field_validator("input", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
+        values = (value,) if isinstance(value, str) else value
+        return tuple(os.path.expanduser(v) if isinstance(v, str) else v for v in values)
+
+    @pydantic.field_validator("date", mode="before")
+    @classmethod
+    def _date_as_text(cls, value: Any) -> Any:
+        # YAML reads 2026-11-21 as a date.
+        return value.isoformat() if isinstance(value, dt.date) else value
+
+    @pydantic.field_validator("keep", mode="before")
+    @classmethod
+    def _list_as_text(cls, value: Any) -> Any:
+        return ",".join(map(str, value)) if isinstance(value, list) else value
 
     @pydantic.field_validator("output", "bundle")
     @classmethod
     def _absolute(cls, value: str) -> str:
         # Workers may have another working directory.
-        return value.rstrip("/") if "://" in value else os.path.abspath(value)
+        return value.rstrip("/") if "://" in value else os.path.abspath(os.path.expanduser(value))
+
+    @pydantic.field_validator("output")
+    @classmethod
+    def _folder(cls, value: str) -> str:
+        if "{" in value:
+            raise ValueError("the output is one folder for all dates; dt=<date> is made below it")
+        if os.path.isfile(value):
+            raise ValueError("is a file; the output is a folder")
+        return value
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "JobConfig":

@@ -20,6 +20,8 @@ def logical_date(text: str, timezone: str, now: dt.datetime) -> dt.date:
     if text == "yesterday":
         return today - dt.timedelta(days=1)
     try:
+        if len(text) != len("YYYY-MM-DD"):
+            raise ValueError(text)
         return dt.date.fromisoformat(text)
     except ValueError as error:
         raise DateError(f"--date {text!r} is no date; use YYYY-MM-DD, today or yesterday") from error

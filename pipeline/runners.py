@@ -47,5 +47,7 @@ def _refuse_unknown(extra: Sequence[str]) -> None:
     except SystemExit as error:
         raise ConfigError(f"Beam options {list(extra)} cannot be parsed") from error
     for flag in unknown:
+        if not flag.startswith("-"):
+            raise ConfigError(f"{flag!r} belongs to no flag; put patterns in quotes for the shell")
         near = difflib.get_close_matches(flag.split("=")[0], known, 1)
         raise ConfigError(f"{flag}: no such Beam option" + (f"; did you mean {near[0]}?" if near else ""))

@@ -10,6 +10,7 @@ import apache_beam as beam
 from model.bundle import Bundle
 from pipeline.config import ConfigError, JobConfig
 from pipeline.dates import fill, logical_date
+from pipeline.failures import RunFailedError, cause
 from pipeline.runners import beam_options, share_cores
 from transforms.bundles import BundleReference, open_bundle
 from transforms.featurize import FeaturizeTexts
@@ -17,12 +18,14 @@ from transforms.label import Labelling
 from transforms.plan import Plan, plan_inputs, write_plan
 from transforms.publish import PublishRun, finish_pending, standing
 from transforms.read import ReadTexts
-from transforms.runs import Run, manifest_path, new_run_id, read_manifest
+from transforms.runs import Run, date_folder, manifest_path, new_run_id, read_manifest
 from transforms.score import Compute, ScoreTokens
-from transforms.stores import store_for
+from transforms.stores import covers, store_for
 from transforms.validate import ValidateTexts
 from transforms.verdicts import PASSED, Verdict
 from transforms.write import WriteDeadLetters, WriteScores
+
+Watch = Callable[["Prepared"], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +62,15 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
     """
     date = logical_date(job.date, job.timezone, now)
     bundle = open_bundle(job.bundle)
-    plan = plan_inputs(
-        [fill(pattern, date) for pattern in job.input],
-        job.columns,
-        file_format=job.format,
-        allow_missing=job.allow_missing,
-    )
+    if not bundle.fingerprint.startswith(job.bundle_fingerprint):
+        raise ConfigError(f"{job.bundle}: is bundle {bundle.fingerprint}, not the {job.bundle_fingerprint} of the job")
+    patterns = [fill(pattern, date) for pattern in job.input]
+    for pattern in patterns:
+        if covers(pattern, date_folder(job.output, date)):
+            raise ConfigError(f"--input {pattern} takes in the files of --output {job.output}: keep them apart")
+    # Before the input is listed: a run that lists more and publishes meanwhile must not be overtaken by this one.
     manifest, _ = read_manifest(manifest_path(job.output, date))
+    plan = plan_inputs(patterns, job.columns, file_format=job.format, allow_missing=job.allow_missing)
     run = Run(
         run_id=new_run_id(now),
         output=job.output,
@@ -83,9 +88,6 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
     return Prepared(job=job, bundle=bundle, plan=plan, run=run, labelling=labelling, compute=compute)
 
 
-Watch = Callable[[Prepared], AbstractContextManager[None]]
-
-
 def score(
     job: JobConfig,
     *,
@@ -93,7 +95,10 @@ def score(
     watch: Watch = lambda _: nullcontext(),
     progress: str | None = None,
 ) -> Verdict:
-    """Runs the job and gives its verdict; an error that left a verdict behind is told by the verdict alone."""
+    """Runs the job and gives its verdict; an error that left a verdict behind is told by the verdict alone.
+
+    Raises what `prepare` raises before anything has run, and RunFailedError afterwards.
+    """
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
     options = beam_options(job.runner, job.workers, job.beam_options)
     share_cores(job.workers)
@@ -111,14 +116,14 @@ def score(
             p = beam.Pipeline(options=options)
             build(p, prepared)
             p.run().wait_until_finish()
-        except Exception:
+        except Exception as error:
             # A publisher that died after its commit has published all the same.
             finish_pending(run.output)
             verdict = standing(run)
             if verdict is None or verdict.status == PASSED:
-                raise
+                raise RunFailedError(f"run {run.run_id} failed: {cause(error)}") from error
             return verdict
     verdict = standing(run)
     if verdict is None:
-        raise RuntimeError(f"run {run.run_id} ended without a verdict; its files are in {run.file('')}")
+        raise RunFailedError(f"run {run.run_id} ended without a verdict; its files are in {run.file('')}")
     return verdict

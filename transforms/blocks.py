@@ -43,9 +43,9 @@ class Damage(NamedTuple):
 class Block(NamedTuple):
     """Some rows of a piece.
 
-    `covered` are the positions this block answers for, taken from the file's structure (footer, counted lines) and
-    never from what was parsed: the books rest on it. `rows` has the wanted columns under their input names,
-    `positions[i]` is the place of its row i.
+    `covered` are the positions this block answers for: the books rest on it. It comes from the file's structure
+    (footer, counted lines), never from what was parsed; only a CSV has no structure but its records. `rows` has the
+    wanted columns under their input names, `positions[i]` is the place of its row i.
     """
 
     covered: Positions

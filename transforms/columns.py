@@ -166,4 +166,7 @@ def _id_type(schema: pa.Schema, name: str | None) -> pa.DataType:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names) or "no columns"
+    # A CSV without a header has a row of values for names: they are nobody's to print.
+    shown = [repr(name if len(name) <= 24 else name[:12] + "…") for name in names]
+    more = f" and {len(shown) - 20} more" if len(shown) > 20 else ""
+    return (", ".join(shown[:20]) or "no columns") + more

@@ -1,9 +1,11 @@
 """One way to read a piece, whatever its format."""
 
+import os
+
 from transforms import csv_files, json_lines, line_files, parquet_files
 from transforms.blocks import Blocks, Piece
 from transforms.schemas import Columns
-from transforms.stores import store_for
+from transforms.stores import file_changed, store_for
 
 
 def read_piece(piece: Piece, columns: Columns) -> Blocks:
@@ -12,6 +14,10 @@ def read_piece(piece: Piece, columns: Columns) -> Blocks:
     Raises FileChangedError if the file is not the version that was planned.
     """
     with store_for(piece.file).open(piece.file, piece.version) as file:
+        # A copy that keeps the time of modification has the same version on a file system.
+        if (size := file.seek(0, os.SEEK_END)) != piece.size:
+            raise file_changed(piece.file, f"of {piece.size:,} bytes", f"{size:,} bytes")
+        file.seek(0)
         if piece.format == "parquet":
             yield from parquet_files.read_blocks(file, piece, columns.wanted)
         elif piece.format == "jsonl":

@@ -3,6 +3,7 @@
 import builtins
 import errno
 import fcntl
+import glob
 import io
 import os
 import re
@@ -28,6 +29,8 @@ class LocalStore:
         pattern = _local(pattern)
         if exact := self.stat(pattern):
             return [exact]
+        if os.path.isdir(pattern):
+            pattern = glob.escape(pattern) + "/**"
         head, expression = split_glob(pattern)
         wild = pattern.removeprefix(head)
         levels = None if not wild or "**" in wild else 1 + wild.count("/")
@@ -197,7 +200,14 @@ def _files_below(folder: str, levels: int | None = None) -> Iterator[str]:
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             raise error
 
-    for below, folders, names in os.walk(folder, onerror=stop):
+    above: dict[str, set[str]] = {}
+    for below, folders, names in os.walk(folder, onerror=stop, followlinks=True):
+        real = os.path.realpath(below)
+        known = above.get(os.path.dirname(below), set())
+        if real in known:
+            folders.clear()  # A link to a folder it lies in: what is there has been listed.
+            continue
+        above[below] = known | {real}
         yield from (os.path.join(below, name) for name in names)
         depth = below.rstrip("/").count("/") - folder.rstrip("/").count("/")
         if depth + 1 == levels:

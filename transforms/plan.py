@@ -67,6 +67,9 @@ def plan_inputs(
     inputs = sorted({info.path: info for pattern in patterns for info in _match(pattern)}.values(), key=_path)
     if not inputs and not allow_missing:
         raise NoInputError(f"no input file matches {', '.join(patterns)}; is it written yet? (or --allow-missing)")
+    for info in inputs:
+        if not info.path.isprintable() and any("\udc80" <= c <= "\udcff" for c in info.path):
+            raise PlanError(f"{info.path!a}: the name of the file is not UTF-8; rename it")
     formats = {info.path: _format(info.path, file_format) for info in inputs}
     kinds = sorted({kind for kind, _ in formats.values()})
     if len(kinds) > 1:

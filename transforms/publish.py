@@ -6,6 +6,7 @@ nothing has happened; after it anyone can finish the tidying; an overtaken run n
 A manifest is marked finished, or replaced by the next, only when the verdict of its run says published.
 """
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -239,11 +240,20 @@ def finish_pending(output: str) -> list[str]:
     store = store_for(output)
     exactly = re.sub(r"([*?[])", r"[\1]", output)
     found = [info.path for info in store.match(join(exactly, "dt=*", MANIFEST))]
-    manifests = [manifest for manifest, _ in _each(read_manifest, found)]
+    manifests = _each(_readable, found)
     pending = [(path, m["run_id"]) for path, m in zip(found, manifests, strict=True) if m and not m["finished"]]
     for path, run_id in pending:
         tidy(output, path, run_id)
     return [run_id for _, run_id in pending]
+
+
+def _readable(path: str) -> dict[str, Any] | None:
+    try:
+        return read_manifest(path)[0]
+    except ValueError as error:
+        # The date of that manifest cannot be published before it is mended; the other dates can.
+        logging.getLogger(__name__).warning("%s", error)
+        return None
 
 
 def _each(act: Callable[[T], Any], items: Iterable[T]) -> list[Any]:

@@ -15,7 +15,7 @@ from transforms.dead_letters import reject_positions
 from transforms.duplicates import FindDuplicates, mark, unpack_repeats
 from transforms.formats import read_piece
 from transforms.plan import Split, read_plan
-from transforms.schemas import Columns, check, cut, rows_schema
+from transforms.schemas import MAX_ROWS, MAX_TEXT_BYTES, Columns, check, cut, rows_schema, text_bytes
 from transforms.stores import store_for
 
 STAGE = "Read"
@@ -80,6 +80,7 @@ class _ReadSplit(beam.DoFn):
     ]:
         # A split without rows is in the books too: one that never came through must not balance by being absent.
         yield TaggedOutput("counts", Count(split.number, 0, 0))
+        small = Joiner()
         for piece in split.pieces:
             # Never `in`: Beam's multimap has no such test and would count upwards for ever.
             known = None if repeats is None else unpack_repeats(repeats[piece.number])
@@ -88,13 +89,36 @@ class _ReadSplit(beam.DoFn):
                 for batch in dead:
                     yield TaggedOutput("dead", batch)
                 for batch in rows:
-                    yield batch if known is None else mark(batch, known, self._file_names())
+                    yield from small.add(batch if known is None else mark(batch, known, self._file_names()))
+        yield from small.rest()
 
     def _file_names(self) -> dict[int, str]:
         # Only a split that has duplicates needs the names of other files.
         if not self._files:
             self._files = {piece.number: piece.file for split in list_splits(self._plan) for piece in split.pieces}
         return self._files
+
+
+class Joiner:
+    """Puts small batches together until one is full: small row groups and files would each be a macro-batch."""
+
+    def __init__(self) -> None:
+        self._held: list[pa.RecordBatch] = []
+        self._rows = self._bytes = 0
+
+    def add(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Takes a batch; gives what was held if the batch does not fit to it."""
+        size = text_bytes(batch)
+        if self._rows + batch.num_rows > MAX_ROWS or self._bytes + size > MAX_TEXT_BYTES:
+            yield from self.rest()
+        self._held.append(batch)
+        self._rows, self._bytes = self._rows + batch.num_rows, self._bytes + size
+
+    def rest(self) -> Iterator[pa.RecordBatch]:
+        """Gives what is held."""
+        if self._held:
+            yield self._held[0] if len(self._held) == 1 else pa.concat_batches(self._held)
+        self._held, self._rows, self._bytes = [], 0, 0
 
 
 def read_rows(

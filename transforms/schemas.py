@@ -4,11 +4,12 @@ A column of ours is declared not null unless the contract marks it `?`, down to 
 Parquet as REQUIRED. Kept columns (the user's own) are always nullable.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -184,16 +185,12 @@ def check(batch: pa.RecordBatch, schema: pa.Schema, where: str) -> pa.RecordBatc
     raise TypeError(f"{where}: columns are {batch.schema.names}, but the arrow declares {schema.names}")
 
 
-def cut(batch: pa.RecordBatch, sizes: Iterable[str] = ("text", "text_pair")) -> list[pa.RecordBatch]:
-    """Cuts `batch` so that no part has more than MAX_ROWS rows or MAX_TEXT_BYTES in the columns `sizes`."""
-    weights = sum(
-        (_lengths(batch.column(name)) for name in sizes if name in batch.schema.names),
-        start=_lengths(pa.nulls(batch.num_rows, pa.binary())),
-    )
-    parts, start, total = [], 0, 0
-    if batch.num_rows <= MAX_ROWS and int(weights.sum()) <= MAX_TEXT_BYTES:
+def cut(batch: pa.RecordBatch) -> list[pa.RecordBatch]:
+    """Cuts `batch` so that no part has more than MAX_ROWS rows or MAX_TEXT_BYTES of text; one longer row is a part."""
+    if batch.num_rows <= MAX_ROWS and text_bytes(batch) <= MAX_TEXT_BYTES:
         return [batch] if batch.num_rows else []
-    for row, weight in enumerate(weights.tolist()):
+    parts, start, total = [], 0, 0
+    for row, weight in enumerate(_weights(batch).tolist()):
         if row > start and (row - start == MAX_ROWS or total + weight > MAX_TEXT_BYTES):
             parts.append(batch.slice(start, row - start))
             start, total = row, 0
@@ -201,8 +198,16 @@ def cut(batch: pa.RecordBatch, sizes: Iterable[str] = ("text", "text_pair")) -> 
     return [*parts, batch.slice(start)]
 
 
-def _lengths(column: pa.Array):  # type: ignore[no-untyped-def]
-    return pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False).astype("int64")
+def text_bytes(batch: pa.RecordBatch) -> int:
+    """Bytes of text in Rows."""
+    return int(_weights(batch).sum())
+
+
+def _weights(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
+    weights = np.zeros(batch.num_rows, np.int64)
+    for name in {"text", "text_pair"} & set(batch.schema.names):
+        weights += pc.fill_null(pc.binary_length(batch.column(name)), 0).to_numpy(zero_copy_only=False)
+    return weights
 
 
 class RecordBatchCoder(beam.coders.Coder):

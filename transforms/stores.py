@@ -39,8 +39,8 @@ class Store(Protocol):
 
         A pattern is a file, a folder (every file below it) or a glob: `*`, `?` and `[a-z]` stay within one
         folder level, `**` crosses levels. Globs name files, never folders. Names that begin with `_` or `.`
-        are left out where a wildcard would have to match that first character. On a file system, links to
-        folders are not followed.
+        are left out where a wildcard would have to match that first character. On a file system, links are
+        followed, but not in circles.
         """
 
     def stat(self, path: str) -> FileInfo | None:
@@ -116,6 +116,13 @@ def _gcs_store() -> Store:
 def join(folder: str, *parts: str) -> str:
     """A path below a folder: `join("gs://b/out", "dt=2026-11-21", "x")` is `gs://b/out/dt=2026-11-21/x`."""
     return posixpath.join(folder, *(part.lstrip("/") for part in parts))
+
+
+def covers(pattern: str, folder: str) -> bool:
+    """Whether a pattern of `Store.match` takes in Parquet files that lie in `folder`."""
+    if SCHEME.match(pattern) is None:
+        pattern = posixpath.abspath(pattern)
+    return split_glob(pattern)[1].fullmatch(join(folder, "part-0.parquet")) is not None
 
 
 def split_glob(pattern: str) -> tuple[str, re.Pattern[str]]:

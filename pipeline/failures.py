@@ -1,0 +1,24 @@
+"""What an error of a running pipeline may say: our own sentences, and never a text that an exception quotes."""
+
+import re
+
+OURS = ("model", "transforms", "pipeline")
+# Errors of worker processes arrive as the text of a traceback; its last lines name the class and the message.
+_LAST_LINE = re.compile(r"^((?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit))(?:: (.*))?$", re.MULTILINE)
+_WHILE = re.compile(r" \[while running .*\]$")
+
+
+class RunFailedError(RuntimeError):
+    """A run that had started did not come to its end."""
+
+
+def cause(error: BaseException) -> str:
+    """Class and, where it can hold nobody's text, message of what made a pipeline fail."""
+    name, message = f"{type(error).__module__}.{type(error).__name__}", str(error)
+    if type(error) is RuntimeError and (lines := _LAST_LINE.findall(message)):
+        name, message = lines[-1]
+    short, first = name.rsplit(".", 1)[-1], (message.splitlines() or [""])[0]
+    # An error of the operating system quotes a path and a code; others may quote what they were working on.
+    if name.split(".")[0] in OURS or isinstance(error, OSError):
+        return f"{short}: {_WHILE.sub('', first)}"
+    return f"{short} (its message is withheld: it may quote a text)"
