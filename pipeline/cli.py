@@ -2,11 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
+
+from pipeline.import_command import import_checkpoint
+from pipeline.starting import quiet_start as _quiet_start
+from pipeline.starting import run as _run
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -163,18 +165,7 @@ def demo(
     _run(show, "text")
 
 
-@contextmanager
-def _quiet_start() -> Iterator[None]:
-    """TensorFlow's C++ start-up notes go to the stderr of the process whatever its log level says: not through here."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+app.command("import")(import_checkpoint)
 
 
 def _score(flags: dict[str, Any]) -> int:
@@ -235,18 +226,6 @@ def _pairs(flag: str, separator: str, values: list[str] | None) -> dict[str, str
     if wrong:
         raise ConfigError(f"{flag} {wrong[0]!r} is not of the form name{separator}value")
     return {left: right for left, _, right in pairs} or None
-
-
-def _run(command: Callable[[], int], log_format: str) -> None:
-    """Runs a command and ends the process with its exit code; an error of the user's making is one line."""
-    try:
-        code = command()
-    except Exception as error:
-        with _quiet_start():
-            from pipeline.report import explain
-
-        code = explain(error, log_format)
-    raise typer.Exit(code)
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from model.bundle import DESCRIPTION, Bundle, BundleError
+from model.checkpoints import CheckpointError
 from pipeline.config import ConfigError, JobConfig
 from pipeline.dates import DateError
 from pipeline.scoring import Prepared
@@ -34,7 +35,7 @@ from transforms.stores import join, store_for
 from transforms.verdicts import Verdict
 
 out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
-USAGE_ERRORS = (ConfigError, DateError, BundleError, PlanError)
+USAGE_ERRORS = (CheckpointError, ConfigError, DateError, BundleError, PlanError)
 
 
 class Reporter(Protocol):
