@@ -72,6 +72,8 @@ def load(path: str | Path, *, head: bool = True) -> Checkpoint:
     run = find_run_config(list(found.folders))
     read = read_model_garden if found.kind == "model_garden" else read_tf1
     checkpoint = read(found.path, run, head=head)
+    if checkpoint.lower_case is None:
+        checkpoint = dataclasses.replace(checkpoint, lower_case=_exported_case(found.path.parent.parent))
     for folder in found.folders:
         tokenizer = read_tokenizer(folder, checkpoint.config.vocab_size)
         if tokenizer["vocabulary"]:
@@ -117,6 +119,13 @@ def _prefix(path: Path) -> Path:
         f"{path}: there is no model that can be read. Give a Hugging Face folder (config.json, model.safetensors), a "
         "TensorFlow checkpoint (prefix or folder) or a SavedModel folder"
     )
+
+
+def _exported_case(folder: Path) -> bool | None:
+    """Whether the text signature of a SavedModel folds case; None without one."""
+    file = folder / "saved_model.pb"
+    graph = file.read_bytes() if file.is_file() else b""
+    return b"CaseFoldUTF8" in graph if b"WordpieceTokenize" in graph else None
 
 
 def load_vocabulary(path: str | Path) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from model.checkpoints import Checkpoint, build_encoder_from, build_from
 from model.classifier import BertClassifier, build_classifier
 from model.layouts import load, write_vocabulary
 from model.scoring_graph import ScoringGraph
-from model.tokenization import FLAVOURS, TokenizerSpec
+from model.tokenization import TokenizerSpec
 from model.tokenizer_files import read_tokens
 from model.training import seed_everything
 from pipeline.config import ConfigError
@@ -57,8 +57,8 @@ class ImportJob(pydantic.BaseModel):
             raise ValueError(f"output {self.output!r} exists; a bundle is never overwritten: choose another folder")
         if self.labels and self.labels_file:
             raise ValueError("--labels and --labels-file are both given; give one of them")
-        if self.tokenizer is not None and self.tokenizer not in FLAVOURS:
-            raise ValueError(f"--tokenizer {self.tokenizer!r} is unknown; known are {', '.join(FLAVOURS)}")
+        if self.tokenizer is not None:
+            TokenizerSpec(flavour=self.tokenizer)
         return self
 
 
@@ -190,11 +190,11 @@ def _tokenizer(job: ImportJob, checkpoint: Checkpoint, tokens: tuple[str, ...]) 
     """How texts become tokens, and notes on what had to be assumed."""
     notes = []
     flavour = job.tokenizer or checkpoint.flavour
-    if flavour not in FLAVOURS:
-        notes.append(
-            f"tokenizer: {flavour} texts are normalised as {FLAVOURS[0]} does, which differs on rare characters"
-        )
-        flavour = FLAVOURS[0]
+    try:
+        TokenizerSpec(flavour=flavour)
+    except ValueError:
+        notes.append(f"tokenizer: {flavour} is not there yet; model_garden is used, which differs on rare characters")
+        flavour = "model_garden"
     lower_case = job.lower_case if job.lower_case is not None else checkpoint.lower_case
     if lower_case is None:
         lower_case = not any(token != token.lower() for token in tokens if not token.startswith("["))

@@ -221,7 +221,7 @@ def test_trap_1_the_classifier_gives_logits_and_not_probabilities() -> None:
         outputs = classifier(batch()).numpy()
         assert outputs.shape == (6, classes)
         assert (np.abs(outputs.sum(axis=1) - 1) > 1e-3).any()
-        assert (outputs < 0).any()
+        assert (outputs > 1).any()
 
 
 def test_trap_7_the_config_keeps_the_dropout_rate() -> None:

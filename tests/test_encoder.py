@@ -107,13 +107,13 @@ def test_config_round_trip_survives_json() -> None:
     np.testing.assert_array_equal(again(inputs("main"))["pooled_output"], encoder(inputs("main"))["pooled_output"])
 
 
-def test_a_row_longer_than_the_positions_is_refused() -> None:
+def test_trap_10_a_row_longer_than_the_positions_is_refused() -> None:
     ids = np.ones((1, 17), np.int32)
     with pytest.raises(tf.errors.InvalidArgumentError, match="16 positions"):
         BertEncoder(**TINY)(dict.fromkeys(INPUT_NAMES, ids))
 
 
-def test_a_token_outside_the_vocabulary_is_refused() -> None:
+def test_trap_10_a_token_outside_the_vocabulary_is_refused() -> None:
     batch = inputs("one") | {"input_word_ids": np.full((1, 4), 64, np.int32)}
     with pytest.raises(tf.errors.InvalidArgumentError):
         BertEncoder(**TINY)(batch)
