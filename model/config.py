@@ -99,7 +99,8 @@ class BertConfig:
         _require(config, "is_decoder", False, default=False)
         hidden_act = config.get("hidden_act", "gelu")
         if hidden_act not in _HUGGING_FACE_ACTIVATIONS:
-            raise ValueError(f"hidden_act is {hidden_act!r}; supported are {', '.join(_HUGGING_FACE_ACTIVATIONS)}")
+            known = ", ".join(_HUGGING_FACE_ACTIVATIONS)
+            raise ValueError(f"hidden_act is {hidden_act!r}; supported are {known}: bring a model with one of them")
         names = {
             "vocab_size": "vocab_size",
             "hidden_size": "hidden_size",
@@ -153,4 +154,7 @@ def _check_type(name: str, value: Any, kind: Any) -> None:
 def _require(config: Mapping[str, Any], key: str, wanted: Any, *, default: Any) -> None:
     value = config.get(key, default)
     if value != wanted:
-        raise ValueError(f"{key} is {value!r}, but only {wanted!r} can be loaded: the model would score differently")
+        raise ValueError(
+            f"{key} is {value!r}, but only {wanted!r} can be loaded: the model would score differently; "
+            "bring another model"
+        )

@@ -15,7 +15,7 @@ from model.checkpoints import CheckpointError, assign, build_encoder_from, build
 from model.classifier import BertClassifier, build_classifier
 from model.config import BertConfig
 from model.encoder import INPUT_NAMES, BertEncoder
-from model.layouts import detect, load, load_encoder
+from model.layouts import detect, load, load_encoder, load_vocabulary
 
 ORACLE = Path(__file__).parent / "data" / "oracle"
 CONFIG = BertConfig(
@@ -124,6 +124,13 @@ def test_the_variables_of_a_saved_model_are_read() -> None:
     for name, array in trained.weights.items():
         np.testing.assert_array_equal(exported.weights[name], array)
     assert len(exported.vocabulary) == 92
+
+
+def test_the_vocabulary_of_an_encoder_to_train_is_found_in_any_layout() -> None:
+    assert load_vocabulary(ORACLE / "text" / "saved_model_text")[3] == "[CLS]"
+    assert len(load_vocabulary(ORACLE / "text" / "ckpt_model" / "ckpt")) == 92
+    with pytest.raises(CheckpointError, match=r"vocab\.txt: not there; give the vocabulary with --vocabulary"):
+        load_vocabulary(ORACLE / "reg1_pooler_v1" / "ckpt_model")
 
 
 def test_the_newest_checkpoint_is_the_one_the_state_file_names(tmp_path: Path) -> None:
