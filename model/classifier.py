@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from model.config import BertConfig
-from model.encoder import BertEncoder
+from model.encoder import BertEncoder, require_names, save_by_name
 
 
 @tf_keras.utils.register_keras_serializable(package="bert_batch")
@@ -77,9 +77,11 @@ class BertClassifier(tf_keras.Model):
     """Logits of a row of tokens: the network's inputs -> float32 `[B, num_classes]`.
 
     Never probabilities: softmax is the caller's; `num_classes=1` is regression and its one logit is the value.
-    `network` needs `.inputs`, and as output a list (sequence, pooled) or a dict with `sequence_output` and
-    `pooled_output`. `use_encoder_pooler` selects the pooled output; otherwise the head pools the sequence
-    output itself. `cls_head` takes the place of the default head. The initializer is for the head alone.
+    `network` is a BertEncoder or any network with `.inputs` (a list or dict of Keras tensors; Model Garden's are), and
+    as output a list or tuple (sequence, pooled) or a dict with `sequence_output` and `pooled_output`.
+    `use_encoder_pooler` selects the pooled output; otherwise the head pools the sequence output itself. `cls_head`
+    takes the place of the default head and reads the same output; if it gives a dict, so does the classifier, and
+    `num_classes`, `initializer` and `head_name` are only remembered. The initializer is for the head alone.
     """
 
     def __init__(
@@ -94,21 +96,32 @@ class BertClassifier(tf_keras.Model):
         **kwargs: Any,
     ) -> None:
         inputs = network.inputs
-        outputs = network(inputs)
+        outputs = network({i.name: i for i in inputs} if isinstance(network, BertEncoder) else inputs)
         position, key = (1, "pooled_output") if use_encoder_pooler else (0, "sequence_output")
-        features = outputs[position] if isinstance(outputs, list) else outputs[key]
-        head = cls_head or ClassificationHead(
-            inner_dim=0 if use_encoder_pooler else features.shape[-1],
-            num_classes=num_classes,
-            initializer=initializer,
-            dropout_rate=dropout_rate,
-            name=head_name,
+        features = outputs[position] if isinstance(outputs, list | tuple) else outputs[key]
+        if isinstance(features, list | tuple):
+            raise ValueError(
+                "the network gives the outputs of all layers as its sequence output (return_all_encoder_outputs=True); "
+                "a head without the encoder's pooler needs the last layer alone: leave that argument out"
+            )
+        head = (
+            cls_head
+            if cls_head is not None
+            else ClassificationHead(
+                inner_dim=0 if use_encoder_pooler else features.shape[-1],
+                num_classes=num_classes,
+                initializer=initializer,
+                dropout_rate=dropout_rate,
+                name=head_name,
+            )
         )
         if use_encoder_pooler:
             # A second dropout beside the head's own; the reference trains with both.
             features = tf_keras.layers.Dropout(dropout_rate)(features)
         # Keras allows attributes only after this call, which makes `self` a functional model.
         super().__init__(inputs=inputs, outputs=head(features), **kwargs)
+        if isinstance(network, BertEncoder):
+            save_by_name(self, inputs)
         self._network = network
         self._cls_head = cls_head
         self.classifier = head
@@ -117,6 +130,11 @@ class BertClassifier(tf_keras.Model):
         self.initializer = initializer
         self.dropout_rate = dropout_rate
         self.use_encoder_pooler = use_encoder_pooler
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Logits for inputs given by name; raises TypeError for a list of them."""
+        require_names(inputs, "BertClassifier")
+        return super().call(inputs, training=training, mask=mask)
 
     @property
     def network(self) -> tf_keras.Model:

@@ -36,7 +36,8 @@ class BertConfig:
 
     `max_sequence_length` is the number of positions the model has, the longest row it can score.
     `use_encoder_pooler` says whether the classifier reads the encoder's pooled output or owns a
-    pooling layer in its head. Raises ValueError for values no BERT can have.
+    pooling layer in its head. `norm_first` and `embedding_width` (None: `hidden_size`) are the encoder's.
+    Raises ValueError for values no BERT can have.
     """
 
     vocab_size: int = 30522
@@ -51,6 +52,8 @@ class BertConfig:
     attention_dropout: float = 0.1
     initializer_range: float = 0.02
     use_encoder_pooler: bool = True
+    norm_first: bool = False
+    embedding_width: int | None = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -62,6 +65,8 @@ class BertConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; a dropout rate lies in [0, 1)")
         if self.initializer_range <= 0:
             raise ValueError(f"initializer_range is {self.initializer_range}; it must be above 0, usually 0.02")
+        if self.embedding_width is not None:
+            _check_type("embedding_width", self.embedding_width, int)
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
@@ -94,7 +99,8 @@ class BertConfig:
         _require(config, "is_decoder", False, default=False)
         hidden_act = config.get("hidden_act", "gelu")
         if hidden_act not in _HUGGING_FACE_ACTIVATIONS:
-            raise ValueError(f"hidden_act is {hidden_act!r}; supported are {', '.join(_HUGGING_FACE_ACTIVATIONS)}")
+            known = ", ".join(_HUGGING_FACE_ACTIVATIONS)
+            raise ValueError(f"hidden_act is {hidden_act!r}; supported are {known}: bring a model with one of them")
         names = {
             "vocab_size": "vocab_size",
             "hidden_size": "hidden_size",
@@ -111,6 +117,11 @@ class BertConfig:
         given = {ours: config[theirs] for ours, theirs in names.items() if theirs in config}
         return cls(**given, activation=_HUGGING_FACE_ACTIVATIONS[hidden_act])
 
+    @property
+    def width(self) -> int:
+        """Units of an embedding before any projection to `hidden_size`."""
+        return self.embedding_width or self.hidden_size
+
     def to_dict(self) -> dict[str, Any]:
         """Returns every field, ready for JSON."""
         return dataclasses.asdict(self)
@@ -121,7 +132,8 @@ class BertConfig:
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(fields.keys() - known):
             raise ValueError(f"BertConfig has no {', '.join(unknown)}; its keys are {', '.join(sorted(known))}")
-        if missing := sorted(known - fields.keys()):
+        # The first bundles do not have these two.
+        if missing := sorted(known - fields.keys() - {"norm_first", "embedding_width"}):
             raise ValueError(f"BertConfig needs {', '.join(missing)}; write it with BertConfig.to_dict()")
         return cls(**fields)
 
@@ -142,4 +154,7 @@ def _check_type(name: str, value: Any, kind: Any) -> None:
 def _require(config: Mapping[str, Any], key: str, wanted: Any, *, default: Any) -> None:
     value = config.get(key, default)
     if value != wanted:
-        raise ValueError(f"{key} is {value!r}, but only {wanted!r} can be loaded: the model would score differently")
+        raise ValueError(
+            f"{key} is {value!r}, but only {wanted!r} can be loaded: the model would score differently; "
+            "bring another model"
+        )

@@ -4,16 +4,24 @@ Arguments, defaults, input and output names follow `tfm.nlp.networks.BertEncoder
 So do the names of attributes, private ones included: TensorFlow checkpoints are matched by them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
-from model.config import LAYER_NORM_EPSILON, BertConfig
+from model.config import BertConfig
+from model.layers import PositionEmbedding, TransformerLayer, TypeEmbedding, fresh, layer_norm
 
 INPUT_NAMES = ("input_word_ids", "input_mask", "input_type_ids")
+
+
+def save_by_name(model: tf_keras.Model, inputs: list[Any]) -> None:
+    """Makes `tf.saved_model.save` trace the call with a dict of inputs; Keras would trace the order of `inputs`."""
+    model._saved_model_inputs_spec = None
+    specs = {i.name: tf.TensorSpec(i.shape, i.dtype, i.name) for i in inputs}
+    tf_keras.layers.Layer._set_save_spec(model, specs, [], {})
 
 
 @tf_keras.utils.register_keras_serializable(package="bert_batch")
@@ -35,99 +43,13 @@ ACTIVATION_FUNCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
 }
 
 
-def _copy(initializer: Any) -> Any:
-    # One initializer object used for two variables would draw the same numbers twice, or warn.
-    return type(initializer).from_config(initializer.get_config())
-
-
-def _layer_norm(name: str) -> tf_keras.layers.LayerNormalization:
-    return tf_keras.layers.LayerNormalization(axis=-1, epsilon=LAYER_NORM_EPSILON, dtype=tf.float32, name=name)
-
-
-class PositionEmbedding(tf_keras.layers.Layer):
-    """One learnt vector a position: `[B, S, W]` -> `[1, S, W]`; S above `max_length` is an error."""
-
-    def __init__(self, max_length: int, initializer: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._max_length = max_length
-        self._initializer = initializer
-
-    def build(self, input_shape: tf.TensorShape) -> None:
-        self.embeddings = self.add_weight(
-            "embeddings", shape=[self._max_length, input_shape[-1]], initializer=self._initializer
+def require_names(inputs: Any, owner: str) -> None:
+    """Raises TypeError unless `inputs` are given by name."""
+    if not isinstance(inputs, Mapping):
+        raise TypeError(
+            f"{owner} got its inputs as {type(inputs).__name__}; give a dict of {', '.join(INPUT_NAMES)}. A list has "
+            "no safe order: one version of the reference reads (words, mask, types), the other (mask, types, words)"
         )
-        super().build(input_shape)
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        length = tf.shape(inputs)[1]
-        message = f"a row has more tokens than the {self._max_length} positions of the model"
-        with tf.control_dependencies([tf.debugging.assert_less_equal(length, self._max_length, message)]):
-            return self.embeddings[tf.newaxis, :length]
-
-
-class TypeEmbedding(tf_keras.layers.Layer):
-    """One learnt vector a segment: int32 `[B, S]` -> `[B, S, W]`; an id out of range gives zeros."""
-
-    def __init__(self, type_vocab_size: int, width: int, initializer: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._shape = (type_vocab_size, width)
-        self._initializer = initializer
-
-    def build(self, input_shape: tf.TensorShape) -> None:
-        self.embeddings = self.add_weight("embeddings", shape=self._shape, initializer=self._initializer)
-        super().build(input_shape)
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        # The product, not a look-up, is the reference's rule for ids out of range.
-        return tf.one_hot(inputs, self._shape[0], dtype=self.compute_dtype) @ self.embeddings
-
-
-class TransformerLayer(tf_keras.layers.Layer):
-    """Self-attention and feed-forward, each with a residual and a LayerNorm: `[B, S, H]` -> `[B, S, H]`.
-
-    `norm_first` normalises the input of each half instead of its sum. With `output_range=n` only the
-    first n rows of S are computed; they still attend to all.
-    """
-
-    def __init__(
-        self,
-        *,
-        hidden_size: int,
-        num_attention_heads: int,
-        inner_dim: int,
-        inner_activation: Any,
-        output_dropout: float,
-        attention_dropout: float,
-        initializer: Any,
-        norm_first: bool,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self._norm_first = norm_first
-        self._attention_layer = tf_keras.layers.MultiHeadAttention(
-            num_heads=num_attention_heads,
-            key_dim=hidden_size // num_attention_heads,
-            dropout=attention_dropout,
-            kernel_initializer=_copy(initializer),
-            name="self_attention",
-        )
-        self._attention_layer_norm = _layer_norm("self_attention_layer_norm")
-        self._intermediate_dense = tf_keras.layers.Dense(
-            inner_dim, activation=inner_activation, kernel_initializer=_copy(initializer), name="intermediate"
-        )
-        self._output_dense = tf_keras.layers.Dense(hidden_size, kernel_initializer=_copy(initializer), name="output")
-        self._output_layer_norm = _layer_norm("output_layer_norm")
-        self._dropout = tf_keras.layers.Dropout(output_dropout)
-
-    def call(self, inputs: tf.Tensor, mask: tf.Tensor, output_range: int | None = None) -> tf.Tensor:
-        normed = self._attention_layer_norm(inputs) if self._norm_first else inputs
-        attended = self._attention_layer(normed[:, :output_range], normed, attention_mask=mask[:, tf.newaxis])
-        rows = inputs[:, :output_range] + self._dropout(attended)
-        if not self._norm_first:
-            rows = self._attention_layer_norm(rows)
-        inner = self._intermediate_dense(self._output_layer_norm(rows) if self._norm_first else rows)
-        outputs = rows + self._dropout(self._output_dense(inner))
-        return outputs if self._norm_first else self._output_layer_norm(outputs)
 
 
 @tf_keras.utils.register_keras_serializable(package="bert_batch")
@@ -164,6 +86,13 @@ class BertEncoder(tf_keras.Model):
         return_all_encoder_outputs: bool = False,
         **kwargs: Any,
     ) -> None:
+        # The names of older versions of the reference; it takes both.
+        inner_dim = kwargs.pop("intermediate_size", inner_dim)
+        inner_activation = kwargs.pop("activation", inner_activation)
+        output_dropout = kwargs.pop("dropout_rate", output_dropout)
+        attention_dropout = kwargs.pop("attention_dropout_rate", attention_dropout)
+        if max_sequence_length is None:
+            raise ValueError("max_sequence_length is None; give the number of positions, usually 512")
         arguments = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
         activation = tf_keras.activations.get(inner_activation)
         initializer = tf_keras.initializers.get(initializer or tf_keras.initializers.TruncatedNormal(stddev=0.02))
@@ -171,18 +100,18 @@ class BertEncoder(tf_keras.Model):
         words, mask, types = (tf_keras.layers.Input(shape=(None,), dtype=tf.int32, name=name) for name in INPUT_NAMES)
 
         embed = embedding_layer or tf_keras.layers.Embedding(
-            vocab_size, width, embeddings_initializer=_copy(initializer), name="word_embeddings"
+            vocab_size, width, embeddings_initializer=fresh(initializer), name="word_embeddings"
         )
-        positions = PositionEmbedding(max_sequence_length, _copy(initializer), name="position_embedding")
-        segments = TypeEmbedding(type_vocab_size, width, _copy(initializer), name="type_embeddings")
-        embedding_norm = _layer_norm("embeddings/layer_norm")
+        positions = PositionEmbedding(max_sequence_length, fresh(initializer), name="position_embedding")
+        segments = TypeEmbedding(type_vocab_size, width, fresh(initializer), name="type_embeddings")
+        embedding_norm = layer_norm("embeddings/layer_norm")
         projection = None
         word_vectors = embed(words)
         data = embedding_norm(word_vectors + positions(word_vectors) + segments(types))
         data = tf_keras.layers.Dropout(output_dropout, name="embeddings/dropout")(data)
         if width != hidden_size:
             projection = tf_keras.layers.Dense(
-                hidden_size, kernel_initializer=_copy(initializer), name="embedding_projection"
+                hidden_size, kernel_initializer=fresh(initializer), name="embedding_projection"
             )
             data = projection(data)
 
@@ -203,7 +132,7 @@ class BertEncoder(tf_keras.Model):
             layers.append(layer)
             all_outputs.append(data)
         pooler = tf_keras.layers.Dense(
-            hidden_size, activation="tanh", kernel_initializer=_copy(initializer), name="pooler_transform"
+            hidden_size, activation="tanh", kernel_initializer=fresh(initializer), name="pooler_transform"
         )
         pooled = pooler(data[:, 0])
 
@@ -212,6 +141,7 @@ class BertEncoder(tf_keras.Model):
             outputs = {"sequence_output": data, "pooled_output": pooled, "encoder_outputs": all_outputs}
         # Keras allows attributes only after this call, which makes `self` a functional model.
         super().__init__(inputs=[words, mask, types], outputs=outputs, **kwargs)
+        save_by_name(self, [words, mask, types])
         # A plain dict would become part of the checkpoint.
         self._config = MappingProxyType(arguments)
         self._embedding_layer = embed
@@ -222,6 +152,11 @@ class BertEncoder(tf_keras.Model):
             self._embedding_projection = projection
         self._transformer_layers = layers
         self._pooler_layer = pooler
+
+    def call(self, inputs: Mapping[str, tf.Tensor], training: bool | None = None, mask: Any = None) -> Any:
+        """Runs the network on inputs given by name; raises TypeError for a list of them."""
+        require_names(inputs, "BertEncoder")
+        return super().call(inputs, training=training, mask=mask)
 
     @classmethod
     def from_bert_config(cls, config: BertConfig, **kwargs: Any) -> "BertEncoder":
@@ -238,7 +173,7 @@ class BertEncoder(tf_keras.Model):
             output_dropout=config.output_dropout,
             attention_dropout=config.attention_dropout,
             initializer=tf_keras.initializers.TruncatedNormal(stddev=config.initializer_range),
-            **kwargs,
+            **{"norm_first": config.norm_first, "embedding_width": config.embedding_width, **kwargs},
         )
 
     def get_embedding_table(self) -> tf.Variable:

@@ -13,31 +13,15 @@ import numpy as np
 import tensorflow as tf
 
 from model.checkpoints import read_weights
-from model.classifier import BertClassifier, ClassificationHead
+from model.classifier import BertClassifier
 from model.config import LAYER_NORM_EPSILON, BertConfig
 from model.encoder import ACTIVATION_FUNCTIONS
+from model.exportable import check_exportable
 
 SIGNATURE = "score"
 
 # Added to the attention score of padding, as in the reference.
 _MASKED = -1e9
-
-# How Keras writes the activations that compute ours.
-_KERAS_NAMES = {
-    "gelu_tanh": ("bert_batch>gelu_tanh",),
-    "gelu_erf": ("bert_batch>gelu_erf", "gelu"),
-    "relu": ("relu",),
-}
-
-_SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "num_layers",
-    "num_attention_heads",
-    "inner_dim",
-    "max_sequence_length",
-    "type_vocab_size",
-)
 
 Weights = Mapping[str, np.ndarray]
 Product = tuple[np.ndarray, np.ndarray]  # kernel [I, O], bias [O]
@@ -69,18 +53,26 @@ class ScoringGraph(tf.Module):
         prefixes = [f"{network}_transformer_layers/{i}" for i in range(config.num_layers)]
         self._layers = [_Layer(config, weights, prefix) for prefix in prefixes[:-1]]
         self._last_layer = _LastLayer(config, weights, prefixes[-1])
+        self._projection = None
+        if config.width != config.hidden_size:
+            self._projection = _Dense.read(weights, f"{network}_embedding_projection")
         self._pooler = _Dense.read(
             weights, f"{network}_pooler_layer" if config.use_encoder_pooler else "classifier/dense"
         )
-        self._out = _Dense.read(weights, "classifier/out_proj")
+        # A plain Dense in place of the default head stands there itself.
+        own_head = "classifier/kernel" in weights
+        self._out = _Dense.read(weights, "classifier" if own_head else "classifier/out_proj")
         # Made here and not by a decorator: a decorated method holds its object only weakly.
         signature = [tf.TensorSpec([None], tf.int32, name) for name in ("tokens", "lengths", "first_segment")]
         self.score = tf.function(self._score, input_signature=signature, autograph=False)
 
     @classmethod
     def from_classifier(cls, classifier: BertClassifier, config: BertConfig) -> "ScoringGraph":
-        """Copies the weights of `classifier`; raises ValueError if it is not the model `config` describes."""
-        _check(classifier, config)
+        """Copies the weights of `classifier`; raises ValueError if it is not the model `config` describes.
+
+        The head must be a ClassificationHead on the first token, or a linear Dense on the pooled output.
+        """
+        check_exportable(classifier, config)
         return cls(config, read_weights(classifier))
 
     def _score(self, tokens: tf.Tensor, lengths: tf.Tensor, first_segment: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -104,7 +96,9 @@ class ScoringGraph(tf.Module):
         place = tf.range(time)
         is_second = tf.cast(place >= first_segment[:, tf.newaxis], tf.float32)[:, :, tf.newaxis]
         rows = tf.gather(self._words, tokens) + self._positions[:time] + is_second * self._second_segment
-        rows = self._embedding_norm(tf.reshape(rows, [batch * time, self._config.hidden_size]))
+        rows = self._embedding_norm(tf.reshape(rows, [batch * time, self._config.width]))
+        if self._projection is not None:
+            rows = self._projection(rows)
         adder = tf.where(place < lengths[:, tf.newaxis], 0.0, _MASKED)[:, tf.newaxis, tf.newaxis, :]
         for layer in self._layers:
             rows = layer(rows, adder)
@@ -163,6 +157,7 @@ class _Layer(tf.Module):
         super().__init__()
         self._heads = config.num_attention_heads
         self._hidden = config.hidden_size
+        self._norm_first = config.norm_first
         self._activation = ACTIVATION_FUNCTIONS[config.activation]
         self._make_projections(*_projections(weights, f"{prefix}/_attention_layer"))
         attended = f"{prefix}/_attention_layer/_output_dense"
@@ -177,7 +172,8 @@ class _Layer(tf.Module):
         self._query_key_value = _joined(query, key, value)
 
     def __call__(self, rows: tf.Tensor, adder: tf.Tensor) -> tf.Tensor:
-        query, key, value = self._split(self._query_key_value(rows), 3, adder)
+        normed = self._attention_norm(rows) if self._norm_first else rows
+        query, key, value = self._split(self._query_key_value(normed), 3, adder)
         return self._rest(rows, self._attend(query, key, value, adder))
 
     def _split(self, rows: tf.Tensor, parts: int, adder: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -191,8 +187,14 @@ class _Layer(tf.Module):
         return tf.reshape(tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3]), [-1, self._hidden])
 
     def _rest(self, rows: tf.Tensor, attended: tf.Tensor) -> tf.Tensor:
-        rows = self._attention_norm(rows + self._attended(attended))
-        return self._output_norm(rows + self._output(self._activation(self._intermediate(rows))))
+        rows += self._attended(attended)
+        if self._norm_first:
+            return rows + self._feed_forward(self._output_norm(rows))
+        rows = self._attention_norm(rows)
+        return self._output_norm(rows + self._feed_forward(rows))
+
+    def _feed_forward(self, rows: tf.Tensor) -> tf.Tensor:
+        return self._output(self._activation(self._intermediate(rows)))
 
 
 class _LastLayer(_Layer):
@@ -205,8 +207,11 @@ class _LastLayer(_Layer):
     def __call__(self, rows: tf.Tensor, adder: tf.Tensor) -> tf.Tensor:
         batch, time = tf.shape(adder)[0], tf.shape(adder)[3]
         first = tf.reshape(rows, [batch, time, self._hidden])[:, 0]
-        query = tf.reshape(self._query(first), [batch, self._heads, 1, self._hidden // self._heads])
-        key, value = self._split(self._key_value(rows), 2, adder)
+        normed, normed_first = rows, first
+        if self._norm_first:
+            normed, normed_first = self._attention_norm(rows), self._attention_norm(first)
+        query = tf.reshape(self._query(normed_first), [batch, self._heads, 1, self._hidden // self._heads])
+        key, value = self._split(self._key_value(normed), 2, adder)
         return self._rest(first, self._attend(query, key, value, adder))
 
 
@@ -227,27 +232,3 @@ def _joined(*products: Product) -> _Dense:
 
 def _constant(array: np.ndarray, name: str) -> tf.Variable:
     return tf.Variable(array, trainable=False, name=name)
-
-
-def _check(classifier: BertClassifier, config: BertConfig) -> None:
-    if not isinstance(classifier.classifier, ClassificationHead):
-        raise ValueError(
-            f"the classifier has a head of its own ({type(classifier.classifier).__name__}); "
-            "only the default ClassificationHead can be exported"
-        )
-    network = classifier.network.get_config()
-    wanted = {name: getattr(config, name) for name in _SIZES}
-    wanted |= {"norm_first": False, "embedding_width": config.hidden_size}
-    found = {**network, "embedding_width": network["embedding_width"] or network["hidden_size"]}
-    for name, value in wanted.items():
-        if found[name] != value:
-            raise ValueError(f"the encoder has {name}={found[name]!r}, but the config to export needs {value!r}")
-    if found["inner_activation"] not in _KERAS_NAMES[config.activation]:
-        raise ValueError(
-            f"the encoder's inner_activation is {found['inner_activation']!r}, the config's is {config.activation!r}"
-        )
-    if classifier.use_encoder_pooler != config.use_encoder_pooler:
-        raise ValueError(
-            f"the classifier has use_encoder_pooler={classifier.use_encoder_pooler}, the config has "
-            f"{config.use_encoder_pooler}; set it in the config with replace(use_encoder_pooler=…)"
-        )

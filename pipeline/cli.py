@@ -1,20 +1,19 @@
 """The commands. Heavy imports happen inside them, so that --help answers at once."""
 
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable
 from inspect import signature
 from typing import Annotated, Any
 
 import typer
 
+from pipeline.import_command import import_checkpoint
 from pipeline.quiet import quiet_stderr
+from pipeline.starting import run as _run
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130
+DONE, FAILED = 0, 1
 
 app = typer.Typer(
     name="bert-batch",
@@ -161,6 +160,9 @@ def demo(
     _run(show, "text")
 
 
+app.command("import")(import_checkpoint)
+
+
 def _score(flags: dict[str, Any]) -> int:
     verdict = _publish(flags)
     from pipeline.console import EXIT_CODES
@@ -226,33 +228,6 @@ def _pairs(flag: str, separator: str, values: list[str] | None) -> dict[str, str
     if wrong:
         raise ConfigError(f"{flag} {wrong[0]!r} is not of the form name{separator}value")
     return {left: right for left, _, right in pairs} or None
-
-
-def _run(command: Callable[[], int], log_format: str) -> None:
-    """Runs a command and ends the process with its exit code; an error of the user's making is one line."""
-    _end_when_interrupted()
-    try:
-        code = command()
-    except Exception as error:
-        with quiet_stderr():
-            from pipeline.report import explain
-
-        code = explain(error, log_format)
-    raise typer.Exit(code)
-
-
-def _end_when_interrupted() -> None:
-    """Ctrl-C ends the process at once: the runner would turn it into an error of some step."""
-    if threading.current_thread() is not threading.main_thread():
-        return
-    terminal = os.dup(2)
-
-    def end(*_: object) -> None:
-        show_cursor = b"\x1b[?25h\n" if os.isatty(terminal) else b""
-        os.write(terminal, show_cursor + b"interrupted; a date that is not published yet stays as it was\n")
-        os._exit(INTERRUPTED)
-
-    signal.signal(signal.SIGINT, end)
 
 
 def main() -> None:

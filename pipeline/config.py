@@ -189,6 +189,11 @@ def load_job(file: str | None, flags: Mapping[str, Any]) -> JobConfig:
     return _make(JobConfig, {**content, **_given(flags)}, file)
 
 
+def described(model: "type[Model]", flags: Mapping[str, Any]) -> "Model":
+    """The job of one kind that the flags describe; raises ConfigError."""
+    return _make(model, _given(flags), None)
+
+
 def training_job(flags: Mapping[str, Any]) -> TrainingJob:
     """The training that the flags describe; raises ConfigError."""
     return _make(TrainingJob, _given(flags), None)

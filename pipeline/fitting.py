@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import tensorflow_transform.beam as tft_beam
 
 from model.bundle import SCORING, Bundle, seal
-from model.checkpoints import load_hugging_face_encoder
 from model.classifier import BertClassifier, build_classifier
 from model.config import BertConfig
 from model.examples import Examples
+from model.layouts import load_encoder, load_vocabulary, write_vocabulary
 from model.scoring_graph import ScoringGraph
 from model.tokenization import TokenizerSpec, read_vocabulary
 from model.training import Progress, TrainingOptions, evaluate, fine_tune, seed_everything
@@ -104,7 +104,7 @@ def train(job: TrainingJob, on_progress: OnProgress | None = None) -> Trained:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         seal(folder, description)
-        _move(folder, Path(job.output))
+        move_bundle(folder, Path(job.output))
     return Trained(bundle=Bundle.load(job.output), classifier=classifier)
 
 
@@ -168,7 +168,7 @@ def _vocabulary(job: TrainingJob, plan: Plan, work: Path) -> Path:
     if job.vocabulary is not None:
         return Path(job.vocabulary)
     if job.encoder is not None:
-        return Path(job.encoder) / "vocab.txt"
+        return write_vocabulary(load_vocabulary(job.encoder), work / "vocab.txt")
     path = work / "vocab.txt"
     learn_vocabulary(_texts(plan), path, size=job.vocabulary_size, lower_case=job.lower_case)
     return path
@@ -187,7 +187,7 @@ def _texts(plan: Plan) -> Iterator[bytes]:
 def _classifier(job: TrainingJob, vocabulary_size: int, width: int) -> tuple[BertConfig, BertClassifier]:
     seed_everything(job.seed)
     if job.encoder is not None:
-        config, encoder = load_hugging_face_encoder(job.encoder)
+        config, encoder = load_encoder(job.encoder)
         return config, build_classifier(config, width, encoder=encoder)
     config = BertConfig.preset(job.preset, vocab_size=vocabulary_size, max_sequence_length=job.max_tokens)
     return config, build_classifier(config, width)
@@ -211,7 +211,8 @@ def _evaluate(classifier: BertClassifier, examples: Examples) -> dict[str, Any]:
     return evaluate(classifier, examples)
 
 
-def _move(folder: Path, output: Path) -> None:
+def move_bundle(folder: Path, output: Path) -> None:
+    """Puts a sealed bundle at its place, whole or not at all."""
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from rich.table import Table
 
 from model.bundle import DESCRIPTION, Bundle, BundleError
+from model.checkpoints import CheckpointError
 from pipeline.config import ConfigError
 from pipeline.console import emit, err, out
 from pipeline.dates import DateError
@@ -19,7 +20,7 @@ from transforms.plan import NoInputError
 from transforms.runs import MANIFEST, date_folder, read_manifest
 from transforms.stores import join, store_for
 
-USAGE_ERRORS = (ConfigError, DateError, BundleError, PlanError)
+USAGE_ERRORS = (CheckpointError, ConfigError, DateError, BundleError, PlanError)
 
 
 def explain(error: Exception, log_format: str) -> int:

@@ -11,14 +11,16 @@ from safetensors.numpy import load_file, save_file
 from model.checkpoints import (
     CheckpointError,
     assign,
+    build_from,
     canonical_variables,
-    load_hugging_face_classifier,
-    load_hugging_face_encoder,
+    encoder_shapes,
     read_weights,
 )
 from model.classifier import build_classifier
 from model.config import BertConfig
 from model.encoder import INPUT_NAMES, BertEncoder
+from model.hugging_face import read_hugging_face
+from model.layouts import load_encoder
 
 ORACLE = Path(__file__).parent / "data" / "oracle"
 HUGGING_FACE = ORACLE / "hf" / "hf_cls3_gelu"
@@ -59,7 +61,7 @@ def changed_folder(
 
 
 def assert_scores_as_hugging_face(folder: Path) -> None:
-    _, classifier, _ = load_hugging_face_classifier(folder)
+    classifier = build_from(read_hugging_face(folder))
     expected = np.load(HUGGING_FACE / "hf_outputs_main.npz")["logits"]
     np.testing.assert_allclose(classifier(main_inputs()), expected, atol=1e-5)
 
@@ -73,6 +75,13 @@ def test_canonical_names_are_those_of_the_reference(case: str, pooler: bool) -> 
     classifier = build_classifier(CONFIG.replace(use_encoder_pooler=pooler), 3)
     found = canonical_variables(classifier)
     assert {name: tuple(v.shape) for name, v in found.items()} == {k: expected[k].shape for k in expected}
+
+
+@pytest.mark.parametrize("changes", [{}, {"embedding_width": 8, "num_layers": 1}, {"norm_first": True}])
+def test_the_shapes_that_readers_expect_are_those_of_the_encoder(changes: dict[str, object]) -> None:
+    config = CONFIG.replace(**changes)
+    found = canonical_variables(BertEncoder.from_bert_config(config))
+    assert {name: tuple(v.shape) for name, v in found.items()} == encoder_shapes(config)
 
 
 def test_an_encoder_has_the_names_it_has_inside_a_classifier() -> None:
@@ -124,9 +133,9 @@ def test_a_checkpoint_with_more_layers_is_refused() -> None:
 
 
 def test_a_hugging_face_classifier_scores_the_same_here() -> None:
-    config, _, labels = load_hugging_face_classifier(HUGGING_FACE)
-    assert config == CONFIG.replace(activation="gelu_erf")
-    assert labels == ("LABEL_0", "LABEL_1", "LABEL_2")
+    checkpoint = read_hugging_face(HUGGING_FACE)
+    assert checkpoint.config == CONFIG.replace(activation="gelu_erf")
+    assert checkpoint.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
     assert_scores_as_hugging_face(HUGGING_FACE)
 
 
@@ -145,14 +154,14 @@ def test_position_ids_and_pretraining_heads_are_ignored(tmp_path: Path) -> None:
 
 def test_half_precision_is_widened(tmp_path: Path) -> None:
     halves = {k: v.astype(np.float16) for k, v in load_file(HUGGING_FACE / "model.safetensors").items()}
-    _, classifier, _ = load_hugging_face_classifier(changed_folder(tmp_path, add=halves))
-    assert {w.dtype.name for w in classifier.weights} == {"float32"}
+    weights = read_hugging_face(changed_folder(tmp_path, add=halves)).weights
+    assert {w.dtype.name for w in weights.values()} == {"float32"}
 
 
 @pytest.mark.parametrize("prefix", ["bert.", ""])
 def test_an_encoder_loads_with_and_without_a_head_beside_it(tmp_path: Path, prefix: str) -> None:
     bare = {} if prefix else {"rename": {"bert.": ""}, "drop": ("classifier.weight", "classifier.bias")}
-    _, encoder = load_hugging_face_encoder(changed_folder(tmp_path, **bare))
+    _, encoder = load_encoder(changed_folder(tmp_path, **bare))
     expected = np.load(HUGGING_FACE / "hf_outputs_main.npz")["sequence_output"]
     mask = main_inputs()["input_mask"][:, :, np.newaxis]
     np.testing.assert_allclose(encoder(main_inputs())[0] * mask, expected * mask, atol=1e-5)
@@ -160,7 +169,7 @@ def test_an_encoder_loads_with_and_without_a_head_beside_it(tmp_path: Path, pref
 
 def test_labels_come_in_the_order_of_the_logits(tmp_path: Path) -> None:
     folder = changed_folder(tmp_path, config={"id2label": {"2": "c", "0": "a", "1": "b"}})
-    assert load_hugging_face_classifier(folder)[2] == ("a", "b", "c")
+    assert read_hugging_face(folder).labels == ("a", "b", "c")
 
 
 @pytest.mark.parametrize(
@@ -183,10 +192,10 @@ def test_labels_come_in_the_order_of_the_logits(tmp_path: Path) -> None:
 )
 def test_a_folder_that_would_score_wrongly_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
-        load_hugging_face_classifier(changed_folder(tmp_path, **changes))
+        build_from(read_hugging_face(changed_folder(tmp_path, **changes)))
 
 
 def test_a_folder_without_safetensors_is_refused_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"model\.safetensors: not there.*save_pretrained"):
-        load_hugging_face_encoder(tmp_path)
+        read_hugging_face(tmp_path)

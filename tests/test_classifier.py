@@ -29,6 +29,7 @@ CASES = {
     "cls3_nopooler_v1": {"num_classes": 3, "use_encoder_pooler": False},
     "headname_v1": {"num_classes": 2, "head_name": "mnli"},
     "head_dense_v1": {"num_classes": 3, "cls_head": 4},
+    "output_range1_v1": {"num_classes": 3},
 }
 SETS = ["main", "short", "full", "one", "main_pad16", "edge_allzero_mask", "edge_type_oob"]
 
@@ -37,7 +38,8 @@ def case_classifier(case: str) -> BertClassifier:
     arguments = dict(CASES[case])
     if "cls_head" in arguments:
         arguments["cls_head"] = tf_keras.layers.Dense(arguments["cls_head"], name="my_dense")
-    encoder = BertEncoder.from_bert_config(CONFIG, dict_outputs=case.endswith("_v2"))
+    output_range = 1 if case == "output_range1_v1" else None
+    encoder = BertEncoder.from_bert_config(CONFIG, dict_outputs=case.endswith("_v2"), output_range=output_range)
     return BertClassifier(encoder, **arguments)
 
 
@@ -66,7 +68,9 @@ def test_logits_equal_the_reference_with_its_own_checkpoint(case: str) -> None:
     assert_equals_reference(classifier, case)
 
 
-@pytest.mark.parametrize("case", ["reg1_pooler_v1", "cls3_nopooler_v1", "headname_v1", "head_dense_v1"])
+@pytest.mark.parametrize(
+    "case", ["reg1_pooler_v1", "cls3_nopooler_v1", "headname_v1", "head_dense_v1", "output_range1_v1"]
+)
 def test_variables_layers_and_checkpoint_items_have_the_reference_names(case: str) -> None:
     expected = json.loads((ORACLE / "manifest.json").read_text())["cases"][case]
     classifier = case_classifier(case)
@@ -112,6 +116,137 @@ def test_training_drops_units_and_scoring_does_not() -> None:
     batch = {key: np.ones((2, 6), np.int32) for key in INPUT_NAMES}
     assert np.array_equal(classifier(batch), classifier(batch))
     assert not np.array_equal(classifier(batch, training=True), classifier(batch, training=True))
+
+
+# === Networks, heads and inputs of other shapes ===
+
+
+class Network(tf_keras.layers.Layer):
+    """What Model Garden's BertEncoderV2 looks like from outside: a layer with a dict of inputs."""
+
+    def __init__(self, kind: type) -> None:
+        super().__init__()
+        self._inside = BertEncoder.from_bert_config(CONFIG)
+        self._kind = kind
+        self.inputs = {name: tf_keras.layers.Input((None,), dtype=tf.int32) for name in INPUT_NAMES}
+
+    def call(self, inputs: dict[str, tf.Tensor]) -> object:
+        sequence, pooled = self._inside(inputs)
+        if self._kind is dict:
+            return {"pooled_output": pooled, "sequence_output": sequence}
+        return self._kind([sequence, pooled])
+
+
+class TwoHeads(tf_keras.layers.Layer):
+    """A head that gives a dict."""
+
+    def __init__(self) -> None:
+        super().__init__(name="mc")
+        self.one, self.other = tf_keras.layers.Dense(2), tf_keras.layers.Dense(3)
+
+    @property
+    def checkpoint_items(self) -> dict[str, tf_keras.layers.Layer]:
+        return {"one": self.one, "other": self.other}
+
+    def call(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"one": self.one(features), "other": self.other(features)}
+
+
+def batch() -> dict[str, np.ndarray]:
+    sets = np.load(ORACLE / "inputs.npz")
+    return {key: sets[f"main/{key}"] for key in INPUT_NAMES}
+
+
+@pytest.mark.parametrize("kind", [list, tuple, dict])
+@pytest.mark.parametrize("pooler", [True, False])
+def test_a_network_of_somebody_else_may_give_a_list_a_tuple_or_a_dict(kind: type, pooler: bool) -> None:
+    network = Network(kind)
+    classifier = BertClassifier(network, 3, use_encoder_pooler=pooler)
+    sequence, pooled = network._inside(batch())
+    expected = classifier.classifier(pooled if pooler else sequence)
+    np.testing.assert_allclose(classifier(batch()), expected, atol=1e-6)
+    assert classifier.checkpoint_items["encoder"] is network
+
+
+def test_a_head_that_gives_a_dict_makes_a_classifier_that_does() -> None:
+    classifier = BertClassifier(BertEncoder.from_bert_config(CONFIG), 2, cls_head=TwoHeads())
+    assert {name: logits.shape[-1] for name, logits in classifier(batch()).items()} == {"one": 2, "other": 3}
+    assert classifier.output_names == ["mc", "mc_1"]
+    assert set(classifier.checkpoint_items) == {"encoder", "mc.one", "mc.other"}
+
+
+def test_a_head_of_ones_own_reads_its_own_token_with_its_own_activation() -> None:
+    head = ClassificationHead(inner_dim=5, num_classes=2, cls_token_idx=1, activation="relu", name="mine")
+    encoder = BertEncoder.from_bert_config(CONFIG)
+    classifier = BertClassifier(encoder, 9, use_encoder_pooler=False, cls_head=head)
+    inner = tf.nn.relu(head.dense.kernel.numpy().T @ encoder(batch())[0][:, 1, :, tf.newaxis])[:, :, 0]
+    np.testing.assert_allclose(classifier(batch()), inner @ head.out_proj.kernel, atol=1e-5)
+    assert set(classifier.checkpoint_items) == {"encoder", "mine.pooler_dense"}
+    again = BertClassifier.from_config(classifier.get_config())
+    assert again.classifier is head
+
+
+def test_all_layers_as_sequence_output_are_refused_without_pooler() -> None:
+    encoder = BertEncoder.from_bert_config(CONFIG, return_all_encoder_outputs=True)
+    with pytest.raises(ValueError, match="return_all_encoder_outputs"):
+        BertClassifier(encoder, 2, use_encoder_pooler=False)
+
+
+def test_call_takes_training_and_mask_and_predict_works() -> None:
+    classifier = build_classifier(CONFIG, 3)
+    tensors = {key: tf.constant(value) for key, value in batch().items()}
+    np.testing.assert_array_equal(classifier.call(tensors, training=False, mask=None), classifier(batch()))
+    np.testing.assert_allclose(classifier.predict(batch(), verbose=0), classifier(batch()), atol=1e-6)
+
+
+def test_trap_5_a_positional_list_of_inputs_is_refused() -> None:
+    classifier = build_classifier(CONFIG, 3)
+    for kind in (list, tuple):
+        with pytest.raises(TypeError, match="give a dict of input_word_ids"):
+            classifier(kind(batch().values()))
+
+
+def test_a_plain_saved_model_keeps_the_names_of_the_inputs(tmp_path: Path) -> None:
+    classifier = build_classifier(CONFIG, 3)
+    tf.saved_model.save(classifier, str(tmp_path))
+    signature = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
+    (logits,) = signature(**{key: tf.constant(value) for key, value in batch().items()}).values()
+    np.testing.assert_allclose(logits, classifier(batch()), atol=1e-6)
+
+
+def test_trap_1_the_classifier_gives_logits_and_not_probabilities() -> None:
+    for case, classes in (("cls3_pooler_v2", 3), ("reg1_pooler_v1", 1)):
+        classifier = case_classifier(case)
+        assign(classifier, dict(np.load(ORACLE / case / "weights.npz")), origin=case)
+        outputs = classifier(batch()).numpy()
+        assert outputs.shape == (6, classes)
+        assert (np.abs(outputs.sum(axis=1) - 1) > 1e-3).any()
+        assert (outputs > 1).any()
+
+
+def test_trap_7_the_config_keeps_the_dropout_rate() -> None:
+    classifier = build_classifier(CONFIG, 3, dropout_rate=0.3)
+    again = BertClassifier.from_config(classifier.get_config())
+    assert {layer.rate for layer in again.layers if isinstance(layer, tf_keras.layers.Dropout)} == {0.3}
+    assert again.classifier.dropout_rate == 0.3
+
+
+# === The reference's own test cases (semantics document, section 4) ===
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_the_eager_call_of_the_reference_test(classes: int) -> None:
+    encoder = BertEncoder(100, num_layers=2)
+    inputs = ([[1, 1], [2, 2]], [[1, 1], [1, 0]], [[1, 1], [2, 2]])
+    logits = BertClassifier(encoder, classes)(dict(zip(INPUT_NAMES, map(tf.constant, inputs), strict=True)))
+    assert logits.shape == (2, classes)
+
+
+@pytest.mark.parametrize(("classes", "dict_outputs"), [(1, False), (3, False), (3, True)])
+def test_the_build_of_the_reference_test(classes: int, dict_outputs: bool) -> None:
+    classifier = BertClassifier(BertEncoder(100, num_layers=2, dict_outputs=dict_outputs), classes)
+    symbolic = {name: tf_keras.layers.Input((512,), dtype=tf.int32) for name in INPUT_NAMES}
+    assert classifier(symbolic).shape.as_list() == [None, classes]
 
 
 # === ClassificationHead ===

@@ -107,16 +107,37 @@ def test_config_round_trip_survives_json() -> None:
     np.testing.assert_array_equal(again(inputs("main"))["pooled_output"], encoder(inputs("main"))["pooled_output"])
 
 
-def test_a_row_longer_than_the_positions_is_refused() -> None:
+def test_trap_10_a_row_longer_than_the_positions_is_refused() -> None:
     ids = np.ones((1, 17), np.int32)
     with pytest.raises(tf.errors.InvalidArgumentError, match="16 positions"):
         BertEncoder(**TINY)(dict.fromkeys(INPUT_NAMES, ids))
 
 
-def test_a_token_outside_the_vocabulary_is_refused() -> None:
+def test_trap_10_a_token_outside_the_vocabulary_is_refused() -> None:
     batch = inputs("one") | {"input_word_ids": np.full((1, 4), 64, np.int32)}
     with pytest.raises(tf.errors.InvalidArgumentError):
         BertEncoder(**TINY)(batch)
+
+
+def test_trap_5_a_positional_list_of_inputs_is_refused() -> None:
+    with pytest.raises(TypeError, match="A list has no safe order"):
+        BertEncoder(**TINY)(list(inputs("one").values()))
+
+
+def test_the_older_names_of_arguments_are_taken() -> None:
+    names = {"intermediate_size": 8, "activation": "relu", "dropout_rate": 0.2, "attention_dropout_rate": 0.3}
+    config = BertEncoder(**TINY, **names).get_config()
+    assert (config["inner_dim"], config["inner_activation"]) == (8, "relu")
+    assert (config["output_dropout"], config["attention_dropout"]) == (0.2, 0.3)
+    with pytest.raises(ValueError, match="max_sequence_length is None"):
+        BertEncoder(**{**TINY, "max_sequence_length": None})
+
+
+def test_a_config_makes_an_encoder_with_norm_first_and_a_narrow_embedding() -> None:
+    config = BertConfig(**TINY, norm_first=True, embedding_width=8)
+    found = BertEncoder.from_bert_config(config).get_config()
+    assert (found["norm_first"], found["embedding_width"]) == (True, 8)
+    assert (config.width, config.replace(embedding_width=None).width) == (8, 16)
 
 
 # === BertConfig ===
@@ -159,6 +180,8 @@ def test_config_dict_round_trip_refuses_unknown_and_missing_keys() -> None:
         {"attention_dropout": "0.1"},
         {"initializer_range": 0},
         {"use_encoder_pooler": 1},
+        {"norm_first": 1},
+        {"embedding_width": 0},
     ],
 )
 def test_impossible_values_are_refused_by_name(changes: dict[str, object]) -> None:

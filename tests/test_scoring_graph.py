@@ -10,10 +10,11 @@ import tf_keras
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.checkpoints import assign, load_hugging_face_classifier
-from model.classifier import BertClassifier, build_classifier
+from model.checkpoints import assign, build_from
+from model.classifier import BertClassifier, ClassificationHead, build_classifier
 from model.config import BertConfig
 from model.encoder import INPUT_NAMES, BertEncoder
+from model.hugging_face import read_hugging_face
 from model.scoring_graph import ScoringGraph
 
 ORACLE = Path(__file__).parent / "data" / "oracle"
@@ -30,6 +31,8 @@ CASES = {
     "reg1_pooler_v1": (1, True),
     "cls3_nopooler_v1": (3, False),
     "headname_v1": (2, True),
+    "output_range1_v1": (3, True),
+    "head_dense_v1": (4, True),
 }
 # The all-zero mask and type ids out of range have no ragged form.
 SETS = ["main", "short", "full", "one", "main_pad16"]
@@ -38,7 +41,9 @@ SETS = ["main", "short", "full", "one", "main_pad16"]
 def case_model(case: str) -> tuple[BertClassifier, BertConfig]:
     classes, pooler = CASES[case]
     config = CONFIG.replace(use_encoder_pooler=pooler)
-    classifier = build_classifier(config, classes)
+    encoder = BertEncoder.from_bert_config(config, output_range=1 if case == "output_range1_v1" else None)
+    head = tf_keras.layers.Dense(classes) if case == "head_dense_v1" else None
+    classifier = BertClassifier(encoder, classes, use_encoder_pooler=pooler, cls_head=head)
     assign(classifier, dict(np.load(ORACLE / case / "weights.npz")), origin=case)
     return classifier, config
 
@@ -83,9 +88,9 @@ def test_the_exported_graph_equals_the_reference(case: str, tmp_path: Path) -> N
 
 def test_the_exact_gelu_of_hugging_face_is_kept() -> None:
     folder = ORACLE / "hf" / "hf_cls3_gelu"
-    config, classifier, _ = load_hugging_face_classifier(folder)
+    checkpoint = read_hugging_face(folder)
     sets = np.load(ORACLE / "inputs.npz")
-    outputs = ScoringGraph.from_classifier(classifier, config).score(
+    outputs = ScoringGraph.from_classifier(build_from(checkpoint), checkpoint.config).score(
         **ragged({key: sets[f"main/{key}"] for key in INPUT_NAMES})
     )
     expected = np.load(folder / "hf_outputs_main.npz")["logits"]
@@ -118,6 +123,9 @@ def test_any_rows_score_as_with_keras(case: str, lengths: list[int], seed: int) 
         {"type_vocab_size": 1},
         {"type_vocab_size": 3},
         {"activation": "relu"},
+        {"norm_first": True},
+        {"embedding_width": 8},
+        {"norm_first": True, "embedding_width": 24, "num_layers": 1, "use_encoder_pooler": False},
     ],
 )
 def test_unusual_sizes_score_as_with_keras(changes: dict[str, object]) -> None:
@@ -164,10 +172,36 @@ def test_a_classifier_that_is_not_what_the_config_says_is_refused() -> None:
             ScoringGraph.from_classifier(classifier, CONFIG.replace(**changes))
 
 
+def own_head(**arguments: object) -> BertClassifier:
+    head = ClassificationHead(num_classes=3, **arguments)
+    return BertClassifier(BertEncoder.from_bert_config(CONFIG), 3, use_encoder_pooler=False, cls_head=head)
+
+
 def test_what_the_graph_does_not_compute_is_refused() -> None:
     network = BertEncoder.from_bert_config(CONFIG, norm_first=True)
     with pytest.raises(ValueError, match="norm_first=True"):
         ScoringGraph.from_classifier(BertClassifier(network, 3), CONFIG)
     network = BertEncoder.from_bert_config(CONFIG)
+    dense = tf_keras.layers.Dense(3, activation="relu")
     with pytest.raises(ValueError, match="head of its own"):
-        ScoringGraph.from_classifier(BertClassifier(network, 3, cls_head=tf_keras.layers.Dense(3)), CONFIG)
+        ScoringGraph.from_classifier(BertClassifier(network, 3, cls_head=dense), CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ({"inner_dim": 8, "cls_token_idx": 1}, "cls_token_idx=1"),
+        ({"inner_dim": 8, "activation": "relu"}, "activation 'relu'"),
+        ({"inner_dim": 0}, "only one of the two may pool"),
+    ],
+)
+def test_a_head_the_graph_does_not_compute_is_refused(head: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ScoringGraph.from_classifier(own_head(**head), CONFIG.replace(use_encoder_pooler=False))
+
+
+def test_a_head_with_an_inner_layer_of_its_own_width_is_computed() -> None:
+    classifier = own_head(inner_dim=8)
+    flat, padded = random_rows([1, 16, 7, 2], seed=1)
+    outputs = ScoringGraph.from_classifier(classifier, CONFIG.replace(use_encoder_pooler=False)).score(**flat)
+    np.testing.assert_allclose(outputs["logits"], classifier(padded), atol=1e-5)

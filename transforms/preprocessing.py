@@ -21,12 +21,14 @@ class Preprocessing:
     """text (string [B]) -> tokens, first_segment, truncated (TF Transform emits int64, never int32).
 
     While fitting there is `target` too: the label (string [B]) of a classification, which becomes its index in the
-    label vocabulary (most frequent first, ties by name), or the value (float32 [B]) of a regression.
+    label vocabulary (most frequent first, ties by name), or the value (float32 [B]) of a regression. Without
+    `with_target` the graph has no target and no label vocabulary: that of a bundle made of a trained model.
     """
 
     vocabulary: Path
     tokenizer: TokenizerSpec
     task: str
+    with_target: bool = True
 
     def __call__(self, inputs: Tensors) -> Tensors:
         tokenizer = tft.make_and_track_object(lambda: Tokenizer(self.vocabulary, self.tokenizer), name="tokenizer")
@@ -36,6 +38,8 @@ class Preprocessing:
             "first_segment": tf.cast(first_segment, tf.int64),
             "truncated": tf.cast(truncated, tf.int64),
         }
+        if not self.with_target:
+            return outputs
         if self.task == "classification":
             outputs["target"] = tft.compute_and_apply_vocabulary(inputs["target"], vocab_filename=LABELS)
         else:

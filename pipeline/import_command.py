@@ -1,0 +1,42 @@
+"""`bert-batch import`."""
+
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.quiet import quiet_stderr
+from pipeline.starting import run
+
+
+def import_checkpoint(
+    path: Annotated[str, typer.Argument(help="Hugging Face folder, TensorFlow checkpoint or SavedModel.")],
+    output: Annotated[str | None, typer.Option(help="Folder of the new bundle.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the bundle; every scored row has it.")] = None,
+    labels: Annotated[str | None, typer.Option(help="a,b,c in the order of the model's classes.")] = None,
+    labels_file: Annotated[str | None, typer.Option(help="File with one label a line, in that order.")] = None,
+    vocabulary: Annotated[str | None, typer.Option(help="WordPiece file; by default the one beside it.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="Tokenizer flavour; by default by origin.")] = None,
+    lower_case: Annotated[bool | None, typer.Option(help="Fold case; by default as the files say.")] = None,
+    task: Annotated[str | None, typer.Option(help="classification or regression; by default by outputs.")] = None,
+    new_head: Annotated[int | None, typer.Option(help="Outputs of an untrained head for an encoder without.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longer texts are truncated [what the model was for].")] = None,
+) -> None:
+    """Make a bundle of a model that somebody else trained."""
+    flags = dict(locals())
+    run(lambda: _import(flags), "text")
+
+
+def _import(flags: dict[str, Any]) -> int:
+    with quiet_stderr():
+        from pipeline.config import described
+        from pipeline.console import out, quiet_libraries
+        from pipeline.importing import ImportJob, import_model
+        from pipeline.report import inspect_path
+
+    job = described(ImportJob, flags)
+    quiet_libraries()
+    imported = import_model(job)
+    for line in imported.report:
+        out.print(line)
+    inspect_path(job.output)
+    return 0

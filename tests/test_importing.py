@@ -1,0 +1,186 @@
+"""`bert-batch import`: from somebody's model to a bundle that scores as its makers would."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  the export has its ops
+from conftest import Score, write_parquet
+from test_cli import invoke
+
+from model.bundle import Bundle
+from model.checkpoints import CheckpointError
+from model.encoder import INPUT_NAMES
+from model.tokenization import FLAVOURS, SPECIAL_TOKENS
+from pipeline.config import ConfigError, described
+from pipeline.importing import ImportJob, import_model
+from transforms.featurize import TransformGraph
+
+ORACLE = Path(__file__).parent / "data" / "oracle"
+TEXT = ORACLE / "text"
+EXPORT = TEXT / "saved_model_text"
+TEXTS = [
+    "hello world",
+    "the quick brown fox",
+    "Hello, WORLD!",
+    "don't stop",
+    "Café foo bar",
+    "[CLS] fox " * 20,
+    "½ ﬁ ™",
+]
+
+
+def job(path: Path, tmp_path: Path, **settings: object) -> ImportJob:
+    return described(ImportJob, {"path": str(path), "output": str(tmp_path / "bundle"), "name": "n", **settings})
+
+
+def hugging_face(tmp_path: Path) -> Path:
+    """The Hugging Face case with a vocabulary of 64 tokens."""
+    folder = Path(shutil.copytree(ORACLE / "hf" / "hf_cls3_gelu", tmp_path / "hf"))
+    tokens = [*SPECIAL_TOKENS, *(chr(ord("a") + i % 26) * (1 + i // 26) for i in range(59))]
+    (folder / "vocab.txt").write_text("\n".join(tokens) + "\n")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
+    return folder
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    return np.asarray(tf.nn.softmax(logits))
+
+
+def probabilities(rows: list[dict[str, object]], labels: tuple[str, ...]) -> np.ndarray:
+    by_id = {row["id"]: {p["label"]: p["probability"] for p in row["probabilities"]} for row in rows}
+    return np.array([[by_id[str(i)][label] for label in labels] for i in range(len(by_id))])
+
+
+@pytest.fixture(scope="module", params=["saved_model_text", "ckpt_model"])
+def imported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The text export of Model Garden as a bundle, and the checkpoint that it was exported from."""
+    flags = {"labels": "a,b,c", "lower_case": True} if request.param == "ckpt_model" else {"labels": "a,b,c"}
+    return import_model(job(TEXT / request.param, tmp_path_factory.mktemp("imported"), **flags)).bundle
+
+
+def test_a_bundle_of_a_text_export_scores_as_serving_json_says(
+    imported: Bundle, run_job: Score, tmp_path: Path
+) -> None:
+    serving = json.loads((TEXT / "serving.json").read_text())
+    # The last text is empty, which is a dead letter here.
+    file = write_parquet(tmp_path / "in.parquet", {"id": ["0", "1"], "text": serving["text_a"][:2]})
+    found = probabilities(run_job(file, bundle=str(imported.path)).rows(), imported.labels)
+    expected = np.array(serving["text_fields=['a'] inputs_only=True"]["outputs"][:2])
+    np.testing.assert_allclose(found, softmax(expected), atol=1e-6)
+
+
+def test_a_bundle_of_a_text_export_scores_as_the_export_itself(
+    imported: Bundle, run_job: Score, tmp_path: Path
+) -> None:
+    tokens = TransformGraph(str(imported.path))(np.array([text.encode() for text in TEXTS], object))
+    rows = tf.RaggedTensor.from_row_splits(tokens.values, tokens.offsets)
+    ids = tf.cast(rows.to_tensor(), tf.int32)
+    inputs = dict(zip(INPUT_NAMES, (ids, tf.cast(ids != 0, tf.int32), tf.zeros_like(ids)), strict=True))
+    expected = tf.saved_model.load(str(EXPORT)).signatures["serving_default"](**inputs)["outputs"].numpy()
+    names = [str(i) for i in range(len(TEXTS))]
+    file = write_parquet(tmp_path / "in.parquet", {"id": names, "text": TEXTS})
+    found = probabilities(run_job(file, bundle=str(imported.path)).rows(), imported.labels)
+    np.testing.assert_allclose(found, softmax(expected), atol=1e-6)
+    graph = tf.saved_model.load(imported.scoring).signatures["score"]
+    lengths = tf.cast(rows.row_lengths(), tf.int32)
+    logits = graph(tokens=tokens.values, lengths=lengths, first_segment=lengths)["logits"]
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
+def test_an_imported_bundle_says_where_it_comes_from_and_what_was_assumed(imported: Bundle) -> None:
+    assert imported.labels == ("a", "b", "c")
+    assert imported.tokenizer == {"flavour": "model_garden", "lower_case": True}
+    assert imported.max_tokens == 16
+    assert imported.quality == {}
+    assert imported.origin["layout"].startswith("Model Garden classifier")
+    assert [note.split(":")[0] for note in imported.origin["notes"]] == ["activation", "norm_first"]
+
+
+def test_the_export_itself_says_that_it_folds_case(tmp_path: Path) -> None:
+    # Its vocabulary has capitals: without the graph of the export one would take it for a cased one.
+    assert import_model(job(EXPORT, tmp_path, labels="a,b,c")).bundle.tokenizer["lower_case"] is True
+
+
+def test_a_hugging_face_folder_becomes_a_bundle_with_its_labels(tmp_path: Path) -> None:
+    done = import_model(job(hugging_face(tmp_path), tmp_path))
+    assert done.bundle.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
+    flavour = "huggingface" if "huggingface" in FLAVOURS else "model_garden"
+    assert done.bundle.tokenizer == {"flavour": flavour, "lower_case": True}
+    assert any(note.startswith("note     tokenizer:") for note in done.report) == (flavour == "model_garden")
+    assert done.bundle.model["activation"] == "gelu_erf"
+
+
+def test_labels_come_from_a_file_too(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("no\nperhaps\nyes\n")
+    done = import_model(job(hugging_face(tmp_path), tmp_path, labels_file=str(tmp_path / "labels.txt")))
+    assert done.bundle.labels == ("no", "perhaps", "yes")
+
+
+def test_a_regressor_becomes_a_bundle_of_values(run_job: Score, tmp_path: Path) -> None:
+    vocabulary = hugging_face(tmp_path) / "vocab.txt"
+    folder = ORACLE / "reg1_pooler_v1" / "ckpt_trainer"
+    done = import_model(job(folder, tmp_path, vocabulary=str(vocabulary)))
+    assert (done.bundle.task, done.bundle.labels) == ("regression", ())
+    file = write_parquet(tmp_path / "in.parquet", {"id": ["0"], "text": ["a bb c"]})
+    (row,) = run_job(file, bundle=str(done.bundle.path)).rows()
+    assert np.isfinite(row["value"])
+
+
+def test_an_untrained_head_is_made_only_on_request_and_the_bundle_says_so(tmp_path: Path) -> None:
+    vocabulary = str(hugging_face(tmp_path) / "vocab.txt")
+    folder = ORACLE / "cls3_nopooler_v1" / "ckpt_encoder_only"
+    with pytest.raises(ConfigError, match=r"without a trained head.*train --encoder.*--new-head"):
+        import_model(job(folder, tmp_path, vocabulary=vocabulary))
+    done = import_model(job(folder, tmp_path, vocabulary=vocabulary, new_head=2, labels="no,yes"))
+    assert done.bundle.origin["weights"] == "untrained head"
+    assert any("untrained" in line for line in done.report)
+    with pytest.raises(ConfigError, match=r"--new-head 2: .* has a trained head with 3 outputs"):
+        import_model(job(TEXT / "ckpt_model", tmp_path / "x", new_head=2))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "has 3 outputs and does not name them; give --labels with 3 labels"),
+        ({"labels": "a,b"}, r"2 labels \(2 different\) for 3 outputs"),
+        ({"labels": "a,b,a"}, r"3 labels \(2 different\)"),
+        ({"labels": "a,b,c", "task": "regression"}, "--task regression: .* has 3 outputs"),
+        ({"labels": "a,b,c", "max_tokens": 17}, "--max-tokens 17: the model has 16 positions"),
+        ({"labels": "a,b,c", "vocabulary": "nowhere.txt"}, "--vocabulary nowhere.txt: not there"),
+        ({"labels_file": "nowhere.txt"}, "--labels-file nowhere.txt: cannot be read"),
+        ({"labels": "a,b,c", "tokenizer": "sentencepiece"}, "flavour 'sentencepiece' is unknown"),
+    ],
+)
+def test_flags_that_do_not_fit_the_model_are_refused(tmp_path: Path, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        import_model(job(TEXT / "ckpt_model", tmp_path, **settings))
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_checkpoint_without_vocabulary_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"has no vocab\.txt beside it; give the vocabulary with --vocabulary"):
+        import_model(job(ORACLE / "reg1_pooler_v1" / "ckpt_model", tmp_path))
+
+
+def test_a_vocabulary_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    flags = {"labels": "a,b,c", "vocabulary": str(TEXT / "vocab.txt")}
+    with pytest.raises(CheckpointError, match=r"92 tokens, the model's embedding table 64 rows"):
+        import_model(job(ORACLE / "cls3_pooler_v2" / "ckpt_model", tmp_path, **flags))
+
+
+def test_the_command_prints_what_was_loaded_and_ends_with_0_or_2(tmp_path: Path) -> None:
+    common = ["--name", "n", "--output", tmp_path / "bundle"]
+    code, _, err = invoke("import", TEXT / "ckpt_model", *common)
+    assert (code, "give --labels with 3 labels" in err) == (2, True)
+    code, _, err = invoke("import", tmp_path, *common)
+    assert (code, "there is no model that can be read" in err) == (2, True)
+    code, out, _ = invoke("import", TEXT / "ckpt_model", *common, "--labels", "a,b,c")
+    assert code == 0
+    assert "loaded   25 variables, 4,339 weights; none of the model's is missing" in out
+    assert Bundle.load(tmp_path / "bundle").name == "n"
+    code, _, err = invoke("import", TEXT / "ckpt_model", *common, "--labels", "a,b,c")
+    assert (code, "a bundle is never overwritten" in err) == (2, True)

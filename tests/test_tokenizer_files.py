@@ -1,0 +1,131 @@
+"""Tokenizer files beside a checkpoint: read where ours do the same, refused where they do not."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.checkpoints import CheckpointError
+from model.tokenization import SPECIAL_TOKENS
+from model.tokenizer_files import read_tokenizer
+
+TOKENS = [*SPECIAL_TOKENS, "a", "##b"]
+
+
+def tokenizer_json(**changes: Any) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "added_tokens": [{"id": i, "content": token} for i, token in enumerate(SPECIAL_TOKENS)],
+        "normalizer": {
+            "type": "BertNormalizer",
+            "clean_text": True,
+            "handle_chinese_chars": True,
+            "strip_accents": None,
+            "lowercase": True,
+        },
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "model": {
+            "type": "WordPiece",
+            "unk_token": "[UNK]",
+            "continuing_subword_prefix": "##",
+            "vocab": {token: i for i, token in enumerate(TOKENS)},
+        },
+    }
+    for path, value in changes.items():
+        *way, last = path.split("__")
+        part = content
+        for key in way:
+            part = part[key]
+        part[last] = value
+    return content
+
+
+def folder_with(
+    tmp_path: Path,
+    *,
+    tokenizer: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None,
+    tokens: list[str] | None = TOKENS,
+) -> Path:
+    if tokens is not None:
+        (tmp_path / "vocab.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    for name, content in (("tokenizer.json", tokenizer), ("tokenizer_config.json", settings)):
+        if content is not None:
+            (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("lower_case", [True, False])
+def test_the_files_of_a_standard_tokenizer_agree_on_vocabulary_and_case(tmp_path: Path, lower_case: bool) -> None:
+    settings = {"do_lower_case": lower_case, "tokenize_chinese_chars": True, "strip_accents": None}
+    tokenizer = tokenizer_json(normalizer__lowercase=lower_case)
+    found = read_tokenizer(folder_with(tmp_path, tokenizer=tokenizer, settings=settings), 7)
+    assert found == {"vocabulary": tuple(TOKENS), "lower_case": lower_case}
+
+
+def test_tokenizer_json_alone_has_the_vocabulary(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, tokenizer=tokenizer_json(), tokens=None)
+    assert read_tokenizer(folder, 7)["vocabulary"] == tuple(TOKENS)
+
+
+def test_without_files_nothing_is_known(tmp_path: Path) -> None:
+    assert read_tokenizer(tmp_path, 7) == {"vocabulary": None, "lower_case": None}
+    assert read_tokenizer(folder_with(tmp_path), 7) == {"vocabulary": tuple(TOKENS), "lower_case": None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"normalizer__type": "NFC"}, "normalizer.type is 'NFC', but only 'BertNormalizer'"),
+        ({"normalizer": None}, "normalizer.type is None"),
+        ({"normalizer__clean_text": False}, "normalizer.clean_text is False"),
+        ({"normalizer__handle_chinese_chars": False}, "normalizer.handle_chinese_chars is False"),
+        ({"normalizer__strip_accents": False}, "normalizer.strip_accents is False and lower case True"),
+        ({"normalizer__lowercase": False, "normalizer__strip_accents": True}, "strip_accents is True and lower"),
+        ({"pre_tokenizer__type": "Whitespace"}, "pre_tokenizer.type is 'Whitespace'"),
+        ({"model__type": "BPE"}, "model.type is 'BPE', but only 'WordPiece'"),
+        ({"model__unk_token": "<unk>"}, "model.unk_token is '<unk>'"),
+        ({"model__continuing_subword_prefix": "@@"}, "continuing_subword_prefix is '@@'"),
+        ({"added_tokens": [{"id": 9, "content": "<url>"}]}, "1 added tokens, first '<url>'"),
+        ({"model__vocab": {"[PAD]": 0, "a": 2}}, "does not number its tokens"),
+        ({"model__vocab": {"[PAD]": 0, "a": 1}}, r"not \[UNK\], \[CLS\]"),
+        ({"model__vocab": {token: i for i, token in enumerate([*TOKENS[::-1]])}}, "not that of vocab.txt"),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_imitated_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=rf"tokenizer\.json: .*{message}"):
+        read_tokenizer(folder_with(tmp_path, tokenizer=tokenizer_json(**changes)), 7)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tokenize_chinese_chars": False}, "tokenize_chinese_chars is False"),
+        ({"do_basic_tokenize": False}, "do_basic_tokenize is False"),
+        ({"do_lower_case": True, "strip_accents": False}, "strip_accents is False"),
+        ({"do_lower_case": False, "strip_accents": True}, "strip_accents is True"),
+        ({"never_split": ["x"]}, "never_split has 1 words"),
+        ({"cls_token": "<s>"}, "cls_token is '<s>'; only '.CLS.'"),
+        ({"sep_token": {"content": "</s>"}}, "sep_token is '</s>'"),
+        ({"added_tokens_decoder": {"9": {"content": "<url>"}}}, "has 1 added tokens, first '<url>'"),
+    ],
+)
+def test_settings_that_cannot_be_imitated_are_refused(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=rf"tokenizer_config\.json: {message}"):
+        read_tokenizer(folder_with(tmp_path, settings=settings), 7)
+
+
+def test_two_files_that_disagree_about_the_case_are_refused(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, tokenizer=tokenizer_json(), settings={"do_lower_case": False})
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json says True, tokenizer_config\.json says False"):
+        read_tokenizer(folder, 7)
+
+
+def test_a_vocabulary_longer_than_the_embedding_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"vocab\.txt: the vocabulary has 7 tokens.*table 6 rows"):
+        read_tokenizer(folder_with(tmp_path), 6)
+
+
+def test_a_vocabulary_without_special_tokens_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"2 tokens but not .*\[CLS\]"):
+        read_tokenizer(folder_with(tmp_path, tokens=["a", "b"]), 7)
