@@ -118,8 +118,10 @@ def train(
     preset: Annotated[str | None, typer.Option(help="Without --encoder: tiny (default), mini … large.")] = None,
     vocabulary: Annotated[str | None, typer.Option(help="WordPiece file; by default the encoder's or learned.")] = None,
     vocabulary_size: Annotated[int | None, typer.Option(help="Tokens to learn at most [8000].")] = None,
-    tokenizer: Annotated[str | None, typer.Option(help="huggingface [with an encoder] or model_garden.")] = None,
-    lower_case: Annotated[bool | None, typer.Option(help="Fold case [as the encoder; else yes].")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="huggingface (default with --encoder) or model_garden.")] = None,
+    lower_case: Annotated[
+        bool | None, typer.Option(help="Fold case; by default as the encoder does, else yes.")
+    ] = None,
     truncator: Annotated[str | None, typer.Option(help="Of pairs: round_robin (default) or waterfall.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longer texts are truncated [128].")] = None,
     epochs: Annotated[int | None, typer.Option(help="At most [4 with an encoder, 10 without].")] = None,
