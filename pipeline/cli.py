@@ -34,6 +34,7 @@ Format = Annotated[str | None, typer.Option(help="parquet, jsonl, csv, tsv or te
 IdColumn = Annotated[str | None, typer.Option(help="Column with the unique id [id].")]
 IdFrom = Annotated[str | None, typer.Option(help="column (default), or position: ids are <file>#<row>.")]
 TextColumn = Annotated[str | None, typer.Option(help="Column with the text [text].")]
+TextPairColumn = Annotated[str | None, typer.Option(help="Column with the second text, for bundles of pairs.")]
 Keep = Annotated[str | None, typer.Option(help="Columns to carry along: all (default, but the text), none, or a,b.")]
 Rename = Annotated[list[str] | None, typer.Option(help="Kept column under another name: old=new. Repeatable.")]
 Schema = Annotated[list[str] | None, typer.Option(help="Type of a kept column: name:type. Repeatable.")]
@@ -64,6 +65,7 @@ def score(
     id_column: IdColumn = None,
     id_from: IdFrom = None,
     text_column: TextColumn = None,
+    text_pair_column: TextPairColumn = None,
     keep: Keep = None,
     rename: Rename = None,
     schema: Schema = None,
@@ -101,6 +103,7 @@ def train(
     name: Annotated[str | None, typer.Option(help="Name of the bundle; every scored row has it.")] = None,
     task: Annotated[str | None, typer.Option(help="classification (default) or regression.")] = None,
     text_column: TextColumn = None,
+    text_pair_column: TextPairColumn = None,
     label_column: Annotated[str | None, typer.Option(help="Column with the label or value [label].")] = None,
     id_column: Annotated[str | None, typer.Option(help="Column with the unique id; by default the position.")] = None,
     format: Format = None,
@@ -108,7 +111,11 @@ def train(
     preset: Annotated[str | None, typer.Option(help="Without --encoder: tiny (default), mini … large.")] = None,
     vocabulary: Annotated[str | None, typer.Option(help="WordPiece file; by default the encoder's or learned.")] = None,
     vocabulary_size: Annotated[int | None, typer.Option(help="Tokens to learn at most [8000].")] = None,
-    lower_case: Annotated[bool | None, typer.Option(help="Fold case [yes].")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="huggingface (default with --encoder) or model_garden.")] = None,
+    lower_case: Annotated[
+        bool | None, typer.Option(help="Fold case; by default as the encoder does, else yes.")
+    ] = None,
+    truncator: Annotated[str | None, typer.Option(help="Of pairs: round_robin (default) or waterfall.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longer texts are truncated [128].")] = None,
     epochs: Annotated[int | None, typer.Option(help="At most [4 with an encoder, 10 without].")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows of one step [32].")] = None,

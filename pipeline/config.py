@@ -44,6 +44,7 @@ class JobConfig(pydantic.BaseModel):
     id_column: str = "id"
     id_from: Literal["column", "position"] = "column"
     text_column: str = "text"
+    text_pair_column: str | None = None
     keep: str = "all"
     rename: Mapping[str, str] = pydantic.Field(default_factory=dict)
     schema_: Mapping[str, str] = pydantic.Field(default_factory=dict, alias="schema")
@@ -108,6 +109,7 @@ class JobConfig(pydantic.BaseModel):
         kept = {"all": None, "none": ()}.get(self.keep, tuple(name.strip() for name in self.keep.split(",")))
         return ColumnsRequest(
             text=self.text_column,
+            text_pair=self.text_pair_column,
             id=None if self.id_from == "position" else self.id_column,
             keep=kept,
             rename=self.rename,
@@ -130,7 +132,9 @@ class TrainingJob(pydantic.BaseModel):
     """One training: labelled rows -> bundle. Every field is a flag of `bert-batch train`.
 
     `encoder` is a Hugging Face folder to start from; without it a `preset` is trained from scratch on a vocabulary of
-    its own. `epochs` and `learning_rate` None: 4 and 5e-5 for an encoder, 10 and 1e-3 from scratch.
+    its own. `epochs` and `learning_rate` None: 4 and 5e-5 for an encoder, 10 and 1e-3 from scratch. `tokenizer` None:
+    huggingface for an encoder, model_garden from scratch; `lower_case` None: as the encoder's tokenizer, else yes.
+    `text_pair_column` makes it a training on pairs, cut by `truncator`.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -140,6 +144,7 @@ class TrainingJob(pydantic.BaseModel):
     name: str
     task: Literal["classification", "regression"] = "classification"
     text_column: str = "text"
+    text_pair_column: str | None = None
     label_column: str = "label"
     id_column: str | None = None
     format: str | None = None
@@ -147,7 +152,9 @@ class TrainingJob(pydantic.BaseModel):
     preset: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
     vocabulary: str | None = None
     vocabulary_size: int = pydantic.Field(default=8_000, ge=100)
-    lower_case: bool = True
+    tokenizer: Literal["model_garden", "huggingface"] | None = None
+    lower_case: bool | None = None
+    truncator: Literal["round_robin", "waterfall"] = "round_robin"
     max_tokens: int = pydantic.Field(default=128, ge=2)
     epochs: int | None = pydantic.Field(default=None, ge=1)
     batch_size: int = pydantic.Field(default=32, ge=1)
@@ -169,6 +176,7 @@ class TrainingJob(pydantic.BaseModel):
         kind = TYPES["string" if self.task == "classification" else "float64"]
         return ColumnsRequest(
             text=self.text_column,
+            text_pair=self.text_pair_column,
             id=self.id_column,
             keep=(self.label_column,),
             rename={self.label_column: "target"},

@@ -19,6 +19,7 @@ from model.bundle import SCORING, Bundle, seal
 from model.classifier import BertClassifier, build_classifier
 from model.config import BertConfig
 from model.examples import Examples
+from model.flavours import folds_case
 from model.layouts import load_encoder, load_vocabulary, write_vocabulary
 from model.scoring_graph import ScoringGraph
 from model.tokenization import TokenizerSpec, read_vocabulary
@@ -63,8 +64,8 @@ def train(job: TrainingJob, on_progress: OnProgress | None = None) -> Trained:
     test = plan_inputs(job.test_input, job.columns, file_format=job.format) if job.test_input else None
     with tempfile.TemporaryDirectory() as temp:
         work = Path(temp)
-        vocabulary = _vocabulary(job, plan, work)
-        spec = TokenizerSpec(lower_case=job.lower_case, max_tokens=job.max_tokens)
+        spec = tokenizer_of(job)
+        vocabulary = _vocabulary(job, plan, work, spec)
         preprocessing = Preprocessing(vocabulary=vocabulary, tokenizer=spec, task=job.task)
         _fit(plan, test, preprocessing, work)
         _check_dead(work, plan.rows)
@@ -85,8 +86,8 @@ def train(job: TrainingJob, on_progress: OnProgress | None = None) -> Trained:
             "task": job.task,
             "labels": list(labels),
             "max_tokens": spec.max_tokens,
-            "tokenizer": {"flavour": spec.flavour, "lower_case": spec.lower_case},
-            "segments": 1,
+            "tokenizer": spec.described,
+            "segments": spec.segments,
             "model": config.to_dict(),
             "precisions": ["float32"],
             "quality": quality,
@@ -111,7 +112,7 @@ def train(job: TrainingJob, on_progress: OnProgress | None = None) -> Trained:
 def _fit(plan: Plan, test: Plan | None, preprocessing: Preprocessing, work: Path) -> None:
     """The Beam job: writes bundle/transform_fn, train-*, test-* and dead-*.parquet, and baseline.json to `work`."""
     unknown = read_vocabulary(preprocessing.vocabulary).index("[UNK]")
-    schema = examples_schema(preprocessing.task)
+    schema, segments = examples_schema(preprocessing.task), preprocessing.tokenizer.segments
     with (
         beam.Pipeline(options=beam_options("direct", 1, ())) as p,
         tft_beam.Context(temp_dir=str(work / "tft"), passthrough_keys={"row_key"}),
@@ -119,7 +120,7 @@ def _fit(plan: Plan, test: Plan | None, preprocessing: Preprocessing, work: Path
         labelled = _labelled(p, plan, preprocessing.task, work, "train")
         transform_fn = labelled | "Fit" >> FitPreprocessing(preprocessing)
         transform_fn | "WriteGraph" >> tft_beam.WriteTransformFn(str(work / "bundle"))
-        examples = labelled | "MakeExamples" >> MakeExamples(preprocessing.task, transform_fn)
+        examples = labelled | "MakeExamples" >> MakeExamples(preprocessing.task, transform_fn, segments)
         examples | "WriteExamples" >> _WriteBatches(str(work / "train"), schema)
         (
             examples
@@ -129,7 +130,7 @@ def _fit(plan: Plan, test: Plan | None, preprocessing: Preprocessing, work: Path
         )
         if test is not None:
             held_out = _labelled(p, test, preprocessing.task, work, "test")
-            more = held_out | "MakeTestExamples" >> MakeExamples(preprocessing.task, transform_fn)
+            more = held_out | "MakeTestExamples" >> MakeExamples(preprocessing.task, transform_fn, segments)
             more | "WriteTestExamples" >> _WriteBatches(str(work / "test"), schema)
 
 
@@ -164,13 +165,27 @@ def _check_dead(work: Path, rows: int) -> None:
         raise ConfigError(f"labelled rows: {exceeded.split(';')[0]}; the first is {place} ({first['code']}): mend them")
 
 
-def _vocabulary(job: TrainingJob, plan: Plan, work: Path) -> Path:
+def tokenizer_of(job: TrainingJob) -> TokenizerSpec:
+    """The tokenizer of the new bundle: what the flags say, else that of the encoder."""
+    lower_case = job.lower_case
+    if lower_case is None:
+        lower_case = job.encoder is None or folds_case(job.encoder)
+    return TokenizerSpec(
+        flavour=job.tokenizer or ("huggingface" if job.encoder else "model_garden"),
+        lower_case=lower_case,
+        max_tokens=job.max_tokens,
+        segments=2 if job.text_pair_column else 1,
+        truncator=job.truncator,
+    )
+
+
+def _vocabulary(job: TrainingJob, plan: Plan, work: Path, spec: TokenizerSpec) -> Path:
     if job.vocabulary is not None:
         return Path(job.vocabulary)
     if job.encoder is not None:
         return write_vocabulary(load_vocabulary(job.encoder), work / "vocab.txt")
     path = work / "vocab.txt"
-    learn_vocabulary(_texts(plan), path, size=job.vocabulary_size, lower_case=job.lower_case)
+    learn_vocabulary(_texts(plan), path, size=job.vocabulary_size, lower_case=spec.lower_case)
     return path
 
 
@@ -178,10 +193,10 @@ def _texts(plan: Plan) -> Iterator[bytes]:
     for split in plan.splits:
         for piece in split.pieces:
             for block in read_piece(piece, plan.columns):
-                if plan.columns.text not in block.rows.schema.names:
-                    continue  # Nothing of the block could be read.
-                texts, _ = utf8(block.rows.column(plan.columns.text))
-                yield from texts.drop_null().cast(pa.binary()).to_pylist()
+                for name in (plan.columns.text, plan.columns.text_pair):
+                    if name in block.rows.schema.names:  # Else nothing of the block could be read.
+                        texts, _ = utf8(block.rows.column(name))
+                        yield from texts.drop_null().cast(pa.binary()).to_pylist()
 
 
 def _classifier(job: TrainingJob, vocabulary_size: int, width: int) -> tuple[BertConfig, BertClassifier]:

@@ -64,6 +64,7 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
     bundle = open_bundle(job.bundle)
     if not bundle.fingerprint.startswith(job.bundle_fingerprint):
         raise ConfigError(f"{job.bundle}: is bundle {bundle.fingerprint}, not the {job.bundle_fingerprint} of the job")
+    _check_segments(job, bundle)
     patterns = [fill(pattern, date) for pattern in job.input]
     for pattern in patterns:
         if covers(pattern, date_folder(job.output, date)):
@@ -86,6 +87,18 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
         raise ConfigError(str(error)) from error
     compute = Compute(token_budget=job.token_budget, progress=progress)
     return Prepared(job=job, bundle=bundle, plan=plan, run=run, labelling=labelling, compute=compute)
+
+
+def _check_segments(job: JobConfig, bundle: Bundle) -> None:
+    if bundle.segments == 2 and job.text_pair_column is None:
+        raise ConfigError(
+            f"{job.bundle}: scores pairs of texts; name the column of the second text with --text-pair-column"
+        )
+    if bundle.segments == 1 and job.text_pair_column is not None:
+        raise ConfigError(
+            f"--text-pair-column {job.text_pair_column!r}: {job.bundle} scores single texts; leave the flag out, "
+            "or choose a bundle trained on pairs"
+        )
 
 
 def score(

@@ -87,13 +87,20 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build_bundle(
-    path: Path, vocabulary: Path, *, labels: tuple[str, ...], seed: int = 7, max_tokens: int = 64, name: str = "test"
+    path: Path,
+    vocabulary: Path,
+    *,
+    labels: tuple[str, ...],
+    seed: int = 7,
+    max_tokens: int = 64,
+    name: str = "test",
+    **tokenizer: Any,
 ) -> Built:
     """A classifier with random but lively weights (a regressor without labels), fitted and exported for real."""
     import tf_keras
 
     task = "classification" if labels else "regression"
-    spec = TokenizerSpec(max_tokens=max_tokens)
+    spec = TokenizerSpec(max_tokens=max_tokens, **tokenizer)
     texts = [f"play song {i}" for i in range(max(2, len(labels)))]
     # The label vocabulary is sorted by frequency: repeat earlier labels more often, and the order is that of `labels`.
     targets: list[Any] = list(labels) or [0.5, 1.5]
@@ -101,7 +108,8 @@ def build_bundle(
     texts = [text for text, n in zip(texts, repeat, strict=False) for _ in range(n)]
     targets = [target for target, n in zip(targets, repeat, strict=False) for _ in range(n)]
     keys = pa.array([str(i) for i in range(len(texts))])
-    batch = training_batch(pa.array(texts), pa.array(targets), keys, task)
+    pairs = pa.array(texts) if spec.segments == 2 else None
+    batch = training_batch(pa.array(texts), pa.array(targets), keys, task, pairs)
     path.mkdir(parents=True)
     fit = FitPreprocessing(Preprocessing(vocabulary=vocabulary, tokenizer=spec, task=task))
     with (
@@ -126,8 +134,8 @@ def build_bundle(
         "task": task,
         "labels": list(labels),
         "max_tokens": max_tokens,
-        "tokenizer": {"flavour": spec.flavour, "lower_case": spec.lower_case},
-        "segments": 1,
+        "tokenizer": spec.described,
+        "segments": spec.segments,
         "model": config.to_dict(),
         "precisions": ["float32"],
         **{key: {} for key in ("quality", "baseline", "origin", "versions")},

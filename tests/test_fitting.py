@@ -7,8 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import Score, write_parquet
 
+from model.flavours import folds_case
 from pipeline.config import ConfigError, TrainingJob, training_job
-from pipeline.fitting import train
+from pipeline.fitting import tokenizer_of, train
 
 SNIPS = Path(__file__).parent.parent / "examples" / "snips"
 
@@ -45,9 +46,53 @@ def test_a_real_encoder_is_fine_tuned_with_its_own_vocabulary(tmp_path: Path) ->
     trained = train(job(tmp_path, input=[str(file)], **settings))
     assert trained.bundle.model["hidden_size"] == 384
     assert trained.bundle.model["activation"] == "gelu_erf"
+    assert trained.bundle.tokenizer == {"flavour": "huggingface", "lower_case": True}
     assert (trained.bundle.path / "transform_fn" / "assets" / "vocab.txt").read_bytes() == (
         encoder / "vocab.txt"
     ).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ("model_garden", True)),
+        ({"lower_case": False}, ("model_garden", False)),
+        ({"tokenizer": "huggingface"}, ("huggingface", True)),
+        ({"encoder": "cased"}, ("huggingface", False)),
+        ({"encoder": "cased", "tokenizer": "model_garden", "lower_case": True}, ("model_garden", True)),
+    ],
+)
+def test_the_tokenizer_is_the_encoders_unless_a_flag_says_otherwise(
+    tmp_path: Path, settings: dict[str, object], expected: tuple[str, bool]
+) -> None:
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    if "encoder" in settings:
+        settings = {**settings, "encoder": str(tmp_path)}
+    spec = tokenizer_of(job(tmp_path, input=["rows.csv"], **settings))
+    assert (spec.flavour, spec.lower_case) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, True),
+        ({"tokenizer_config.json": '{"do_lower_case": true}', "tokenizer.json": '{"normalizer": null}'}, True),
+        ({"tokenizer.json": '{"normalizer": {"lowercase": false}}'}, False),
+        ({"tokenizer_config.json": "{}", "tokenizer.json": '{"normalizer": {"lowercase": false}}'}, False),
+    ],
+)
+def test_the_case_of_an_encoder_is_read_from_its_tokenizer_files(
+    tmp_path: Path, files: dict[str, str], expected: bool
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    assert folds_case(tmp_path) is expected
+
+
+def test_a_tokenizer_file_that_is_no_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text("do_lower_case: false")
+    with pytest.raises(ValueError, match=r"tokenizer_config.json: is not a JSON object"):
+        folds_case(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.tsv"])

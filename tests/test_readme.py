@@ -19,7 +19,12 @@ def test_every_code_of_a_dead_letter_is_in_the_readme_with_its_meaning() -> None
 
 def test_every_flag_in_the_readme_exists() -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    known = {flag for command in commands.values() for param in command.params for flag in param.opts}
+    known = {
+        flag
+        for command in commands.values()
+        for param in command.params
+        for flag in (*param.opts, *param.secondary_opts)
+    }
     used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
     assert len(used) > 15
     assert used <= known

@@ -13,6 +13,7 @@ import tensorflow_transform as tft
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.shared import Shared
 
+from model.tokenization import SEGMENTS
 from transforms.bundles import BundleReference, fetch
 from transforms.dead_letters import reject
 from transforms.preprocessing import LABELS
@@ -33,18 +34,18 @@ class TokenArrays(NamedTuple):
 class Tokenize(Protocol):
     """What featurize needs of the graph."""
 
-    def __call__(self, texts: npt.NDArray[np.object_]) -> TokenArrays: ...
+    def __call__(self, *texts: npt.NDArray[np.object_]) -> TokenArrays: ...
 
 
 class TransformGraph:
-    """The transform_fn in a bundle folder, as one function of a column of texts."""
+    """The transform_fn in a bundle folder, as one function of `segments` columns of texts."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, segments: int = 1) -> None:
         layer = tft.TFTransformOutput(folder).transform_features_layer()
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-        def transform(texts: tf.Tensor) -> tuple[Any, ...]:
-            features = layer({"text": texts})
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)] * segments)
+        def transform(*texts: tf.Tensor) -> tuple[Any, ...]:
+            features = layer(dict(zip(SEGMENTS[:segments], texts, strict=True)))
             return (
                 tf.cast(features["tokens"].values, tf.int32),
                 features["tokens"].row_splits,
@@ -54,8 +55,9 @@ class TransformGraph:
 
         self._transform = transform
 
-    def __call__(self, texts: npt.NDArray[np.object_]) -> TokenArrays:
-        return TokenArrays(*(tensor.numpy() for tensor in self._transform(tf.constant(texts, tf.string))))
+    def __call__(self, *texts: npt.NDArray[np.object_]) -> TokenArrays:
+        tensors = self._transform(*(tf.constant(column, tf.string) for column in texts))
+        return TokenArrays(*(tensor.numpy() for tensor in tensors))
 
 
 def read_labels(folder: str) -> list[str]:
@@ -89,7 +91,9 @@ class _Featurize(beam.DoFn):
         self._shared = Shared()
 
     def setup(self) -> None:
-        self._graph: Tokenize = self._shared.acquire(lambda: TransformGraph(str(fetch(self._bundle).path)))
+        self._graph: Tokenize = self._shared.acquire(
+            lambda: TransformGraph(str(fetch(self._bundle).path), self._columns.segments)
+        )
 
     def process(
         self, texts: pa.RecordBatch
@@ -104,11 +108,12 @@ class _Featurize(beam.DoFn):
 def featurize(texts: pa.RecordBatch, graph: Tokenize, columns: Columns) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
     """Texts -> Tokens, and the dead letters of the rows on which the graph fails (None if there are none)."""
     check(texts, texts_schema(columns), STAGE)
-    values = texts.column("text").cast(pa.binary()).to_numpy(zero_copy_only=False)
-    good, parts = _isolate(values, np.arange(len(values)), graph)
+    segments = [texts.column(name) for name in SEGMENTS[: columns.segments]]
+    values = [column.cast(pa.binary()).to_numpy(zero_copy_only=False) for column in segments]
+    good, parts = _isolate(values, np.arange(texts.num_rows), graph)
     dead = None
-    if len(good) < len(values):
-        bad = np.setdiff1d(np.arange(len(values)), good)
+    if len(good) < texts.num_rows:
+        bad = np.setdiff1d(np.arange(texts.num_rows), good)
         reason = "the tokenizer failed on this text"
         dead = reject(texts, bad, STAGE, ["not_tokenized"] * len(bad), [reason] * len(bad))
         texts = texts.take(pa.array(good))
@@ -130,13 +135,13 @@ def featurize(texts: pa.RecordBatch, graph: Tokenize, columns: Columns) -> tuple
 
 
 def _isolate(
-    values: npt.NDArray[np.object_], rows: npt.NDArray[np.intp], graph: Tokenize
+    values: list[npt.NDArray[np.object_]], rows: npt.NDArray[np.intp], graph: Tokenize
 ) -> tuple[npt.NDArray[np.intp], list[TokenArrays]]:
     """Halves a batch on which the graph fails down to the rows at fault, and gives the others with their tokens."""
     if not len(rows):
         return rows, []
     try:
-        return rows, [graph(values[rows])]
+        return rows, [graph(*(column[rows] for column in values))]
     except tf.errors.OpError:
         # The message may quote the text: it goes nowhere.
         if len(rows) == 1:

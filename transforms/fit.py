@@ -17,6 +17,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 from model.examples import Examples
+from model.tokenization import SEGMENTS
 from transforms.dead_letters import reject
 from transforms.fingerprints import text_hash
 from transforms.preprocessing import Preprocessing
@@ -60,7 +61,8 @@ class _TakeTargets(beam.DoFn):
             yield TaggedOutput("dead", reject(texts, bad, "Label", ["missing_label"] * len(bad), [reason] * len(bad)))
             texts = texts.filter(good)
         if texts.num_rows:
-            yield training_batch(texts.column("text"), texts.column(TARGET), texts.column("id"), task)
+            pairs = texts.column("text_pair") if "text_pair" in texts.schema.names else None
+            yield training_batch(texts.column("text"), texts.column(TARGET), texts.column("id"), task, pairs)
 
 
 class FitPreprocessing(beam.PTransform):
@@ -74,58 +76,62 @@ class FitPreprocessing(beam.PTransform):
         self._preprocessing = preprocessing
 
     def expand(self, rows: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
-        data = (rows, tensor_config(self._preprocessing.task))
+        data = (rows, tensor_config(self._preprocessing.task, self._preprocessing.tokenizer.segments))
         return data | "Analyze" >> tft_beam.AnalyzeDataset(self._preprocessing)
 
 
 class MakeExamples(beam.PTransform):
     """PCollection[RecordBatch of training_schema] -> PCollection[RecordBatch of examples_schema]."""
 
-    def __init__(self, task: str, transform_fn: Any) -> None:
+    def __init__(self, task: str, transform_fn: Any, segments: int = 1) -> None:
         super().__init__()
-        self._task, self._transform_fn = task, transform_fn
+        self._task, self._transform_fn, self._segments = task, transform_fn, segments
 
     def expand(self, rows: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
-        data = (rows, tensor_config(self._task))
+        data = (rows, tensor_config(self._task, self._segments))
         transform = tft_beam.TransformDataset(output_record_batches=True)
         transformed, _ = (data, self._transform_fn) | "Transform" >> transform
         return transformed | "WithoutRest" >> beam.Keys().with_output_types(pa.RecordBatch)
 
 
-def training_schema(task: str) -> pa.Schema:
+def training_schema(task: str, segments: int = 1) -> pa.Schema:
     """What AnalyzeDataset and TransformDataset read: lists of one value each (plain columns are refused)."""
+    texts = [(name, pa.large_list(pa.large_binary())) for name in SEGMENTS[:segments]]
     target = pa.large_binary() if task == "classification" else pa.float32()
     return pa.schema(
         [
-            ("text", pa.large_list(pa.large_binary())),
+            *texts,
             ("target", pa.large_list(target)),
             ("row_key", pa.large_list(pa.large_binary())),
         ]
     )
 
 
-def tensor_config(task: str) -> TensorAdapterConfig:
+def tensor_config(task: str, segments: int = 1) -> TensorAdapterConfig:
     """How those columns become tensors; the row key has none and passes through."""
     return TensorAdapterConfig(
-        training_schema(task),
+        training_schema(task, segments),
         {
             name: schema_pb2.TensorRepresentation(
                 dense_tensor=schema_pb2.TensorRepresentation.DenseTensor(
                     column_name=name, shape=schema_pb2.FixedShape()
                 )
             )
-            for name in ("text", "target")
+            for name in (*SEGMENTS[:segments], TARGET)
         },
     )
 
 
-def training_batch(texts: pa.Array, targets: pa.Array, row_keys: pa.Array, task: str) -> pa.RecordBatch:
-    """Wraps columns of valid, not-null values for TF Transform, copying no text."""
-    schema = training_schema(task)
+def training_batch(
+    texts: pa.Array, targets: pa.Array, row_keys: pa.Array, task: str, pairs: pa.Array | None = None
+) -> pa.RecordBatch:
+    """Wraps columns of valid, not-null values for TF Transform, copying no text. `pairs`: the second texts, if any."""
+    segments = [texts] if pairs is None else [texts, pairs]
+    schema = training_schema(task, len(segments))
     offsets = pa.array(np.arange(len(texts) + 1, dtype=np.int64))
     columns = [
         pa.LargeListArray.from_arrays(offsets, column.cast(field.type.value_type))
-        for column, field in zip((texts, targets, row_keys), schema, strict=True)
+        for column, field in zip((*segments, targets, row_keys), schema, strict=True)
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 

@@ -18,7 +18,7 @@ Tensors = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """text (string [B]) -> tokens, first_segment, truncated (TF Transform emits int64, never int32).
+    """text, of pairs text_pair too (string [B]) -> tokens, first_segment, truncated (TF Transform emits int64).
 
     While fitting there is `target` too: the label (string [B]) of a classification, which becomes its index in the
     label vocabulary (most frequent first, ties by name), or the value (float32 [B]) of a regression. Without
@@ -32,7 +32,7 @@ class Preprocessing:
 
     def __call__(self, inputs: Tensors) -> Tensors:
         tokenizer = tft.make_and_track_object(lambda: Tokenizer(self.vocabulary, self.tokenizer), name="tokenizer")
-        tokens, first_segment, truncated = tokenizer.tokenize(inputs["text"])
+        tokens, first_segment, truncated = tokenizer.tokenize(*(inputs[name] for name in self.tokenizer.names))
         outputs = {
             "tokens": tf.cast(tokens, tf.int64),
             "first_segment": tf.cast(first_segment, tf.int64),

@@ -49,6 +49,11 @@ class Columns:
     kept_from: tuple[str, ...] = ()
 
     @property
+    def segments(self) -> int:
+        """1, or 2 for pairs."""
+        return 2 if self.text_pair else 1
+
+    @property
     def wanted(self) -> list[str]:
         """Input columns to read."""
         named = [name for name in (self.id, self.text, self.text_pair) if name is not None]

@@ -1,0 +1,250 @@
+"""What `train` reaches from a real encoder: `make quality`, or `python benchmarks/quality.py sst2 trec`.
+
+Reads the folder $SHARED (default ../shared) and fails when it is missing. Trains and scores with the project's own
+commands; every task named is trained anew and replaces its section of benchmarks/QUALITY.md.
+"""
+
+import argparse
+import csv
+import datetime as dt
+import json
+import lzma
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from accept import ROOT, encoder_folder, shared
+
+sys.path.insert(0, str(ROOT))
+
+from model.metrics import macro_f1, pearson, spearman
+
+REPORT = ROOT / "benchmarks" / "QUALITY.md"
+MAX_SECONDS = 40 * 60
+Split = tuple[pa.Table, pa.Table]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One training: `read` gives its training and held-out rows, with columns text, (other,) gold.
+
+    `metric` must reach `bar`; `flags` are those of `bert-batch train`.
+    """
+
+    title: str
+    read: Callable[[Path], Split]
+    metric: str
+    bar: float
+    flags: tuple[str, ...]
+
+    @property
+    def regression(self) -> bool:
+        return self.metric == "pearson"
+
+
+def read_sst2(data: Path) -> Split:
+    """Phrases; the development set of GLUE."""
+    with lzma.open(data / "sst2" / "train.tsv.xz", "rt", encoding="utf-8") as opened:
+        train = opened.read()
+    return _sst2(train), _sst2((data / "sst2" / "dev.tsv").read_text(encoding="utf-8"))
+
+
+def _sst2(content: str) -> pa.Table:
+    lines = [line.rpartition("\t") for line in content.split("\n")[1:] if line]
+    return pa.table({"text": [text for text, _, _ in lines], "gold": [label for _, _, label in lines]})
+
+
+def read_trec(data: Path) -> Split:
+    """Questions and their six coarse classes; a tenth held out."""
+    lines = (data / "trec" / "TREC.train").read_text(encoding="latin-1").split("\n")
+    pairs = [line.split(" ", 1) for line in lines if line]
+    return _tenth([text for _, text in pairs], [label.split(":")[0] for label, _ in pairs])
+
+
+def read_banking77(data: Path) -> Split:
+    """Customers' questions and 77 intents; a tenth held out."""
+    with (data / "banking77" / "train.csv").open(encoding="utf-8", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    return _tenth([row["text"] for row in rows], [row["category"] for row in rows])
+
+
+def _tenth(texts: list[str], labels: list[str]) -> Split:
+    table = pa.table({"text": texts, "gold": labels})
+    order = np.random.default_rng(0).permutation(len(texts))
+    held_out = len(texts) // 10
+    return table.take(order[held_out:]), table.take(order[:held_out])
+
+
+def read_stsb(data: Path) -> Split:
+    """Pairs of sentences and their similarity, 0 to 5."""
+    return _stsb(data / "stsb" / "sts-train.csv"), _stsb(data / "stsb" / "sts-dev.csv")
+
+
+def _stsb(file: Path) -> pa.Table:
+    rows = [line.split("\t") for line in file.read_text(encoding="utf-8").split("\n") if line]
+    columns = {"text": 5, "other": 6}
+    table = {name: [row[at].strip() for row in rows] for name, at in columns.items()}
+    return pa.table({**table, "gold": [float(row[4]) for row in rows]})
+
+
+def read_emobank(data: Path) -> Split:
+    """Sentences and their valence; train and dev as the file splits them."""
+    with (data / "emobank" / "emobank.csv").open(encoding="utf-8", newline="") as opened:
+        rows = [row for row in csv.DictReader(opened) if row["text"].strip()]
+    parts = [[row for row in rows if row["split"] == name] for name in ("train", "dev")]
+    train, dev = (
+        pa.table({"text": [r["text"] for r in part], "gold": [float(r["V"]) for r in part]}) for part in parts
+    )
+    return train, dev
+
+
+def _flags(max_tokens: int, epochs: int, learning_rate: str, batch_size: int, *more: str) -> tuple[str, ...]:
+    size = ("--max-tokens", str(max_tokens), "--batch-size", str(batch_size))
+    return (*size, "--epochs", str(epochs), "--learning-rate", learning_rate, *more)
+
+
+REGRESSION = ("--task", "regression")
+TASKS = {
+    "sst2": Task(
+        title="SST-2, dev",
+        read=read_sst2,
+        metric="accuracy",
+        bar=0.90,
+        flags=_flags(64, 2, "1e-4", 64, "--validation-share", "0.02"),
+    ),
+    "trec": Task(
+        title="TREC, a tenth held out",
+        read=read_trec,
+        metric="accuracy",
+        bar=0.95,
+        flags=_flags(48, 8, "1e-4", 32),
+    ),
+    "banking77": Task(
+        title="Banking77, a tenth held out",
+        read=read_banking77,
+        metric="accuracy",
+        bar=0.91,
+        flags=_flags(64, 12, "2e-4", 64, "--validation-share", "0.05"),
+    ),
+    "stsb": Task(
+        title="STS-B (pairs), dev",
+        read=read_stsb,
+        metric="pearson",
+        bar=0.84,
+        flags=_flags(96, 6, "1e-4", 32, *REGRESSION, "--text-pair-column", "other", "--validation-share", "0.05"),
+    ),
+    "emobank": Task(
+        title="EmoBank valence, dev",
+        read=read_emobank,
+        metric="pearson",
+        bar=0.65,
+        flags=_flags(64, 5, "5e-5", 32, *REGRESSION),
+    ),
+}
+
+
+def run(name: str, task: Task, folder: Path, rows: int | None) -> tuple[str, bool]:
+    """Trains, scores the held-out rows and gives the section of the report, and whether bar and time are kept."""
+    for part, table in zip(("train", "held-out"), task.read(shared() / "data"), strict=True):
+        ids = pa.array([f"{part}-{i}" for i in range(table.num_rows)])
+        pq.write_table(table.append_column("id", ids).slice(0, rows), folder / f"{name}-{part}.parquet")
+    bundle, output = folder / name, folder / f"{name}-scored"
+    train = ["train", "--name", name, "--input", str(folder / f"{name}-train.parquet"), "--output", str(bundle)]
+    train += ["--encoder", str(encoder_folder()), "--label-column", "gold", "--id-column", "id", "--seed", "1"]
+    score = ["score", "--bundle", str(bundle), "--input", str(folder / f"{name}-held-out.parquet")]
+    score += ["--output", str(output), "--date", "2026-11-21", "--keep", "gold", "--log-format", "json"]
+    if "--text-pair-column" in task.flags:
+        score += ["--text-pair-column", "other"]
+    commands = [[*train, *task.flags], score]
+    seconds = [_command(command) for command in commands]
+    files = json.loads((output / "dt=2026-11-21" / "_manifest.json").read_bytes())["files"]
+    scored = pa.concat_tables([pq.ParquetFile(output / file["path"]).read() for file in files])
+    expected = pq.read_metadata(folder / f"{name}-held-out.parquet").num_rows
+    if scored.num_rows != expected:
+        sys.exit(f"{name}: {scored.num_rows} of {expected} held-out rows were scored; dead letters are in {output}")
+    measured = metrics(scored, task)
+    reached, quick = measured[task.metric] >= task.bar, seconds[0] <= MAX_SECONDS
+    figures = ", ".join(f"{metric} {value:.4f}" for metric, value in measured.items())
+    text = f"""## {name}
+
+{task.title}, {scored.num_rows:,} rows scored: **{task.metric} {measured[task.metric]:.4f}**, bar {task.bar:.2f}: \
+{"reached" if reached else "NOT reached"}. All: {figures}. Trained in {seconds[0]:,.0f} s\
+{"" if quick else f", ABOVE {MAX_SECONDS:,} s"}, scored in {seconds[1]:.0f} s; \
+{dt.date.today().isoformat()}, {os.cpu_count()} cores, {platform.machine()}.
+
+```
+{chr(10).join(_shown(command, folder) for command in commands)}
+```
+"""
+    return text, reached and quick
+
+
+def metrics(scored: pa.Table, task: Task) -> dict[str, float]:
+    """The metrics of published rows against their column `gold`."""
+    gold = scored.column("gold").to_numpy()
+    if task.regression:
+        values = scored.column("value").to_numpy().astype(np.float64)
+        rmse = float(np.sqrt(np.mean((values - gold) ** 2)))
+        return {"pearson": pearson(values, gold), "spearman": spearman(values, gold), "rmse": rmse}
+    labels = scored.column("label").cast(pa.string()).to_numpy()
+    return {"accuracy": float(np.mean(labels == gold)), "macro_f1": macro_f1(labels, gold)}
+
+
+def _command(command: list[str]) -> float:
+    start = time.monotonic()
+    environment: dict[str, Any] = {**os.environ, "PYTHONPATH": str(ROOT)}
+    code = subprocess.run([sys.executable, "-m", "pipeline", *command], env=environment, check=False).returncode
+    if code:
+        sys.exit(f"{command[0]} failed with exit code {code}")
+    return time.monotonic() - start
+
+
+def _shown(command: list[str], folder: Path) -> str:
+    text = shlex.join(["bert-batch", *command]).replace(str(encoder_folder()), "$MINILM")
+    return text.replace(f"{folder}/", "")
+
+
+def write_report(sections: dict[str, str]) -> None:
+    """Puts the new sections in the place of the old ones of the same tasks."""
+    old = REPORT.read_text(encoding="utf-8").split("\n## ")[1:] if REPORT.is_file() else []
+    kept = {section.split("\n", 1)[0]: f"## {section.rstrip()}\n" for section in old} | sections
+    header = """# Quality
+
+Printed by `make quality`: each task trained with the project's `train` from all-MiniLM-L6-v2 (`$MINILM`), seed 1, then
+its held-out rows, which the training never sees, scored with `score`. `benchmarks/quality.py` makes the files.
+"""
+    REPORT.write_text("\n".join([header, *(kept[name] for name in TASKS if name in kept)]), encoding="utf-8")
+
+
+def main() -> None:
+    """Runs the tasks of the command line; exits 1 if one stays below its bar or above the time."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"{', '.join(TASKS)}; all by default")
+    parser.add_argument("--rows", type=int, help="only so many rows: a try that writes no report and has no bar")
+    given = parser.parse_args()
+    if unknown := [name for name in given.tasks if name not in TASKS]:
+        parser.error(f"no task {unknown[0]!r}; there are {', '.join(TASKS)}")
+    failed = []
+    for name in given.tasks or TASKS:
+        with tempfile.TemporaryDirectory() as folder:
+            section, good = run(name, TASKS[name], Path(folder), given.rows)
+        print(section, flush=True)
+        if given.rows is None:
+            write_report({name: section})
+            failed += [] if good else [name]
+    sys.exit(f"below the bar, or longer than {MAX_SECONDS} s: {', '.join(failed)}" if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
