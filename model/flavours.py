@@ -1,8 +1,6 @@
 """Tokenizer flavours: what a text goes through before WordPiece, as graph pieces on tensorflow-text's fast kernels."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -90,22 +88,3 @@ def _without_long_words(texts: tf.Tensor) -> tf.Tensor:
 
 
 FLAVOURS: dict[str, type[ModelGarden | HuggingFace]] = {"model_garden": ModelGarden, "huggingface": HuggingFace}
-
-
-def folds_case(folder: str | Path) -> bool:
-    """Whether the tokenizer of a Hugging Face folder makes texts lower case.
-
-    `do_lower_case` of tokenizer_config.json decides, then the normalizer of tokenizer.json, then their default, yes.
-    """
-    settings, tokenizer = (_read(Path(folder) / name) for name in ("tokenizer_config.json", "tokenizer.json"))
-    normalizer = tokenizer.get("normalizer") or {}
-    return bool(settings.get("do_lower_case", normalizer.get("lowercase", True)))
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
-    except ValueError as error:
-        raise ValueError(
-            f"{file}: is not a JSON object; save the tokenizer again, or say --lower-case yourself"
-        ) from error

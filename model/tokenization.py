@@ -1,5 +1,6 @@
 """Texts to token ids, as graph pieces: word pieces of a flavour, cut and packed between [CLS] and [SEP]."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,6 +67,11 @@ def read_vocabulary(path: str | Path) -> list[str]:
     if missing:
         raise ValueError(f"{path}: the vocabulary has {len(tokens):,} tokens but not {', '.join(missing)}")
     return tokens
+
+
+def has_capitals(tokens: Iterable[str]) -> bool:
+    """Whether a vocabulary was made without case folding, as far as its tokens tell."""
+    return any(token != token.lower() for token in tokens if not token.startswith("["))
 
 
 class Tokenizer(tf.Module):

@@ -19,10 +19,9 @@ from model.bundle import SCORING, Bundle, seal
 from model.classifier import BertClassifier, build_classifier
 from model.config import BertConfig
 from model.examples import Examples
-from model.flavours import folds_case
-from model.layouts import load_encoder, load_vocabulary, write_vocabulary
+from model.layouts import load, load_encoder, load_vocabulary, write_vocabulary
 from model.scoring_graph import ScoringGraph
-from model.tokenization import TokenizerSpec, read_vocabulary
+from model.tokenization import TokenizerSpec, has_capitals, read_vocabulary
 from model.training import Progress, TrainingOptions, evaluate, fine_tune, seed_everything
 from model.vocabulary import learn_vocabulary
 from pipeline.config import ConfigError, TrainingJob
@@ -167,12 +166,14 @@ def _check_dead(work: Path, rows: int) -> None:
 
 def tokenizer_of(job: TrainingJob) -> TokenizerSpec:
     """The tokenizer of the new bundle: what the flags say, else that of the encoder."""
-    lower_case = job.lower_case
-    if lower_case is None:
-        lower_case = job.encoder is None or folds_case(job.encoder)
+    flavour, lower_case = "model_garden", True
+    if job.encoder is not None:
+        checkpoint = load(job.encoder, head=False)
+        flavour, known = checkpoint.flavour, checkpoint.lower_case
+        lower_case = not has_capitals(load_vocabulary(job.encoder)) if known is None else known
     return TokenizerSpec(
-        flavour=job.tokenizer or ("huggingface" if job.encoder else "model_garden"),
-        lower_case=lower_case,
+        flavour=job.tokenizer or flavour,
+        lower_case=lower_case if job.lower_case is None else job.lower_case,
         max_tokens=job.max_tokens,
         segments=2 if job.text_pair_column else 1,
         truncator=job.truncator,

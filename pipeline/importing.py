@@ -19,7 +19,7 @@ from model.checkpoints import Checkpoint, build_encoder_from, build_from
 from model.classifier import BertClassifier, build_classifier
 from model.layouts import load, write_vocabulary
 from model.scoring_graph import ScoringGraph
-from model.tokenization import TokenizerSpec
+from model.tokenization import TokenizerSpec, has_capitals
 from model.tokenizer_files import read_tokens
 from model.training import seed_everything
 from pipeline.config import ConfigError
@@ -104,7 +104,7 @@ def import_model(job: ImportJob) -> Imported:
             "task": task,
             "labels": list(labels),
             "max_tokens": spec.max_tokens,
-            "tokenizer": {"flavour": spec.flavour, "lower_case": spec.lower_case},
+            "tokenizer": spec.described,
             "segments": 1,
             "model": config.to_dict(),
             "precisions": ["float32"],
@@ -189,15 +189,9 @@ def _vocabulary(job: ImportJob, checkpoint: Checkpoint) -> tuple[str, ...]:
 def _tokenizer(job: ImportJob, checkpoint: Checkpoint, tokens: tuple[str, ...]) -> tuple[TokenizerSpec, list[str]]:
     """How texts become tokens, and notes on what had to be assumed."""
     notes = []
-    flavour = job.tokenizer or checkpoint.flavour
-    try:
-        TokenizerSpec(flavour=flavour)
-    except ValueError:
-        notes.append(f"tokenizer: {flavour} is not there yet; model_garden is used, which differs on rare characters")
-        flavour = "model_garden"
     lower_case = job.lower_case if job.lower_case is not None else checkpoint.lower_case
     if lower_case is None:
-        lower_case = not any(token != token.lower() for token in tokens if not token.startswith("["))
+        lower_case = not has_capitals(tokens)
         notes.append(f"lower case: {lower_case}, because the vocabulary has {'no' if lower_case else 'some'} capitals")
     positions = checkpoint.config.max_sequence_length
     longest = job.max_tokens or min(checkpoint.seq_length or positions, positions)
@@ -207,6 +201,7 @@ def _tokenizer(job: ImportJob, checkpoint: Checkpoint, tokens: tuple[str, ...]) 
         notes.append(
             f"vocabulary: {len(tokens):,} tokens for {checkpoint.config.vocab_size:,} embeddings; the rest is unused"
         )
+    flavour = job.tokenizer or checkpoint.flavour
     return TokenizerSpec(flavour=flavour, lower_case=lower_case, max_tokens=longest), notes
 
 

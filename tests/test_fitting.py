@@ -7,7 +7,6 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import Score, write_parquet
 
-from model.flavours import folds_case
 from pipeline.config import ConfigError, TrainingJob, training_job
 from pipeline.fitting import tokenizer_of, train
 
@@ -70,29 +69,6 @@ def test_the_tokenizer_is_the_encoders_unless_a_flag_says_otherwise(
         settings = {**settings, "encoder": str(tmp_path)}
     spec = tokenizer_of(job(tmp_path, input=["rows.csv"], **settings))
     assert (spec.flavour, spec.lower_case) == expected
-
-
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        ({}, True),
-        ({"tokenizer_config.json": '{"do_lower_case": true}', "tokenizer.json": '{"normalizer": null}'}, True),
-        ({"tokenizer.json": '{"normalizer": {"lowercase": false}}'}, False),
-        ({"tokenizer_config.json": "{}", "tokenizer.json": '{"normalizer": {"lowercase": false}}'}, False),
-    ],
-)
-def test_the_case_of_an_encoder_is_read_from_its_tokenizer_files(
-    tmp_path: Path, files: dict[str, str], expected: bool
-) -> None:
-    for name, content in files.items():
-        (tmp_path / name).write_text(content)
-    assert folds_case(tmp_path) is expected
-
-
-def test_a_tokenizer_file_that_is_no_json_is_named(tmp_path: Path) -> None:
-    (tmp_path / "tokenizer_config.json").write_text("do_lower_case: false")
-    with pytest.raises(ValueError, match=r"tokenizer_config.json: is not a JSON object"):
-        folds_case(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.tsv"])
