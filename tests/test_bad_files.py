@@ -111,8 +111,8 @@ def test_a_damaged_row_group_of_many_rows_loses_what_stands_behind_the_damage(ru
     [
         ("in.parquet", b'{"id": "a", "text": "x"}\n', "is read as Parquet but has no readable Parquet footer"),
         ("in.parquet", b"", "is read as Parquet but has no readable Parquet footer"),
-        ("in.parquet.gz", gzip.compress(b"PAR1"), "is read as Parquet but has no readable Parquet footer"),
-        ("in.csv", gzip.compress(b"id,text\na,x\n"), "is read as CSV but is gzip"),
+        ("in.parquet.gz", gzip.compress(b"PAR1", mtime=0), "is read as Parquet but has no readable Parquet footer"),
+        ("in.csv", gzip.compress(b"id,text\na,x\n", mtime=0), "is read as CSV but is gzip"),
         ("in.csv", b"PK\x03\x04rest of a workbook", "is read as CSV but is zip"),
         ("in.csv", b"id,text\na,\0\0\0\0\n", "is read as CSV but is not text"),
         ("in.csv", "id,text\na,x\n".encode("utf-16"), "is read as CSV but is UTF-16"),
@@ -120,7 +120,7 @@ def test_a_damaged_row_group_of_many_rows_loses_what_stands_behind_the_damage(ru
         ("in.csv", b"id,text,\xff\na,x,y\n", "the header is not UTF-8"),
         ("in.csv", b"id,text,id\na,x,y\n", "the header names ['id'] twice"),
         ("in.jsonl.gz", b'{"id": "a", "text": "x"}\n', "is read as gzip but is something else"),
-        ("in.jsonl.gz", gzip.compress(b'{"id": "a", "text": "x"}\n' * 9)[:30], "cannot be decompressed as gzip"),
+        ("in.jsonl.gz", gzip.compress(b'{"id": "a"}\n' * 99, mtime=0)[:30], "cannot be decompressed as gzip"),
         ("in.jsonl", b"id,text\na,x\n", "none of its first lines is a JSON object"),
         ("in.jsonl", b'[{"id": "a", "text": "x"}]', "none of its first lines is a JSON object"),
         ("in.jsonl", b"null\n", "none of its first lines is a JSON object"),
@@ -205,7 +205,7 @@ def test_no_matching_file_is_not_yet_there_unless_that_is_allowed(
         ("in.csv", b"id,text,kept\n"),
         ("in.csv", b"id,text"),
         ("in.txt", b""),
-        ("in.jsonl.gz", gzip.compress(b"")),
+        ("in.jsonl.gz", gzip.compress(b"", mtime=0)),
     ],
 )
 def test_a_text_file_without_rows_publishes_an_empty_date(
@@ -404,7 +404,7 @@ def test_a_line_without_end_is_refused_before_it_takes_the_memory(
     refusal: Refusal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("transforms.line_files.MAX_LINE_BYTES", 5_000_000)
-    (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress(b" " * 10_000_000))
+    (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress(b" " * 10_000_000, mtime=0))
     assert "has a line of more than 5,000,000 bytes" in refusal(tmp_path / "in.jsonl.gz")
 
 

@@ -1,5 +1,6 @@
 """Training from labelled rows to a sealed bundle, through the real Beam job."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import Score, write_parquet
 
+from model.tokenization import SPECIAL_TOKENS
 from pipeline.config import ConfigError, TrainingJob, training_job
 from pipeline.fitting import tokenizer_of, train
 
+ORACLE = Path(__file__).parent / "data" / "oracle"
 SNIPS = Path(__file__).parent.parent / "examples" / "snips"
 
 
@@ -64,9 +67,12 @@ def test_a_real_encoder_is_fine_tuned_with_its_own_vocabulary(tmp_path: Path) ->
 def test_the_tokenizer_is_the_encoders_unless_a_flag_says_otherwise(
     tmp_path: Path, settings: dict[str, object], expected: tuple[str, bool]
 ) -> None:
-    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
     if "encoder" in settings:
-        settings = {**settings, "encoder": str(tmp_path)}
+        encoder = Path(shutil.copytree(ORACLE / "hf" / "hf_cls3_gelu", tmp_path / "encoder"))
+        # The little network has 64 embeddings: a vocabulary of 40 tokens fits.
+        (encoder / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, *(f"w{i}" for i in range(35))]) + "\n")
+        (encoder / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+        settings = {**settings, "encoder": str(encoder)}
     spec = tokenizer_of(job(tmp_path, input=["rows.csv"], **settings))
     assert (spec.flavour, spec.lower_case) == expected
 
