@@ -7,6 +7,7 @@ import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  TF Transform registers its ops only after it has loaded the graph
 import tensorflow_transform as tft
@@ -20,6 +21,7 @@ from transforms.preprocessing import LABELS
 from transforms.schemas import Columns, check, texts_schema, tokens_schema
 
 STAGE = "Featurize"
+PORTION_BYTES = 2 * 1024 * 1024
 
 
 class TokenArrays(NamedTuple):
@@ -110,7 +112,9 @@ def featurize(texts: pa.RecordBatch, graph: Tokenize, columns: Columns) -> tuple
     check(texts, texts_schema(columns), STAGE)
     segments = [texts.column(name) for name in SEGMENTS[: columns.segments]]
     values = [column.cast(pa.binary()).to_numpy(zero_copy_only=False) for column in segments]
-    good, parts = _isolate(values, np.arange(texts.num_rows), graph)
+    isolated = [_isolate(values, rows, graph) for rows in _portions(segments)]
+    good = np.concatenate([np.empty(0, np.intp), *(rows for rows, _ in isolated)])
+    parts = [part for _, some in isolated for part in some]
     dead = None
     if len(good) < texts.num_rows:
         bad = np.setdiff1d(np.arange(texts.num_rows), good)
@@ -132,6 +136,13 @@ def featurize(texts: pa.RecordBatch, graph: Tokenize, columns: Columns) -> tuple
     }
     arrays = [own[name] if name in own else texts.column(name) for name in schema.names]
     return pa.RecordBatch.from_arrays(arrays, schema=schema), dead
+
+
+def _portions(segments: list[pa.Array]) -> list[npt.NDArray[np.intp]]:
+    """The rows in portions of about PORTION_BYTES: inside the graph texts stand several times, in several forms."""
+    sizes = sum(pc.binary_length(column).to_numpy().astype(np.int64) for column in segments)
+    number = np.cumsum(sizes) // PORTION_BYTES
+    return np.split(np.arange(len(number)), np.flatnonzero(np.diff(number)) + 1)
 
 
 def _isolate(
