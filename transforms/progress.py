@@ -7,7 +7,7 @@ _ROWS = struct.Struct("<q")
 
 
 def advance(path: str, rows: int) -> None:
-    """Says that `rows` more rows were written."""
+    """Says that `rows` more rows came through the model; rows that were dead letters before are not told."""
     # One write of eight bytes to a file opened for appending is atomic: processes need no lock.
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
@@ -17,7 +17,7 @@ def advance(path: str, rows: int) -> None:
 
 
 def rows_done(path: str) -> int:
-    """Rows written so far."""
+    """Rows told so far."""
     try:
         with open(path, "rb") as file:
             data = file.read()
