@@ -46,6 +46,7 @@ AllowMissing = Annotated[
 ]
 TrustIds = Annotated[bool | None, typer.Option("--trust-ids/--no-trust-ids", help="Do not look for duplicate ids.")]
 TokenBudget = Annotated[int | None, typer.Option(help="Padded tokens of one micro-batch; by default by device.")]
+Precision = Annotated[str | None, typer.Option(help="float32, bfloat16, float16, or auto: by device [auto].")]
 Runner = Annotated[str | None, typer.Option(help="direct (alias local), dataflow or portable [direct].")]
 Workers = Annotated[int | None, typer.Option(help="Local worker processes [1].")]
 LogFormat = Annotated[str, typer.Option(help="text, or json: one JSON object a line.")]
@@ -75,6 +76,7 @@ def score(
     allow_missing: AllowMissing = None,
     trust_ids: TrustIds = None,
     token_budget: TokenBudget = None,
+    precision: Precision = None,
     runner: Runner = None,
     workers: Workers = None,
     log_format: LogFormat = "text",

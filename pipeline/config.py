@@ -54,6 +54,7 @@ class JobConfig(pydantic.BaseModel):
     allow_missing: bool = False
     trust_ids: bool = False
     token_budget: int | None = pydantic.Field(default=None, ge=1)
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     runner: Literal["direct", "local", "dataflow", "portable"] = "direct"
     workers: int = pydantic.Field(default=1, ge=1)
     beam_options: tuple[str, ...] = ()

@@ -85,8 +85,7 @@ class _Text:
             if manifest is not None:
                 out.print(f"  manifest   {join(verdict.folder, MANIFEST)} (sequence {manifest['sequence']})")
                 out.print(f"  bundle     {manifest['bundle']}")
-            work = f"{verdict.work['scored']:,} rows computed, {verdict.work['copied']:,} copied"
-            out.print(f"  work       {work}, padding factor {verdict.padding_factor}")
+            out.print(f"  work       {_work(verdict)}")
         else:
             err.print(f"{verdict.status}, {_why(verdict)}")
             out.print(f"  rows       {rows}")
@@ -95,6 +94,13 @@ class _Text:
             out.print(f"  dead       {(first.path if verdict.status == PUBLISHED else first.staged).rsplit('/', 1)[0]}")
             for code, (count, example) in list(verdict.dead_codes.items())[:5]:
                 out.print(f"             {count:>9,} {code}, for example {example}")
+
+
+def _work(verdict: Verdict) -> str:
+    work = verdict.work
+    copied = work["copied"] + work["remembered"]
+    computed = f"{work['scored']:,} rows computed in {work['precision'] or 'no precision'}, {copied:,} copied"
+    return f"{computed}, padding factor {verdict.padding_factor}"
 
 
 def _why(verdict: Verdict) -> str:

@@ -20,7 +20,7 @@ from model.classifier import BertClassifier, build_classifier
 from model.config import BertConfig
 from model.examples import Examples
 from model.layouts import load, load_encoder, load_vocabulary, write_vocabulary
-from model.scoring_graph import ScoringGraph
+from model.scoring_graph import PRECISIONS, ScoringGraph
 from model.tokenization import TokenizerSpec, has_capitals, read_vocabulary
 from model.training import Progress, TrainingOptions, evaluate, fine_tune, seed_everything
 from model.vocabulary import learn_vocabulary
@@ -88,7 +88,7 @@ def train(job: TrainingJob, on_progress: OnProgress | None = None) -> Trained:
             "tokenizer": spec.described,
             "segments": spec.segments,
             "model": config.to_dict(),
-            "precisions": ["float32"],
+            "precisions": list(PRECISIONS),
             "quality": quality,
             "baseline": json.loads((work / "baseline.json").read_text()),
             "origin": {

@@ -18,7 +18,7 @@ from model.bundle import SCORING, Bundle, seal
 from model.checkpoints import Checkpoint, build_encoder_from, build_from
 from model.classifier import BertClassifier, build_classifier
 from model.layouts import load, write_vocabulary
-from model.scoring_graph import ScoringGraph
+from model.scoring_graph import PRECISIONS, ScoringGraph
 from model.tokenization import TokenizerSpec, has_capitals
 from model.tokenizer_files import read_tokens
 from model.training import seed_everything
@@ -107,7 +107,7 @@ def import_model(job: ImportJob) -> Imported:
             "tokenizer": spec.described,
             "segments": 1,
             "model": config.to_dict(),
-            "precisions": ["float32"],
+            "precisions": list(PRECISIONS),
             "quality": {},
             "baseline": {},
             "origin": origin,

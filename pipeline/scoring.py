@@ -85,7 +85,13 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
         labelling = Labelling(labels=bundle.labels, columns=plan.columns, run=run, top_k=job.top_k)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    compute = Compute(token_budget=job.token_budget, progress=progress)
+    precision = None if job.precision == "auto" else job.precision
+    if precision is not None and precision not in bundle.precisions:
+        raise ConfigError(
+            f"--precision {precision}: {job.bundle} has {', '.join(bundle.precisions)} only; make the bundle anew with "
+            "this version, or leave the flag out"
+        )
+    compute = Compute(token_budget=job.token_budget, precision=precision, progress=progress)
     return Prepared(job=job, bundle=bundle, plan=plan, run=run, labelling=labelling, compute=compute)
 
 
@@ -120,7 +126,7 @@ def score(
     run = prepared.run
     about: dict[str, object] = {
         "run": run.to_json(),
-        "settings": {**job.settings, "date": run.date.isoformat(), "bundle": run.bundle, "precision": "float32"},
+        "settings": {**job.settings, "date": run.date.isoformat(), "bundle": run.bundle},
         "inputs": [asdict(info) for info in prepared.plan.inputs],
     }
     write_plan(store_for(run.output), run.plan, prepared.plan, about)

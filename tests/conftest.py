@@ -26,7 +26,7 @@ from fake_gcs import FakeGcs
 from model.bundle import Bundle, seal
 from model.classifier import BertClassifier, build_classifier
 from model.config import BertConfig
-from model.scoring_graph import ScoringGraph
+from model.scoring_graph import PRECISIONS, ScoringGraph
 from model.tokenization import SPECIAL_TOKENS, TokenizerSpec
 from pipeline.config import JobConfig
 from pipeline.scoring import score
@@ -137,7 +137,7 @@ def build_bundle(
         "tokenizer": spec.described,
         "segments": spec.segments,
         "model": config.to_dict(),
-        "precisions": ["float32"],
+        "precisions": list(PRECISIONS),
         **{key: {} for key in ("quality", "baseline", "origin", "versions")},
         "created": "2026-11-01T00:00:00+00:00",
     }

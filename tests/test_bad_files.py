@@ -293,7 +293,7 @@ def test_nested_and_unusual_kept_columns_come_out_unchanged(run_job: Score, tmp_
     assert pa.types.is_map(out.schema.field("props").type)
 
 
-@pytest.mark.parametrize("name", ["label", "run_id", "split", "outputs", "failed", "padded", "source"])
+@pytest.mark.parametrize("name", ["label", "run_id", "split", "outputs", "failed", "source"])
 def test_a_kept_column_with_a_name_of_ours_can_be_renamed(
     name: str, refusal: Refusal, run_job: Score, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from publishing import assert_holds, ready
 
 from transforms import infer
-from transforms.books import Count, count_batch, count_positions, differences, total
+from transforms.books import Count, Work, count_batch, count_positions, differences, total, total_work
 from transforms.dead_letters import place
 from transforms.publish import publish
 from transforms.read import list_splits
@@ -248,3 +248,9 @@ def test_a_split_that_is_read_twice_publishes_nothing(
 
     monkeypatch.setattr("transforms.read.list_splits", twice)
     assert run_job(file, trust_ids=True).verdict.problems == ("split 0: 2 rows planned, 4 read",)
+
+
+def test_work_adds_up_and_names_every_precision_there_was() -> None:
+    assert total_work([]) == Work()
+    parts = [Work(1, 2, 3, 4, 5, 6, "float32"), Work(10, 20, 30, 40, 50, 60, "bfloat16"), Work(1), Work(1)]
+    assert total_work(parts) == Work(13, 22, 33, 44, 55, 66, "bfloat16+float32")

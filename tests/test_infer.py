@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.infer import Ragged, score_rows
+from transforms.memo import Memo
+from transforms.micro_batches import Rows, plan_micro_batches
 
 POISON = 13
 
@@ -16,11 +18,19 @@ class FakeScorer:
     """Gives the sum of tokens and the first segment; raises on POISON, and on more padded tokens than `largest`."""
 
     width = 2
+    precision = "float32"
 
-    def __init__(self, largest: int | None = None) -> None:
-        self.largest = largest
+    def __init__(self, largest: int | None = None, token_budget: int = 512) -> None:
+        self.largest, self.token_budget = largest, token_budget
+        self.memo = Memo(self.width, 1 << 16)
         self.seen: list[tuple[int, ...]] = []
         self.calls = 0
+
+    def plan(self, lengths: npt.NDArray[np.integer]) -> list[Rows]:
+        return plan_micro_batches(lengths, self.token_budget)
+
+    def shape(self, rows: int, longest: int) -> tuple[int, int]:
+        return rows, longest
 
     def __call__(
         self,
@@ -58,8 +68,8 @@ TOKENS = st.lists(st.one_of(st.integers(0, 3), st.sampled_from([0, 1, POISON])),
     st.one_of(st.none(), st.integers(1, 60)),
 )
 def test_exactly_the_rows_at_fault_fail(rows: list[tuple[list[int], int]], budget: int, largest: int | None) -> None:
-    scorer = FakeScorer(largest)
-    results = score_rows(ragged(rows), scorer, budget)
+    scorer = FakeScorer(largest, budget)
+    results = score_rows(ragged(rows), scorer)
     bad = [POISON in tokens or (largest is not None and len(tokens) > largest) for tokens, _ in rows]
     assert results.failed.tolist() == bad
     for (tokens, first), outputs, failed in zip(rows, results.outputs, bad, strict=True):
@@ -67,25 +77,34 @@ def test_exactly_the_rows_at_fault_fail(rows: list[tuple[list[int], int]], budge
     assert len(scorer.seen) == len(set(scorer.seen)), "a row was scored twice"
     good = {(first, *tokens) for (tokens, first), failed in zip(rows, bad, strict=True) if not failed}
     assert set(scorer.seen) == good
-    assert (results.padded > 0).sum() == len(good)
-    assert all(width == 0 or width >= len(tokens) for (tokens, _), width in zip(rows, results.padded, strict=True))
+    assert results.work.scored == len(good)
+    assert results.work.scored + results.work.copied == len(rows) - sum(bad)
+    assert results.work.tokens == sum(len(key) - 1 for key in good) <= results.work.padded
+    # The next macro-batch knows them all, but those that failed.
+    again = score_rows(ragged(rows), scorer)
+    assert (again.work.scored, again.work.remembered) == (0, len(good))
+    np.testing.assert_array_equal(again.outputs, results.outputs)
+    assert again.failed.tolist() == bad
 
 
 def test_one_row_at_fault_costs_few_further_calls() -> None:
     rows = [([i + 100], 0) for i in range(1_024)]
     rows[777] = ([POISON], 0)
-    scorer = FakeScorer()
-    assert np.flatnonzero(score_rows(ragged(rows), scorer, 1_024).failed).tolist() == [777]
+    scorer = FakeScorer(token_budget=1_024)
+    assert np.flatnonzero(score_rows(ragged(rows), scorer).failed).tolist() == [777]
     assert scorer.calls <= 2 * 10 + 1
 
 
 def test_what_is_too_large_once_is_not_tried_again_at_that_size() -> None:
     rows = [([i + 100] * 4, 0) for i in range(256)]
     scorer = FakeScorer(largest=64)
-    results = score_rows(ragged(rows), scorer, 512)
+    results = score_rows(ragged(rows), scorer)
     assert not results.failed.any()
     # Two micro-batches of 128 rows, three times halved to 16: 3 refusals, and 16 that fit.
     assert scorer.calls == 3 + 16
+    # Nor in the next macro-batch.
+    score_rows(ragged([([i + 1000] * 4, 0) for i in range(256)]), scorer)
+    assert scorer.calls == 3 + 16 + 16
 
 
 def test_a_fault_of_ours_is_not_taken_for_the_rows() -> None:
@@ -94,4 +113,4 @@ def test_a_fault_of_ours_is_not_taken_for_the_rows() -> None:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        score_rows(ragged([([1], 0)]), Broken(), 8)
+        score_rows(ragged([([1], 0)]), Broken())

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.micro_batches import plan_micro_batches, unique_rows
+from transforms.micro_batches import (
+    STATIC_SHARES,
+    TOKEN_BUDGET,
+    plan_micro_batches,
+    plan_static,
+    static_shape,
+    unique_rows,
+)
 
 TOKEN_ROWS = st.lists(st.lists(st.integers(0, 3), max_size=5), max_size=40)
 
@@ -26,8 +33,9 @@ def test_rows_of_like_length_are_together(lengths: list[int], budget: int) -> No
 
 @pytest.mark.parametrize("budget", [0, -1])
 def test_a_budget_below_one_token_is_refused(budget: int) -> None:
-    with pytest.raises(ValueError, match="must be at least 1"):
-        plan_micro_batches(np.array([1]), budget)
+    for plan in (plan_micro_batches, plan_static):
+        with pytest.raises(ValueError, match="must be at least 1"):
+            plan(np.array([1]), budget)
 
 
 @given(TOKEN_ROWS, st.integers(0, 3))
@@ -41,9 +49,32 @@ def test_equal_rows_are_found_and_only_those(rows: list[list[int]], before: int)
     assert len(unique.first) == len({tuple(row) for row in rows})
 
 
-def test_equal_hashes_are_not_taken_for_equal_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "transforms.micro_batches._row_hashes", lambda values, offsets, lengths: np.zeros(len(lengths), np.uint64)
-    )
-    unique = unique_rows(np.array([1, 2, 3, 4, 1, 2], np.int32), np.array([0, 2, 4, 6]))
-    assert unique.inverse[0] != unique.inverse[1], "same length, same hash, other tokens"
+@given(st.lists(st.integers(1, 700), max_size=300), st.integers(1, 9_000))
+def test_static_micro_batches_hold_every_row_in_few_shapes(lengths: list[int], budget: int) -> None:
+    array = np.array(lengths, np.int64)
+    batches = plan_static(array, budget)
+    assert sorted(row for batch in batches for row in batch.tolist()) == list(range(len(lengths)))
+    for number, batch in enumerate(batches):
+        rows, width = static_shape(len(batch), int(array[batch].max()), budget)
+        assert width >= array[batch].max()
+        assert rows == 1 or rows * width <= budget
+        assert rows == len(batch) or (number == len(batches) - 1 and rows > len(batch)), "spare rows before the end"
+        assert rows in {max(1, max(1, budget // width) // share) for share in STATIC_SHARES}
+
+
+@pytest.mark.parametrize("mean", [3.0, 4.5, 5.5])
+def test_static_shapes_cost_at_most_a_third_of_padding(mean: float) -> None:
+    lengths = np.clip(np.random.default_rng(1).lognormal(mean, 0.6, 8_192), 8, 512).astype(np.int64)
+    padded = 0
+    shapes = set()
+    for batch in plan_static(lengths, TOKEN_BUDGET["gpu"]):
+        shape = static_shape(len(batch), int(lengths[batch].max()), TOKEN_BUDGET["gpu"])
+        padded += shape[0] * shape[1]
+        shapes.add(shape)
+    assert padded / lengths.sum() <= 1.30
+    assert len(shapes) <= 32
+
+
+def test_a_row_longer_than_every_width_has_a_shape() -> None:
+    assert static_shape(1, 513, 65_536) == (7, 576)
+    assert static_shape(1, 512, 100) == (1, 512)

@@ -26,6 +26,7 @@ from publishing import (
 )
 
 from transforms import publish as publishing_code
+from transforms.books import Work
 from transforms.publish import STEPS, PublishError, finish_pending, publish, tidy
 from transforms.runs import ErrorBudget, Run, read_manifest
 from transforms.stores import store_for
@@ -513,7 +514,7 @@ def test_a_verdict_is_read_as_it_was_written_and_the_first_one_stands(output: st
         problems=("é", "b"),
         counts={"read": 3},
         dead_codes={"not_json": [1, "f#1"]},
-        work={"scored": 1, "copied": 0, "tokens": 3, "padded": 4},
+        work=Work(scored=1, tokens=3, padded=4, precision="float32")._asdict(),
         files=(part,),
         dead_letters=(replace(part, rows=7),),
     )

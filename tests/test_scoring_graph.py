@@ -162,7 +162,12 @@ def test_the_export_holds_the_weights_once_and_nothing_to_train(tmp_path: Path) 
     graph.export(tmp_path)
     size = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
     assert size < 1.05 * 4 * sum(variable.shape.num_elements() for variable in graph.variables)
-    assert list(tf.saved_model.load(str(tmp_path)).signatures) == ["score"]
+    assert sorted(tf.saved_model.load(str(tmp_path)).signatures) == [
+        "compiled_bfloat16",
+        "compiled_float16",
+        "score",
+        "score_bfloat16",
+    ]
 
 
 def test_a_classifier_that_is_not_what_the_config_says_is_refused() -> None:

@@ -14,7 +14,7 @@ from publishing import run_bundle
 from transforms import write
 from transforms.books import count_positions
 from transforms.dead_letters import place, reject_positions
-from transforms.label import Labelling, label, work_of
+from transforms.label import Labelling, label
 from transforms.runs import Run
 from transforms.schemas import DEAD_LETTERS, REJECTED, Columns
 from transforms.stores import store_for
@@ -52,7 +52,6 @@ def inferred(outputs: Any, *, split: int = 0, first_row: int = 0, failed: tuple[
         "truncated": pa.array(rows > 3),
         "token_count": pa.array(rows + 2, pa.int32()),
         "outputs": pa.array(list(outputs), pa.list_(pa.float32())),
-        "padded": pa.array(np.where(bad, 0, rows + 3), pa.int32()),
         "failed": pa.array(bad),
     }
     return pa.RecordBatch.from_pydict(columns)
@@ -274,8 +273,3 @@ def test_rows_that_failed_or_are_not_finite_become_dead_letters(run: Run) -> Non
     assert dead.column("text_hash").to_pylist() == [0, 2]
     nothing, _ = label(inferred([[np.nan] * 3]), labelling(run))
     assert nothing.num_rows == 0
-
-
-def test_a_row_the_model_failed_on_is_neither_scored_nor_copied() -> None:
-    batch = inferred([[0.2, 0.3, 0.5]] * 3, failed=(0,))
-    assert work_of(batch) == (2, 0, 3 + 4, 4 + 5)

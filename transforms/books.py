@@ -24,12 +24,28 @@ class Count(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Rows the model computed and rows whose result was copied; tokens computed, without and with padding."""
+    """What scoring took.
 
-    scored: int
-    copied: int
-    tokens: int
-    padded: int
+    `scored` rows were computed, `copied` rows are duplicates within a macro-batch, `remembered` ones of an earlier
+    macro-batch. `tokens` and `padded` are the tokens computed, without and with padding; `model_nanos` the time inside
+    the model. `precision` names all there were, joined by +.
+    """
+
+    scored: int = 0
+    copied: int = 0
+    remembered: int = 0
+    tokens: int = 0
+    padded: int = 0
+    model_nanos: int = 0
+    precision: str = ""
+
+
+def total_work(work: Iterable[Work]) -> Work:
+    """All of it together."""
+    parts = [Work(), *work]
+    precisions = {part.precision for part in parts} - {""}
+    *counts, _ = zip(*parts, strict=True)
+    return Work(*(sum(column) for column in counts), "+".join(sorted(precisions)))  # type: ignore[call-arg]
 
 
 def count_positions(split: int, source: str, rows: npt.NDArray[np.int64]) -> Count:

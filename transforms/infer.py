@@ -1,30 +1,46 @@
-"""Scoring one macro-batch: duplicates once, micro-batches by tokens, failures narrowed down to rows. Knows no Beam."""
+"""Scoring one macro-batch: known results first, duplicates once, micro-batches by tokens, failures narrowed to rows.
 
+Knows no Beam.
+"""
+
+import time
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from transforms.micro_batches import Rows, plan_micro_batches, unique_rows
+from transforms.books import Work
+from transforms.memo import Memo
+from transforms.micro_batches import Rows, unique_rows
 
 
 class Results(NamedTuple):
     """Per row: `outputs` float32 [B, C] (probabilities, or the value with C = 1; NaN where there is none).
 
-    `padded` int32 [B] is the width of the micro-batch a row was scored in, 0 if its result was copied; `failed`
-    bool [B] marks rows on which the model raised.
+    `failed` bool [B] marks rows on which the model raised; `work` says what was computed for all of them.
     """
 
     outputs: npt.NDArray[np.float32]
-    padded: npt.NDArray[np.int32]
     failed: npt.NDArray[np.bool_]
+    work: Work
 
 
 class Scorer(Protocol):
-    """The model: ragged token rows -> float32 [B, C]."""
+    """The model: ragged token rows -> float32 [B, C], and how it wants its micro-batches.
+
+    `token_budget` falls when memory runs out, and stays so; `memo` keeps results from one macro-batch to the next.
+    """
 
     width: int
+    precision: str
+    token_budget: int
+    memo: Memo
+
+    def plan(self, lengths: npt.NDArray[np.integer]) -> list[Rows]: ...
+
+    def shape(self, rows: int, longest: int) -> tuple[int, int]: ...
 
     def __call__(
         self,
@@ -41,49 +57,95 @@ class Ragged(NamedTuple):
     offsets: npt.NDArray[np.int64]
     first_segment: npt.NDArray[np.int32]
 
-    def take(self, rows: Rows) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """Values, lengths and first segments of some rows."""
-        starts = self.offsets[:-1][rows]
-        lengths = self.offsets[1:][rows] - starts
-        ends = np.cumsum(lengths)
-        total = int(ends[-1]) if len(ends) else 0
-        at = np.arange(total) - np.repeat(ends - lengths, lengths) + np.repeat(starts, lengths)
-        return self.values[at], lengths.astype(np.int32), self.first_segment[rows]
+    @property
+    def keyed(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Values and offsets with the first segment in front of each row: it decides the type ids."""
+        values = np.insert(self.values, self.offsets[:-1], self.first_segment)
+        return values, self.offsets + np.arange(len(self.offsets))
+
+    def take(self, rows: Rows) -> "Ragged":
+        """Some rows."""
+        values, offsets = take(self.values, self.offsets, rows)
+        return Ragged(values, offsets, self.first_segment[rows])
 
 
-def score_rows(ragged: Ragged, scorer: Scorer, token_budget: int) -> Results:
+def take(
+    values: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], rows: Rows
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Values and offsets of some rows."""
+    starts = offsets[:-1][rows]
+    lengths = offsets[1:][rows] - starts
+    taken = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    return values[np.arange(taken[-1]) + np.repeat(starts - taken[:-1], lengths)], taken
+
+
+class _Books:
+    """The work of one macro-batch, as it comes together."""
+
+    def __init__(self) -> None:
+        self.tokens = self.padded = self.nanos = 0
+
+
+def score_rows(ragged: Ragged, scorer: Scorer) -> Results:
     """Scores every row; rows with the same tokens once. A failing micro-batch is narrowed down to the rows at fault."""
     count = len(ragged.first_segment)
-    # The first segment decides the type ids: it is part of what makes two rows the same.
-    keyed = np.insert(ragged.values, ragged.offsets[:-1], ragged.first_segment)
-    unique = unique_rows(keyed, ragged.offsets + np.arange(count + 1))
-    results = Results(
-        np.full((count, scorer.width), np.nan, np.float32), np.zeros(count, np.int32), np.zeros(count, bool)
+    values, offsets = ragged.keyed
+    unique = unique_rows(values, offsets)
+    keys = scorer.memo.keys(*take(values, offsets, unique.first))
+    known, outputs = scorer.memo.recall(keys)
+    rows = unique.first[~known]
+    new, failed, books = _score_all(ragged.take(rows), scorer)
+    outputs[~known] = new
+    scorer.memo.remember(keys[~known][~failed], new[~failed])
+    wrong = np.zeros(len(unique.first), bool)
+    wrong[~known] = failed
+    work = Work(
+        scored=int((~failed).sum()),
+        copied=int((~wrong[unique.inverse]).sum() - (~wrong).sum()),
+        remembered=int(known.sum()),
+        tokens=books.tokens,
+        padded=books.padded,
+        model_nanos=books.nanos,
+        precision=scorer.precision if count else "",
     )
-    lengths = np.diff(ragged.offsets)[unique.first]
-    pending = [unique.first[batch] for batch in plan_micro_batches(lengths, token_budget)]
+    return Results(outputs[unique.inverse], wrong[unique.inverse], work)
+
+
+def _score_all(ragged: Ragged, scorer: Scorer) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], _Books]:
+    """Outputs [B, C] and which rows failed, of rows that are all different."""
+    count = len(ragged.first_segment)
+    outputs, failed, books = np.full((count, scorer.width), np.nan, np.float32), np.zeros(count, bool), _Books()
+    lengths = np.diff(ragged.offsets)
+    pending = _plan(np.arange(count), lengths, scorer)
     while pending:
         rows = pending.pop()
         try:
-            _score(rows, ragged, scorer, results)
+            outputs[rows] = _score(ragged.take(rows), scorer, books)
         except tf.errors.OpError as error:
             if len(rows) == 1:
-                results.failed[rows] = True
-                continue
-            pending.append(rows)
-            # What does not fit into memory will not fit the next time either; any other fault is in some row.
-            too_large = len(pending) if isinstance(error, tf.errors.ResourceExhaustedError) else 1
-            pending[-too_large:] = [half for batch in pending[-too_large:] for half in _halves(batch)]
-    stands_for = unique.first[unique.inverse]
-    return Results(results.outputs[stands_for], results.padded, results.failed[stands_for])
+                failed[rows] = True
+            elif isinstance(error, tf.errors.ResourceExhaustedError):
+                # What does not fit into memory will not fit the next time either, here or in the next macro-batch.
+                size, width = scorer.shape(len(rows), int(lengths[rows].max()))
+                scorer.token_budget = min(scorer.token_budget, max(1, size * width // 2))
+                pending = _plan(np.concatenate([rows, *pending]), lengths, scorer)
+            else:
+                half = len(rows) // 2
+                pending += [rows[:half], rows[half:]]
+    return outputs, failed, books
 
 
-def _score(rows: Rows, ragged: Ragged, scorer: Scorer, results: Results) -> None:
-    values, lengths, first_segment = ragged.take(rows)
-    results.outputs[rows] = scorer(values, lengths, first_segment)
-    results.padded[rows] = lengths.max(initial=0)
+def _plan(rows: Rows, lengths: npt.NDArray[np.int64], scorer: Scorer) -> list[Rows]:
+    batches: Sequence[Rows] = scorer.plan(lengths[rows])
+    return [rows[batch] for batch in batches]
 
 
-def _halves(rows: Rows) -> list[Rows]:
-    half = len(rows) // 2
-    return [part for part in (rows[:half], rows[half:]) if len(part)]
+def _score(ragged: Ragged, scorer: Scorer, books: _Books) -> npt.NDArray[np.float32]:
+    lengths = np.diff(ragged.offsets)
+    start = time.perf_counter_ns()
+    outputs = scorer(ragged.values, lengths.astype(np.int32), ragged.first_segment)
+    books.nanos += time.perf_counter_ns() - start
+    rows, width = scorer.shape(len(lengths), int(lengths.max(initial=0)))
+    books.tokens += int(lengths.sum())
+    books.padded += rows * width
+    return outputs

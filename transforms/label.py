@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.books import Work
 from transforms.dead_letters import reject
 from transforms.runs import Run
 from transforms.schemas import Columns, check, placed, scores_schema
@@ -37,15 +36,6 @@ class Labelling:
     def schema(self) -> pa.Schema:
         """Schema of the arrow to WriteScores: the file's, with the place of each row."""
         return placed(self.file_schema)
-
-
-def work_of(batch: pa.RecordBatch) -> Work:
-    """How much the model computed for `batch`, an output of `infer`; rows it failed on are neither."""
-    padded = batch.column("padded").to_numpy()
-    tokens = batch.column("token_count").to_numpy()
-    scored = padded > 0
-    failed = batch.column("failed").to_numpy(zero_copy_only=False)
-    return Work(int(scored.sum()), int((~scored & ~failed).sum()), int(tokens[scored].sum()), int(padded.sum()))
 
 
 def label(batch: pa.RecordBatch, labelling: Labelling) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:

@@ -1,24 +1,31 @@
-"""Micro-batches: which rows of a macro-batch are scored together. Pure functions on token lengths."""
+"""Micro-batches: which rows of a macro-batch are scored together, and in which shape. Pure functions on lengths."""
 
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 TOKEN_BUDGET = {"cpu": 4_096, "gpu": 65_536}
 """Padded tokens of one micro-batch, by kind of device; constants, so that the same plan gives the same batches."""
 
+STATIC_WIDTHS = (8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 448, 512)
+"""Widths of compiled micro-batches; longer rows get the next multiple of the last step."""
+STATIC_SHARES = (1, 4, 16)
+"""A compiled micro-batch fills the token budget, or one of these parts of it."""
+
 Rows = npt.NDArray[np.intp]
+Lengths = npt.NDArray[np.integer]
 
 
-def plan_micro_batches(lengths: npt.NDArray[np.integer], token_budget: int) -> list[Rows]:
+def plan_micro_batches(lengths: Lengths, token_budget: int) -> list[Rows]:
     """Cuts the rows, sorted by length, so that rows times the longest row stays within `token_budget`.
 
     Every row is in exactly one micro-batch; a row longer than the budget has one to itself. Raises ValueError for a
     budget below 1.
     """
-    if token_budget < 1:
-        raise ValueError(f"token budget is {token_budget}; it must be at least 1")
+    _check_budget(token_budget)
     order = np.argsort(-lengths, kind="stable")
     batches = []
     start = 0
@@ -30,6 +37,54 @@ def plan_micro_batches(lengths: npt.NDArray[np.integer], token_budget: int) -> l
     return batches
 
 
+def plan_static(lengths: Lengths, token_budget: int) -> list[Rows]:
+    """Cuts the rows, sorted by length, into micro-batches for the shapes of `static_shape`.
+
+    Of the sizes there are for the width of the longest row left, it takes the largest that rows of that width fill;
+    if they fill none, the smallest, filled up with shorter rows: only the very last micro-batch can have spare rows.
+    """
+    _check_budget(token_budget)
+    order = np.argsort(-lengths, kind="stable")
+    ascending = lengths[order][::-1]
+    batches = []
+    start = 0
+    while start < len(order):
+        width = static_width(int(lengths[order[start]]))
+        narrower = STATIC_WIDTHS[STATIC_WIDTHS.index(width) - 1] if width in STATIC_WIDTHS[1:] else 0
+        # Rows left that need this width: those longer than the next narrower one.
+        same = len(order) - start - int(np.searchsorted(ascending[: len(order) - start], narrower, side="right"))
+        sizes = _static_sizes(width, token_budget)
+        count = next((size for size in sizes if size <= same), sizes[-1])
+        batches.append(order[start : start + count])
+        start += count
+    return batches
+
+
+def static_shape(rows: int, longest: int, token_budget: int) -> tuple[int, int]:
+    """The smallest shape (rows, width) that XLA is asked to compile for so many rows of at most `longest` tokens."""
+    width = static_width(longest)
+    sizes = _static_sizes(width, token_budget)
+    return next((size for size in reversed(sizes) if size >= rows), rows), width
+
+
+def static_width(longest: int) -> int:
+    """`longest` rounded up to one of the widths."""
+    at = int(np.searchsorted(STATIC_WIDTHS, longest))
+    step = STATIC_WIDTHS[-1] - STATIC_WIDTHS[-2]
+    return STATIC_WIDTHS[at] if at < len(STATIC_WIDTHS) else -(-longest // step) * step
+
+
+def _static_sizes(width: int, token_budget: int) -> list[int]:
+    """Rows of a micro-batch of `width`, largest first."""
+    full = max(1, token_budget // width)
+    return list(dict.fromkeys(max(1, full // share) for share in STATIC_SHARES))
+
+
+def _check_budget(token_budget: int) -> None:
+    if token_budget < 1:
+        raise ValueError(f"token budget is {token_budget}; it must be at least 1")
+
+
 class Unique(NamedTuple):
     """`first[i]`: row that stands for the i-th distinct sequence; `inverse[r]`: which distinct sequence row r is."""
 
@@ -38,55 +93,13 @@ class Unique(NamedTuple):
 
 
 def unique_rows(values: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]) -> Unique:
-    """Finds equal token sequences (`values[offsets[r]:offsets[r + 1]]`), exactly: hashes only propose."""
-    lengths = np.diff(offsets)
-    count = len(lengths)
-    if count < 2:
-        return Unique(np.arange(count), np.arange(count))
-    hashes = _row_hashes(values, offsets, lengths)
-    order = np.lexsort((np.arange(count), hashes, lengths))
-    same = (hashes[order][1:] == hashes[order][:-1]) & (lengths[order][1:] == lengths[order][:-1])
-    same &= _equal(values, offsets[:-1], lengths, order[1:], order[:-1], same)
-    group = np.concatenate([[0], np.cumsum(~same)])
-    first = order[np.concatenate([[True], ~same])]
-    inverse = np.empty(count, np.intp)
-    inverse[order] = group
+    """Finds equal token sequences (`values[offsets[r]:offsets[r + 1]]`), exactly."""
+    # Arrow tells byte strings apart in C++; the bytes of the tokens are not copied for it.
+    places = (offsets - offsets[0]) * values.itemsize
+    buffers = [None, pa.py_buffer(np.ascontiguousarray(places)), pa.py_buffer(np.ascontiguousarray(values))]
+    sequences = pa.Array.from_buffers(pa.large_binary(), len(offsets) - 1, buffers)
+    inverse = pc.dictionary_encode(sequences).indices.to_numpy().astype(np.intp)
+    first = np.empty(int(inverse.max(initial=-1)) + 1, np.intp)
+    # The last assignment stays: backwards, that is the first row of each.
+    first[inverse[::-1]] = np.arange(len(inverse))[::-1]
     return Unique(first, inverse)
-
-
-def _row_hashes(
-    values: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
-) -> npt.NDArray[np.uint64]:
-    within = np.arange(len(values), dtype=np.int64) - np.repeat(offsets[:-1] - offsets[0], lengths)
-    with np.errstate(over="ignore"):
-        mixed = (values.astype(np.uint64) + np.uint64(1)) * (
-            within.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) | np.uint64(1)
-        )
-        mixed ^= mixed >> np.uint64(29)
-        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed, dtype=np.uint64)])
-        return sums[offsets[1:] - offsets[0]] - sums[offsets[:-1] - offsets[0]]  # type: ignore[no-any-return]
-
-
-def _equal(
-    values: npt.NDArray[np.int32],
-    starts: npt.NDArray[np.int64],
-    lengths: npt.NDArray[np.int64],
-    left: Rows,
-    right: Rows,
-    candidates: npt.NDArray[np.bool_],
-) -> npt.NDArray[np.bool_]:
-    """Whether the token sequences of left[i] and right[i] are equal, where `candidates`."""
-    equal = np.zeros(len(left), bool)
-    at = np.flatnonzero(candidates)
-    size = lengths[left[at]]
-    filled = at[size > 0]
-    equal[at[size == 0]] = True
-    if len(filled):
-        size = lengths[left[filled]]
-        ends = np.cumsum(size)
-        within = np.arange(ends[-1]) - np.repeat(ends - size, size)
-        base = starts[0]
-        ours = values[np.repeat(starts[left[filled]] - base, size) + within]
-        theirs = values[np.repeat(starts[right[filled]] - base, size) + within]
-        equal[filled] = np.logical_and.reduceat(ours == theirs, ends - size)
-    return equal

@@ -26,7 +26,7 @@ SCORE_COLUMNS = ("label", "probability", "probabilities", "value")
 OWN_COLUMNS = frozenset(
     {"id", "text", "text_pair", "token_count", "truncated", "text_hash", "logical_date", "bundle", "run_id"}
     | {"scored_at", "split", "row", "source", "duplicate", "duplicate_of", "tokens", "first_segment", "dt"}
-    | {"outputs", "padded", "failed"}
+    | {"outputs", "failed"}
     | set(SCORE_COLUMNS)
 )
 """Names a kept column may not have; `dt` is taken by the path of the output."""

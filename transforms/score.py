@@ -1,5 +1,6 @@
 """ScoreTokens: Tokens -> Scores, through Beam's RunInference and the scoring graph of the bundle."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -12,18 +13,21 @@ import tensorflow as tf
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import TaggedOutput
 
+from model.bundle import Bundle
 from transforms.books import Work
 from transforms.bundles import BundleReference, fetch
+from transforms.devices import Device, find_device
 from transforms.infer import Ragged, Scorer, score_rows
-from transforms.label import Labelling, label, work_of
-from transforms.micro_batches import TOKEN_BUDGET
+from transforms.label import Labelling, label
+from transforms.memo import Memo
+from transforms.micro_batches import Rows, plan_micro_batches, plan_static, static_shape
 from transforms.progress import advance
 from transforms.schemas import Columns, check, tokens_schema
 
 STAGE = "Score"
+_WORK = b"work"
 _RESULT = (
     pa.field("outputs", pa.list_(pa.float32()), nullable=False),
-    pa.field("padded", pa.int32(), nullable=False),
     pa.field("failed", pa.bool_(), nullable=False),
 )
 
@@ -32,10 +36,12 @@ _RESULT = (
 class Compute:
     """How scoring uses the machine.
 
-    `token_budget` None: by device; `progress` is the file through which local workers tell how far they are.
+    `token_budget` and `precision` None: by device; `progress` is the file through which local workers tell how far
+    they are.
     """
 
     token_budget: int | None = None
+    precision: str | None = None
     progress: str | None = None
 
     def __post_init__(self) -> None:
@@ -44,13 +50,25 @@ class Compute:
 
 
 class ScoringModel(Scorer):
-    """The exported scoring graph of a bundle, loaded."""
+    """The exported scoring graph of a bundle, loaded: on a GPU in half precision compiled for static shapes."""
 
-    def __init__(self, folder: str, task: str, width: int) -> None:
-        self._loaded = tf.saved_model.load(folder)  # The signature dies with the object it came from.
-        self._signature: Any = self._loaded.signatures["score"]
-        self._output = "probabilities" if task == "classification" else "value"
-        self.width = width
+    def __init__(self, bundle: Bundle, compute: Compute, device: Device) -> None:
+        self.width = max(1, len(bundle.labels))
+        self.precision = device.precision(compute.precision, bundle.precisions)
+        self.token_budget = compute.token_budget or device.token_budget
+        self.memo = Memo(self.width)
+        # bfloat16 needs no compiler on a CPU that has instructions for it; float16 has no other form.
+        self._static = self.precision != "float32" and (device.kind, self.precision) != ("cpu", "bfloat16")
+        name = "score" if self.precision == "float32" else f"score_{self.precision}"
+        self._loaded = tf.saved_model.load(bundle.scoring)  # The signature dies with the object it came from.
+        self._signature: Any = self._loaded.signatures[f"compiled_{self.precision}" if self._static else name]
+        self._output = "probabilities" if bundle.task == "classification" else "value"
+
+    def plan(self, lengths: npt.NDArray[np.integer]) -> list[Rows]:
+        return (plan_static if self._static else plan_micro_batches)(lengths, self.token_budget)
+
+    def shape(self, rows: int, longest: int) -> tuple[int, int]:
+        return static_shape(rows, longest, self.token_budget) if self._static else (rows, longest)
 
     def __call__(
         self,
@@ -58,10 +76,26 @@ class ScoringModel(Scorer):
         lengths: npt.NDArray[np.int32],
         first_segment: npt.NDArray[np.int32],
     ) -> npt.NDArray[np.float32]:
+        count = len(lengths)
+        if self._static:
+            values, lengths, first_segment = self._padded(values, lengths, first_segment)
         outputs = self._signature(
             tokens=tf.constant(values), lengths=tf.constant(lengths), first_segment=tf.constant(first_segment)
         )
-        return outputs[self._output].numpy().reshape(len(lengths), self.width)  # type: ignore[no-any-return]
+        return outputs[self._output].numpy()[:count].reshape(count, self.width)  # type: ignore[no-any-return]
+
+    def _padded(
+        self,
+        values: npt.NDArray[np.int32],
+        lengths: npt.NDArray[np.int32],
+        first_segment: npt.NDArray[np.int32],
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        rows, width = self.shape(len(lengths), int(lengths.max(initial=1)))
+        spare = (0, rows - len(lengths))
+        # Token 0 exists in every vocabulary; a spare row has one token.
+        tokens = np.zeros((rows, width), np.int32)
+        tokens[: len(lengths)][np.arange(width) < lengths[:, np.newaxis]] = values
+        return tokens, np.pad(lengths, spare, constant_values=1), np.pad(first_segment, spare, constant_values=1)
 
 
 class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel]):
@@ -72,15 +106,14 @@ class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel
         self._bundle, self._columns, self._compute = bundle, columns, compute
 
     def load_model(self) -> ScoringModel:
-        _let_memory_grow()
-        bundle = fetch(self._bundle)
-        return ScoringModel(bundle.scoring, bundle.task, max(1, len(bundle.labels)))
+        device = find_device()
+        return ScoringModel(fetch(self._bundle), self._compute, device)
 
     def run_inference(
         self, batch: pa.RecordBatch, model: ScoringModel, inference_args: dict[str, Any] | None = None
     ) -> list[pa.RecordBatch]:
         check(batch, tokens_schema(self._columns), STAGE)
-        return [infer(batch, model, self._compute.token_budget or TOKEN_BUDGET[_device()])]
+        return [infer(batch, model)]
 
     def get_num_bytes(self, batch: pa.RecordBatch) -> int:
         return int(batch.nbytes)
@@ -89,37 +122,27 @@ class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel
         return STAGE
 
 
-def _let_memory_grow() -> None:
-    """Otherwise the first process on a GPU takes all its memory."""
-    for device in tf.config.list_physical_devices("GPU"):
-        try:
-            tf.config.experimental.set_memory_growth(device, True)
-        except RuntimeError:
-            return
+def infer(batch: pa.RecordBatch, model: Scorer) -> pa.RecordBatch:
+    """Adds to Tokens what the model says: outputs (float32 [C] a row) and failed; the tokens go.
 
-
-def _device() -> str:
-    return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
-
-
-def infer(batch: pa.RecordBatch, model: Scorer, token_budget: int) -> pa.RecordBatch:
-    """Adds to Tokens what the model says: outputs (float32 [C] a row), padded and failed; the tokens go."""
+    The Work it took is in the metadata of the schema: see `work_of`.
+    """
     tokens = batch.column("tokens")
     offsets = tokens.offsets.to_numpy()
     first_segment = batch.column("first_segment").to_numpy()
-    results = score_rows(Ragged(tokens.flatten().to_numpy(), offsets - offsets[0], first_segment), model, token_budget)
+    results = score_rows(Ragged(tokens.flatten().to_numpy(), offsets - offsets[0], first_segment), model)
     count = np.arange(batch.num_rows + 1, dtype=np.int32) * model.width
     outputs = pa.ListArray.from_arrays(pa.array(count), pa.array(results.outputs.reshape(-1)))
     rest = batch.drop_columns(["tokens", "first_segment"])
-    arrays = [
-        *rest.columns,
-        pa.array(np.diff(offsets), pa.int32()),
-        outputs,
-        pa.array(results.padded),
-        pa.array(results.failed),
-    ]
-    schema = [*rest.schema, pa.field("token_count", pa.int32(), nullable=False), *_RESULT]
-    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(schema))
+    arrays = [*rest.columns, pa.array(np.diff(offsets), pa.int32()), outputs, pa.array(results.failed)]
+    fields = [*rest.schema, pa.field("token_count", pa.int32(), nullable=False), *_RESULT]
+    schema = pa.schema(fields, metadata={_WORK: json.dumps(results.work)})
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def work_of(batch: pa.RecordBatch) -> Work:
+    """The Work that an output of `infer` took."""
+    return Work(*json.loads(batch.schema.metadata[_WORK]))
 
 
 class Scored(NamedTuple):

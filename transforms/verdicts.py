@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from transforms.books import Count, Work, differences, total
+from transforms.books import Count, Work, differences, total, total_work
 from transforms.plan import Split
 from transforms.runs import Run, to_bytes
 from transforms.stores import join, store_for
@@ -40,7 +40,7 @@ class Verdict:
     problems: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     dead_codes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    work: Mapping[str, int] = field(default_factory=dict)
+    work: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[Part, ...] = ()
     dead_letters: tuple[Part, ...] = ()
 
@@ -72,7 +72,6 @@ def judge(
     status = UNBALANCED if problems else PASSED
     if not problems and (exceeded := run.budget.exceeded(rows["dead"], rows["read"])):
         status, problems = OVER_BUDGET, [exceeded]
-    computed = [sum(column) for column in zip(*work, strict=True)] or [0, 0, 0, 0]
     return Verdict(
         status=status,
         run_id=run.run_id,
@@ -80,7 +79,7 @@ def judge(
         problems=tuple(problems),
         counts=rows,
         dead_codes=_codes(dead),
-        work=Work(*computed)._asdict(),
+        work=total_work(work)._asdict(),
         files=_parts(run, run.folder, scored),
         dead_letters=_parts(run, run.dead_folder, dead),
     )
