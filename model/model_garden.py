@@ -69,6 +69,7 @@ def read_model_garden(prefix: str | Path, run: RunConfig | None, *, head: bool =
         notes=tuple(notes),
         lower_case=run.lower_case if run else None,
         seq_length=run.seq_length if run else None,
+        text_fields=run.text_fields if run else (),
     )
     if run and run.num_classes and checkpoint.outputs not in (None, run.num_classes):
         raise CheckpointError(

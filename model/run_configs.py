@@ -39,13 +39,17 @@ _GOOGLE = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What the file says, under the names of BertConfig; `num_classes`, `lower_case`, `seq_length` None if unsaid."""
+    """What the file says, under the names of BertConfig; `num_classes`, `lower_case`, `seq_length` None if unsaid.
+
+    `text_fields` are the names of the texts of a row, in their order; empty if unsaid.
+    """
 
     path: Path
     fields: Mapping[str, Any]
     num_classes: int | None = None
     lower_case: bool | None = None
     seq_length: int | None = None
+    text_fields: tuple[str, ...] = ()
 
 
 def find_run_config(folders: list[Path]) -> RunConfig | None:
@@ -81,6 +85,7 @@ def _read(path: Path) -> RunConfig:
         raise CheckpointError(f"{path}: encoder.type is {kind!r}; only 'bert' and 'bert_v2' can be scored")
     sizes = _part(encoder, kind) or (content if "hidden_size" in content else {})
     data = _part(task, "train_data")
+    texts = data.get("text_fields") or _part(task, "validation_data").get("text_fields")
     fields = {
         ours: sizes[theirs] for theirs, ours in (_MODEL_GARDEN | _GOOGLE).items() if sizes.get(theirs) is not None
     }
@@ -90,6 +95,7 @@ def _read(path: Path) -> RunConfig:
         num_classes=model.get("num_classes") or None,
         lower_case=data.get("lower_case"),
         seq_length=data.get("seq_length"),
+        text_fields=tuple(map(str, texts)) if isinstance(texts, list) else (),
     )
 
 
