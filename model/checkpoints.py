@@ -163,19 +163,19 @@ def assign(model: BertClassifier | BertEncoder, weights: Mapping[str, np.ndarray
     variables = canonical_variables(model)
     if missing := sorted(variables.keys() - weights.keys()):
         raise CheckpointError(
-            f"{origin}: has no weights for {some(missing)}. The model would score with random weights there; "
-            "build it with the layers, head and use_encoder_pooler of the checkpoint"
+            f"{origin}: has no weights for {some(missing)}. The model would score with random weights there; save the "
+            "whole model, or build one with the layers, head and use_encoder_pooler of the checkpoint"
         )
     if left_over := sorted(weights.keys() - variables.keys()):
         raise CheckpointError(
-            f"{origin}: the model has no place for {some(left_over)}. "
-            "Build it with the layers, head and use_encoder_pooler of the checkpoint"
+            f"{origin}: the model has no place for {some(left_over)}, so the scores would be wrong; save a plain "
+            "BertClassifier, or build one with the layers, head and use_encoder_pooler of the checkpoint"
         )
     for name, variable in variables.items():
         if tuple(variable.shape) != weights[name].shape:
             raise CheckpointError(
                 f"{origin}: {name} has shape {list(weights[name].shape)}, the model's is {list(variable.shape)}; "
-                "build the model with the sizes of the checkpoint"
+                "save the whole model again, or build one with the sizes of the checkpoint"
             )
     for name, variable in variables.items():
         variable.assign(weights[name])

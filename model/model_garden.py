@@ -118,7 +118,7 @@ class _Graph:
         if not self._is_encoder(inside):
             raise CheckpointError(
                 f"{self._origin}: its encoder has {some(sorted(inside))}, but no embedding layer and transformer "
-                "layers; only BertEncoder and BertEncoderV2 can be loaded"
+                "layers; only BertEncoder and BertEncoderV2 can be loaded: bring one of them"
             )
         if "_embedding_layer" in inside:
             return self.below(node)

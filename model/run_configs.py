@@ -82,7 +82,9 @@ def _read(path: Path) -> RunConfig:
     encoder = _part(model, "encoder") or _part(content, "encoder")
     kind = encoder.get("type", "bert")
     if kind not in ("bert", "bert_v2"):
-        raise CheckpointError(f"{path}: encoder.type is {kind!r}; only 'bert' and 'bert_v2' can be scored")
+        raise CheckpointError(
+            f"{path}: encoder.type is {kind!r}; only 'bert' and 'bert_v2' can be scored: bring a BERT"
+        )
     sizes = _part(encoder, kind) or (content if "hidden_size" in content else {})
     data = _part(task, "train_data")
     texts = data.get("text_fields") or _part(task, "validation_data").get("text_fields")
@@ -106,12 +108,15 @@ def _formula(path: Path, sizes: Mapping[str, Any]) -> dict[str, Any]:
         if sizes.get(key, value) != value:
             raise CheckpointError(
                 f"{path}: {key} is {sizes[key]!r}, but only {value!r} can be loaded: the model would score differently"
+                "; bring another model"
             )
     key = "hidden_activation" if "hidden_activation" in sizes else "hidden_act"
     if key not in sizes:
         return {}
     if sizes[key] not in _ACTIVATIONS:
-        raise CheckpointError(f"{path}: {key} is {sizes[key]!r}; supported are {', '.join(_ACTIVATIONS)}")
+        raise CheckpointError(
+            f"{path}: {key} is {sizes[key]!r}; supported are {', '.join(_ACTIVATIONS)}: bring a model with one of them"
+        )
     return {"activation": _ACTIVATIONS[sizes[key]]}
 
 

@@ -98,7 +98,7 @@ def choose_vocabulary(job: ImportJob, checkpoint: Checkpoint) -> tuple[str, ...]
     """The tokens by id: of the file that the flag names, else of the one beside the checkpoint; raises ConfigError."""
     if job.vocabulary is not None:
         if not Path(job.vocabulary).is_file():
-            raise ConfigError(f"--vocabulary {job.vocabulary}: not there")
+            raise ConfigError(f"--vocabulary {job.vocabulary}: not there; give a file with one token a line")
         return read_tokens(Path(job.vocabulary), checkpoint.config.vocab_size)
     if checkpoint.vocabulary is None:
         raise ConfigError(f"{checkpoint.origin}: has no vocab.txt beside it; give the vocabulary with --vocabulary")
