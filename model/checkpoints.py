@@ -33,8 +33,8 @@ class Checkpoint:
 
     `origin` is the file that errors name. `ignored` maps each stored key that is not used to the reason; `notes` are
     sentences on what had to be assumed. `labels` are in the order of the logits, None if the source does not say;
-    `vocabulary` (tokens by id), `lower_case` and
-    `seq_length` are None where the source does not say.
+    `vocabulary` (tokens by id), `lower_case` and `seq_length` are None where the source does not say. `text_fields` are
+    the names of the texts of a row in training, if it says.
     """
 
     origin: str
@@ -47,7 +47,17 @@ class Checkpoint:
     vocabulary: tuple[str, ...] | None = None
     lower_case: bool | None = None
     seq_length: int | None = None
+    text_fields: tuple[str, ...] = ()
     flavour: str = "model_garden"
+
+    def check_segments(self, segments: int) -> None:
+        """Raises CheckpointError if the model was trained on fewer segment types than `segments`."""
+        types = self.config.type_vocab_size
+        if types < segments:
+            raise CheckpointError(
+                f"{self.origin}: type_vocab_size is {types}, but a pair of texts needs {segments}: nothing the model "
+                "learned tells the second text from the first. Bring a model of pairs, or use this one for single texts"
+            )
 
     @property
     def outputs(self) -> int | None:
@@ -153,19 +163,19 @@ def assign(model: BertClassifier | BertEncoder, weights: Mapping[str, np.ndarray
     variables = canonical_variables(model)
     if missing := sorted(variables.keys() - weights.keys()):
         raise CheckpointError(
-            f"{origin}: has no weights for {some(missing)}. The model would score with random weights there; "
-            "build it with the layers, head and use_encoder_pooler of the checkpoint"
+            f"{origin}: has no weights for {some(missing)}. The model would score with random weights there; save the "
+            "whole model, or build one with the layers, head and use_encoder_pooler of the checkpoint"
         )
     if left_over := sorted(weights.keys() - variables.keys()):
         raise CheckpointError(
-            f"{origin}: the model has no place for {some(left_over)}. "
-            "Build it with the layers, head and use_encoder_pooler of the checkpoint"
+            f"{origin}: the model has no place for {some(left_over)}, so the scores would be wrong; save a plain "
+            "BertClassifier, or build one with the layers, head and use_encoder_pooler of the checkpoint"
         )
     for name, variable in variables.items():
         if tuple(variable.shape) != weights[name].shape:
             raise CheckpointError(
                 f"{origin}: {name} has shape {list(weights[name].shape)}, the model's is {list(variable.shape)}; "
-                "build the model with the sizes of the checkpoint"
+                "save the whole model again, or build one with the sizes of the checkpoint"
             )
     for name, variable in variables.items():
         variable.assign(weights[name])

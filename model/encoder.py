@@ -52,6 +52,14 @@ def require_names(inputs: Any, owner: str) -> None:
         )
 
 
+def check_mask(mask: tf.Tensor) -> None:
+    """Raises InvalidArgumentError unless every value of `mask` is 0 or 1: a 2 would add 1e9 to an attention score."""
+    values = tf.cast(mask, tf.float32)
+    wrong = tf.gather_nd(values, tf.where((values != 0) & (values != 1)))
+    problem = "input_mask has values other than 1 (text) and 0 (padding); give int32 with these two. The first are:"
+    tf.debugging.Assert(tf.equal(tf.size(wrong), 0), [problem, wrong], summarize=3)
+
+
 @tf_keras.utils.register_keras_serializable(package="bert_batch")
 class BertEncoder(tf_keras.Model):
     """BERT without a head: token ids -> one vector a token and one vector a row.
@@ -62,7 +70,8 @@ class BertEncoder(tf_keras.Model):
     `sequence_output`, `pooled_output` and `encoder_outputs` (list).
 
     `inner_activation` may be a callable or a Keras name; the name 'gelu' is the exact form, while the
-    default is the tanh approximation. A token id outside the vocabulary raises InvalidArgumentError on CPU.
+    default is the tanh approximation. A mask value that is not 0 or 1 raises InvalidArgumentError, and so does, on CPU,
+    a token id outside the vocabulary.
     """
 
     def __init__(
@@ -156,6 +165,8 @@ class BertEncoder(tf_keras.Model):
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool | None = None, mask: Any = None) -> Any:
         """Runs the network on inputs given by name; raises TypeError for a list of them."""
         require_names(inputs, "BertEncoder")
+        # Here and not in a layer: one layer more would shift the numbers by which TensorFlow matches checkpoints.
+        check_mask(inputs["input_mask"])
         return super().call(inputs, training=training, mask=mask)
 
     @classmethod

@@ -81,7 +81,7 @@ def _labels(file: Path, described: dict[str, Any], rows: int) -> tuple[str, ...]
     if wrong:
         raise CheckpointError(
             f"{file}: problem_type is {problem!r} with {rows} outputs; only one label of several, "
-            "or one regression value, can be scored"
+            "or one regression value, can be scored: bring such a model"
         )
     named = {int(i): str(label) for i, label in described.get("id2label", {}).items()}
     named = named or {i: f"LABEL_{i}" for i in range(rows)}

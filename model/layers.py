@@ -100,5 +100,6 @@ class TransformerLayer(tf_keras.layers.Layer):
         if not self._norm_first:
             rows = self._attention_layer_norm(rows)
         inner = self._intermediate_dense(self._output_layer_norm(rows) if self._norm_first else rows)
-        outputs = rows + self._dropout(self._output_dense(inner))
+        # Under a mixed precision policy the norms stay float32, and with them the sums.
+        outputs = rows + tf.cast(self._dropout(self._output_dense(inner)), rows.dtype)
         return outputs if self._norm_first else self._output_layer_norm(outputs)

@@ -46,7 +46,11 @@ def read_model_garden(prefix: str | Path, run: RunConfig | None, *, head: bool =
     keys = {f"_network/{name}": key for name, key in graph.encoder(encoder).items()}
     if classifier is not None and head:
         keys |= {f"classifier/{name}": key for name, key in graph.below(classifier).items()}
-    ignored = _ignored(origin, reader, graph, set(keys.values()), _names(graph, classifier, head))
+    unwanted = _names(graph, classifier, head)
+    pooler = _pretrained_pooler(reader, graph, keys)
+    unwanted |= {keys[name]: "the encoder's own pooler, which pretraining did not use" for name in pooler}
+    keys |= pooler
+    ignored = _ignored(origin, reader, graph, set(keys.values()), unwanted)
     weights = {name: np.asarray(reader.get_tensor(key), np.float32) for name, key in keys.items()}
     found = _sizes(origin, weights)
     if classifier is not None and head:
@@ -65,6 +69,7 @@ def read_model_garden(prefix: str | Path, run: RunConfig | None, *, head: bool =
         notes=tuple(notes),
         lower_case=run.lower_case if run else None,
         seq_length=run.seq_length if run else None,
+        text_fields=run.text_fields if run else (),
     )
     if run and run.num_classes and checkpoint.outputs not in (None, run.num_classes):
         raise CheckpointError(
@@ -113,7 +118,7 @@ class _Graph:
         if not self._is_encoder(inside):
             raise CheckpointError(
                 f"{self._origin}: its encoder has {some(sorted(inside))}, but no embedding layer and transformer "
-                "layers; only BertEncoder and BertEncoderV2 can be loaded"
+                "layers; only BertEncoder and BertEncoderV2 can be loaded: bring one of them"
             )
         if "_embedding_layer" in inside:
             return self.below(node)
@@ -171,6 +176,15 @@ def _names(graph: _Graph, classifier: Node | None, head: bool) -> dict[str, str]
     if head or classifier is None:
         return {}
     return dict.fromkeys(graph.below(classifier).values(), "head, to be trained anew")
+
+
+def _pretrained_pooler(reader: Any, graph: _Graph, keys: dict[str, str]) -> dict[str, str]:
+    """The pooler of a next-sentence head, of the encoder's sizes: the one that a pretrainer of Model Garden trains."""
+    node = graph.children(graph.root).get("next_sentence.pooler_dense")
+    found = graph.below(node, "_network/_pooler_layer") if node is not None else {}
+    shapes = reader.get_variable_to_shape_map()
+    fits = all(name in keys and shapes[keys[name]] == shapes[key] for name, key in found.items())
+    return found if fits else {}
 
 
 def _ignored(origin: str, reader: Any, graph: _Graph, used: set[str], unwanted: dict[str, str]) -> dict[str, str]:

@@ -39,13 +39,17 @@ _GOOGLE = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What the file says, under the names of BertConfig; `num_classes`, `lower_case`, `seq_length` None if unsaid."""
+    """What the file says, under the names of BertConfig; `num_classes`, `lower_case`, `seq_length` None if unsaid.
+
+    `text_fields` are the names of the texts of a row, in their order; empty if unsaid.
+    """
 
     path: Path
     fields: Mapping[str, Any]
     num_classes: int | None = None
     lower_case: bool | None = None
     seq_length: int | None = None
+    text_fields: tuple[str, ...] = ()
 
 
 def find_run_config(folders: list[Path]) -> RunConfig | None:
@@ -78,9 +82,12 @@ def _read(path: Path) -> RunConfig:
     encoder = _part(model, "encoder") or _part(content, "encoder")
     kind = encoder.get("type", "bert")
     if kind not in ("bert", "bert_v2"):
-        raise CheckpointError(f"{path}: encoder.type is {kind!r}; only 'bert' and 'bert_v2' can be scored")
+        raise CheckpointError(
+            f"{path}: encoder.type is {kind!r}; only 'bert' and 'bert_v2' can be scored: bring a BERT"
+        )
     sizes = _part(encoder, kind) or (content if "hidden_size" in content else {})
     data = _part(task, "train_data")
+    texts = data.get("text_fields") or _part(task, "validation_data").get("text_fields")
     fields = {
         ours: sizes[theirs] for theirs, ours in (_MODEL_GARDEN | _GOOGLE).items() if sizes.get(theirs) is not None
     }
@@ -90,6 +97,7 @@ def _read(path: Path) -> RunConfig:
         num_classes=model.get("num_classes") or None,
         lower_case=data.get("lower_case"),
         seq_length=data.get("seq_length"),
+        text_fields=tuple(map(str, texts)) if isinstance(texts, list) else (),
     )
 
 
@@ -100,12 +108,15 @@ def _formula(path: Path, sizes: Mapping[str, Any]) -> dict[str, Any]:
         if sizes.get(key, value) != value:
             raise CheckpointError(
                 f"{path}: {key} is {sizes[key]!r}, but only {value!r} can be loaded: the model would score differently"
+                "; bring another model"
             )
     key = "hidden_activation" if "hidden_activation" in sizes else "hidden_act"
     if key not in sizes:
         return {}
     if sizes[key] not in _ACTIVATIONS:
-        raise CheckpointError(f"{path}: {key} is {sizes[key]!r}; supported are {', '.join(_ACTIVATIONS)}")
+        raise CheckpointError(
+            f"{path}: {key} is {sizes[key]!r}; supported are {', '.join(_ACTIVATIONS)}: bring a model with one of them"
+        )
     return {"activation": _ACTIVATIONS[sizes[key]]}
 
 

@@ -58,7 +58,8 @@ def read_tokens(file: Path, embeddings: int) -> tuple[str, ...]:
 def _checked(file: Path, tokens: tuple[str, ...], embeddings: int) -> tuple[str, ...]:
     if missing := [token for token in SPECIAL_TOKENS if token not in tokens]:
         raise CheckpointError(
-            f"{file}: the vocabulary has {len(tokens):,} tokens but not {', '.join(missing)}; add them"
+            f"{file}: the vocabulary has {len(tokens):,} tokens but not {', '.join(missing)}; give the vocabulary the "
+            "model was trained with (--vocabulary)"
         )
     if len(tokens) > embeddings:
         raise CheckpointError(

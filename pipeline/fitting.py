@@ -167,15 +167,17 @@ def _check_dead(work: Path, rows: int) -> None:
 def tokenizer_of(job: TrainingJob) -> TokenizerSpec:
     """The tokenizer of the new bundle: what the flags say, else that of the encoder."""
     flavour, lower_case = "model_garden", True
+    segments = 2 if job.text_pair_column else 1
     if job.encoder is not None:
         checkpoint = load(job.encoder, head=False)
+        checkpoint.check_segments(segments)
         flavour, known = checkpoint.flavour, checkpoint.lower_case
         lower_case = not has_capitals(load_vocabulary(job.encoder)) if known is None else known
     return TokenizerSpec(
         flavour=job.tokenizer or flavour,
         lower_case=lower_case if job.lower_case is None else job.lower_case,
         max_tokens=job.max_tokens,
-        segments=2 if job.text_pair_column else 1,
+        segments=segments,
         truncator=job.truncator,
     )
 

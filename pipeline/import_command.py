@@ -20,6 +20,8 @@ def import_checkpoint(
     task: Annotated[str | None, typer.Option(help="classification or regression; by default by outputs.")] = None,
     new_head: Annotated[int | None, typer.Option(help="Outputs of an untrained head for an encoder without.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longer texts are truncated [what the model was for].")] = None,
+    segments: Annotated[int | None, typer.Option(help="2 for pairs of texts; by default as trained, else 1.")] = None,
+    truncator: Annotated[str | None, typer.Option(help="Of pairs: round_robin (default) or waterfall.")] = None,
 ) -> None:
     """Make a bundle of a model that somebody else trained."""
     flags = dict(locals())
@@ -30,7 +32,8 @@ def _import(flags: dict[str, Any]) -> int:
     with quiet_stderr():
         from pipeline.config import described
         from pipeline.console import out, quiet_libraries
-        from pipeline.importing import ImportJob, import_model
+        from pipeline.import_job import ImportJob
+        from pipeline.importing import import_model
         from pipeline.report import inspect_path
 
     job = described(ImportJob, flags)

@@ -31,6 +31,8 @@ CASES = {
     "head_dense_v1": {"num_classes": 3, "cls_head": 4},
     "output_range1_v1": {"num_classes": 3},
 }
+# BertEncoderV2 has other names of inputs and variables.
+VERSION_1 = [case for case in CASES if case.endswith("_v1")]
 SETS = ["main", "short", "full", "one", "main_pad16", "edge_allzero_mask", "edge_type_oob"]
 
 
@@ -68,9 +70,31 @@ def test_logits_equal_the_reference_with_its_own_checkpoint(case: str) -> None:
     assert_equals_reference(classifier, case)
 
 
-@pytest.mark.parametrize(
-    "case", ["reg1_pooler_v1", "cls3_nopooler_v1", "headname_v1", "head_dense_v1", "output_range1_v1"]
-)
+@pytest.mark.parametrize("case", VERSION_1)
+def test_a_checkpoint_has_the_keys_of_the_reference(case: str, tmp_path: Path) -> None:
+    """Keys have the numbers that Keras gave the layers: one layer more, and they would not be the reference's."""
+    tf.train.Checkpoint(model=case_classifier(case)).write(str(tmp_path / "ckpt"))
+    ours, theirs = (
+        tf.train.load_checkpoint(str(path)).get_variable_to_shape_map()
+        for path in (tmp_path / "ckpt", ORACLE / case / "ckpt_model" / "ckpt")
+    )
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("case", ["reg1_pooler_v1", "cls3_pooler_v2"])
+@pytest.mark.parametrize("dict_outputs", [False, True])
+def test_checkpoints_of_both_encoders_of_the_reference_are_read_whatever_the_outputs(
+    case: str, dict_outputs: bool
+) -> None:
+    encoder = BertEncoder.from_bert_config(CONFIG, dict_outputs=dict_outputs)
+    classifier = BertClassifier(encoder, **CASES[case])
+    status = tf.train.Checkpoint(model=classifier).read(str(ORACLE / case / "ckpt_model" / "ckpt"))
+    status.assert_existing_objects_matched()
+    status.expect_partial()
+    assert_equals_reference(classifier, case)
+
+
+@pytest.mark.parametrize("case", VERSION_1)
 def test_variables_layers_and_checkpoint_items_have_the_reference_names(case: str) -> None:
     expected = json.loads((ORACLE / "manifest.json").read_text())["cases"][case]
     classifier = case_classifier(case)
@@ -214,6 +238,14 @@ def test_a_plain_saved_model_keeps_the_names_of_the_inputs(tmp_path: Path) -> No
     np.testing.assert_allclose(logits, classifier(batch()), atol=1e-6)
 
 
+def test_trap_10_a_mask_value_other_than_0_and_1_is_refused() -> None:
+    classifier = build_classifier(CONFIG, 3)
+    wrong = batch() | {"input_mask": 2 * batch()["input_mask"]}
+    for call in (classifier, lambda inputs: classifier.predict(inputs, verbose=0)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="input_mask has values other than 1"):
+            call(wrong)
+
+
 def test_trap_1_the_classifier_gives_logits_and_not_probabilities() -> None:
     for case, classes in (("cls3_pooler_v2", 3), ("reg1_pooler_v1", 1)):
         classifier = case_classifier(case)
@@ -262,6 +294,13 @@ def test_a_head_with_inner_dim_pools_the_token_asked_for() -> None:
     inner = tf.tanh(features[:, 1] @ head.dense.kernel)
     np.testing.assert_allclose(head(features, only_project=True), inner, atol=1e-6)
     np.testing.assert_allclose(logits, inner @ head.out_proj.kernel, atol=1e-6)
+
+
+@pytest.mark.parametrize(("inner_dim", "shape"), [(0, (4, 6)), (5, (4, 3, 6))])
+def test_zeros_in_give_zeros_out(inner_dim: int, shape: tuple[int, ...]) -> None:
+    head, features = ClassificationHead(inner_dim=inner_dim, num_classes=2), tf.zeros(shape)
+    assert np.array_equal(head(features), np.zeros((4, 2)))
+    assert head(features, only_project=True).shape == (4, inner_dim or 6)
 
 
 def test_a_head_without_inner_dim_takes_pooled_features() -> None:

@@ -1,6 +1,7 @@
 """BertConfig and BertEncoder against the reference's arguments, names and numbers."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,7 @@ def test_public_parts_are_the_ones_in_use() -> None:
     encoder = BertEncoder(**TINY)
     assert encoder.get_embedding_layer().embeddings is encoder.get_embedding_table()
     assert len(encoder.transformer_layers) == 2
+    assert isinstance(encoder.pooler_layer, tf_keras.layers.Dense)
     assert tuple(encoder.pooler_layer.kernel.shape) == (16, 16)
 
 
@@ -119,9 +121,57 @@ def test_trap_10_a_token_outside_the_vocabulary_is_refused() -> None:
         BertEncoder(**TINY)(batch)
 
 
+@pytest.mark.parametrize("value", [2, -1, 0.5, float("nan")])
+def test_trap_10_a_mask_value_other_than_0_and_1_is_refused(value: float) -> None:
+    batch = inputs("one") | {"input_mask": np.array([[1, 1, value, 0]])}
+    encoder = BertEncoder(**TINY)
+    for call in (encoder, tf.function(encoder)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"input_mask has values other than 1 .text. and 0"):
+            call(batch)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64, np.float32, np.bool_])
+def test_a_mask_of_0_and_1_may_have_any_type(kind: type) -> None:
+    encoder = restored("reg1_pooler_v1")
+    batch = inputs("main")
+    expected = np.load(ORACLE / "reg1_pooler_v1" / "outputs_main.npz")["pooled_output"]
+    pooled = encoder(batch | {"input_mask": batch["input_mask"].astype(kind)})[1]
+    np.testing.assert_allclose(pooled, expected, atol=1e-5)
+
+
+def test_trap_10_a_type_id_out_of_range_adds_nothing() -> None:
+    encoder = restored("reg1_pooler_v1")
+    far = encoder(inputs("edge_type_oob"))[1]
+    table = encoder._type_embedding_layer.embeddings
+    table.assign(tf.zeros_like(table))
+    batch = inputs("edge_type_oob")
+    np.testing.assert_array_equal(far, encoder(batch | {"input_type_ids": np.zeros_like(batch["input_type_ids"])})[1])
+
+
 def test_trap_5_a_positional_list_of_inputs_is_refused() -> None:
     with pytest.raises(TypeError, match="A list has no safe order"):
         BertEncoder(**TINY)(list(inputs("one").values()))
+
+
+@pytest.fixture
+def mixed_precision(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Makes a dtype policy of Keras the global one."""
+    tf_keras.mixed_precision.set_global_policy(f"mixed_{request.param}")
+    yield request.param
+    tf_keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("mixed_precision", ["float16", "bfloat16"], indirect=True)
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_mixed_precision_keeps_norms_and_weights_in_float32(mixed_precision: str, norm_first: bool) -> None:
+    encoder = BertEncoder(**TINY, norm_first=norm_first)
+    sequence, pooled = encoder(inputs("main"))
+    assert pooled.dtype == mixed_precision
+    # With the norm first the last step is a sum that no norm follows.
+    assert sequence.dtype == (mixed_precision if norm_first else "float32")
+    assert {weight.dtype for weight in encoder.weights} == {tf.float32}
+    assert np.isfinite(sequence).all()
 
 
 def test_the_older_names_of_arguments_are_taken() -> None:

@@ -85,7 +85,8 @@ def test_a_job_can_force_a_precision_and_its_manifest_says_so(precision: str, ru
             expected, abs=TOLERANCE[precision]
         )
     # Compiled micro-batches have few shapes.
-    assert (half.manifest["padding_factor"] > plain.manifest["padding_factor"]) == (precision == "float16")
+    same = half.manifest["padding_factor"] == plain.manifest["padding_factor"]
+    assert same == (precision == "bfloat16")
 
 
 def test_a_precision_that_the_bundle_lacks_is_refused_before_anything_runs(

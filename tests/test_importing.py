@@ -16,7 +16,8 @@ from model.checkpoints import CheckpointError
 from model.encoder import INPUT_NAMES
 from model.tokenization import FLAVOURS, SPECIAL_TOKENS
 from pipeline.config import ConfigError, described
-from pipeline.importing import ImportJob, import_model
+from pipeline.import_job import ImportJob
+from pipeline.importing import import_model
 from transforms.featurize import TransformGraph
 
 ORACLE = Path(__file__).parent / "data" / "oracle"

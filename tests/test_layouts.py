@@ -181,6 +181,20 @@ def test_the_encoder_of_a_pretrainer_is_read_without_its_heads(tmp_path: Path) -
     assert checkpoint.weights.keys() == canonical_variables(encoder).keys()
 
 
+def test_the_pooler_of_a_pretrainer_is_that_of_its_next_sentence_head(tmp_path: Path) -> None:
+    encoder, dense, words = BertEncoder.from_bert_config(CONFIG), tf_keras.layers.Dense(16), tf_keras.layers.Dense(64)
+    for layer in (dense, words):
+        layer.build((None, 16))
+    pretrainer = tf.train.Checkpoint(encoder_network=encoder, masked_lm=words)
+    parts = {"encoder": encoder, "masked_lm": words, "next_sentence.pooler_dense": dense}
+    tf.train.Checkpoint(model=pretrainer, **parts).write(str(tmp_path / "ckpt"))
+    _, found = load_encoder(tmp_path)
+    sequence, pooled = found(main_inputs())
+    np.testing.assert_allclose(sequence, encoder(main_inputs())[0], atol=1e-6)
+    np.testing.assert_allclose(pooled, tf.tanh(dense(sequence[:, 0])), atol=1e-6)
+    assert "the encoder's own pooler, which pretraining did not use" in load(tmp_path).ignored.values()
+
+
 def numbered(layers: list[tf_keras.layers.Layer]) -> tf.train.Checkpoint:
     return tf.train.Checkpoint(**{f"layer_with_weights-{i}": layer for i, layer in enumerate(layers)})
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from plain_tokenizer import token_ids
 from test_parity import ADVERSARIAL
 
-from model.tokenization import TokenizerSpec, pack
+from model.tokenization import SPECIAL_TOKENS, TokenizerSpec, pack
 from pipeline.config import ConfigError, JobConfig, training_job
 from pipeline.fitting import train
 from pipeline.scoring import prepare
@@ -72,6 +72,37 @@ def test_packing_gives_the_tensors_of_the_reference(case: dict[str, Any]) -> Non
     assert {name: tensor.numpy().tolist() for name, tensor in found.items()} == case["out"]
 
 
+@pytest.mark.parametrize(
+    ("truncator", "segments", "expected", "first_segment"),
+    [
+        ("round_robin", 1, [[1001, 11, 12, 1002], [1001, 21, 22, 23, 24, 25, 26, 27, 28, 1002]], [4, 10]),
+        ("waterfall", 1, [[1001, 11, 12, 1002], [1001, 21, 22, 23, 24, 25, 26, 27, 28, 1002]], [4, 10]),
+        (
+            "round_robin",
+            2,
+            [[1001, 11, 12, 1002, 31, 32, 33, 1002], [1001, 21, 22, 23, 24, 1002, 41, 42, 43, 1002]],
+            [4, 6],
+        ),
+        (
+            "waterfall",
+            2,
+            [[1001, 11, 12, 1002, 31, 32, 33, 1002], [1001, 21, 22, 23, 24, 25, 26, 27, 1002, 1002]],
+            [4, 9],
+        ),
+    ],
+)
+def test_packing_at_the_sizes_of_the_reference_test(
+    truncator: str, segments: int, expected: list[list[int]], first_segment: list[int]
+) -> None:
+    """Ten places, 1001 and 1002 around the segments, as in BertPackInputsTest (semantics document, section 4)."""
+    first = tf.ragged.constant([[11, 12], list(range(21, 30))], tf.int32)
+    second = tf.ragged.constant([[31, 32, 33], list(range(41, 49))], tf.int32)
+    packed = pack([first, second][:segments], spec_for(truncator, 10, segments), start=1001, end=1002)
+    assert packed.tokens.to_list() == expected
+    assert packed.first_segment.numpy().tolist() == first_segment
+    assert packed.truncated.numpy().tolist() == [False, True]
+
+
 @pytest.mark.parametrize("truncator", TRUNCATORS)
 @settings(max_examples=50, deadline=None)
 @given(lengths=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1), max_tokens=st.integers(3, 20))
@@ -87,8 +118,13 @@ def test_a_pair_is_cut_as_the_trimmers_of_tensorflow_text_cut_it(
     assert truncated.numpy().tolist() == [sum(pair) > max_tokens - 3 for pair in lengths]
 
 
-def plain_loop(built: Built, texts: list[tuple[str, str]]) -> npt.NDArray[np.float32]:
-    """Row by row: word pieces of each text, a trimmer, ids and type ids, the Keras model; logits float32 [B, C]."""
+def plain_loop(
+    built: Built, texts: list[tuple[str, str]], *, no_types: bool = False, mask_zero: bool = False
+) -> npt.NDArray[np.float32]:
+    """Row by row: word pieces of each text, a trimmer, ids and type ids, the Keras model; logits float32 [B, C].
+
+    `no_types` and `mask_zero` do what serving of the Model Garden does by default, and we never.
+    """
     vocabulary = built.vocabulary.read_text(encoding="utf-8").split("\n")[:-1]
     ids = {token: i for i, token in enumerate(vocabulary)}
     pieces = _bert_tokenizer(vocabulary)
@@ -99,9 +135,11 @@ def plain_loop(built: Built, texts: list[tuple[str, str]]) -> npt.NDArray[np.flo
     for pair in texts:
         segments = [tf.RaggedTensor.from_tensor(tf.constant([pieces(text)], tf.int32)) for text in pair]
         trimmed = trimmer.trim(segments)
-        combined, types = tf_text.combine_segments(trimmed, ids["[CLS]"], ids["[SEP]"])
-        word_ids, type_ids = combined.to_tensor(), types.to_tensor()
-        inputs = {"input_word_ids": word_ids, "input_mask": tf.ones_like(word_ids), "input_type_ids": type_ids}
+        combined, segment_ids = tf_text.combine_segments(trimmed, ids["[CLS]"], ids["[SEP]"])
+        word_ids, type_ids = combined.to_tensor(), segment_ids.to_tensor()
+        mask = tf.cast(word_ids != 0, tf.int32) if mask_zero else tf.ones_like(word_ids)
+        types = tf.zeros_like(type_ids) if no_types else type_ids
+        inputs = {"input_word_ids": word_ids, "input_mask": mask, "input_type_ids": types}
         logits.append(built.classifier(inputs)[0])
     return np.stack(logits)
 
@@ -147,6 +185,21 @@ def test_values_of_pairs_equal_those_of_a_plain_loop(run_job: Score, similarity:
     assert np.ptp(expected) > 0.5
     assert np.abs(np.array([rows[i]["value"] for i in range(len(expected))]) - expected).max() <= 1e-5
     assert rows[len(expected) - 3]["value"] != rows[len(expected) - 2]["value"]
+
+
+def test_trap_6_the_second_text_keeps_its_type_and_a_token_with_id_0_is_seen(run_job: Score, tmp_path: Path) -> None:
+    # No rule puts [PAD] first: here a word has the id 0, which serving of the Model Garden would mask.
+    vocabulary = tmp_path / "vocab.txt"
+    vocabulary.write_text("\n".join(["song", *SPECIAL_TOKENS, "play", "me", "a"]) + "\n")
+    built = build_bundle(tmp_path / "b", vocabulary, labels=("same", "other"), max_tokens=12, segments=2)
+    texts = [("play a song", "song me"), ("song", "song"), ("me", "play song a")]
+    first, second = zip(*texts, strict=True)
+    file = write_parquet(tmp_path / "in.parquet", {"id": ["0", "1", "2"], "text": first, "other": second})
+    rows = sorted(run_job(file, bundle=str(built.path), **SETTINGS).rows(), key=lambda row: row["id"])
+    found = np.array([{p["label"]: p["probability"] for p in row["probabilities"]}["same"] for row in rows])
+    assert np.abs(found - tf.nn.softmax(plain_loop(built, texts))[:, 0]).max() <= 1e-5
+    assert np.abs(found - tf.nn.softmax(plain_loop(built, texts, no_types=True))[:, 0]).max() > 0.01
+    assert np.abs(found - tf.nn.softmax(plain_loop(built, texts, mask_zero=True))[:, 0]).max() > 0.01
 
 
 def test_a_pair_with_half_of_it_missing_is_a_dead_letter(run_job: Score, pairs: Built, tmp_path: Path) -> None:

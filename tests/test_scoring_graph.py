@@ -136,6 +136,19 @@ def test_unusual_sizes_score_as_with_keras(changes: dict[str, object]) -> None:
     np.testing.assert_allclose(outputs["logits"], classifier(padded), atol=1e-5)
 
 
+@pytest.mark.parametrize("zeroed", ["input_mask", "input_type_ids"])
+def test_trap_6_types_come_from_the_segments_and_the_mask_from_the_lengths(zeroed: str) -> None:
+    """Serving of the Model Garden zeroes all type ids and takes the mask from ids != 0 by default."""
+    classifier, graph = both("cls3_pooler_v2")
+    words = np.array([[2, 7, 0, 24, 3, 9, 0, 11, 3]], np.int32)
+    types = np.array([[0, 0, 0, 0, 0, 1, 1, 1, 1]], np.int32)
+    inputs = dict(zip(INPUT_NAMES, (words, np.ones_like(words), types), strict=True))
+    logits = graph.score(**rows(words[0], [9], [5]))["logits"]
+    np.testing.assert_allclose(logits, classifier(inputs), atol=1e-5)
+    served = {"input_mask": (words != 0).astype(np.int32), "input_type_ids": np.zeros_like(words)}
+    assert np.abs(classifier(inputs | {zeroed: served[zeroed]}) - logits).max() > 0.05
+
+
 def test_no_rows_give_no_logits() -> None:
     outputs = both("cls3_pooler_v2")[1].score(**rows([], [], []))
     assert outputs["logits"].shape == outputs["probabilities"].shape == (0, 3)

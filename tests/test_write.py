@@ -262,6 +262,15 @@ def test_classes_are_sorted_and_equal_ones_keep_the_order_of_the_labels(run: Run
         labelling(run, top_k=4)
 
 
+def test_trap_9_a_label_is_the_argmax_over_the_classes_of_its_row(run: Run) -> None:
+    # As many rows as classes: over the batch the labels would be rate, play, rate, and no shape would tell.
+    outputs = np.array([[0.5, 0.4, 0.1], [0.2, 0.5, 0.3], [0.6, 0.0, 0.4]])
+    assert outputs.argmax(axis=0).tolist() == [2, 1, 2]
+    scores, _ = label(inferred(outputs), labelling(run))
+    assert scores.column("label").to_pylist() == ["play", "book", "play"]
+    np.testing.assert_allclose(scores.column("probability"), [0.5, 0.5, 0.6], atol=1e-6)
+
+
 def test_rows_that_failed_or_are_not_finite_become_dead_letters(run: Run) -> None:
     outputs = [[np.nan] * 3, [0.2, 0.3, 0.5], [0.1, np.inf, 0.1]]
     batch = inferred(outputs, failed=(0,))

@@ -10,6 +10,11 @@ import pyarrow.compute as pc
 TOKEN_BUDGET = {"cpu": 4_096, "gpu": 65_536}
 """Padded tokens of one micro-batch, by kind of device; constants, so that the same plan gives the same batches."""
 
+SIMILAR = 0.9
+"""Rows of at least this share of the longest are scored with it, up to the token budget."""
+SMALL_SHARE = 4
+"""Shorter rows join them only up to this part of the budget: many small micro-batches cost more than some padding."""
+
 STATIC_WIDTHS = (8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 448, 512)
 """Widths of compiled micro-batches; longer rows get the next multiple of the last step."""
 STATIC_SHARES = (1, 4, 16)
@@ -22,16 +27,20 @@ Lengths = npt.NDArray[np.integer]
 def plan_micro_batches(lengths: Lengths, token_budget: int) -> list[Rows]:
     """Cuts the rows, sorted by length, so that rows times the longest row stays within `token_budget`.
 
-    Every row is in exactly one micro-batch; a row longer than the budget has one to itself. Raises ValueError for a
-    budget below 1.
+    A micro-batch ends sooner where rows get clearly shorter, if it is not small by then. Every row is in exactly one; a
+    row longer than the budget has one to itself. Raises ValueError for a budget below 1.
     """
     _check_budget(token_budget)
     order = np.argsort(-lengths, kind="stable")
+    ascending = lengths[order][::-1]
     batches = []
     start = 0
     while start < len(order):
         # Longest first: the first row of a micro-batch decides its width.
-        count = max(1, token_budget // max(1, int(lengths[order[start]])))
+        longest = max(1, int(lengths[order[start]]))
+        similar = len(order) - start - int(np.searchsorted(ascending[: len(order) - start], longest * SIMILAR))
+        enough = max(similar, -(-token_budget // (SMALL_SHARE * longest)))
+        count = max(1, min(token_budget // longest, enough))
         batches.append(order[start : start + count])
         start += count
     return batches

@@ -1,0 +1,156 @@
+"""ImportJob, and what its flags and the checkpoint decide together."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+
+from model.checkpoints import Checkpoint
+from model.tokenization import TokenizerSpec, has_capitals
+from model.tokenizer_files import read_tokens
+from pipeline.config import ConfigError
+
+
+class ImportJob(pydantic.BaseModel):
+    """One import: checkpoint -> bundle. Every field is a flag of `bert-batch import`, `path` apart."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    path: str
+    output: str
+    name: str
+    labels: tuple[str, ...] = ()
+    labels_file: str | None = None
+    vocabulary: str | None = None
+    tokenizer: str | None = None
+    lower_case: bool | None = None
+    task: Literal["classification", "regression"] | None = None
+    new_head: int | None = pydantic.Field(default=None, ge=1)
+    max_tokens: int | None = pydantic.Field(default=None, ge=2)
+    segments: Literal[1, 2] | None = None
+    truncator: Literal["round_robin", "waterfall"] | None = None
+
+    @pydantic.field_validator("labels", mode="before")
+    @classmethod
+    def _separated(cls, value: Any) -> Any:
+        return tuple(label.strip() for label in value.split(",")) if isinstance(value, str) else value
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "ImportJob":
+        if os.path.exists(self.output):
+            raise ValueError(f"output {self.output!r} exists; a bundle is never overwritten: choose another folder")
+        if self.labels and self.labels_file:
+            raise ValueError("--labels and --labels-file are both given; give one of them")
+        if self.tokenizer is not None:
+            TokenizerSpec(flavour=self.tokenizer)
+        return self
+
+
+def count_outputs(job: ImportJob, checkpoint: Checkpoint) -> int:
+    """The number of outputs; raises ConfigError for an encoder without head, unless a fresh one is asked for."""
+    if checkpoint.outputs is None and job.new_head is None:
+        raise ConfigError(
+            f"{checkpoint.origin}: is an encoder without a trained head ({checkpoint.layout}), its scores would be "
+            f"random; train one with `bert-batch train --encoder {job.path}`, or ask for a fresh one with --new-head N"
+        )
+    if checkpoint.outputs is not None and job.new_head is not None:
+        raise ConfigError(
+            f"--new-head {job.new_head}: {checkpoint.origin} has a trained head with {checkpoint.outputs} outputs, "
+            "which would be thrown away; leave the flag out"
+        )
+    return checkpoint.outputs or job.new_head or 0
+
+
+def choose_task(job: ImportJob, checkpoint: Checkpoint, outputs: int) -> str:
+    """One output is a regression, several are a classification; raises ConfigError if the flag says otherwise."""
+    task = "regression" if outputs == 1 else "classification"
+    if job.task not in (None, task):
+        raise ConfigError(
+            f"--task {job.task}: {checkpoint.origin} has {outputs} outputs, which is a {task}; a regression has "
+            "exactly one output, a classification several"
+        )
+    return task
+
+
+def choose_labels(job: ImportJob, checkpoint: Checkpoint, outputs: int) -> tuple[str, ...]:
+    """The labels in the order of the outputs: the flags', else the checkpoint's; raises ConfigError unless they fit."""
+    labels = job.labels
+    if job.labels_file:
+        try:
+            labels = tuple(Path(job.labels_file).read_text(encoding="utf-8").splitlines())
+        except (OSError, UnicodeError) as error:
+            raise ConfigError(f"--labels-file {job.labels_file}: cannot be read ({type(error).__name__})") from error
+    labels = labels or checkpoint.labels or ()
+    if not labels:
+        raise ConfigError(
+            f"{checkpoint.origin}: has {outputs} outputs and does not name them; give --labels with {outputs} labels, "
+            "separated by commas, in the order of the numbers they had in training"
+        )
+    if len(labels) != outputs or len(set(labels)) != outputs or not all(labels):
+        raise ConfigError(
+            f"{len(labels)} labels ({len(set(labels))} different) for {outputs} outputs; give one for each"
+        )
+    return labels
+
+
+def choose_vocabulary(job: ImportJob, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """The tokens by id: of the file that the flag names, else of the one beside the checkpoint; raises ConfigError."""
+    if job.vocabulary is not None:
+        if not Path(job.vocabulary).is_file():
+            raise ConfigError(f"--vocabulary {job.vocabulary}: not there; give a file with one token a line")
+        return read_tokens(Path(job.vocabulary), checkpoint.config.vocab_size)
+    if checkpoint.vocabulary is None:
+        raise ConfigError(f"{checkpoint.origin}: has no vocab.txt beside it; give the vocabulary with --vocabulary")
+    return checkpoint.vocabulary
+
+
+def choose_tokenizer(
+    job: ImportJob, checkpoint: Checkpoint, tokens: tuple[str, ...]
+) -> tuple[TokenizerSpec, list[str]]:
+    """How texts become tokens, and notes on what had to be assumed."""
+    segments, notes = _segments(job, checkpoint)
+    lower_case = job.lower_case if job.lower_case is not None else checkpoint.lower_case
+    if lower_case is None:
+        lower_case = not has_capitals(tokens)
+        notes.append(f"lower case: {lower_case}, because the vocabulary has {'no' if lower_case else 'some'} capitals")
+    positions = checkpoint.config.max_sequence_length
+    longest = job.max_tokens or min(checkpoint.seq_length or positions, positions)
+    if longest > positions:
+        raise ConfigError(f"--max-tokens {longest}: the model has {positions} positions; give at most that")
+    if len(tokens) < checkpoint.config.vocab_size:
+        notes.append(
+            f"vocabulary: {len(tokens):,} tokens for {checkpoint.config.vocab_size:,} embeddings; the rest is unused"
+        )
+    spec = TokenizerSpec(
+        flavour=job.tokenizer or checkpoint.flavour,
+        lower_case=lower_case,
+        max_tokens=longest,
+        segments=segments,
+        truncator=job.truncator or "round_robin",
+    )
+    return spec, notes
+
+
+def _segments(job: ImportJob, checkpoint: Checkpoint) -> tuple[int, list[str]]:
+    """How many texts a row has: what the flag says, else the training, else one; and a note on it."""
+    fields, notes = checkpoint.text_fields, []
+    if len(fields) > 2:
+        raise ConfigError(
+            f"{checkpoint.origin}: was trained on {len(fields)} texts a row (text_fields {', '.join(fields)}); only "
+            "one text or a pair can be scored. Bring a model of those"
+        )
+    segments = job.segments or max(1, len(fields))
+    if fields and segments != len(fields):
+        notes.append(f"segments: {segments} as asked, although training had the text_fields {', '.join(fields)}")
+    elif segments == 2 and fields:
+        notes.append(
+            f"segments: 2, because training had two text_fields; the text is {fields[0]}, its pair {fields[1]}"
+        )
+    checkpoint.check_segments(segments)
+    if job.truncator and segments == 1:
+        raise ConfigError(
+            f"--truncator {job.truncator}: cuts pairs, and this model is imported for single texts; leave the flag "
+            "out, or import pairs with --segments 2"
+        )
+    return segments, notes
