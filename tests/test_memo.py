@@ -46,7 +46,7 @@ def test_an_empty_memo_knows_nothing_and_takes_no_rows() -> None:
 
 def test_it_stays_within_its_memory() -> None:
     memo = Memo(7, 1 << 20)
-    assert sum(array.nbytes for array in (memo._keys, memo._outputs)) <= 1 << 20
+    assert memo._keys.nbytes + memo._outputs.nbytes <= 1 << 20
 
 
 def test_another_memo_has_other_keys() -> None:

@@ -18,7 +18,7 @@ from transforms.label import Labelling, label
 from transforms.runs import Run
 from transforms.schemas import DEAD_LETTERS, REJECTED, Columns
 from transforms.stores import store_for
-from transforms.write import StagedFile, StagingFile, _Stage, _StageDeadLetters
+from transforms.write import StagedFile, StagingFile, _Stage, _StageDeadLetters, repetitive
 
 KEPT = pa.schema([("k", pa.int64()), ("code", pa.list_(pa.string()))])
 LABELS = ("play", "book", "rate")
@@ -282,3 +282,19 @@ def test_rows_that_failed_or_are_not_finite_become_dead_letters(run: Run) -> Non
     assert dead.column("text_hash").to_pylist() == [0, 2]
     nothing, _ = label(inferred([[np.nan] * 3]), labelling(run))
     assert nothing.num_rows == 0
+
+
+def test_dictionaries_are_tried_only_where_values_repeat() -> None:
+    schema = labelling(run_at("out")).file_schema
+    assert repetitive(schema) == [
+        "k",
+        "code.list.element",
+        "label",
+        "probabilities.list.element.label",
+        "token_count",
+        "truncated",
+        "logical_date",
+        "bundle",
+        "run_id",
+        "scored_at",
+    ]

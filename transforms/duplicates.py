@@ -51,9 +51,12 @@ class _HashIds(beam.DoFn):
             for block in read_piece(piece, self._only_id)
         ]
         packed = np.concatenate([np.empty(0, _ENTRY), *found])
-        bucket = packed["a"].astype(np.uint64) % BUCKETS
-        for number in np.unique(bucket).tolist():
-            yield int(number), packed[bucket == number].tobytes()
+        bucket = (packed["a"].astype(np.uint64) % BUCKETS).astype(np.uint8)
+        packed = packed[np.argsort(bucket, kind="stable")]
+        ends = np.cumsum(np.bincount(bucket, minlength=BUCKETS))
+        for number, entries_ in enumerate(np.split(packed, ends[:-1])):
+            if len(entries_):
+                yield number, entries_.tobytes()
 
 
 class _FindRepeats(beam.DoFn):

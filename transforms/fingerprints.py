@@ -20,7 +20,7 @@ def text_hash(texts: pa.Array, pairs: pa.Array | None = None) -> pa.Array:
     values = _objects(texts)
     if pairs is not None:
         values = np.array([a + b"\x1f" + b for a, b in zip(values, _objects(pairs), strict=True)], object)
-    return pa.array(_farm(values), pa.int64())
+    return pa.array(_farm(tf.constant(values, tf.string)), pa.int64())
 
 
 def id_hash(ids: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -28,14 +28,13 @@ def id_hash(ids: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]
     values = _objects(ids)
     if not len(values):
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    strong = tf.strings.to_hash_bucket_strong(tf.constant(values), _LARGEST, list(_STRONG_KEY)).numpy()
-    return _farm(values), strong
+    tensor = tf.constant(values)
+    strong = tf.strings.to_hash_bucket_strong(tensor, _LARGEST, list(_STRONG_KEY)).numpy()
+    return _farm(tensor), strong
 
 
-def _farm(values: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
-    if not len(values):
-        return np.empty(0, np.int64)
-    digest: Any = tf.fingerprint(tf.constant(values)).numpy()
+def _farm(values: tf.Tensor) -> npt.NDArray[np.int64]:
+    digest: Any = tf.fingerprint(values).numpy()
     return np.ascontiguousarray(digest).view("<i8").reshape(-1)
 
 

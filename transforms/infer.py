@@ -3,6 +3,7 @@
 Knows no Beam.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -68,6 +69,11 @@ class Ragged(NamedTuple):
         values, offsets = take(self.values, self.offsets, rows)
         return Ragged(values, offsets, self.first_segment[rows])
 
+    def slice(self, rows: slice) -> "Ragged":
+        """Neighbouring rows, not copied."""
+        offsets = self.offsets[rows.start : rows.stop + 1]
+        return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0], self.first_segment[rows])
+
 
 def take(
     values: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], rows: Rows
@@ -115,29 +121,35 @@ def _score_all(ragged: Ragged, scorer: Scorer) -> tuple[npt.NDArray[np.float32],
     """Outputs [B, C] and which rows failed, of rows that are all different."""
     count = len(ragged.first_segment)
     outputs, failed, books = np.full((count, scorer.width), np.nan, np.float32), np.zeros(count, bool), _Books()
-    lengths = np.diff(ragged.offsets)
-    pending = _plan(np.arange(count), lengths, scorer)
+    planned = scorer.plan(np.diff(ragged.offsets))
+    order = np.concatenate([np.empty(0, np.intp), *planned])
+    # In the order of the plan every micro-batch is a slice; what is pending is always all rows up to some place.
+    ragged = ragged.take(order)
+    pending = _slices(planned)
     while pending:
         rows = pending.pop()
         try:
-            outputs[rows] = _score(ragged.take(rows), scorer, books)
+            outputs[order[rows]] = _score(ragged.slice(rows), scorer, books)
         except tf.errors.OpError as error:
-            if len(rows) == 1:
-                failed[rows] = True
+            size = rows.stop - rows.start
+            if size == 1:
+                failed[order[rows]] = True
             elif isinstance(error, tf.errors.ResourceExhaustedError):
                 # What does not fit into memory will not fit the next time either, here or in the next macro-batch.
-                size, width = scorer.shape(len(rows), int(lengths[rows].max()))
-                scorer.token_budget = min(scorer.token_budget, max(1, size * width // 2))
-                pending = _plan(np.concatenate([rows, *pending]), lengths, scorer)
+                lengths = np.diff(ragged.offsets[: rows.stop + 1])
+                area = math.prod(scorer.shape(size, int(lengths[rows].max())))
+                scorer.token_budget = min(scorer.token_budget, max(1, area // 2))
+                # A plan is longest first, and so are these rows: it keeps their order.
+                pending = _slices(scorer.plan(lengths))
             else:
-                half = len(rows) // 2
-                pending += [rows[:half], rows[half:]]
+                middle = rows.start + size // 2
+                pending += [slice(rows.start, middle), slice(middle, rows.stop)]
     return outputs, failed, books
 
 
-def _plan(rows: Rows, lengths: npt.NDArray[np.int64], scorer: Scorer) -> list[Rows]:
-    batches: Sequence[Rows] = scorer.plan(lengths[rows])
-    return [rows[batch] for batch in batches]
+def _slices(planned: Sequence[Rows]) -> list[slice]:
+    ends = np.cumsum([len(rows) for rows in planned], dtype=np.intp)
+    return [slice(int(end) - len(rows), int(end)) for end, rows in zip(ends, planned, strict=True)]
 
 
 def _score(ragged: Ragged, scorer: Scorer, books: _Books) -> npt.NDArray[np.float32]:

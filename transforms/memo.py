@@ -56,15 +56,16 @@ class Memo:
         """Which keys are known (bool [B]), and their outputs float32 [B, C], of use only where known."""
         slots = self._slots(keys)
         with self._lock:
-            return (self._keys[slots] == keys).all(axis=1), self._outputs[slots]
+            known, outputs = self._keys[slots] == keys, self._outputs[slots]
+        return known[:, 0] & known[:, 1], outputs
 
     def remember(self, keys: Keys, outputs: npt.NDArray[np.float32]) -> None:
         """Takes the outputs [B, C] of the keys."""
-        # One entry a slot, so that key and outputs surely come from the same row.
-        slots, which = np.unique(self._slots(keys), return_index=True)
+        slots = self._slots(keys)
         with self._lock:
-            self._keys[slots] = keys[which]
-            self._outputs[slots] = outputs[which]
+            # Of rows for one slot NumPy leaves the last, in both arrays.
+            self._keys[slots] = keys
+            self._outputs[slots] = outputs
 
     def _slots(self, keys: Keys) -> npt.NDArray[np.intp]:
         return (keys[:, 0] & np.uint64(len(self._keys) - 1)).astype(np.intp)

@@ -228,6 +228,10 @@ class RecordBatchCoder(beam.coders.Coder):
         with pa.ipc.open_stream(encoded) as reader:
             return reader.read_next_batch()
 
+    def estimate_size(self, value: pa.RecordBatch) -> int:
+        # Beam samples sizes for its metrics, and would encode the batch for that.
+        return int(value.nbytes)
+
     def is_deterministic(self) -> bool:
         return True
 

@@ -3,6 +3,7 @@
 A file counts only if its description reaches Publish, so a bundle that is tried again leaves an orphan and no double.
 """
 
+import io
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -25,6 +26,9 @@ from transforms.stores import join, store_for
 FILE_ROWS = 1_000_000
 ROW_GROUP_ROWS = 131_072
 ROW_GROUP_BYTES = 64 * 1024 * 1024
+DISTINCT = frozenset(
+    {"id", "probability", "probabilities.list.element.probability", "value", "text_hash", "row"},
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +70,19 @@ class WriteDeadLetters(beam.PTransform):
         return dead | "StageDeadLetters" >> beam.ParDo(_StageDeadLetters(self._run, REJECTED, DEAD_LETTERS))
 
 
+def repetitive(schema: pa.Schema) -> list[str]:
+    """The Parquet columns for which a dictionary is tried: all but ours that have another value in every row.
+
+    Trying costs more than all the rest of writing (measured: 117 ms of 140 for 65,536 rows), and the file is larger.
+    """
+    # Only Parquet itself knows how it names the leaves of nested columns.
+    file = io.BytesIO()
+    pq.write_table(schema.empty_table(), file)
+    leaves = pq.ParquetFile(file).metadata.schema
+    paths = [leaves.column(i).path for i in range(len(leaves))]
+    return [path for path in paths if path not in DISTINCT]
+
+
 class StagingFile:
     """A Parquet file being written: zstd, row groups of about 128k rows or 64 MB. `close` says what was written.
 
@@ -76,7 +93,13 @@ class StagingFile:
         self._path, self._schema = path, schema
         self._sink = _Checksummed(store_for(path).create(path))
         self._footers: list[pq.FileMetaData] = []
-        self._writer = pq.ParquetWriter(self._sink, schema, compression="zstd", metadata_collector=self._footers)
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            schema,
+            compression="zstd",
+            use_dictionary=repetitive(schema),
+            metadata_collector=self._footers,
+        )
         self._held: list[pa.RecordBatch] = []
         self._held_rows = self._held_bytes = 0
         self._counts: list[Count] = []
