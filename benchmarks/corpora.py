@@ -1,0 +1,77 @@
+"""The texts of the benchmarks. Reads $SHARED; imports nothing of the project."""
+
+import csv
+import json
+import lzma
+from collections.abc import Callable
+
+import numpy as np
+from accept import shared
+
+MIXTURE = {"sst2": 320, "ag": 200, "imdb": 160, "newsgroups": 120}
+COPIES = 240
+
+
+def texts(name: str) -> list[str]:
+    """One corpus: banking77, banking77_200k, imdb, newsgroups, sst2, ag, mixture or duplicates."""
+    return _CORPORA[name]()
+
+
+def _banking77() -> list[str]:
+    with (shared() / "data" / "banking77" / "train.csv").open(encoding="utf-8", newline="") as opened:
+        return [row["text"] for row in csv.DictReader(opened)]
+
+
+def _numbered() -> list[str]:
+    short = _banking77()
+    return [f"{short[i % len(short)]} {i}" for i in range(200_000)]
+
+
+def _jsonl(folder: str) -> Callable[[], list[str]]:
+    def read() -> list[str]:
+        with lzma.open(shared() / "data" / folder / "train.jsonl.xz", "rt", encoding="utf-8") as opened:
+            return [text for line in opened if (text := json.loads(line)["text"]).strip()]
+
+    return read
+
+
+def _sst2() -> list[str]:
+    lines = (shared() / "data" / "sst2" / "dev.tsv").read_text(encoding="utf-8").split("\n")[1:]
+    return [line.rpartition("\t")[0] for line in lines if line]
+
+
+def _ag() -> list[str]:
+    with (shared() / "data" / "ag_news" / "title_desc_5k.csv").open(encoding="utf-8", newline="") as opened:
+        return [row[0] for row in csv.reader(opened)]
+
+
+def _mixture() -> list[str]:
+    generator = np.random.default_rng(0)
+    found: list[str] = []
+    for name, rows in MIXTURE.items():
+        corpus = texts(name)
+        found += [corpus[i] for i in generator.choice(len(corpus), rows, replace=False)]
+    return [found[i] for i in generator.permutation(len(found))]
+
+
+def _duplicates() -> list[str]:
+    """The mixture with COPIES rows replaced by copies of the others."""
+    found = _mixture()
+    generator = np.random.default_rng(1)
+    order = generator.permutation(len(found))
+    replaced, kept = order[:COPIES], order[COPIES:]
+    for at, source in zip(replaced, generator.choice(kept, COPIES), strict=True):
+        found[at] = found[source]
+    return found
+
+
+_CORPORA: dict[str, Callable[[], list[str]]] = {
+    "banking77": _banking77,
+    "banking77_200k": _numbered,
+    "imdb": _jsonl("imdb"),
+    "newsgroups": _jsonl("newsgroups20"),
+    "sst2": _sst2,
+    "ag": _ag,
+    "mixture": _mixture,
+    "duplicates": _duplicates,
+}

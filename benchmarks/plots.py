@@ -1,0 +1,50 @@
+"""Plots of `make bench`, drawn with the peers' Python: `plots.py FIGURES.json`, PNG files beside this one."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+HERE = Path(__file__).resolve().parent
+
+
+def model_step(shapes: dict[str, dict[str, float]]) -> None:
+    """Rows/s of each contestant, relative to this project's."""
+    figure, axes = plt.subplots(1, len(shapes), figsize=(4.5 * len(shapes), 2.6), sharey=True, squeeze=False)
+    for axis, (shape, speeds) in zip(axes[0], shapes.items(), strict=True):
+        names = list(speeds)[::-1]
+        bars = axis.barh(names, [speeds[name] for name in names], color=["#9db4c8"] * (len(names) - 1) + ["#1f5f99"])
+        axis.bar_label(bars, fmt="%.1f", padding=2)
+        axis.set_title(f"BERT-base, {shape} tokens")
+        axis.set_xlabel("rows/s")
+        axis.margins(x=0.15)
+    _save(figure, "model_step")
+
+
+def token_budget(speeds: dict[str, float]) -> None:
+    """Tokens/s over the token budget."""
+    figure, axis = plt.subplots(figsize=(4.5, 2.6))
+    axis.plot([int(budget) for budget in speeds], list(speeds.values()), marker="o", color="#1f5f99")
+    axis.set_xscale("log", base=2)
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("token budget of a micro-batch")
+    axis.set_ylabel("tokens/s")
+    _save(figure, "token_budget")
+
+
+def _save(figure: Any, name: str) -> None:
+    figure.tight_layout()
+    figure.savefig(HERE / f"{name}.png", dpi=110)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    DRAW = {"model_step": model_step, "token_budget": token_budget}
+    for plot in json.loads(Path(sys.argv[1]).read_text()):
+        for name, figures in plot.items():
+            DRAW[name](figures)

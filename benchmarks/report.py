@@ -1,0 +1,95 @@
+"""From the figures of the levels to benchmarks/RESULTS.md."""
+
+import datetime as dt
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from contest import Ratio
+
+OURS = ("tensorflow", "tensorflow-text", "apache-beam", "pyarrow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """One limit: `value` must be at least (`at_least`) or at most `limit`."""
+
+    what: str
+    value: float
+    limit: float
+    at_least: bool = True
+    spread: str = ""
+
+    @classmethod
+    def faster(cls, what: str, found: Ratio, limit: float) -> "Bar":
+        return cls(what=what, value=found.median, limit=limit, spread=f"{found.low:.2f} to {found.high:.2f}")
+
+    @property
+    def kept(self) -> bool:
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+    @property
+    def line(self) -> str:
+        sign = "≥" if self.at_least else "≤"
+        return f"| {self.what} | **{self.value:.3f}** | {self.spread} | {sign} {self.limit:g} | {_yes(self.kept)} |"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One level: its table, its limits, and what its plot shows (`plot` name -> figures)."""
+
+    title: str
+    text: str
+    rows: Sequence[Sequence[Any]]
+    bars: Sequence[Bar] = ()
+    plot: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def markdown(self) -> str:
+        header, *lines = [[_cell(cell) for cell in row] for row in self.rows]
+        table = [header, ["---"] * len(header), *lines]
+        content = "\n".join("| " + " | ".join(row) + " |" for row in table)
+        return f"## {self.title}\n\n{self.text}\n\n{content}\n"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _yes(kept: bool) -> str:
+    return "yes" if kept else "**no**"
+
+
+def write(path: Path, command: str, sections: Sequence[Section], minutes: float) -> None:
+    """Writes the report: the limits first, then every level."""
+    bars = [bar.line for section in sections for bar in section.bars]
+    limits = "\n".join(["| what | median | spread | limit | kept |", "|---|---|---|---|---|", *bars])
+    versions = ", ".join(f"{name} {version(name)}" for name in OURS)
+    plots = "\n".join(f"![{name}]({name}.png)" for section in sections for name in section.plot)
+    content = f"""# Results
+
+Printed by `{command}` on {dt.date.today().isoformat()} in {minutes:.0f} minutes: {os.cpu_count()} cores,
+{_processor()}; {versions}; the others are pinned in `benchmarks/peers.txt`. Contestants are live processes that take
+turns, who begins changes with every round, warm-up does not count; a ratio is taken within each round, and the median
+of the rounds is quoted with the lowest and highest. Machines that others use too are noisy: trust ratios.
+
+{limits}
+
+{plots}
+
+"""
+    path.write_text(content + "\n".join(section.markdown for section in sections), encoding="utf-8")
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    found = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = found.get("flags", "").split()
+    special = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
+    return f"{found.get('model name', platform.machine())} ({', '.join(special)})"
