@@ -113,7 +113,7 @@ def _formula(path: Path, sizes: Mapping[str, Any]) -> dict[str, Any]:
     key = "hidden_activation" if "hidden_activation" in sizes else "hidden_act"
     if key not in sizes:
         return {}
-    if sizes[key] not in _ACTIVATIONS:
+    if str(sizes[key]) not in _ACTIVATIONS:
         raise CheckpointError(
             f"{path}: {key} is {sizes[key]!r}; supported are {', '.join(_ACTIVATIONS)}: bring a model with one of them"
         )
