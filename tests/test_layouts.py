@@ -530,6 +530,16 @@ def test_an_export_with_the_fast_tokenizer_does_not_say_whether_it_folds_case(tm
     assert _exported_case(_export(tmp_path)) is None
 
 
+def test_two_configurations_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    (folder / "bert_config.json").write_text(json.dumps({**GOOGLE, "hidden_dropout_prob": 0.3}))
+    write_params(folder, {"hidden_activation": "gelu", "dropout_rate": 0.0})
+    assert load(folder).config.activation == "gelu_tanh"
+    write_params(folder, {"hidden_activation": "relu"})
+    with pytest.raises(CheckpointError, match=r"activation is 'gelu_tanh', but params\.yaml beside it says 'relu'"):
+        load(folder)
+
+
 def test_tokenizer_files_that_contradict_the_training_are_refused(tmp_path: Path) -> None:
     folder = copied(tmp_path)
     (folder / "tokenizer_config.json").write_text('{"do_lower_case": false}')

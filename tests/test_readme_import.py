@@ -233,6 +233,7 @@ NETWORK = [
     Refusal(lambda: params("run", {"hidden_activation": "swish"}), "run"),
     Refusal(lambda: params("run", {"position_embedding_type": "relative"}), "run"),
     Refusal(lambda: params("run", {"hidden_size": 32}), "run"),
+    Refusal(lambda: params("uncased", {"hidden_activation": "relu"}), "uncased"),
     Refusal(lambda: params("run", {}, use_encoder_pooler=True), "run"),
     Refusal(lambda: params("run", {"dropout_rate": 1.0}), "run"),
     Refusal(lambda: write(net=dense(2)), "run"),
