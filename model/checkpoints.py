@@ -34,7 +34,8 @@ class Checkpoint:
     `origin` is the file that errors name. `ignored` maps each stored key that is not used to the reason; `notes` are
     sentences on what had to be assumed. `labels` are in the order of the logits, None if the source does not say;
     `vocabulary` (tokens by id), `lower_case` and `seq_length` are None where the source does not say. `text_fields` are
-    the names of the texts of a row in training, if it says.
+    the names of the texts of a row in training, if it says. `flavour_assumed` means that nothing says how the training
+    tokenized.
     """
 
     origin: str
@@ -49,6 +50,7 @@ class Checkpoint:
     seq_length: int | None = None
     text_fields: tuple[str, ...] = ()
     flavour: str = "model_garden"
+    flavour_assumed: bool = False
 
     def check_segments(self, segments: int) -> None:
         """Raises CheckpointError if the model was trained on fewer segment types than `segments`."""

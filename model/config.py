@@ -98,7 +98,7 @@ class BertConfig:
         _require(config, "layer_norm_eps", LAYER_NORM_EPSILON, default=LAYER_NORM_EPSILON)
         _require(config, "is_decoder", False, default=False)
         hidden_act = config.get("hidden_act", "gelu")
-        if hidden_act not in _HUGGING_FACE_ACTIVATIONS:
+        if str(hidden_act) not in _HUGGING_FACE_ACTIVATIONS:
             known = ", ".join(_HUGGING_FACE_ACTIVATIONS)
             raise ValueError(f"hidden_act is {hidden_act!r}; supported are {known}: bring a model with one of them")
         names = {

@@ -1,17 +1,17 @@
 """Hugging Face folders: `config.json`, `model.safetensors` and the tokenizer's files."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from model.checkpoints import Checkpoint, CheckpointError, encoder_shapes, some
 from model.config import BertConfig
-from model.tokenizer_files import read_tokenizer
+from model.tokenizer_files import read_json, read_tokenizer
 
 _FLOAT_TYPES = ("F16", "F32", "F64")
+_CLASSIFIERS = tuple(f"{library}BertForSequenceClassification" for library in ("", "TF", "Flax"))
 
 _LAYERS = {
     "_network/_embedding_layer": "bert.embeddings.word_embeddings",
@@ -48,8 +48,8 @@ def read_hugging_face(folder: str | Path, *, head: bool = True) -> Checkpoint:
                 f"{file}: not there. A Hugging Face folder needs config.json and model.safetensors, in one "
                 "piece; save_pretrained(folder, safe_serialization=True) writes both"
             )
+    described = read_json(folder / "config.json")
     try:
-        described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         config = BertConfig.from_hugging_face(described)
     except ValueError as error:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
@@ -57,6 +57,7 @@ def read_hugging_face(folder: str | Path, *, head: bool = True) -> Checkpoint:
     shapes = encoder_shapes(config)
     labels = None
     if head and "classifier.weight" in tensors:
+        _check_architecture(folder / "config.json", described)
         labels = _labels(folder / "config.json", described, len(tensors["classifier.weight"]))
         shapes |= {
             "classifier/out_proj/kernel": (config.hidden_size, len(labels)),
@@ -83,7 +84,7 @@ def _labels(file: Path, described: dict[str, Any], rows: int) -> tuple[str, ...]
             f"{file}: problem_type is {problem!r} with {rows} outputs; only one label of several, "
             "or one regression value, can be scored: bring such a model"
         )
-    named = {int(i): str(label) for i, label in described.get("id2label", {}).items()}
+    named = _named(file, described)
     named = named or {i: f"LABEL_{i}" for i in range(rows)}
     if sorted(named) != list(range(rows)):
         raise CheckpointError(
@@ -91,6 +92,31 @@ def _labels(file: Path, described: dict[str, Any], rows: int) -> tuple[str, ...]
             f"labels {sorted(named)}; give it one label a row, counted from 0"
         )
     return tuple(named[i] for i in range(rows))
+
+
+def _named(file: Path, described: dict[str, Any]) -> dict[int, str]:
+    """id2label by number, empty if it is not there; refused where label2id says otherwise."""
+    named, numbers = described.get("id2label") or {}, described.get("label2id")
+    if not isinstance(named, dict) or not all(number.isdecimal() for number in named):
+        raise CheckpointError(f"{file}: id2label is no mapping of numbers to labels; give it one label a row, from 0")
+    for number, label in named.items():
+        other = numbers.get(label, number) if isinstance(numbers, dict) else number
+        if str(other) != number:
+            raise CheckpointError(
+                f"{file}: id2label gives output {number} the label {label!r}, to which label2id gives {other}; "
+                "make the two agree with the training"
+            )
+    return {int(number): str(label) for number, label in named.items()}
+
+
+def _check_architecture(file: Path, described: dict[str, Any]) -> None:
+    """Other heads, of tokens or of multiple choice, have the same names and shapes and are read in another way."""
+    named = described.get("architectures")
+    if named and not set(_CLASSIFIERS) & set(map(str, named)):
+        raise CheckpointError(
+            f"{file}: architectures is {named!r}, but classifier.weight can only be scored as the head of "
+            f"{_CLASSIFIERS[0]}: bring such a model"
+        )
 
 
 def _ignored(path: Path, tensors: dict[str, np.ndarray], used: set[str], head: bool) -> dict[str, str]:
@@ -135,6 +161,15 @@ def _reshaped(path: Path, tensors: dict[str, np.ndarray], name: str, shape: tupl
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    try:
+        return _tensors(path)
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path}: is damaged, or no safetensors file (a Git LFS pointer, for example); copy the file itself again"
+        ) from error
+
+
+def _tensors(path: Path) -> dict[str, np.ndarray]:
     tensors: dict[str, np.ndarray] = {}
     with safe_open(str(path), framework="np") as file:
         for stored in file.keys():  # noqa: SIM118 (the file is no mapping)
@@ -143,7 +178,12 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
                 raise CheckpointError(
                     f"{path}: {stored} has type {kind}; save the model as float32 (or one of {_FLOAT_TYPES})"
                 )
-            tensors[_modern_key(stored)] = file.get_tensor(stored)
+            key = _modern_key(stored)
+            if key in tensors:
+                raise CheckpointError(
+                    f"{path}: has {key} twice, under an old and a new name; only one can be right: save the model again"
+                )
+            tensors[key] = file.get_tensor(stored)
     return tensors
 
 

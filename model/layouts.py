@@ -15,6 +15,7 @@ from model.encoder import BertEncoder
 from model.hugging_face import read_hugging_face
 from model.model_garden import GRAPH, read_model_garden
 from model.run_configs import find_run_config
+from model.stored import Stored
 from model.tf1 import WORDS, read_tf1
 from model.tokenizer_files import read_tokenizer
 
@@ -50,7 +51,7 @@ def detect(path: str | Path) -> Detected:
     if (path / "model.safetensors").is_file():
         return Detected(kind="hugging_face", path=path, folders=(path,))
     prefix = _prefix(path)
-    stored = tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
+    stored = Stored(prefix).shapes
     folders = tuple(dict.fromkeys((path if path.is_dir() else prefix.parent, prefix.parent, prefix.parent.parent)))
     if prefix.name == "variables":
         folders = (path / "assets", *folders)
@@ -72,15 +73,38 @@ def load(path: str | Path, *, head: bool = True) -> Checkpoint:
     run = find_run_config(list(found.folders))
     read = read_model_garden if found.kind == "model_garden" else read_tf1
     checkpoint = read(found.path, run, head=head)
+    graph = _export(found.path.parent.parent)
     if checkpoint.lower_case is None:
-        checkpoint = dataclasses.replace(checkpoint, lower_case=_exported_case(found.path.parent.parent))
+        checkpoint = dataclasses.replace(checkpoint, lower_case=_exported_case(graph))
+    if found.kind == "model_garden" and not checkpoint.text_fields and b"WordpieceTokenize" not in graph:
+        checkpoint = dataclasses.replace(checkpoint, flavour_assumed=True)
+    above = found.path.parent.parent if found.path.name != "variables" else None
+    if run and run.path.parent == above:
+        checkpoint = _noted(checkpoint, f"settings: those of {run.path}, in the folder above the checkpoint")
     for folder in found.folders:
-        tokenizer = read_tokenizer(folder, checkpoint.config.vocab_size)
-        if tokenizer["vocabulary"]:
-            if checkpoint.lower_case is not None:
-                tokenizer["lower_case"] = checkpoint.lower_case
-            return dataclasses.replace(checkpoint, **tokenizer)
+        checkpoint = _with_tokenizer(checkpoint, folder)
+        if checkpoint.vocabulary:
+            if folder == above:
+                checkpoint = _noted(checkpoint, f"vocabulary: that of {folder}, the folder above the checkpoint")
+            break
     return checkpoint
+
+
+def _with_tokenizer(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
+    """Adds what the tokenizer's files in `folder` say and nothing said before; raises CheckpointError."""
+    found = read_tokenizer(folder, checkpoint.config.vocab_size)
+    cases = (checkpoint.lower_case, found["lower_case"])
+    if None not in cases and len(set(cases)) > 1:
+        raise CheckpointError(
+            f"{folder}: is the tokenizer lower case? Its files say {cases[1]}, the training or the export of "
+            f"{checkpoint.origin} says {cases[0]}; make them agree"
+        )
+    new = {key: value for key, value in found.items() if value is not None and getattr(checkpoint, key) is None}
+    return dataclasses.replace(checkpoint, **new)
+
+
+def _noted(checkpoint: Checkpoint, note: str) -> Checkpoint:
+    return dataclasses.replace(checkpoint, notes=(*checkpoint.notes, note))
 
 
 def load_encoder(path: str | Path) -> tuple[BertConfig, BertEncoder]:
@@ -96,14 +120,14 @@ def _prefix(path: Path) -> Path:
             raise CheckpointError(f"{path / name}: this form of weights is not read; {way_out}")
     if path.suffix == ".index" and path.is_file():
         return path.with_suffix("")
-    if path.with_name(path.name + ".index").is_file():
+    if Path(f"{path}.index").is_file():
         return path
     if (path / "saved_model.pb").is_file():
         return path / "variables" / "variables"
     state = path / "checkpoint"
     if state.is_file():
         # The state file may hold the absolute path of another machine.
-        newest = Path(tf.train.get_checkpoint_state(str(path)).model_checkpoint_path).name
+        newest = _newest(state)
         if (path / f"{newest}.index").is_file():
             return path / newest
         raise CheckpointError(f"{state}: names {newest!r}, which is not there; give the checkpoint's own path")
@@ -121,10 +145,27 @@ def _prefix(path: Path) -> Path:
     )
 
 
-def _exported_case(folder: Path) -> bool | None:
-    """Whether the text signature of a SavedModel folds case; None without one."""
+def _newest(state: Path) -> str:
+    """The name of the checkpoint that a state file names."""
+    try:
+        found = tf.train.get_checkpoint_state(str(state.parent))
+    except UnicodeError:
+        found = None
+    if found is None:
+        raise CheckpointError(f"{state}: cannot be read; give the checkpoint's own path")
+    return Path(found.model_checkpoint_path).name
+
+
+def _export(folder: Path) -> bytes:
+    """The graph of a SavedModel, empty without one."""
     file = folder / "saved_model.pb"
-    graph = file.read_bytes() if file.is_file() else b""
+    return file.read_bytes() if file.is_file() else b""
+
+
+def _exported_case(graph: bytes) -> bool | None:
+    """Whether the text signature of a SavedModel folds case; None without one, and where the graph does not show it."""
+    if b"FastWordpieceTokenize" in graph:
+        return None  # Its case folding is compiled into a table.
     return b"CaseFoldUTF8" in graph if b"WordpieceTokenize" in graph else None
 
 

@@ -9,17 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from model.checkpoints import Checkpoint, CheckpointError, some
 from model.run_configs import RunConfig, merged_config
+from model.stored import Stored
 
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 # Edges that lead to nodes which also have a name of their own.
 _SECOND_NAMES = ("layer-", "layer_with_weights-", "_cls_head", "_config", "_position_embeddings", "keras_api")
 _LISTS = ("variables", "trainable_variables", "regularization_losses", "inputs")
+
+# The layers of an encoder. One with others, which need not have weights (Funnel's pooling), is no BERT.
+_PARTS = {
+    "_embedding_layer",
+    "_position_embedding_layer",
+    "_type_embedding_layer",
+    "_embedding_norm_layer",
+    "_transformer_layers",
+    "_attention_mask_layer",
+    "_pooler_layer",
+}
 
 # First part of a stored key -> why nobody misses it in the model.
 _IGNORED = {
@@ -39,19 +50,19 @@ def read_model_garden(prefix: str | Path, run: RunConfig | None, *, head: bool =
     Sizes come from the shapes; what shapes cannot say (activation, norm_first) from `run`. Without `head` only the
     encoder is read. Raises CheckpointError, also for a model variable that would be left over.
     """
-    origin = str(prefix)
-    reader = tf.train.load_checkpoint(origin)
-    graph = _Graph(origin, reader.get_tensor(GRAPH))
+    stored = Stored(prefix)
+    origin = stored.origin
+    graph = _Graph(origin, stored.get(GRAPH))
     layout, encoder, classifier = graph.find()
     keys = {f"_network/{name}": key for name, key in graph.encoder(encoder).items()}
     if classifier is not None and head:
         keys |= {f"classifier/{name}": key for name, key in graph.below(classifier).items()}
     unwanted = _names(graph, classifier, head)
-    pooler = _pretrained_pooler(reader, graph, keys)
+    pooler = _pretrained_pooler(stored, graph, keys)
     unwanted |= {keys[name]: "the encoder's own pooler, which pretraining did not use" for name in pooler}
     keys |= pooler
-    ignored = _ignored(origin, reader, graph, set(keys.values()), unwanted)
-    weights = {name: np.asarray(reader.get_tensor(key), np.float32) for name, key in keys.items()}
+    ignored = _ignored(stored, graph, set(keys.values()), unwanted)
+    weights = {name: stored.weights(key) for name, key in keys.items()}
     found = _sizes(origin, weights)
     if classifier is not None and head:
         found["use_encoder_pooler"] = "classifier/dense/kernel" not in weights
@@ -120,6 +131,11 @@ class _Graph:
                 f"{self._origin}: its encoder has {some(sorted(inside))}, but no embedding layer and transformer "
                 "layers; only BertEncoder and BertEncoderV2 can be loaded: bring one of them"
             )
+        if odd := sorted(name for name in inside.keys() - _PARTS if name.startswith("_") and "layer" in name):
+            raise CheckpointError(
+                f"{self._origin}: its encoder has {some(odd)}, a part that no BERT has, so it computes something else; "
+                "only BertEncoder and BertEncoderV2 can be loaded: bring one of them"
+            )
         if "_embedding_layer" in inside:
             return self.below(node)
         return self._old_encoder(self._keras_layers(inside))
@@ -178,19 +194,18 @@ def _names(graph: _Graph, classifier: Node | None, head: bool) -> dict[str, str]
     return dict.fromkeys(graph.below(classifier).values(), "head, to be trained anew")
 
 
-def _pretrained_pooler(reader: Any, graph: _Graph, keys: dict[str, str]) -> dict[str, str]:
+def _pretrained_pooler(stored: Stored, graph: _Graph, keys: dict[str, str]) -> dict[str, str]:
     """The pooler of a next-sentence head, of the encoder's sizes: the one that a pretrainer of Model Garden trains."""
     node = graph.children(graph.root).get("next_sentence.pooler_dense")
     found = graph.below(node, "_network/_pooler_layer") if node is not None else {}
-    shapes = reader.get_variable_to_shape_map()
-    fits = all(name in keys and shapes[keys[name]] == shapes[key] for name, key in found.items())
+    fits = all(name in keys and stored.shapes[keys[name]] == stored.shapes[key] for name, key in found.items())
     return found if fits else {}
 
 
-def _ignored(origin: str, reader: Any, graph: _Graph, used: set[str], unwanted: dict[str, str]) -> dict[str, str]:
+def _ignored(stored: Stored, graph: _Graph, used: set[str], unwanted: dict[str, str]) -> dict[str, str]:
     ignored, left_over = {}, []
     pretrainer = "masked_lm" in graph.children(graph.root) or any("masked_lm" in p for p in _second_level(graph))
-    for key in sorted(reader.get_variable_to_shape_map().keys() - used - {GRAPH}):
+    for key in sorted(stored.shapes.keys() - used - {GRAPH}):
         first = key.split("/")[0]
         if key in unwanted:
             ignored[key] = unwanted[key]
@@ -204,8 +219,8 @@ def _ignored(origin: str, reader: Any, graph: _Graph, used: set[str], unwanted: 
             left_over.append(key)
     if left_over:
         raise CheckpointError(
-            f"{origin}: {some(left_over)} would not be used, so the scores would be wrong; only a BertClassifier "
-            "with the default head (or a Dense head), its encoder and its optimizer are understood"
+            f"{stored.origin}: {some(left_over)} would not be used, so the scores would be wrong; only a "
+            "BertClassifier with the default head (or a Dense head), its encoder and its optimizer are understood"
         )
     return ignored
 

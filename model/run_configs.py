@@ -55,13 +55,29 @@ class RunConfig:
 def find_run_config(folders: list[Path]) -> RunConfig | None:
     """Reads the first of params.yaml, bert_config.json and config.json in `folders`, None if there is none.
 
-    Raises CheckpointError for an encoder that is not BERT, an unsupported activation or layer-norm epsilon.
+    Raises CheckpointError for an encoder that is not BERT, an unsupported activation or layer-norm epsilon, and where
+    bert_config.json says something else than params.yaml beside it.
     """
     for folder in folders:
-        for name in FILES:
-            if (folder / name).is_file():
-                return _read(folder / name)
+        files = [folder / name for name in FILES if (folder / name).is_file()]
+        if files:
+            run = _read(files[0])
+            for other in files[1:]:
+                if other.name == "bert_config.json":
+                    _check_same(run, _read(other))
+            return run
     return None
+
+
+def _check_same(run: RunConfig, other: RunConfig) -> None:
+    # Dropout and initializers may change from training to training; they do not change a score.
+    training = {"output_dropout", "attention_dropout", "initializer_range"}
+    for name in sorted(run.fields.keys() & other.fields.keys() - training):
+        if run.fields[name] != other.fields[name]:
+            raise CheckpointError(
+                f"{other.path}: {name} is {other.fields[name]!r}, but {run.path.name} beside it says "
+                f"{run.fields[name]!r}; keep the file that belongs to the checkpoint"
+            )
 
 
 def _read(path: Path) -> RunConfig:
@@ -113,7 +129,7 @@ def _formula(path: Path, sizes: Mapping[str, Any]) -> dict[str, Any]:
     key = "hidden_activation" if "hidden_activation" in sizes else "hidden_act"
     if key not in sizes:
         return {}
-    if sizes[key] not in _ACTIVATIONS:
+    if str(sizes[key]) not in _ACTIVATIONS:
         raise CheckpointError(
             f"{path}: {key} is {sizes[key]!r}; supported are {', '.join(_ACTIVATIONS)}: bring a model with one of them"
         )

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from model.checkpoints import Checkpoint, CheckpointError, encoder_shapes, some
 from model.run_configs import RunConfig, merged_config
+from model.stored import Stored
 
 WORDS = "bert/embeddings/word_embeddings"
 
@@ -27,6 +27,8 @@ _LAYERS = {
     "_output_dense": "output/dense",
     "_output_layer_norm": "output/LayerNorm",
 }
+# Its FullTokenizer lowers, takes accents off and drops controls as Hugging Face's, which was made from it, does.
+_TOKENIZER = "tokenizer: huggingface, which equals google-research's, but words of 101 to 200 characters are [UNK]"
 _HEAD = {"classifier/out_proj/kernel": "output_weights", "classifier/out_proj/bias": "output_bias"}
 
 
@@ -41,8 +43,8 @@ def read_tf1(prefix: str | Path, run: RunConfig | None, *, head: bool = True) ->
             f"{Path(prefix).parent / 'bert_config.json'}: not there, or without num_attention_heads, which the "
             f"checkpoint {origin} cannot tell; put the bert_config.json that came with the model beside it"
         )
-    reader = tf.train.load_checkpoint(origin)
-    stored = reader.get_variable_to_shape_map()
+    reader = Stored(prefix)
+    stored = reader.shapes
     found = {"vocab_size": stored[WORDS][0], "hidden_size": stored[WORDS][1], "use_encoder_pooler": True}
     config, notes = merged_config(origin, found, run)
     shapes = encoder_shapes(config)
@@ -62,7 +64,7 @@ def read_tf1(prefix: str | Path, run: RunConfig | None, *, head: bool = True) ->
             raise CheckpointError(
                 f"{origin}: {key} has shape {stored[key]}, but {run.path} asks for {list(wanted)}; is it the right one?"
             )
-        array = np.asarray(reader.get_tensor(key), np.float32)
+        array = reader.weights(key)
         weights[name] = (array.T if key == "output_weights" else array).reshape(shape)
     # The tanh form is the only one of google-research/bert, which had no norm_first.
     notes = [note for note in notes if not note.startswith("norm_first")]
@@ -72,7 +74,8 @@ def read_tf1(prefix: str | Path, run: RunConfig | None, *, head: bool = True) ->
         config=config,
         weights=weights,
         ignored=ignored,
-        notes=tuple(notes),
+        notes=(*notes, _TOKENIZER),
+        flavour="huggingface",
     )
 
 

@@ -1,7 +1,9 @@
 """Training on one page: labelled rows -> TF Transform graph and examples -> fine-tuned classifier -> bundle."""
 
 import json
+import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,12 +18,14 @@ import pyarrow.parquet as pq
 import tensorflow_transform.beam as tft_beam
 
 from model.bundle import SCORING, Bundle, seal
+from model.checkpoints import Checkpoint
 from model.classifier import BertClassifier, build_classifier
 from model.config import BertConfig
 from model.examples import Examples
 from model.layouts import load, load_encoder, load_vocabulary, write_vocabulary
 from model.scoring_graph import PRECISIONS, ScoringGraph
 from model.tokenization import TokenizerSpec, has_capitals, read_vocabulary
+from model.tokenizer_files import read_tokens
 from model.training import Progress, TrainingOptions, evaluate, fine_tune, seed_everything
 from model.vocabulary import learn_vocabulary
 from pipeline.config import ConfigError, TrainingJob
@@ -71,6 +75,7 @@ def train(job: TrainingJob, on_progress: OnProgress | None = None) -> Trained:
         folder = work / "bundle"
         labels = tuple(read_labels(str(folder))) if job.task == "classification" else ()
         examples, keys = read_examples(str(work / "train-*.parquet"), job.task)
+        _check_labels(job, labels, examples)
         training, validation = hold_out(examples, keys, job.validation_share)
         config, classifier = _classifier(job, len(read_vocabulary(vocabulary)), max(1, len(labels)))
         options = _options(job)
@@ -92,7 +97,7 @@ def train(job: TrainingJob, on_progress: OnProgress | None = None) -> Trained:
             "quality": quality,
             "baseline": json.loads((work / "baseline.json").read_text()),
             "origin": {
-                "weights": Path(job.encoder).name if job.encoder else f"{job.preset}, from scratch",
+                "weights": Path(os.path.abspath(job.encoder)).name if job.encoder else f"{job.preset}, from scratch",
                 "training_rows": len(training),
                 "epochs": result.epochs_run,
                 "best_epoch": result.best_epoch,
@@ -171,8 +176,14 @@ def tokenizer_of(job: TrainingJob) -> TokenizerSpec:
     if job.encoder is not None:
         checkpoint = load(job.encoder, head=False)
         checkpoint.check_segments(segments)
+        positions = checkpoint.config.max_sequence_length
+        if job.max_tokens > positions:
+            raise ConfigError(
+                f"--max-tokens {job.max_tokens}: the encoder {job.encoder} has {positions} positions; give at most that"
+            )
+        tokens = _encoder_tokens(job, checkpoint)
         flavour, known = checkpoint.flavour, checkpoint.lower_case
-        lower_case = not has_capitals(load_vocabulary(job.encoder)) if known is None else known
+        lower_case = not has_capitals(tokens) if known is None else known
     return TokenizerSpec(
         flavour=job.tokenizer or flavour,
         lower_case=lower_case if job.lower_case is None else job.lower_case,
@@ -182,8 +193,32 @@ def tokenizer_of(job: TrainingJob) -> TokenizerSpec:
     )
 
 
+def _encoder_tokens(job: TrainingJob, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """The vocabulary to train an encoder with: the flag's, which its embedding table must cover, else its own."""
+    if job.vocabulary is not None:
+        return read_tokens(Path(job.vocabulary), checkpoint.config.vocab_size)
+    return load_vocabulary(str(job.encoder))
+
+
+def _check_labels(job: TrainingJob, labels: tuple[str, ...], examples: Examples) -> None:
+    """TF Transform leaves out labels that no line of a vocabulary can hold."""
+    if job.task != "classification":
+        return
+    if count := int((examples.targets < 0).sum()):
+        raise ConfigError(
+            f"--label-column {job.label_column}: {count} rows have an empty label, or one with the end of a line; "
+            "mend them, or leave these rows out"
+        )
+    if len(labels) < 2:
+        raise ConfigError(
+            f"--label-column {job.label_column}: the rows have {len(labels)} different labels; a classification needs "
+            "two or more. For numbers to be predicted give --task regression"
+        )
+
+
 def _vocabulary(job: TrainingJob, plan: Plan, work: Path, spec: TokenizerSpec) -> Path:
     if job.vocabulary is not None:
+        read_tokens(Path(job.vocabulary), sys.maxsize)
         return Path(job.vocabulary)
     if job.encoder is not None:
         return write_vocabulary(load_vocabulary(job.encoder), work / "vocab.txt")

@@ -74,15 +74,20 @@ def choose_task(job: ImportJob, checkpoint: Checkpoint, outputs: int) -> str:
 
 
 def choose_labels(job: ImportJob, checkpoint: Checkpoint, outputs: int) -> tuple[str, ...]:
-    """The labels in the order of the outputs: the flags', else the checkpoint's; raises ConfigError unless they fit."""
-    labels = job.labels
-    if job.labels_file:
-        try:
-            labels = tuple(Path(job.labels_file).read_text(encoding="utf-8").splitlines())
-        except (OSError, UnicodeError) as error:
-            raise ConfigError(f"--labels-file {job.labels_file}: cannot be read ({type(error).__name__})") from error
-    labels = labels or checkpoint.labels or ()
-    if not labels:
+    """The labels in the order of the outputs: the flags', else the checkpoint's; raises ConfigError unless they fit.
+
+    A regression has none.
+    """
+    given = _given_labels(job)
+    if outputs == 1:
+        if given is not None:
+            raise ConfigError(
+                f"--labels: {checkpoint.origin} has one output, a regression, and a value has no label; leave "
+                "--labels and --labels-file out, or bring a model with one output for each label"
+            )
+        return ()
+    labels = checkpoint.labels if given is None else given
+    if labels is None:
         raise ConfigError(
             f"{checkpoint.origin}: has {outputs} outputs and does not name them; give --labels with {outputs} labels, "
             "separated by commas, in the order of the numbers they had in training"
@@ -92,6 +97,24 @@ def choose_labels(job: ImportJob, checkpoint: Checkpoint, outputs: int) -> tuple
             f"{len(labels)} labels ({len(set(labels))} different) for {outputs} outputs; give one for each"
         )
     return labels
+
+
+def _given_labels(job: ImportJob) -> tuple[str, ...] | None:
+    if job.labels_file is None:
+        return job.labels or None
+    try:
+        lines = Path(job.labels_file).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"--labels-file {job.labels_file}: cannot be read ({type(error).__name__})") from error
+    return tuple(line.strip() for line in lines)
+
+
+def label_notes(checkpoint: Checkpoint, labels: tuple[str, ...]) -> list[str]:
+    """A note if the flags rename what the checkpoint names (`LABEL_0`, which is no name, apart)."""
+    named = checkpoint.labels
+    if not labels or named in (None, labels) or all(label == f"LABEL_{i}" for i, label in enumerate(named or ())):
+        return []
+    return [f"labels: {', '.join(labels)} as asked, although the model calls them {', '.join(named or ())}"]
 
 
 def choose_vocabulary(job: ImportJob, checkpoint: Checkpoint) -> tuple[str, ...]:
@@ -114,6 +137,11 @@ def choose_tokenizer(
     if lower_case is None:
         lower_case = not has_capitals(tokens)
         notes.append(f"lower case: {lower_case}, because the vocabulary has {'no' if lower_case else 'some'} capitals")
+    if checkpoint.flavour_assumed and job.tokenizer is None:
+        notes.append(
+            "tokenizer: model_garden is assumed, as for a training on texts; one on TFRecords of "
+            "create_finetuning_data.py tokenized otherwise: give --tokenizer huggingface for it"
+        )
     positions = checkpoint.config.max_sequence_length
     longest = job.max_tokens or min(checkpoint.seq_length or positions, positions)
     if longest > positions:
@@ -148,6 +176,11 @@ def _segments(job: ImportJob, checkpoint: Checkpoint) -> tuple[int, list[str]]:
             f"segments: 2, because training had two text_fields; the text is {fields[0]}, its pair {fields[1]}"
         )
     checkpoint.check_segments(segments)
+    if segments == 2 and checkpoint.flavour == "huggingface" and job.truncator is None:
+        notes.append(
+            "truncator: round_robin; where both texts of a pair are cut and the room is odd, the first text gets the "
+            "odd token, with Hugging Face's fast tokenizers the longer one (of two equally long, the second)"
+        )
     if job.truncator and segments == 1:
         raise ConfigError(
             f"--truncator {job.truncator}: cuts pairs, and this model is imported for single texts; leave the flag "

@@ -1,5 +1,6 @@
 """Importing on one page: a checkpoint someone else trained -> TF Transform graph and scoring graph -> bundle."""
 
+import os
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from pipeline.import_job import (
     choose_tokenizer,
     choose_vocabulary,
     count_outputs,
+    label_notes,
 )
 from pipeline.runners import beam_options
 from transforms.fit import FitPreprocessing, training_batch
@@ -49,9 +51,10 @@ def import_model(job: ImportJob) -> Imported:
     checkpoint = load(job.path)
     outputs = count_outputs(job, checkpoint)
     task = choose_task(job, checkpoint, outputs)
-    labels = choose_labels(job, checkpoint, outputs) if task == "classification" else ()
+    labels = choose_labels(job, checkpoint, outputs)
     tokens = choose_vocabulary(job, checkpoint)
     spec, notes = choose_tokenizer(job, checkpoint, tokens)
+    notes += label_notes(checkpoint, labels)
     if checkpoint.outputs is None:
         notes.append(
             f"head: untrained, {outputs} outputs with random weights; the scores mean nothing before a training"
@@ -64,7 +67,7 @@ def import_model(job: ImportJob) -> Imported:
         config = checkpoint.config
         ScoringGraph.from_classifier(classifier, config).export(folder / SCORING)
         origin = {
-            "weights": "untrained head" if checkpoint.outputs is None else Path(job.path).name,
+            "weights": "untrained head" if checkpoint.outputs is None else Path(os.path.abspath(job.path)).name,
             "layout": checkpoint.layout,
             "ignored": dict(Counter(checkpoint.ignored.values())),
             "notes": [*checkpoint.notes, *notes],

@@ -185,6 +185,19 @@ def test_labels_come_in_the_order_of_the_logits(tmp_path: Path) -> None:
         ({"config": {"num_hidden_layers": 3}}, "has no bert.encoder.layer.2"),
         ({"config": {"hidden_size": 32}}, r"\[64, 16\].*asks for \[64, 32\]"),
         ({"config": {"id2label": {"0": "a", "1": "b"}}}, "3 rows.*id2label"),
+        ({"config": {"id2label": {"a": "0", "b": "1"}}}, "id2label is no mapping of numbers to labels"),
+        ({"config": {"id2label": ["a", "b", "c"]}}, "id2label is no mapping of numbers to labels"),
+        (
+            {"config": {"id2label": {"0": "a", "1": "b", "2": "c"}, "label2id": {"a": 2, "b": 1, "c": 0}}},
+            "id2label gives output 0 the label 'a', to which label2id gives 2",
+        ),
+        ({"config": {"architectures": ["BertForTokenClassification"]}}, "architectures is .'BertForTokenClassif"),
+        ({"config": {"hidden_act": ["gelu"]}}, "hidden_act is .'gelu'.; supported are"),
+        (
+            {"add": {"embeddings.word_embeddings.weight": np.zeros((64, 16), np.float32)}},
+            "has bert.embeddings.word_embeddings.weight twice",
+        ),
+        ({"add": {"bert.embeddings.LayerNorm.gamma": np.zeros(16, np.float32)}}, "LayerNorm.weight twice"),
         ({"config": {"problem_type": "multi_label_classification"}}, "multi_label_classification"),
         ({"config": {"model_type": "roberta"}}, "config.json: model_type is 'roberta'"),
         ({"add": {"classifier.bias": np.zeros(3, np.int32)}}, "classifier.bias has type I32"),
@@ -199,3 +212,23 @@ def test_a_folder_without_safetensors_is_refused_with_the_way_out(tmp_path: Path
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"model\.safetensors: not there.*save_pretrained"):
         read_hugging_face(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", None])
+def test_safetensors_that_are_not_whole_are_refused(tmp_path: Path, content: bytes | None) -> None:
+    file = changed_folder(tmp_path) / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100] if content is None else content)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: is damaged, or no safetensors file"):
+        read_hugging_face(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{", b"\xff{}"])
+def test_a_config_that_is_no_json_object_is_refused(tmp_path: Path, content: bytes) -> None:
+    (changed_folder(tmp_path) / "config.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"config\.json: is not (JSON|a JSON object); restore it"):
+        read_hugging_face(tmp_path)
+
+
+def test_an_encoder_may_be_trained_whatever_its_architecture_is(tmp_path: Path) -> None:
+    folder = changed_folder(tmp_path, config={"architectures": ["BertForTokenClassification"]})
+    assert load_encoder(folder)[0].hidden_size == 16

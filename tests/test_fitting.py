@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import Score, write_parquet
 
+from model.checkpoints import CheckpointError
 from model.tokenization import SPECIAL_TOKENS
 from pipeline.config import ConfigError, TrainingJob, training_job
 from pipeline.fitting import tokenizer_of, train
@@ -73,7 +74,7 @@ def test_the_tokenizer_is_the_encoders_unless_a_flag_says_otherwise(
         (encoder / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, *(f"w{i}" for i in range(35))]) + "\n")
         (encoder / "tokenizer_config.json").write_text('{"do_lower_case": false}')
         settings = {**settings, "encoder": str(encoder)}
-    spec = tokenizer_of(job(tmp_path, input=["rows.csv"], **settings))
+    spec = tokenizer_of(job(tmp_path, input=["rows.csv"], max_tokens=16, **settings))
     assert (spec.flavour, spec.lower_case) == expected
 
 
@@ -116,3 +117,53 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
         settings = {"id_column": "id", "epochs": 1, "output": str(tmp_path / name)}
         weights.append(train(job(tmp_path, input=[str(file)], **settings)).classifier.get_weights())
     assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+def small_encoder(tmp_path: Path, *, vocabulary: bool = True) -> Path:
+    """A network with 64 embeddings and 16 positions."""
+    folder = Path(shutil.copytree(ORACLE / "hf" / "hf_cls3_gelu", tmp_path / "encoder"))
+    if vocabulary:
+        (folder / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, "a", "b"]) + "\n")
+    return folder
+
+
+def test_longer_texts_than_the_encoder_has_positions_are_refused_before_the_training(tmp_path: Path) -> None:
+    # Short texts would train, and the first long one be a dead letter.
+    given = {"input": ["rows.csv"], "encoder": str(small_encoder(tmp_path))}
+    with pytest.raises(ConfigError, match=r"--max-tokens 17: the encoder .* has 16 positions"):
+        tokenizer_of(job(tmp_path, **given, max_tokens=17))
+
+
+def test_a_vocabulary_that_the_encoder_does_not_cover_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "long.txt").write_text("\n".join([*SPECIAL_TOKENS, *(f"w{i}" for i in range(60))]) + "\n")
+    given = {"input": ["rows.csv"], "encoder": str(small_encoder(tmp_path)), "max_tokens": 16}
+    with pytest.raises(CheckpointError, match=r"long\.txt: the vocabulary has 65 tokens, .* table 64 rows"):
+        tokenizer_of(job(tmp_path, **given, vocabulary=str(tmp_path / "long.txt")))
+
+
+def test_an_encoder_without_a_vocabulary_is_trained_with_that_of_the_flag(tmp_path: Path) -> None:
+    (tmp_path / "cased.txt").write_text("\n".join([*SPECIAL_TOKENS, "A"]) + "\n")
+    given = {"input": ["rows.csv"], "encoder": str(small_encoder(tmp_path, vocabulary=False)), "max_tokens": 16}
+    assert tokenizer_of(job(tmp_path, **given, vocabulary=str(tmp_path / "cased.txt"))).lower_case is False
+
+
+def test_a_vocabulary_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    file = write_parquet(tmp_path / "train.parquet", {"text": ["a b", "c d"], "label": ["x", "y"]})
+    with pytest.raises(CheckpointError, match=r"nowhere\.txt: cannot be read .*FileNotFoundError"):
+        train(job(tmp_path, input=[str(file)], vocabulary=str(tmp_path / "nowhere.txt")))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["x", "y", ""], "20 rows have an empty label"),
+        (["x", "y\nz", "y"], "20 rows have an empty label, or one with the end of a line"),
+        (["x", "x", "x"], "have 1 different labels; a classification needs two or more"),
+    ],
+)
+def test_labels_that_make_no_classification_are_refused_by_column(
+    tmp_path: Path, labels: list[str], message: str
+) -> None:
+    file = write_parquet(tmp_path / "train.parquet", {"text": ["a b", "c d", "e f"] * 20, "label": labels * 20})
+    with pytest.raises(ConfigError, match=f"--label-column label: .*{message}"):
+        train(job(tmp_path, input=[str(file)], epochs=1))

@@ -13,9 +13,11 @@ from test_importing import EXPORT, TEXT, TEXTS, hugging_face, job, probabilities
 from test_pairs import SETTINGS, plain_loop
 
 from model.checkpoints import CheckpointError
+from model.layouts import load
 from model.tokenization import TokenizerSpec
 from pipeline.config import ConfigError, training_job
 from pipeline.fitting import tokenizer_of
+from pipeline.import_job import choose_tokenizer
 from pipeline.importing import Imported, import_model
 
 PAIRS = [*zip(TEXTS, reversed(TEXTS), strict=True), ("hello", "world hello"), ("hello world", "hello")]
@@ -128,7 +130,13 @@ def test_trap_10_pairs_are_refused_where_no_second_type_was_trained(tmp_path: Pa
     refused = pytest.raises(CheckpointError, match=r"type_vocab_size is 1, but a pair of texts needs 2")
     with refused:
         import_model(job(folder, tmp_path, segments=2))
-    given = {"input": ["rows.csv"], "output": str(tmp_path / "b"), "name": "n", "encoder": str(folder)}
+    given = {
+        "input": ["rows.csv"],
+        "output": str(tmp_path / "b"),
+        "name": "n",
+        "encoder": str(folder),
+        "max_tokens": 16,
+    }
     with refused:
         tokenizer_of(training_job({**given, "text_pair_column": "other"}))
     assert tokenizer_of(training_job(given)).segments == 1
@@ -136,5 +144,20 @@ def test_trap_10_pairs_are_refused_where_no_second_type_was_trained(tmp_path: Pa
 
 def test_an_encoder_trained_on_more_texts_may_still_be_trained_anew(tmp_path: Path) -> None:
     folder = trained_on(tmp_path, "a", "b", "c")
-    given = {"input": ["rows.csv"], "output": str(tmp_path / "b"), "name": "n", "encoder": str(folder)}
+    given = {
+        "input": ["rows.csv"],
+        "output": str(tmp_path / "b"),
+        "name": "n",
+        "encoder": str(folder),
+        "max_tokens": 16,
+    }
     assert tokenizer_of(training_job({**given, "text_pair_column": "other"})).segments == 2
+
+
+def test_how_hugging_face_would_cut_a_pair_is_told_unless_one_says_how(tmp_path: Path) -> None:
+    folder = hugging_face(tmp_path)
+    checkpoint = load(folder)
+    for truncator, count in ((None, 1), ("round_robin", 0), ("waterfall", 0)):
+        flags = {"segments": 2} if truncator is None else {"segments": 2, "truncator": truncator}
+        _, notes = choose_tokenizer(job(folder, tmp_path, **flags), checkpoint, checkpoint.vocabulary or ())
+        assert len([note for note in notes if note.startswith("truncator: round_robin; where both")]) == count

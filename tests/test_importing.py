@@ -14,9 +14,10 @@ from test_cli import invoke
 from model.bundle import Bundle
 from model.checkpoints import CheckpointError
 from model.encoder import INPUT_NAMES
+from model.layouts import load
 from model.tokenization import FLAVOURS, SPECIAL_TOKENS
 from pipeline.config import ConfigError, described
-from pipeline.import_job import ImportJob
+from pipeline.import_job import ImportJob, choose_labels, choose_tokenizer, label_notes
 from pipeline.importing import import_model
 from transforms.featurize import TransformGraph
 
@@ -98,7 +99,7 @@ def test_an_imported_bundle_says_where_it_comes_from_and_what_was_assumed(import
     assert imported.max_tokens == 16
     assert imported.quality == {}
     assert imported.origin["layout"].startswith("Model Garden classifier")
-    assert [note.split(":")[0] for note in imported.origin["notes"]] == ["activation", "norm_first"]
+    assert [note.split(":")[0] for note in imported.origin["notes"]][:2] == ["activation", "norm_first"]
 
 
 def test_the_export_itself_says_that_it_folds_case(tmp_path: Path) -> None:
@@ -185,3 +186,69 @@ def test_the_command_prints_what_was_loaded_and_ends_with_0_or_2(tmp_path: Path)
     assert Bundle.load(tmp_path / "bundle").name == "n"
     code, _, err = invoke("import", TEXT / "ckpt_model", *common, "--labels", "a,b,c")
     assert (code, "a bundle is never overwritten" in err) == (2, True)
+
+
+@pytest.mark.parametrize("flag", ["labels", "labels_file"])
+def test_labels_for_a_regression_are_refused(tmp_path: Path, flag: str) -> None:
+    folder = ORACLE / "reg1_pooler_v1" / "ckpt_model"
+    (tmp_path / "names").write_text("bad\ngood\n")
+    given = {"labels": "bad,good", "labels_file": str(tmp_path / "names")}
+    with pytest.raises(ConfigError, match=r"--labels: .* has one output, a regression, and a value has no label"):
+        import_model(job(folder, tmp_path, **{flag: given[flag]}))
+
+
+@pytest.mark.parametrize("content", ["\ufeffno\nperhaps\nyes\n", "no\r\nperhaps \r\nyes"])
+def test_marks_and_spaces_of_an_editor_are_no_part_of_a_label(tmp_path: Path, content: str) -> None:
+    (tmp_path / "names").write_bytes(content.encode())
+    checkpoint, flags = load(hugging_face(tmp_path)), job(TEXT, tmp_path, labels_file=str(tmp_path / "names"))
+    assert choose_labels(flags, checkpoint, 3) == ("no", "perhaps", "yes")
+
+
+def test_an_empty_file_of_labels_does_not_mean_the_labels_of_the_model(tmp_path: Path) -> None:
+    (tmp_path / "names").write_text("")
+    with pytest.raises(ConfigError, match=r"0 labels \(0 different\) for 3 outputs"):
+        import_model(job(hugging_face(tmp_path), tmp_path, labels_file=str(tmp_path / "names")))
+
+
+def test_labels_that_rename_those_of_the_model_are_noted(tmp_path: Path) -> None:
+    folder = hugging_face(tmp_path)
+    assert label_notes(load(folder), ("c", "b", "a")) == []
+    config = json.loads((folder / "config.json").read_text()) | {"id2label": {"0": "a", "1": "b", "2": "c"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert label_notes(load(folder), ("a", "b", "c")) == []
+    done = import_model(job(folder, tmp_path, labels="c,b,a"))
+    assert "labels: c, b, a as asked, although the model calls them a, b, c" in done.bundle.origin["notes"]
+
+
+def test_the_longest_text_of_a_hugging_face_tokenizer_is_that_of_the_bundle(tmp_path: Path) -> None:
+    folder = hugging_face(tmp_path)
+    for said, expected in ((8, 8), (10**30, 16)):
+        (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True, "model_max_length": said}))
+        checkpoint = load(folder)
+        spec, _ = choose_tokenizer(job(folder, tmp_path), checkpoint, checkpoint.vocabulary or ())
+        assert spec.max_tokens == expected
+
+
+def test_a_corrupt_model_and_a_vocabulary_that_is_not_utf8_end_with_2(tmp_path: Path) -> None:
+    folder = hugging_face(tmp_path)
+    common = ["--name", "n", "--output", tmp_path / "bundle"]
+    (folder / "vocab.txt").write_bytes(b"[PAD]\n\xe9\n")
+    code, _, err = invoke("import", folder, *common)
+    assert (code, "vocab.txt: cannot be read as UTF-8 text" in err, err.count("\n")) == (2, True, 1)
+    (folder / "model.safetensors").write_bytes(b"x" * 100)
+    code, _, err = invoke("import", folder, *common)
+    assert (code, "model.safetensors: is damaged" in err, err.count("\n")) == (2, True, 1)
+
+
+@pytest.mark.parametrize(("data", "noted"), [({"text_fields": ["a"]}, False), ({"input_path": "x.tf_record"}, True)])
+def test_that_nothing_says_how_a_training_tokenized_is_noted(
+    tmp_path: Path, data: dict[str, object], noted: bool
+) -> None:
+    folder = Path(shutil.copytree(TEXT / "ckpt_model", tmp_path / "run"))
+    shutil.copy(TEXT / "vocab.txt", folder)
+    (folder / "params.yaml").write_text(json.dumps({"task": {"train_data": data}}))
+    checkpoint = load(folder)
+    for flags, expected in (({}, noted), ({"tokenizer": "huggingface"}, False)):
+        _, notes = choose_tokenizer(job(folder, tmp_path, **flags), checkpoint, checkpoint.vocabulary or ())
+        assert any(note.startswith("tokenizer: model_garden is assumed") for note in notes) == expected
+    assert load(EXPORT).flavour_assumed is False

@@ -21,9 +21,9 @@ from safetensors.numpy import load_file, save_file
 from test_cli import invoke
 from test_importing import EXPORT, hugging_face
 from test_layouts import ORACLE, oracle_classifier, write_tf1
-from test_tokenizer_files import tokenizer_json
+from test_tokenizer_files import template, tokenizer_json
 
-from model import checkpoints, layouts, model_garden, run_configs, tf1, tokenizer_files
+from model import checkpoints, layouts, model_garden, run_configs, stored, tf1, tokenizer_files
 from model import hugging_face as hf
 from pipeline import import_job, report
 
@@ -43,15 +43,15 @@ def params(folder: str, sizes: dict[str, Any], data: dict[str, Any] | None = Non
 def build_models() -> None:
     """Every layout, in the working folder."""
     vocabulary = hugging_face(Path()) / "vocab.txt"
-    stored = {"mrpc": "headname_v1/ckpt_model", "run": "cls3_nopooler_v1/ckpt_trainer"}
-    stored |= {"encoder": "cls3_nopooler_v1/ckpt_encoder_only"}
-    for folder, place in stored.items():
+    places = {"mrpc": "headname_v1/ckpt_model", "run": "cls3_nopooler_v1/ckpt_trainer"}
+    places |= {"encoder": "cls3_nopooler_v1/ckpt_encoder_only"}
+    for folder, place in places.items():
         shutil.copytree(ORACLE / place, folder)
     shutil.copytree(EXPORT, "export")
     Path("uncased").mkdir()
     write_tf1(Path("uncased"))
     oracle_classifier("reg1_pooler_v1", 1).save_weights("weights/w")
-    for folder in (*stored, "uncased", "weights"):
+    for folder in (*places, "uncased", "weights"):
         shutil.copy(vocabulary, Path(folder, "vocab.txt"))
     params("mrpc", GELU, {"text_fields": ["sentence1", "sentence2"], "lower_case": True, "seq_length": 16})
     for folder in ("weights", "encoder"):
@@ -170,6 +170,11 @@ def tokens(file: str, *taken: str) -> None:
     path.write_text("".join(f"{token}\n" for token in path.read_text().split() if token not in taken))
 
 
+def two_cases() -> None:
+    params("run", {}, {"lower_case": True})
+    file("run/tokenizer_config.json", '{"do_lower_case": false}')
+
+
 def nothing() -> None:
     """The model is whole; only the flags do not fit it."""
 
@@ -177,6 +182,11 @@ def nothing() -> None:
 def file(name: str, content: str = "") -> None:
     Path(name).parent.mkdir(exist_ok=True)
     Path(name).write_text(content)
+
+
+def cut(name: str, kept: int) -> None:
+    path = Path(name)
+    path.write_bytes(path.read_bytes()[:kept])
 
 
 class Refusal(NamedTuple):
@@ -193,6 +203,10 @@ FILES = [
     Refusal(lambda: os.remove("hf/config.json"), "hf"),
     Refusal(lambda: file("run/checkpoint", 'model_checkpoint_path: "ckpt-7"\n'), "run"),
     Refusal(lambda: (os.remove("run/checkpoint"), shutil.copy("run/ckpt-1.index", "run/ckpt-2.index")), "run"),
+    Refusal(lambda: cut("hf/model.safetensors", 1_000), "hf"),
+    Refusal(lambda: os.remove("run/ckpt-1.data-00000-of-00001"), "run"),
+    Refusal(lambda: file("run/checkpoint", "]"), "run"),
+    Refusal(lambda: os.rename("run", "run[1]"), "run[1]"),
     Refusal(lambda: file("hf/tokenizer.json", "{"), "hf"),
     Refusal(lambda: file("hf/tokenizer.json", "[]"), "hf"),
     Refusal(lambda: file("run/params.yaml", "task: ["), "run"),
@@ -201,6 +215,7 @@ FILES = [
     Refusal(lambda: os.remove("uncased/bert_config.json"), "uncased"),
     Refusal(lambda: os.remove("run/vocab.txt"), "run --labels a,b,c"),
     Refusal(nothing, "run --labels a,b,c --vocabulary nowhere.txt"),
+    Refusal(lambda: Path("hf/vocab.txt").write_bytes("été".encode("latin-1")), "hf"),
 ]
 NETWORK = [
     Refusal(lambda: config(model_type="roberta"), "hf"),
@@ -213,10 +228,12 @@ NETWORK = [
     Refusal(lambda: config(num_hidden_layers=1), "hf"),
     Refusal(lambda: tensors({"bert.pooler.dense.weight": np.zeros((16, 8), np.float32)}), "hf"),
     Refusal(lambda: tensors({"bert.pooler.dense.bias": np.zeros(16, np.int8)}), "hf"),
+    Refusal(lambda: tensors({"bert.embeddings.LayerNorm.gamma": np.zeros(16, np.float32)}), "hf"),
     Refusal(lambda: params("run", {}, encoder={"type": "albert"}), "run"),
     Refusal(lambda: params("run", {"hidden_activation": "swish"}), "run"),
     Refusal(lambda: params("run", {"position_embedding_type": "relative"}), "run"),
     Refusal(lambda: params("run", {"hidden_size": 32}), "run"),
+    Refusal(lambda: params("uncased", {"hidden_activation": "relu"}), "uncased"),
     Refusal(lambda: params("run", {}, use_encoder_pooler=True), "run"),
     Refusal(lambda: params("run", {"dropout_rate": 1.0}), "run"),
     Refusal(lambda: write(net=dense(2)), "run"),
@@ -225,10 +242,12 @@ NETWORK = [
     Refusal(lambda: write(model=without("_pooler")), "run --labels a,b,c"),
     Refusal(lambda: write(model=without("_pooler", _pooler_layer=dense(8))), "run --labels a,b,c"),
     Refusal(lambda: write(model=without(_adapter=dense(16))), "run --labels a,b,c"),
+    Refusal(lambda: write(model=without(_att_input_pool_layers=dense(16))), "run --labels a,b,c"),
     Refusal(lambda: write(model=oracle_classifier(), adapter=dense(16)), "run"),
     Refusal(lambda: google(num_hidden_layers=3), "uncased"),
     Refusal(lambda: google(num_hidden_layers=1), "uncased"),
     Refusal(lambda: google_tensors(add={"bert/pooler/dense/kernel": np.zeros((16, 8), np.float32)}), "uncased"),
+    Refusal(lambda: google_tensors(add={"bert/pooler/dense/bias": np.zeros(16, np.int8)}), "uncased"),
     Refusal(lambda: google_tensors(drop="bert/embeddings/word"), "uncased"),
 ]
 HEAD = [
@@ -239,10 +258,14 @@ HEAD = [
     Refusal(lambda: config(problem_type="regression"), "hf"),
     Refusal(nothing, "run --task regression"),
     Refusal(nothing, "weights/w --task classification"),
+    Refusal(lambda: config(architectures=["BertForTokenClassification"]), "hf"),
     Refusal(lambda: config(id2label={"0": "bad", "1": "good"}), "hf"),
+    Refusal(lambda: config(id2label=["bad", "good"]), "hf"),
+    Refusal(lambda: config(label2id={"LABEL_0": 2, "LABEL_1": 1, "LABEL_2": 0}), "hf"),
     Refusal(lambda: params("run", {}, num_classes=2), "run"),
     Refusal(nothing, "export"),
     Refusal(nothing, "run --labels bad,good"),
+    Refusal(nothing, "weights/w --labels bad,good"),
     Refusal(nothing, "run --labels-file nowhere.txt"),
 ]
 PAIRS = [
@@ -260,23 +283,37 @@ TOKENIZER = [
     Refusal(lambda: tokenizer(model__type="BPE"), "hf"),
     Refusal(lambda: tokenizer(model__unk_token="<unk>"), "hf"),
     Refusal(lambda: tokenizer(model__continuing_subword_prefix="@@"), "hf"),
+    Refusal(lambda: tokenizer(model__max_input_chars_per_word=200), "hf"),
+    Refusal(lambda: tokenizer(post_processor=None), "hf"),
+    Refusal(lambda: tokenizer(post_processor__single=template("A:0 [SEP]:0")), "hf"),
+    Refusal(lambda: tokenizer(post_processor__special_tokens={"[CLS]": {"ids": [1]}}), "hf"),
+    Refusal(lambda: tokenizer(truncation={"direction": "Left"}), "hf"),
+    Refusal(lambda: tokenizer(padding={"direction": "Left"}), "hf"),
     Refusal(lambda: tokenizer(model__vocab={"[PAD]": 0, "a": 2}), "hf"),
     Refusal(lambda: (tokenizer(), tokens("hf/vocab.txt", "z")), "hf"),
     Refusal(lambda: tokenizer(normalizer__lowercase=False), "hf"),
+    Refusal(two_cases, "run"),
+    Refusal(lambda: edit("hf/tokenizer_config.json", do_lower_case="false"), "hf"),
+    Refusal(lambda: edit("hf/tokenizer_config.json", tokenizer_class="BertJapaneseTokenizer"), "hf"),
+    Refusal(lambda: edit("hf/tokenizer_config.json", truncation_side="left"), "hf"),
+    Refusal(lambda: edit("hf/tokenizer_config.json", padding_side="left"), "hf"),
     Refusal(lambda: edit("hf/tokenizer_config.json", strip_accents=False), "hf"),
     Refusal(lambda: edit("hf/tokenizer_config.json", tokenize_chinese_chars=False), "hf"),
     Refusal(lambda: edit("hf/tokenizer_config.json", do_basic_tokenize=False), "hf"),
     Refusal(lambda: edit("hf/tokenizer_config.json", never_split=["COVID-19"]), "hf"),
     Refusal(lambda: edit("hf/tokenizer_config.json", cls_token="<s>"), "hf"),
     Refusal(lambda: edit("hf/tokenizer_config.json", added_tokens_decoder={"64": {"content": "<url>"}}), "hf"),
+    Refusal(lambda: file("hf/special_tokens_map.json", '{"cls_token": "<s>"}'), "hf"),
+    Refusal(lambda: file("hf/added_tokens.json", '{"<url>": 63}'), "hf"),
     Refusal(lambda: tokens("run/vocab.txt", "[CLS]", "[SEP]"), "run"),
+    Refusal(lambda: file("run/vocab.txt", Path("run/vocab.txt").read_text().replace("\nz\n", "\n[CLS]\n")), "run"),
     Refusal(lambda: shutil.copy("export/assets/vocab.txt", "run"), "run"),
 ]
 REFUSALS = [*FILES, *NETWORK, *HEAD, *PAIRS, *TOKENIZER]
 
 # === Refusals ===
 
-MODULES = (checkpoints, hf, import_job, layouts, model_garden, run_configs, tf1, tokenizer_files)
+MODULES = (checkpoints, hf, import_job, layouts, model_garden, run_configs, stored, tf1, tokenizer_files)
 # What flags say before anything is read, what only a training or only a library can meet.
 ELSEWHERE = {"ImportJob", "load_vocabulary", "build_from"}
 
