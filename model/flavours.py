@@ -21,6 +21,7 @@ _PRIVATE_USE = "\ue000"
 
 # RE2 has no class for unassigned code points: they are what is in no class, as controls and format characters are here.
 _DROPPED = {True: r"[^\pL\p{Mc}\p{Me}\pN\pP\pS\pZ\t\n\r]|\x{FFFD}", False: r"[^\pL\pM\pN\pP\pS\pZ\t\n\r]|\x{FFFD}"}
+_ASCII_CONTROLS = r"[\x00-\x08\x0B\x0C\x0E-\x1F\x7F]"
 _ASCII_PUNCTUATION = r"!-/:-@\[-`{-~"
 _CJK = r"\x{3400}-\x{4DBF}\x{4E00}-\x{9FFF}\x{F900}-\x{FAFF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2CEAF}\x{2F800}-\x{2FA1F}"
 _MAX_CHARACTERS = 100
@@ -62,13 +63,22 @@ class HuggingFace(tf.Module):
         )
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        if self._lower_case:
-            texts = tf_text.normalize_utf8(texts, "NFD")
-        texts = tf.strings.regex_replace(texts, _DROPPED[self._lower_case], "")
-        if self._lower_case:
+        return self._kernel.tokenize(_without_long_words(self._normalized(texts)))
+
+    def _normalized(self, texts: tf.Tensor) -> tf.Tensor:
+        if not self._lower_case:
+            return tf.strings.regex_replace(texts, _DROPPED[False], "")
+        # Most texts are ASCII, where lower case is a matter of bytes: ten times as fast as with Unicode's tables.
+        ascii_ = tf.strings.lower(tf.strings.regex_replace(texts, _ASCII_CONTROLS, ""))
+        other = tf.where(tf.strings.length(texts, "UTF8_CHAR") != tf.strings.length(texts))
+
+        def replaced() -> tf.Tensor:
+            decomposed = tf_text.normalize_utf8(tf.gather_nd(texts, other), "NFD")
+            kept = tf.strings.regex_replace(decomposed, _DROPPED[True], "")
             # Last, because this op ends a text at its first NUL, which is gone by now.
-            texts = tf.strings.lower(texts, encoding="utf-8")
-        return self._kernel.tokenize(_without_long_words(texts))
+            return tf.tensor_scatter_nd_update(ascii_, other, tf.strings.lower(kept, encoding="utf-8"))
+
+        return tf.cond(tf.size(other) > 0, replaced, lambda: ascii_)
 
 
 def _without_long_words(texts: tf.Tensor) -> tf.Tensor:
