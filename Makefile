@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint accept quality demo-bundle clean
+.PHONY: demo test lint accept quality gpu-bench demo-bundle clean
 
 demo: $(READY)
 	$(BIN)/bert-batch demo
@@ -24,6 +24,17 @@ accept: $(READY)
 # Five trainings from a real encoder, half an hour each at most; reads $$SHARED too. TASKS="trec stsb" runs only those.
 quality: $(READY)
 	$(BIN)/python benchmarks/quality.py $(TASKS)
+
+# The exported network on a GPU, to benchmarks/GPU.md: through TensorFlow where it has CUDA, else through JAX, and against
+# PyTorch where that is installed too. SIZES=tiny RUNTIME=tensorflow tries it on a CPU. Two machines: benchmarks/gpu.py.
+GPU_BENCH ?= build/gpu-bench
+SIZES ?= base
+RUNTIME ?= auto
+gpu-bench: $(READY)
+	$(BIN)/python benchmarks/gpu.py export $(GPU_BENCH) --sizes $(SIZES)
+	$(BIN)/python benchmarks/gpu.py measure $(GPU_BENCH) --runtime $(RUNTIME)
+	if $(BIN)/python -c 'import torch' 2>/dev/null; then $(BIN)/python benchmarks/gpu.py competitor $(GPU_BENCH); fi
+	$(BIN)/python benchmarks/gpu.py report $(GPU_BENCH)
 
 # How the shipped bundle was made.
 demo-bundle: $(READY)
