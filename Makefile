@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 
 PEERS := .venv-peers
 
-.PHONY: demo test lint accept quality bench bench-short bench-long demo-bundle clean
+.PHONY: demo test lint accept quality bench bench-short bench-long gpu-bench demo-bundle clean
 
 demo: $(READY)
 	$(BIN)/bert-batch demo
@@ -37,6 +37,17 @@ bench-short: $(READY) $(PEERS)/.ready
 
 bench-long: $(READY) $(PEERS)/.ready
 	$(BIN)/python benchmarks/bench.py --long $(LEVELS)
+
+# The exported network on a GPU, to benchmarks/GPU.md: through TensorFlow where it has CUDA, else through JAX, and against
+# PyTorch where that is installed too. SIZES=tiny RUNTIME=tensorflow tries it on a CPU. Two machines: benchmarks/gpu.py.
+GPU_BENCH ?= build/gpu-bench
+SIZES ?= base
+RUNTIME ?= auto
+gpu-bench: $(READY)
+	$(BIN)/python benchmarks/gpu.py export $(GPU_BENCH) --sizes $(SIZES)
+	$(BIN)/python benchmarks/gpu.py measure $(GPU_BENCH) --runtime $(RUNTIME)
+	if $(BIN)/python -c 'import torch' 2>/dev/null; then $(BIN)/python benchmarks/gpu.py competitor $(GPU_BENCH); fi
+	$(BIN)/python benchmarks/gpu.py report $(GPU_BENCH)
 
 # How the shipped bundle was made.
 demo-bundle: $(READY)

@@ -90,7 +90,9 @@ class ScoringGraph(tf.Module):
 
         return tf.function(score, input_signature=_signature([None]), autograph=False)
 
-    def _compiled(self, dtype: tf.DType) -> Any:
+    def compiled(self, dtype: tf.DType) -> Any:
+        """The function of the signature `compiled_<dtype>`."""
+
         def score(tokens: tf.Tensor, lengths: tf.Tensor, first_segment: tf.Tensor) -> Outputs:
             return _outputs(self.logits(tokens, lengths, first_segment, dtype))
 
@@ -120,7 +122,7 @@ class ScoringGraph(tf.Module):
     def export(self, path: str | Path) -> None:
         """Writes a SavedModel whose signature "score" is `score`; it needs no code of ours to be loaded."""
         signatures = {SIGNATURE: self.score, f"{SIGNATURE}_bfloat16": self._ragged(tf.bfloat16)}
-        signatures |= {f"compiled_{precision}": self._compiled(tf.as_dtype(precision)) for precision in COMPILED}
+        signatures |= {f"compiled_{precision}": self.compiled(tf.as_dtype(precision)) for precision in COMPILED}
         tf.saved_model.save(self, str(path), signatures=signatures)
 
     def _check_lengths(self, tokens: tf.Tensor, lengths: tf.Tensor) -> list[tf.Operation]:

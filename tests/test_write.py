@@ -9,12 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from publishing import run_bundle
 
 from transforms import write
 from transforms.books import count_positions
 from transforms.dead_letters import place, reject_positions
-from transforms.label import Labelling, label
+from transforms.label import Labelling, _top, label
 from transforms.runs import Run
 from transforms.schemas import DEAD_LETTERS, REJECTED, Columns
 from transforms.stores import store_for
@@ -298,3 +300,17 @@ def test_dictionaries_are_tried_only_where_values_repeat() -> None:
         "run_id",
         "scored_at",
     ]
+
+
+@given(
+    st.integers(1, 30).flatmap(
+        lambda width: st.tuples(
+            st.lists(st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.7]), min_size=width, max_size=width), min_size=1),
+            st.integers(1, width),
+        )
+    )
+)
+def test_the_largest_come_first_and_equal_ones_in_order(drawn: tuple[list[list[float]], int]) -> None:
+    rows, kept = drawn
+    expected = [sorted(range(len(row)), key=lambda i: (-row[i], i))[:kept] for row in rows]
+    assert _top(np.array(rows, np.float32), kept).tolist() == expected

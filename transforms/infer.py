@@ -97,10 +97,12 @@ def score_rows(ragged: Ragged, scorer: Scorer) -> Results:
     count = len(ragged.first_segment)
     values, offsets = ragged.keyed
     unique = unique_rows(values, offsets)
-    keys = scorer.memo.keys(*take(values, offsets, unique.first))
+    if len(unique.first) < count:
+        values, offsets = take(values, offsets, unique.first)
+    keys = scorer.memo.keys(values, offsets)
     known, outputs = scorer.memo.recall(keys)
     rows = unique.first[~known]
-    new, failed, books = _score_all(ragged.take(rows), scorer)
+    new, failed, books = _score_all(ragged.take(rows) if len(rows) < count else ragged, scorer)
     outputs[~known] = new
     scorer.memo.remember(keys[~known][~failed], new[~failed])
     wrong = np.zeros(len(unique.first), bool)

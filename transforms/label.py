@@ -12,6 +12,7 @@ from transforms.runs import Run
 from transforms.schemas import Columns, check, placed, scores_schema
 
 STAGE = "Score"
+_FEW = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ def label(batch: pa.RecordBatch, labelling: Labelling) -> tuple[pa.RecordBatch, 
 def _classes(probabilities: npt.NDArray[np.float32], labelling: Labelling) -> dict[str, pa.Array]:
     """label, probability and probabilities, most probable first; equal ones in the order of the labels."""
     kept = labelling.top_k or len(labelling.labels)
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :kept].astype(np.int32)
+    order = _top(probabilities, kept).astype(np.int32)
     ranked = np.take_along_axis(probabilities, order, axis=1)
     item = labelling.schema.field("probabilities").type.value_type
     entries = pa.StructArray.from_arrays(
@@ -81,6 +82,19 @@ def _classes(probabilities: npt.NDArray[np.float32], labelling: Labelling) -> di
         "probability": pa.array(np.ascontiguousarray(ranked[:, 0])),
         "probabilities": pa.ListArray.from_arrays(offsets, entries, type=listed),
     }
+
+
+def _top(probabilities: npt.NDArray[np.float32], kept: int) -> npt.NDArray[np.intp]:
+    """Columns of the `kept` largest of each row, largest first; of equal ones the first column comes first."""
+    if kept > _FEW or kept == probabilities.shape[1]:
+        return np.argsort(-probabilities, axis=1, kind="stable")[:, :kept]
+    # A few passes cost less than sorting many classes.
+    left = probabilities.copy()
+    order = np.empty((len(left), kept), np.intp)
+    for place in range(kept):
+        order[:, place] = left.argmax(axis=1)
+        np.put_along_axis(left, order[:, place : place + 1], -np.inf, axis=1)
+    return order
 
 
 def _labels(indices: npt.NDArray[np.int32], labels: Sequence[str]) -> pa.DictionaryArray:
