@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 
 PEERS := .venv-peers
 
-.PHONY: demo test lint accept quality bench bench-short bench-long gpu-bench demo-bundle clean
+.PHONY: demo test lint accept quality bench bench-short bench-long profile gpu-bench demo-bundle clean
 
 demo: $(READY)
 	$(BIN)/bert-batch demo
@@ -37,6 +37,10 @@ bench-short: $(READY) $(PEERS)/.ready
 
 bench-long: $(READY) $(PEERS)/.ready
 	$(BIN)/python benchmarks/bench.py --long $(LEVELS)
+
+# Where the time of a job goes beside the model, to benchmarks/PROFILE.md.
+profile: $(READY)
+	$(BIN)/python benchmarks/profile_host.py
 
 # The exported network on a GPU, to benchmarks/GPU.md: through TensorFlow where it has CUDA, else through JAX, and against
 # PyTorch where that is installed too. SIZES=tiny RUNTIME=tensorflow tries it on a CPU. Two machines: benchmarks/gpu.py.

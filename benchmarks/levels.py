@@ -120,8 +120,8 @@ def tokenization(scale: Scale) -> list[Section]:
                 rows.append([f"{corpus}, {count:,} rows", player.name, count / seconds, tokens / seconds, str(faster)])
             bars.append(Bar.faster(f"(b) {corpus}: rows/s ÷ Rust tokenizers", found.faster(ours.name, rust[0].name), 8))
     text = "One core each: the TF Transform graph of the bundle (flavour `huggingface`, at most 512 tokens) against "
-    text += "Hugging Face's tokenizers on one thread, same texts, same vocabulary. The limit is for `encode_batch`, the call "
-    text += "its documentation shows; `encode_batch_fast` keeps no offsets."
+    text += "Hugging Face's tokenizers on one thread, same texts, same vocabulary. The limit is for `encode_batch`, "
+    text += "which its documentation shows; `encode_batch_fast` keeps no offsets."
     return [Section(title="(b) Tokenization", text=text, rows=rows, bars=bars)]
 
 
