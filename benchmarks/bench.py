@@ -5,17 +5,18 @@ contestant still runs, with small models, and writes no report; `--long` takes m
 """
 
 import argparse
+import datetime as dt
 import json
+import pickle
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 
 import workloads
 from contest import HERE, PEERS_PYTHON
 from jobs import end_to_end, growth, start_up
 from levels import Scale, host_path, model_step, tokenization
-from report import Section, write
+from report import Level, write
 
 LEVELS = {
     "a": model_step,
@@ -48,32 +49,52 @@ RESULTS = HERE / "RESULTS.md"
 def main() -> None:
     """Runs the levels of the command line; exits 1 if a limit is not kept."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("levels", nargs="*", metavar="LEVEL", help="a to f; all by default, and only then a report")
+    parser.add_argument(
+        "levels",
+        nargs="*",
+        metavar="LEVEL",
+        help="a to f; all by default. The report is made of the newest figures of each",
+    )
     parser.add_argument("--short", action="store_true", help="small models, one round, no report and no limits")
     parser.add_argument("--long", action="store_true", help="more rows and rounds, report to RESULTS-long.md")
     given = parser.parse_args()
     if unknown := [level for level in given.levels if level not in LEVELS]:
         parser.error(f"no level {unknown[0]!r}; there are {', '.join(LEVELS)}")
     scale = SHORT if given.short else LONG if given.long else Scale()
-    start = time.monotonic()
-    sections: list[Section] = []
+    kind = "short" if given.short else "long" if given.long else "normal"
+    missed = []
     for level in given.levels or LEVELS:
-        found = LEVELS[level](scale)
-        sections += found
-        for section in found:
+        start = time.monotonic()
+        sections = LEVELS[level](scale)
+        for section in sections:
             print(section.markdown, *(bar.line for bar in section.bars), sep="\n", flush=True)
-    minutes = (time.monotonic() - start) / 60
-    print(f"{minutes:.1f} minutes")
+        missed += [bar.what for section in sections for bar in section.bars if not bar.kept]
+        keep(kind, Level(name=level, date=dt.date.today(), seconds=time.monotonic() - start, sections=sections))
     if given.short:
         return
-    if not given.levels:
-        command = "make bench-long" if given.long else "make bench"
-        write(RESULTS.with_stem("RESULTS-long") if given.long else RESULTS, command, sections, minutes)
-        plots = workloads.CACHE / "plots.json"
-        plots.write_text(json.dumps([asdict(section)["plot"] for section in sections]))
-        subprocess.run([str(PEERS_PYTHON), str(HERE / "plots.py"), str(plots)], check=True)
-    missed = [bar.what for section in sections for bar in section.bars if not bar.kept]
+    report(kind)
     sys.exit("limits not kept: " + "; ".join(missed) if missed else 0)
+
+
+def keep(kind: str, level: Level) -> None:
+    """Keeps the figures of a level, so that another run can do the rest."""
+    folder = workloads.CACHE / "levels"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{kind}-{level.name}.pickle").write_bytes(pickle.dumps(level))
+
+
+def report(kind: str) -> None:
+    """Writes the report and its plots, if there are figures of every level."""
+    files = [workloads.CACHE / "levels" / f"{kind}-{level}.pickle" for level in LEVELS]
+    if missing := [file.stem for file in files if not file.is_file()]:
+        print(f"no report yet, not measured: {', '.join(missing)}")
+        return
+    levels = [pickle.loads(file.read_bytes()) for file in files]
+    command = "make bench" if kind == "normal" else "make bench-long"
+    write(RESULTS if kind == "normal" else RESULTS.with_stem("RESULTS-long"), command, levels)
+    plots = workloads.CACHE / "plots.json"
+    plots.write_text(json.dumps([section.plot for level in levels for section in level.sections]))
+    subprocess.run([str(PEERS_PYTHON), str(HERE / "plots.py"), str(plots)], check=True)
 
 
 if __name__ == "__main__":

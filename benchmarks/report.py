@@ -66,15 +66,28 @@ def _yes(kept: bool) -> str:
     return "yes" if kept else "**no**"
 
 
-def write(path: Path, command: str, sections: Sequence[Section], minutes: float) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """What one level measured, when, and how long it took."""
+
+    name: str
+    date: dt.date
+    seconds: float
+    sections: Sequence[Section]
+
+
+def write(path: Path, command: str, levels: Sequence[Level]) -> None:
     """Writes the report: the limits first, then every level."""
+    sections = [section for level in levels for section in level.sections]
     bars = [bar.line for section in sections for bar in section.bars]
     limits = "\n".join(["| what | median | spread | limit | kept |", "|---|---|---|---|---|", *bars])
     versions = ", ".join(f"{name} {version(name)}" for name in OURS)
     plots = "\n".join(f"![{name}]({name}.png)" for section in sections for name in section.plot)
+    dates = " and ".join(sorted({level.date.isoformat() for level in levels}))
+    minutes = sum(level.seconds for level in levels) / 60
     content = f"""# Results
 
-Printed by `{command}` on {dt.date.today().isoformat()} in {minutes:.0f} minutes: {os.cpu_count()} cores,
+Printed by `{command}` on {dates} in {minutes:.0f} minutes: {os.cpu_count()} cores,
 {_processor()}; {versions}; the others are pinned in `benchmarks/peers.txt`. Contestants are live processes that take
 turns, who begins changes with every round, warm-up does not count; a ratio is taken within each round, and the median
 of the rounds is quoted with the lowest and highest. Machines that others use too are noisy: trust ratios.

@@ -21,11 +21,13 @@ _PRIVATE_USE = "\ue000"
 
 # RE2 has no class for unassigned code points: they are what is in no class, as controls and format characters are here.
 _DROPPED = {True: r"[^\pL\p{Mc}\p{Me}\pN\pP\pS\pZ\t\n\r]|\x{FFFD}", False: r"[^\pL\pM\pN\pP\pS\pZ\t\n\r]|\x{FFFD}"}
-_ASCII_CONTROLS = r"[\x00-\x08\x0B\x0C\x0E-\x1F\x7F]"
 _ASCII_PUNCTUATION = r"!-/:-@\[-`{-~"
 _CJK = r"\x{3400}-\x{4DBF}\x{4E00}-\x{9FFF}\x{F900}-\x{FAFF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2CEAF}\x{2F800}-\x{2FA1F}"
 _MAX_CHARACTERS = 100
 _MAX_BYTES = 4 * _MAX_CHARACTERS
+_LONG_WORD = rf"[^ \t\n\r{_ASCII_PUNCTUATION}]{{{_MAX_CHARACTERS + 1}}}"
+_NOT_PLAIN = rf"(?s).*(?:[\x00-\x08\x0B\x0C\x0E-\x1F\x7F]|{_LONG_WORD}).*"
+"""ASCII with a control that is dropped, or perhaps with a word that is too long."""
 _TOO_LONG = "x" * (_MAX_BYTES + 1)
 
 
@@ -63,29 +65,30 @@ class HuggingFace(tf.Module):
         )
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        return self._kernel.tokenize(_without_long_words(self._normalized(texts)))
+        return self._kernel.tokenize(self._normalized(texts))
 
     def _normalized(self, texts: tf.Tensor) -> tf.Tensor:
         if not self._lower_case:
-            return tf.strings.regex_replace(texts, _DROPPED[False], "")
-        # Most texts are ASCII, where lower case is a matter of bytes: ten times as fast as with Unicode's tables.
-        ascii_ = tf.strings.lower(tf.strings.regex_replace(texts, _ASCII_CONTROLS, ""))
-        other = tf.where(tf.strings.length(texts, "UTF8_CHAR") != tf.strings.length(texts))
+            return _without_long_words(tf.strings.regex_replace(texts, _DROPPED[False], ""))
+        # Most texts are plain ASCII, where lower case is a matter of bytes: ten times as fast as with Unicode's tables.
+        lower = tf.strings.lower(texts)
+        ascii_ = tf.strings.length(texts, "UTF8_CHAR") == tf.strings.length(texts)
+        other = tf.where(~ascii_ | tf.strings.regex_full_match(texts, _NOT_PLAIN))
 
         def replaced() -> tf.Tensor:
             decomposed = tf_text.normalize_utf8(tf.gather_nd(texts, other), "NFD")
             kept = tf.strings.regex_replace(decomposed, _DROPPED[True], "")
             # Last, because this op ends a text at its first NUL, which is gone by now.
-            return tf.tensor_scatter_nd_update(ascii_, other, tf.strings.lower(kept, encoding="utf-8"))
+            folded = _without_long_words(tf.strings.lower(kept, encoding="utf-8"))
+            return tf.tensor_scatter_nd_update(lower, other, folded)
 
-        return tf.cond(tf.size(other) > 0, replaced, lambda: ascii_)
+        return tf.cond(tf.size(other) > 0, replaced, lambda: lower)
 
 
 def _without_long_words(texts: tf.Tensor) -> tf.Tensor:
     """Puts something too long even in bytes, which the kernel counts, for words of more than 100 characters."""
-    suspect = rf"(?s).*[^ \t\n\r{_ASCII_PUNCTUATION}]{{{_MAX_CHARACTERS + 1}}}.*"
     long = tf.where(tf.strings.length(texts) > _MAX_CHARACTERS)
-    long = tf.boolean_mask(long, tf.strings.regex_full_match(tf.gather_nd(texts, long), suspect))
+    long = tf.boolean_mask(long, tf.strings.regex_full_match(tf.gather_nd(texts, long), rf"(?s).*{_LONG_WORD}.*"))
 
     def replaced() -> tf.Tensor:
         # Splits first: counting to 101 in a class as large as "no punctuation" is too much for RE2's memory.
