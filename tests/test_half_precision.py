@@ -99,3 +99,20 @@ def test_a_precision_that_the_bundle_lacks_is_refused_before_anything_runs(
     with pytest.raises(ConfigError, match=r"--precision float16: .*old has float32 only"):
         run_job(file, bundle=str(old), precision="float16")
     assert run_job(file, bundle=str(old)).manifest["work"]["precision"] == "float32"
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_trained_model_gives_the_same_within_a_hundredth(precision: str, run_job: Score, tmp_path: Path) -> None:
+    snips = Path(__file__).parent.parent / "examples" / "snips"
+    settings = {"bundle": str(snips / "bundle"), "keep": "none"}
+    jobs = [
+        run_job(snips / "validation.parquet", output=tmp_path / name, precision=name, **settings)
+        for name in ("float32", precision)
+    ]
+    plain, half = ({row["id"]: row for row in job.rows()} for job in jobs)
+    assert len(plain) == len(half) == 700
+    for name, row in plain.items():
+        expected = {p["label"]: p["probability"] for p in row["probabilities"]}
+        assert {p["label"]: p["probability"] for p in half[name]["probabilities"]} == pytest.approx(expected, abs=1e-2)
+        best, second = sorted(expected.values())[-1:-3:-1]
+        assert half[name]["label"] == row["label"] or best - second <= 2e-2
