@@ -26,7 +26,7 @@ class Scale:
     budget_rows: int = 120
     job_rows: int | None = None
     job_rounds: int = 3
-    part_rows: int = 160
+    part_rows: int = 120
     part_rounds: int = 2
     growth_rows: int = 12_500
     growth_rounds: int = 3
