@@ -32,14 +32,12 @@ class Scripts:
         self.beam.ask("load", folder=self.folder, max_tokens=workloads.MAX_TOKENS)
         self.one = str(workloads.parquet("mixture", 1))
         self.model_share: list[float] = []
-        self.padding = 0.0
 
     def job(self, file: Path) -> float:
         start = self.ours.ask("job", bundle=self.bundle, input=self.one, output=str(OUTPUT))
         found = self.ours.ask("job", bundle=self.bundle, input=str(file), output=str(OUTPUT))
         seconds = found["seconds"] - start["seconds"]
         self.model_share.append((found["model_seconds"] - start["model_seconds"]) / seconds)
-        self.padding = found["padding_factor"]
         return float(seconds)
 
     def script(self, engine: str, file: Path) -> float:
@@ -118,7 +116,6 @@ def growth(scale: Scale) -> list[Section]:
     one = workloads.parquet("banking77_200k", 1)
     files = {times: _repeated(scale.growth_rows, times) for times in (1, 4, 16)}
     starts, seconds, peaks = [], {times: [] for times in files}, {times: [] for times in files}  # type: ignore[var-annotated]
-    padding: dict[int, float] = {}
     for _ in range(scale.growth_rounds):
         starts.append(_command(one)[0])
         for times, file in files.items():
@@ -148,7 +145,6 @@ def growth(scale: Scale) -> list[Section]:
     ]
     text = "Whole commands, one-layer model, Banking77 rows made distinct. The limits compare 16 with 4 times: beyond "
     text += f"start-up the single run takes {statistics.median(beyond[1]):.1f} s, too little against its noise."
-    del padding
     return [Section(title="(e) Growth", text=text, rows=rows, bars=bars)]
 
 
