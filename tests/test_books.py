@@ -151,13 +151,14 @@ PLACES: list[tuple[str, int | None]] = [
 @pytest.fixture
 def run_hostile(run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Outcome]:
     """Scores texts of which Read, Validate and Score each have at least two to reject at once."""
-    score = infer._score
+    score = infer._score_all
 
-    def score_badly(rows: Any, ragged: Any, scorer: Any, results: Any) -> None:
-        score(rows, ragged, scorer, results)
-        results.outputs[rows[rows % 3 == 0]] = np.nan
+    def score_badly(ragged: Any, scorer: Any) -> Any:
+        outputs, failed, work = score(ragged, scorer)
+        outputs[::3] = np.nan
+        return outputs, failed, work
 
-    monkeypatch.setattr("transforms.infer._score", score_badly)
+    monkeypatch.setattr("transforms.infer._score_all", score_badly)
     lines = ["id,text,k", *(f"r{i},{text},{i}" for i, text in enumerate(many_texts(12)))]
     lines += [f"{id_},a misfit,{id_}" for id_ in "abc"]
     lines += [f"{id_}, ,0" for id_ in "xyz"]
