@@ -172,16 +172,16 @@ def check_jobs(name: str, texts: list[str]) -> tuple[list[str], list[str]]:
 def main() -> None:
     """Runs everything, writes the table, and exits 1 if a limit is broken."""
     data = shared() / "data"
-    tokenizers, failures = check_tokenizers(data)
     corpora = read_corpora(data)
-    shapes, too_wide = check_static_shapes(corpora)
-    print("\n".join([*tokenizers, *shapes]))
-    failures += too_wide
-    lines = []
+    lines, failures = [], []
+    # Before TensorFlow is in this process: a child's peak memory is never below what its parent had when it was made.
     for name, texts in corpora.items():
         found, broken = check_jobs(name, texts)
         lines += found
         failures += broken
+    tokenizers, unequal = check_tokenizers(data)
+    shapes, too_wide = check_static_shapes(corpora)
+    failures += [*unequal, *too_wide]
     header = f"""# Acceptance
 
 Printed by `make accept` on {dt.date.today().isoformat()}: {os.cpu_count()} cores, {platform.machine()}, one process,
@@ -195,7 +195,7 @@ the shipped demo bundle (2 layers, hidden 128, at most 128 tokens). Limits: book
     (ROOT / "benchmarks" / "ACCEPTANCE.md").write_text(
         f"{header}{table}\n\n## Static shapes of a GPU\n\n{static}\n\n## Tokenizers\n\n{same}\n", encoding="utf-8"
     )
-    print("\n".join(lines))
+    print("\n".join([*lines, *tokenizers, *shapes]))
     sys.exit("\n".join(failures) or 0)
 
 
