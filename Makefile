@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 PEERS := .venv-peers
+EMULATORS := .venv-emulators
 
 .PHONY: demo test lint accept quality bench bench-short bench-long profile gpu-bench demo-bundle clean
 
 demo: $(READY)
 	$(BIN)/bert-batch demo
 
-test: $(READY)
+# BigQuery and Cloud Storage are emulators, in an environment of their own.
+test: $(READY) $(EMULATORS)/.ready
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 lint: $(READY)
@@ -71,5 +73,13 @@ $(PEERS)/.ready: benchmarks/peers.txt
 	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --requirement benchmarks/peers.txt
 	touch $(PEERS)/.ready
 
+# DuckDB looks for its extensions below HOME: they stay inside the environment.
+$(EMULATORS)/.ready: requirements/emulators.txt
+	$(PYTHON) -m venv $(EMULATORS)
+	$(EMULATORS)/bin/pip install --quiet --disable-pip-version-check --requirement requirements/emulators.txt
+	HOME=$(abspath $(EMULATORS)) $(EMULATORS)/bin/python -c \
+		'from duckdb_extensions import import_extension as install; install("spatial"); install("avro")'
+	touch $(EMULATORS)/.ready
+
 clean:
-	rm -rf $(VENV) $(PEERS) .cache build dist *.egg-info demo-output
+	rm -rf $(VENV) $(PEERS) $(EMULATORS) .cache build dist *.egg-info demo-output

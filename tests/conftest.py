@@ -6,6 +6,7 @@ import os
 import string
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow_transform.beam as tft_beam
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from emulators import Emulators, emulators
 from fake_gcs import FakeGcs
 
 from model.bundle import Bundle, seal
@@ -214,6 +216,39 @@ def gcs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeGcs]:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
         yield server
+
+
+@pytest.fixture(scope="session")
+def running_emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
+    """The emulators of BigQuery and Cloud Storage; fails where they do not start."""
+    with emulators(tmp_path_factory.mktemp("emulators")) as running:
+        yield running
+
+
+@pytest.fixture
+def cloud(running_emulators: Emulators, monkeypatch: pytest.MonkeyPatch) -> Emulators:
+    """Google's clients of this process, and of processes it starts, talk to the emulators."""
+    for name, value in running_emulators.environment.items():
+        monkeypatch.setenv(name, value)
+    return running_emulators
+
+
+@pytest.fixture
+def dataset(cloud: Emulators) -> Iterator[str]:
+    """An empty BigQuery dataset of this test alone, as `project.dataset`."""
+    from google.cloud import bigquery
+
+    name = f"{cloud.project}.t_{uuid.uuid4().hex[:12]}"
+    with bigquery.Client(project=cloud.project) as client:
+        client.create_dataset(name)
+        yield name
+        client.delete_dataset(name, delete_contents=True, not_found_ok=True)
+
+
+@pytest.fixture
+def bucket_folder(cloud: Emulators) -> str:
+    """A gs:// folder of this test alone on the storage emulator (which ignores preconditions)."""
+    return f"gs://{cloud.bucket}/{uuid.uuid4().hex}"
 
 
 @pytest.fixture(params=["local", "gs"])

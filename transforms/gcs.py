@@ -182,6 +182,8 @@ def _download(path: str) -> tuple[bytes | None, int]:
         data = blob.download_as_bytes(raw_download=True, retry=DEFAULT_RETRY)
     except NotFound:
         return None, 0
+    if blob.generation is None:
+        blob.reload(retry=DEFAULT_RETRY)  # The service says it with the bytes; an emulator does not.
     return bytes(data), int(blob.generation)
 
 
