@@ -1,9 +1,11 @@
 """START READING HERE: the whole scoring job on one page."""
 
 import datetime as dt
+import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import apache_beam as beam
 
@@ -15,9 +17,10 @@ from pipeline.runners import beam_options, share_cores
 from transforms.bundles import BundleReference, open_bundle
 from transforms.featurize import FeaturizeTexts
 from transforms.label import Labelling
-from transforms.plan import Plan, plan_inputs, write_plan
-from transforms.publish import PublishRun, finish_pending, standing
+from transforms.plan import Plan, plan_digest, plan_inputs, write_plan
+from transforms.publish import PublishRun, finish_pending, publish, standing
 from transforms.read import ReadTexts
+from transforms.resume import Resumed, find_resumable, write_taken
 from transforms.runs import Run, date_folder, manifest_path, new_run_id, read_manifest
 from transforms.score import Compute, ScoreTokens
 from transforms.stores import covers, store_for
@@ -38,21 +41,38 @@ class Prepared:
     run: Run
     labelling: Labelling
     compute: Compute
+    resumed: Resumed | None = None
+
+    @property
+    def about(self) -> dict[str, object]:
+        """What the plan file says of the run besides its splits."""
+        inputs = [asdict(info) for info in self.plan.inputs]
+        settings = _settings(self.job, self.run)
+        return {
+            "run": self.run.to_json(),
+            "settings": settings,
+            "inputs": inputs,
+            "digest": plan_digest(self.plan, settings),
+        }
 
 
-def build(p: beam.Pipeline, prepared: Prepared) -> None:
-    """Adds the whole job to the pipeline `p`."""
+def _settings(job: JobConfig, run: Run) -> dict[str, Any]:
+    return {**job.settings, "date": run.date.isoformat(), "bundle": run.bundle}
+
+
+def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None) -> None:
+    """Adds the whole job to the pipeline `p`. `taken`: the file of what is taken over from a try that died."""
     run, columns = prepared.run, prepared.plan.columns
     bundle = BundleReference(path=prepared.job.bundle, fingerprint=prepared.bundle.fingerprint)
 
-    read = p | "Read" >> ReadTexts(run.plan, columns, trust_ids=prepared.job.trust_ids)
+    trust_ids = prepared.job.trust_ids
+    read = p | "Read" >> ReadTexts(run.plan, columns, trust_ids=trust_ids, staged=run.staged, taken=taken)
     valid = read.rows | "Validate" >> ValidateTexts(columns)
     featurized = valid.texts | "Featurize" >> FeaturizeTexts(bundle, columns)
     scored = featurized.tokens | "Score" >> ScoreTokens(bundle, prepared.labelling, prepared.compute)
     scores = scored.scores | "Write" >> WriteScores(run, prepared.labelling)
-    rejected = (read.dead, valid.dead, featurized.dead, scored.dead) | beam.Flatten()
-    dead = rejected | "WriteDead" >> WriteDeadLetters(run)
-    p | "Publish" >> PublishRun(run, read=read.counts, scores=scores, dead=dead, work=scored.work)
+    dead = (read.dead, valid.dead, featurized.dead, scored.dead) | "WriteDead" >> WriteDeadLetters(run)
+    p | "Publish" >> PublishRun(run, read=read.counts, scores=scores, dead=dead, work=scored.work, taken=taken)
 
 
 def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Prepared:
@@ -81,6 +101,8 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
         bundle=bundle.reference,
         budget=job.budget,
     )
+    resumed = find_resumable(run, plan_digest(plan, _settings(job, run)))
+    run = run if resumed is None else resumed.run
     try:
         labelling = Labelling(labels=bundle.labels, columns=plan.columns, run=run, top_k=job.top_k)
     except ValueError as error:
@@ -92,7 +114,7 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
             "this version, or leave the flag out"
         )
     compute = Compute(token_budget=job.token_budget, precision=precision, progress=progress)
-    return Prepared(job=job, bundle=bundle, plan=plan, run=run, labelling=labelling, compute=compute)
+    return Prepared(job=job, bundle=bundle, plan=plan, run=run, labelling=labelling, compute=compute, resumed=resumed)
 
 
 def _check_segments(job: JobConfig, bundle: Bundle) -> None:
@@ -123,17 +145,17 @@ def score(
     share_cores(job.workers)
     finish_pending(job.output)
     prepared = prepare(job, now, progress)
-    run = prepared.run
-    about: dict[str, object] = {
-        "run": run.to_json(),
-        "settings": {**job.settings, "date": run.date.isoformat(), "bundle": run.bundle},
-        "inputs": [asdict(info) for info in prepared.plan.inputs],
-    }
-    write_plan(store_for(run.output), run.plan, prepared.plan, about)
+    run, resumed, taken = prepared.run, prepared.resumed, None
+    if resumed is None:
+        write_plan(store_for(run.output), run.plan, prepared.plan, prepared.about)
+    elif not resumed.passed:
+        taken = write_taken(run, resumed.taken, secrets.token_hex(4))
     with watch(prepared):
         try:
+            if resumed is not None and resumed.passed:
+                return publish(run)
             p = beam.Pipeline(options=options)
-            build(p, prepared)
+            build(p, prepared, taken)
             p.run().wait_until_finish()
         except Exception as error:
             # A publisher that died after its commit has published all the same.

@@ -45,19 +45,16 @@ def emulators(work: Path) -> Iterator[Emulators]:
     storage_port, rest_port, grpc_port = _free_ports(3)
     started: list[Process] = []
     try:
+        address = ["--host", "127.0.0.1", "--port", str(storage_port), "--default-bucket", BUCKET]
+        log = work / "storage.log"
         storage = _start(
-            ["gcp-storage-emulator", "--data-dir", str(work), "start", "--host", "127.0.0.1"]
-            + ["--port", str(storage_port), "--default-bucket", BUCKET],
-            work / "storage.log",
-            STORAGE_DIR="buckets",
+            "gcp-storage-emulator", "--data-dir", str(work), "start", *address, log=log, STORAGE_DIR="buckets"
         )
         started.append(storage)
-        bigquery = _start(
-            ["bqemulator", "start", "--rest-port", str(rest_port), "--grpc-port", str(grpc_port)]
-            + ["--project", PROJECT, "--ephemeral"],
-            work / "bigquery.log",
-            BQEMU_GCS_LOCAL_ROOT=str(work / "buckets"),
-        )
+        address = ["--rest-port", str(rest_port), "--grpc-port", str(grpc_port), "--project", PROJECT, "--ephemeral"]
+        objects = str(work / "buckets")
+        log = work / "bigquery.log"
+        bigquery = _start("bqemulator", "start", *address, log=log, BQEMU_GCS_LOCAL_ROOT=objects)
         started.append(bigquery)
         _wait(storage, f"http://127.0.0.1:{storage_port}/")
         _wait(bigquery, f"http://127.0.0.1:{rest_port}/readyz")
@@ -79,13 +76,15 @@ def emulators(work: Path) -> Iterator[Emulators]:
                 process.popen.kill()
 
 
-def _start(command: list[str], log: Path, **environment: str) -> Process:
-    program = BIN / command[0]
+def _start(name: str, *arguments: str, log: Path, **environment: str) -> Process:
+    program = BIN / name
     if not program.exists():
-        raise RuntimeError(f"{program}: is not installed; `make .venv-emulators/.ready` does that, or say where: EMULATORS")
+        raise RuntimeError(
+            f"{program}: is not installed; `make .venv-emulators/.ready` does that, or say where: EMULATORS"
+        )
     with log.open("wb") as output:
         popen = subprocess.Popen(
-            [str(program), *command[1:]],
+            [str(program), *arguments],
             # DuckDB's extensions lie below this home.
             env={**os.environ, "HOME": str(BIN.parent), **environment},
             stdout=output,

@@ -13,6 +13,7 @@ from transforms.schemas import Columns, check, placed, scores_schema
 
 STAGE = "Score"
 _FEW = 16
+_PRECISION = b"precision"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,13 @@ class Labelling:
         return placed(self.file_schema)
 
 
-def label(batch: pa.RecordBatch, labelling: Labelling) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
-    """An output of `infer` -> placed Scores, and dead letters for rows that failed or are not finite (or None)."""
+def label(
+    batch: pa.RecordBatch, labelling: Labelling, precision: str = ""
+) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
+    """An output of `infer` -> placed Scores, and dead letters for rows that failed or are not finite (or None).
+
+    `precision`, in which they were computed, goes with the rows: see `precision_of`.
+    """
     width = max(1, len(labelling.labels))
     outputs = batch.column("outputs").flatten().to_numpy().reshape(batch.num_rows, width)
     failed = batch.column("failed").to_numpy(zero_copy_only=False)
@@ -63,7 +69,18 @@ def label(batch: pa.RecordBatch, labelling: Labelling) -> tuple[pa.RecordBatch, 
     }
     own |= {name: pa.repeat(value, batch.num_rows) for name, value in same.items()}
     arrays = [own[name] if name in own else batch.column(name) for name in schema.names]
-    return check(pa.RecordBatch.from_arrays(arrays, schema=schema), schema, STAGE), dead
+    scores = pa.RecordBatch.from_arrays(arrays, schema=with_precision(schema, precision))
+    return check(scores, schema, STAGE), dead
+
+
+def with_precision(schema: pa.Schema, precision: str) -> pa.Schema:
+    """The schema of rows that were computed in `precision`."""
+    return schema.with_metadata({_PRECISION: precision})
+
+
+def precision_of(batch: pa.RecordBatch) -> str:
+    """What placed Scores were computed in; empty where nothing was."""
+    return (batch.schema.metadata or {}).get(_PRECISION, b"").decode()  # type: ignore[no-any-return]
 
 
 def _classes(probabilities: npt.NDArray[np.float32], labelling: Labelling) -> dict[str, pa.Array]:

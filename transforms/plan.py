@@ -3,8 +3,9 @@
 What workers shuffle is these descriptions, never texts.
 """
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -129,6 +130,15 @@ def _pack(pieces: Iterable[Piece], weights: Iterable[tuple[int, int]]) -> Iterat
         rows, size = rows + more_rows, size + more_bytes
     if group:
         yield Split(number=number, pieces=tuple(group))
+
+
+def plan_digest(plan: Plan, settings: Mapping[str, Any]) -> str:
+    """One string for the same work: the same pieces of the same files, columns and settings."""
+    columns = {**asdict(plan.columns), "id_type": str(plan.columns.id_type), "kept": str(plan.columns.kept)}
+    inputs = [asdict(info) for info in plan.inputs]
+    splits = [asdict(split) for split in plan.splits]
+    content = {"settings": settings, "columns": columns, "inputs": inputs, "splits": splits}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def write_plan(store: Store, path: str, plan: Plan, about: dict[str, object]) -> None:

@@ -17,6 +17,7 @@ import apache_beam as beam
 
 from transforms.books import Count, Work
 from transforms.plan import read_plan
+from transforms.resume import read_taken
 from transforms.runs import MANIFEST, Run, read_manifest, run_file, to_bytes
 from transforms.stores import Store, join, store_for
 from transforms.verdicts import (
@@ -44,7 +45,10 @@ class PublishError(RuntimeError):
 
 
 class PublishRun(beam.PTransform):
-    """PBegin -> PCollection[Verdict]: judges the run by its books and publishes it."""
+    """PBegin -> PCollection[Verdict]: judges the run by its books and publishes it.
+
+    `taken` is the file of what it took over from a try that died.
+    """
 
     def __init__(
         self,
@@ -54,14 +58,16 @@ class PublishRun(beam.PTransform):
         scores: beam.PCollection[StagedFile],
         dead: beam.PCollection[StagedFile],
         work: beam.PCollection[Work],
+        taken: str | None = None,
     ) -> None:
         super().__init__()
-        self._run, self._books = run, (read, scores, dead, work)
+        self._run, self._books, self._taken = run, (read, scores, dead, work), taken
 
     def expand(self, pipeline):  # type: ignore[no-untyped-def]
         # Create and side inputs: a GroupByKey never fires on a date without rows.
         books = [beam.pvalue.AsList(books) for books in self._books]
-        return pipeline | "Run" >> beam.Create([self._run]) | "JudgeAndPublish" >> beam.Map(judge_and_publish, *books)
+        run = pipeline | "Run" >> beam.Create([self._run])
+        return run | "JudgeAndPublish" >> beam.Map(judge_and_publish, *books, self._taken)
 
 
 def judge_and_publish(
@@ -70,11 +76,22 @@ def judge_and_publish(
     scores: Sequence[StagedFile],
     dead: Sequence[StagedFile],
     work: Sequence[Work],
+    taken_file: str | None = None,
 ) -> Verdict:
     """Writes the verdict of the run down, unless it has one, and publishes it; raises PublishError as publish does."""
     if read_verdict(run.verdict) is None:
         splits, _ = read_plan(store_for(run.output), run.plan)
-        write_verdict(run, judge(run, splits, read=read, scored=scores, dead=dead, work=work))
+        taken = read_taken(taken_file)
+        verdict = judge(
+            run,
+            splits,
+            read=[*read, *taken.read],
+            scored=[*scores, *taken.files["scores"]],
+            dead=[*dead, *taken.files["dead"]],
+            work=work,
+            taken_over=len(taken.read),
+        )
+        write_verdict(run, verdict)
     return publish(run)
 
 
@@ -175,6 +192,8 @@ def _manifest(run: Run, verdict: Verdict) -> dict[str, Any]:
         "counts": verdict.counts,
         "dead_codes": {code: count for code, (count, _) in verdict.dead_codes.items()},
         "work": verdict.work,
+        "precision": verdict.precision,
+        "splits_taken_over": verdict.taken_over,
         "padding_factor": verdict.padding_factor,
     }
 

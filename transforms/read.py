@@ -9,14 +9,16 @@ import pyarrow as pa
 from apache_beam.pvalue import AsMultiMap, TaggedOutput
 
 from transforms.blocks import Damage, Piece
-from transforms.books import Count, count_positions
+from transforms.books import Count, count_positions, total
 from transforms.conform import conform
 from transforms.dead_letters import reject_positions
 from transforms.duplicates import FindDuplicates, mark, unpack_repeats
 from transforms.formats import read_piece
 from transforms.plan import Split, read_plan
+from transforms.resume import read_taken
 from transforms.schemas import MAX_ROWS, MAX_TEXT_BYTES, Columns, check, cut, rows_schema, text_bytes
 from transforms.stores import store_for
+from transforms.write import record_read
 
 STAGE = "Read"
 
@@ -32,12 +34,21 @@ class Read(NamedTuple):
 class ReadTexts(beam.PTransform):
     """PBegin -> Read: every row of the planned input, once.
 
-    `plan` is the path of the plan file. Duplicate ids are marked unless `trust_ids`.
+    `plan` is the path of the plan file. Duplicate ids are marked unless `trust_ids`. Splits that were read to their end
+    are recorded in the folder `staged`; those in the file `taken` (transforms/resume.py) are left out.
     """
 
-    def __init__(self, plan: str, columns: Columns, *, trust_ids: bool = False) -> None:
+    def __init__(
+        self,
+        plan: str,
+        columns: Columns,
+        *,
+        trust_ids: bool = False,
+        staged: str | None = None,
+        taken: str | None = None,
+    ) -> None:
         super().__init__()
-        self._plan, self._columns = plan, columns
+        self._plan, self._columns, self._staged, self._taken = plan, columns, staged, taken
         self._pass_over_ids = not trust_ids and columns.id is not None
 
     def expand(self, pipeline):  # type: ignore[no-untyped-def]
@@ -47,7 +58,7 @@ class ReadTexts(beam.PTransform):
             | "ListSplits" >> beam.FlatMap(list_splits)
             | "Spread" >> beam.Reshuffle()
         )
-        reader = _ReadSplit(self._plan, self._columns)
+        reader = _ReadSplit(self._plan, self._columns, self._staged, self._taken)
         if self._pass_over_ids:
             # The side input goes into the reading step itself: into a later one it would make the runner keep all
             # texts in memory until the ids are through (measured: 862 MB instead of 230).
@@ -67,30 +78,37 @@ def list_splits(plan: str) -> Iterator[Split]:
 
 
 class _ReadSplit(beam.DoFn):
-    def __init__(self, plan: str, columns: Columns) -> None:
-        self._plan, self._columns = plan, columns
+    def __init__(self, plan: str, columns: Columns, staged: str | None, taken: str | None) -> None:
+        self._plan, self._columns, self._staged, self._taken_file = plan, columns, staged, taken
 
     def setup(self) -> None:
         self._files: dict[int, str] = {}
+        self._taken = read_taken(self._taken_file).splits
 
     def process(
         self, split: Split, repeats: Mapping[int, Iterable[bytes]] | None
     ) -> Iterator[
         pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch] | TaggedOutput[Literal["counts"], Count]
     ]:
+        if split.number in self._taken:
+            return
         # A split without rows is in the books too: one that never came through must not balance by being absent.
-        yield TaggedOutput("counts", Count(split.number, 0, 0))
+        counts = [Count(split.number, 0, 0)]
         small = Joiner()
         for piece in split.pieces:
             # Never `in`: Beam's multimap has no such test and would count upwards for ever.
             known = None if repeats is None else unpack_repeats(repeats[piece.number])
             for rows, dead, count in read_rows(piece, split.number, self._columns):
-                yield TaggedOutput("counts", count)
+                counts.append(count)
                 for batch in dead:
                     yield TaggedOutput("dead", batch)
                 for batch in rows:
                     yield from small.add(batch if known is None else mark(batch, known, self._file_names()))
         yield from small.rest()
+        (count,) = total(counts).values()
+        yield TaggedOutput("counts", count)
+        if self._staged is not None:
+            record_read(self._staged, count)
 
     def _file_names(self) -> dict[int, str]:
         # Only a split that has duplicates needs the names of other files.

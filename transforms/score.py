@@ -180,11 +180,12 @@ class _Label(beam.DoFn):
     def process(
         self, batch: pa.RecordBatch
     ) -> Iterator[pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch] | TaggedOutput[Literal["work"], Work]]:
-        scores, dead = label(batch, self._labelling)
+        work = work_of(batch)
+        scores, dead = label(batch, self._labelling, work.precision)
         if self._progress is not None:
             advance(self._progress, batch.num_rows)
         if scores.num_rows:
             yield scores
         if dead is not None:
             yield TaggedOutput("dead", dead)
-        yield TaggedOutput("work", work_of(batch))
+        yield TaggedOutput("work", work)

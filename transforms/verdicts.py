@@ -31,7 +31,8 @@ class Part:
 class Verdict:
     """What became of a run that was to publish `folder`.
 
-    `dead_codes`: code -> [how many, an example's place]; `work` as books.Work has it.
+    `dead_codes`: code -> [how many, an example's place]; `work` as books.Work has it, of this try alone;
+    `taken_over`: how many splits earlier tries had finished; `precision`: what the rows were computed in.
     """
 
     status: str
@@ -43,6 +44,8 @@ class Verdict:
     work: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[Part, ...] = ()
     dead_letters: tuple[Part, ...] = ()
+    taken_over: int = 0
+    precision: str = ""
 
     @property
     def padding_factor(self) -> float:
@@ -58,6 +61,7 @@ def judge(
     scored: Sequence[StagedFile],
     dead: Sequence[StagedFile],
     work: Iterable[Work],
+    taken_over: int = 0,
 ) -> Verdict:
     """Compares the books of every split and the error budget; see books.differences."""
     counts = list(read)
@@ -82,6 +86,8 @@ def judge(
         work=total_work(work)._asdict(),
         files=_parts(run, run.folder, scored),
         dead_letters=_parts(run, run.dead_folder, dead),
+        taken_over=taken_over,
+        precision="+".join(sorted({name for file in scored for name in file.precision.split("+") if name})),
     )
 
 

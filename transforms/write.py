@@ -4,10 +4,11 @@ A file counts only if its description reaches Publish, so a bundle that is tried
 """
 
 import io
+import json
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
 
 import apache_beam as beam
@@ -18,7 +19,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.books import Count, count_batch, total
-from transforms.label import Labelling
+from transforms.label import Labelling, precision_of
 from transforms.runs import Run
 from transforms.schemas import DEAD_LETTERS, REJECTED, UTC_MICROS, check
 from transforms.stores import join, store_for
@@ -35,7 +36,8 @@ DISTINCT = frozenset(
 class StagedFile:
     """One closed file: where, how large, `crc32c:…`, and the books of its rows.
 
-    `codes` of a file of dead letters: code -> how many, and the place (`<file>#<row>`) of one of them.
+    `codes` of a file of dead letters: code -> how many, and the place (`<file>#<row>`) of one of them. `precision` of
+    a file of scores: what its rows were computed in.
     """
 
     path: str
@@ -44,30 +46,49 @@ class StagedFile:
     checksum: str
     counts: tuple[Count, ...]
     codes: dict[str, tuple[int, str]] = field(default_factory=dict)
+    precision: str = ""
 
 
 class WriteScores(beam.PTransform):
-    """PCollection[RecordBatch of placed Scores] -> PCollection[StagedFile]."""
+    """PCollection[RecordBatch of placed Scores] -> PCollection[StagedFile]; `kind` begins the names of the files."""
 
-    def __init__(self, run: Run, labelling: Labelling) -> None:
+    def __init__(self, run: Run, labelling: Labelling, kind: str = "scores") -> None:
         super().__init__()
-        self._run, self._labelling = run, labelling
+        self._run, self._labelling, self._kind = run, labelling, kind
 
     def expand(self, scores: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
         return scores | "StageScores" >> beam.ParDo(
-            _Stage(self._run, self._labelling.schema, self._labelling.file_schema)
+            _Stage(self._run, self._labelling.schema, self._labelling.file_schema, self._kind)
         )
 
 
 class WriteDeadLetters(beam.PTransform):
-    """PCollection[RecordBatch of REJECTED] -> PCollection[StagedFile]."""
+    """Several PCollection[RecordBatch of REJECTED] -> PCollection[StagedFile].
+
+    Each is staged by itself and only the descriptions flow together: a Flatten of the rows would make the runner hold
+    them back until all is scored, and a run that dies before that could not be gone on with.
+    """
 
     def __init__(self, run: Run) -> None:
         super().__init__()
         self._run = run
 
-    def expand(self, dead: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
-        return dead | "StageDeadLetters" >> beam.ParDo(_StageDeadLetters(self._run, REJECTED, DEAD_LETTERS))
+    def expand(self, dead: tuple[beam.PCollection[pa.RecordBatch], ...]):  # type: ignore[no-untyped-def]
+        staged = [
+            rejected | f"StageDeadLetters{number}" >> beam.ParDo(_StageDeadLetters(self._run))
+            for number, rejected in enumerate(dead)
+        ]
+        return staged | beam.Flatten()
+
+
+def record(path: str, content: object) -> None:
+    """Writes down what a run has finished, for one that goes on after it has died; see transforms/resume.py."""
+    store_for(path).write(path, json.dumps(content).encode())
+
+
+def record_read(staged: str, count: Count) -> None:
+    """Records that a split was read to its end."""
+    record(join(staged, f"read-{count.split:06d}-{uuid.uuid4().hex}.json"), count)
 
 
 def repetitive(schema: pa.Schema) -> list[str]:
@@ -105,11 +126,13 @@ class StagingFile:
         self._counts: list[Count] = []
         self._codes: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
+        self._precisions: set[str] = set()
         self.rows = 0
 
     def add(self, placed: pa.RecordBatch) -> None:
         """Takes rows with their places: the books count the very batch whose columns go into the file."""
         self._counts.extend(count_batch(placed))
+        self._precisions.add(precision_of(placed))
         if self._schema.equals(DEAD_LETTERS):
             self._note_codes(placed)
         batch = _columns_of(placed, self._schema)
@@ -145,6 +168,7 @@ class StagingFile:
             checksum=f"crc32c:{self._sink.crc:08x}",
             counts=tuple(total(self._counts).values()),
             codes={code: (count, self._examples[code]) for code, count in self._codes.items()},
+            precision="+".join(sorted(self._precisions - {""})),
         )
 
 
@@ -179,13 +203,13 @@ class _Checksummed:
 
 
 class _Stage(beam.DoFn):
-    """Keeps one file open; closes it when the split changes, when it is full, and at the end of the bundle."""
+    """Keeps one file open; closes it when the split changes, when it is full, and at the end of the bundle.
 
-    prefix = "scores"
-    one_split_a_file = True
+    Beside a closed file lies its description, for a run that goes on after this one has died.
+    """
 
-    def __init__(self, run: Run, arrow: pa.Schema, file: pa.Schema) -> None:
-        self._run, self._arrow, self._file = run, arrow, file
+    def __init__(self, run: Run, arrow: pa.Schema, file: pa.Schema, kind: str = "scores") -> None:
+        self._run, self._arrow, self._file, self._kind = run, arrow, file, kind
 
     def start_bundle(self) -> None:
         self._open: StagingFile | None = None
@@ -194,21 +218,24 @@ class _Stage(beam.DoFn):
     def process(self, batch: pa.RecordBatch) -> Iterator[StagedFile]:
         check(batch, self._arrow, type(self).__name__)
         split = batch.column("split")[0].as_py()
-        changed = self.one_split_a_file and split != self._split
-        if self._open is not None and (changed or self._open.rows >= FILE_ROWS):
-            yield self._open.close()
-            self._open = None
+        if self._open is not None and (split != self._split or self._open.rows >= FILE_ROWS):
+            yield self._close(self._open)
         if self._open is None:
             self._split = split
             # A fresh name each time: two tries of one bundle must never write the same file.
-            name = f"{self.prefix}-{split:06d}-{uuid.uuid4().hex}.parquet"
+            name = f"{self._kind}-{split:06d}-{uuid.uuid4().hex}.parquet"
             self._open = StagingFile(join(self._run.staged, name), self._file)
         self._open.add(self.complete(batch))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         if self._open is not None:
-            yield WindowedValue(self._open.close(), 0, [GlobalWindow()])
-            self._open = None
+            yield WindowedValue(self._close(self._open), 0, [GlobalWindow()])
+
+    def _close(self, file: StagingFile) -> StagedFile:
+        self._open = None
+        closed = file.close()
+        record(closed.path.removesuffix(".parquet") + ".json", asdict(closed))
+        return closed
 
     def complete(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows with every column of the file, and with their places."""
@@ -216,8 +243,8 @@ class _Stage(beam.DoFn):
 
 
 class _StageDeadLetters(_Stage):
-    prefix = "dead"
-    one_split_a_file = False
+    def __init__(self, run: Run) -> None:
+        super().__init__(run, REJECTED, DEAD_LETTERS, "dead")
 
     def complete(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         run = self._run
