@@ -45,6 +45,10 @@ AllowMissing = Annotated[
     bool | None, typer.Option("--allow-missing/--no-allow-missing", help="No matching file: publish an empty date.")
 ]
 TrustIds = Annotated[bool | None, typer.Option("--trust-ids/--no-trust-ids", help="Do not look for duplicate ids.")]
+OnlyNew = Annotated[
+    bool | None,
+    typer.Option("--only-new/--no-only-new", help="Take scores of unchanged texts from the newest published date."),
+]
 TokenBudget = Annotated[int | None, typer.Option(help="Padded tokens of one micro-batch; by default by device.")]
 Precision = Annotated[str | None, typer.Option(help="float32, bfloat16, float16, or auto: by device [auto].")]
 Runner = Annotated[str | None, typer.Option(help="direct (alias local), dataflow or portable [direct].")]
@@ -75,6 +79,7 @@ def score(
     max_dead_rows: MaxDeadRows = None,
     allow_missing: AllowMissing = None,
     trust_ids: TrustIds = None,
+    only_new: OnlyNew = None,
     token_budget: TokenBudget = None,
     precision: Precision = None,
     runner: Runner = None,

@@ -53,6 +53,7 @@ class JobConfig(pydantic.BaseModel):
     max_dead_rows: int | None = None
     allow_missing: bool = False
     trust_ids: bool = False
+    only_new: bool = False
     token_budget: int | None = pydantic.Field(default=None, ge=1)
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     runner: Literal["direct", "local", "dataflow", "portable"] = "direct"

@@ -77,7 +77,8 @@ class _Text:
 
     def verdict(self, verdict: Verdict) -> None:
         counts = verdict.counts
-        rows = f"{counts['read']:,} read = {counts['scored']:,} scored + {counts['dead']:,} dead letters"
+        skipped = f"{counts['skipped']:,} unchanged + " if counts["skipped"] else ""
+        rows = f"{counts['read']:,} read = {counts['scored']:,} scored + {skipped}{counts['dead']:,} dead letters"
         if verdict.status == PUBLISHED:
             manifest, _ = read_manifest(join(verdict.folder, MANIFEST))
             out.print(f"published {verdict.folder}")

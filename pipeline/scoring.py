@@ -4,7 +4,7 @@ import datetime as dt
 import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -15,6 +15,9 @@ from pipeline.dates import fill, logical_date
 from pipeline.failures import RunFailedError, cause
 from pipeline.runners import beam_options, share_cores
 from transforms.bundles import BundleReference, open_bundle
+from transforms.carry import CarryScores
+from transforms.devices import find_device
+from transforms.earlier import Earlier, find_earlier
 from transforms.featurize import FeaturizeTexts
 from transforms.label import Labelling
 from transforms.plan import Plan, plan_digest, plan_inputs, write_plan
@@ -42,17 +45,18 @@ class Prepared:
     labelling: Labelling
     compute: Compute
     resumed: Resumed | None = None
+    earlier: Earlier | None = None
 
     @property
     def about(self) -> dict[str, object]:
         """What the plan file says of the run besides its splits."""
         inputs = [asdict(info) for info in self.plan.inputs]
-        settings = _settings(self.job, self.run)
         return {
             "run": self.run.to_json(),
-            "settings": settings,
+            "settings": _settings(self.job, self.run),
             "inputs": inputs,
-            "digest": plan_digest(self.plan, settings),
+            "compared_with": _compared_with(self.earlier),
+            "digest": _digest(self.job, self.plan, self.run, self.earlier),
         }
 
 
@@ -60,19 +64,34 @@ def _settings(job: JobConfig, run: Run) -> dict[str, Any]:
     return {**job.settings, "date": run.date.isoformat(), "bundle": run.bundle}
 
 
+def _compared_with(earlier: Earlier | None) -> dict[str, str] | None:
+    return None if earlier is None else {"date": earlier.date, "run_id": earlier.run_id}
+
+
+def _digest(job: JobConfig, plan: Plan, run: Run, earlier: Earlier | None) -> str:
+    return plan_digest(plan, {**_settings(job, run), "compared_with": _compared_with(earlier)})
+
+
 def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None) -> None:
     """Adds the whole job to the pipeline `p`. `taken`: the file of what is taken over from a try that died."""
-    run, columns = prepared.run, prepared.plan.columns
+    run, columns, earlier = prepared.run, prepared.plan.columns, prepared.earlier
+    columns_read = replace(columns, earlier=None if earlier is None else earlier.type)
     bundle = BundleReference(path=prepared.job.bundle, fingerprint=prepared.bundle.fingerprint)
 
     trust_ids = prepared.job.trust_ids
-    read = p | "Read" >> ReadTexts(run.plan, columns, trust_ids=trust_ids, staged=run.staged, taken=taken)
-    valid = read.rows | "Validate" >> ValidateTexts(columns)
+    read = p | "Read" >> ReadTexts(
+        run.plan, columns_read, trust_ids=trust_ids, staged=run.staged, taken=taken, earlier=earlier
+    )
+    valid = read.rows | "Validate" >> ValidateTexts(columns_read)
     featurized = valid.texts | "Featurize" >> FeaturizeTexts(bundle, columns)
     scored = featurized.tokens | "Score" >> ScoreTokens(bundle, prepared.labelling, prepared.compute)
     scores = scored.scores | "Write" >> WriteScores(run, prepared.labelling)
+    carried = valid.unchanged | "Carry" >> CarryScores(prepared.labelling, "" if earlier is None else earlier.precision)
+    unchanged = carried | "WriteCarried" >> WriteScores(run, prepared.labelling, kind="unchanged")
     dead = (read.dead, valid.dead, featurized.dead, scored.dead) | "WriteDead" >> WriteDeadLetters(run)
-    p | "Publish" >> PublishRun(run, read=read.counts, scores=scores, dead=dead, work=scored.work, taken=taken)
+    p | "Publish" >> PublishRun(
+        run, read=read.counts, scores=scores, dead=dead, work=scored.work, unchanged=unchanged, taken=taken
+    )
 
 
 def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Prepared:
@@ -101,7 +120,8 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
         bundle=bundle.reference,
         budget=job.budget,
     )
-    resumed = find_resumable(run, plan_digest(plan, _settings(job, run)))
+    earlier = _earlier(job, bundle, run) if job.only_new else None
+    resumed = find_resumable(run, _digest(job, plan, run, earlier))
     run = run if resumed is None else resumed.run
     try:
         labelling = Labelling(labels=bundle.labels, columns=plan.columns, run=run, top_k=job.top_k)
@@ -114,7 +134,34 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
             "this version, or leave the flag out"
         )
     compute = Compute(token_budget=job.token_budget, precision=precision, progress=progress)
-    return Prepared(job=job, bundle=bundle, plan=plan, run=run, labelling=labelling, compute=compute, resumed=resumed)
+    return Prepared(
+        job=job,
+        bundle=bundle,
+        plan=plan,
+        run=run,
+        labelling=labelling,
+        compute=compute,
+        resumed=resumed,
+        earlier=earlier,
+    )
+
+
+def _earlier(job: JobConfig, bundle: Bundle, run: Run) -> Earlier | None:
+    """The published date that --only-new compares with."""
+    requested = None if job.precision == "auto" else job.precision
+    if requested is None and job.runner not in ("direct", "local"):
+        raise ConfigError(
+            f"--only-new with --runner {job.runner}: what the workers score on is not known here; "
+            "say it with --precision"
+        )
+    return find_earlier(
+        run.output,
+        run.date,
+        fingerprint=bundle.fingerprint,
+        task=bundle.task,
+        precision=find_device().precision(requested, bundle.precisions),
+        top_k=job.top_k,
+    )
 
 
 def _check_segments(job: JobConfig, bundle: Bundle) -> None:

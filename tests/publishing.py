@@ -15,7 +15,7 @@ from transforms.dead_letters import place, reject_positions
 from transforms.plan import Plan, Split, write_plan
 from transforms.publish import judge_and_publish
 from transforms.runs import ErrorBudget, Run, manifest_path, new_run_id, read_manifest
-from transforms.schemas import DEAD_LETTERS, REJECTED, Columns, placed
+from transforms.schemas import Columns, placed
 from transforms.stores import join, store_for
 from transforms.verdicts import judge, write_verdict
 from transforms.write import StagedFile, _Stage, _StageDeadLetters
@@ -67,7 +67,7 @@ def scored(run: Run, ids: Sequence[str] = ROWS) -> list[StagedFile]:
 
 def dead(run: Run, rows: Sequence[int]) -> list[StagedFile]:
     """One staged file of dead letters for the rows at these positions, or none."""
-    stage = _StageDeadLetters(run, REJECTED, DEAD_LETTERS)
+    stage = _StageDeadLetters(run)
     batches = []
     for row in rows:
         at = pa.array([row]).to_numpy()

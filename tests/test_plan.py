@@ -43,16 +43,17 @@ def test_pieces_together_have_the_lines_and_positions_of_the_whole(
 
 
 def test_large_files_are_cut_and_small_ones_share_a_split(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for module in ("look", "plan"):
-        monkeypatch.setattr(f"transforms.{module}.SPLIT_ROWS", 100)
+    monkeypatch.setattr("transforms.plan.SPLIT_ROWS", 100)
+    monkeypatch.setattr("transforms.look.MAX_ROWS", 30)
     rows = {"id": [str(i) for i in range(250)], "text": ["x"] * 250}
     write_parquet(tmp_path / "a.parquet", rows, row_group_size=30)
     for name in "bcd":
         write_parquet(tmp_path / f"{name}.parquet", {"id": ["1"] * 40, "text": ["x"] * 40})
     plan = plan_inputs([str(tmp_path / "*.parquet")], ColumnsRequest())
     names = [[(Path(p.file).stem, p.first_row, p.rows) for p in split.pieces] for split in plan.splits]
-    assert names == [[("a", 0, 120)], [("a", 120, 120)], [("a", 240, 10), ("b", 0, 40), ("c", 0, 40)], [("d", 0, 40)]]
-    assert [p.number for split in plan.splits for p in split.pieces] == list(range(6))
+    assert names == [[("a", 0, 90)], [("a", 90, 90)], [("a", 180, 70)], [("b", 0, 40), ("c", 0, 40)], [("d", 0, 40)]]
+    numbers = [p.number for split in plan.splits for p in split.pieces]
+    assert numbers == sorted(set(numbers))
     assert (plan.rows, plan.exact) == (370, True)
     store = store_for(str(tmp_path))
     write_plan(store, str(tmp_path / "plan"), plan, {"run": "r"})
@@ -107,3 +108,21 @@ def test_names_that_clash_or_do_nothing_are_refused() -> None:
         resolve(schema, ColumnsRequest(keep=("a",), rename={"b": "c"}))
     with pytest.raises(PlanError, match="no column 'c' in the input; it has 'id', 'text', 'a', 'b'"):
         resolve(schema, ColumnsRequest(keep=("c",)))
+
+
+def test_a_small_job_has_some_splits_and_a_large_one_splits_of_the_full_size(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("transforms.plan.SPLIT_ROWS", 64)
+    for module in ("look", "plan"):
+        monkeypatch.setattr(f"transforms.{module}.MAX_ROWS", 8)
+
+    def splits(rows: int) -> list[int]:
+        write_parquet(tmp_path / "in.parquet", {"id": ["1"] * rows, "text": ["x"] * rows}, row_group_size=4)
+        plan = plan_inputs([str(tmp_path / "in.parquet")], ColumnsRequest())
+        assert all(len(split.pieces) == 1 for split in plan.splits)
+        return [sum(piece.rows or 0 for piece in split.pieces) for split in plan.splits]
+
+    assert splits(20) == [8, 8, 4]
+    assert splits(256) == [16] * 16
+    assert splits(2_048) == [64] * 32

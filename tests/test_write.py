@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ from transforms.books import count_positions
 from transforms.dead_letters import place, reject_positions
 from transforms.label import Labelling, _top, label
 from transforms.runs import Run
-from transforms.schemas import DEAD_LETTERS, REJECTED, Columns
+from transforms.schemas import DEAD_LETTERS, Columns
 from transforms.stores import store_for
 from transforms.write import StagedFile, StagingFile, _Stage, _StageDeadLetters, repetitive
 
@@ -126,7 +127,7 @@ def test_columns_of_ours_are_required_and_kept_ones_optional(run: Run) -> None:
 
 
 def test_dead_letters_have_their_declared_columns(run: Run) -> None:
-    (file,) = run_bundle(_StageDeadLetters(run, REJECTED, DEAD_LETTERS), dead_letters(0, [3, 9]))
+    (file,) = run_bundle(_StageDeadLetters(run), dead_letters(0, [3, 9]))
     optional = {field.name for field in DEAD_LETTERS if field.nullable}
     assert {path for path, (_, _, definition, _) in levels(file.path).items() if definition} == optional
     assert pq.read_table(file.path).to_pylist()[1] == {
@@ -194,11 +195,22 @@ def test_a_full_file_is_closed_and_the_next_one_opened(run: Run, monkeypatch: py
     assert [file.rows for file in files] == [6, 6, 6, 3]
 
 
-def test_dead_letters_of_several_splits_share_a_file(run: Run) -> None:
-    stage = _StageDeadLetters(run, REJECTED, DEAD_LETTERS)
-    (file,) = run_bundle(stage, dead_letters(0, [1, 2]), dead_letters(5, [7]))
-    assert [(count.split, count.rows) for count in file.counts] == [(0, 2), (5, 1)]
+def test_a_file_of_dead_letters_is_of_one_split_too(run: Run) -> None:
+    stage = _StageDeadLetters(run)
+    files = run_bundle(stage, dead_letters(0, [1, 2]), dead_letters(5, [7]))
+    assert [[(count.split, count.rows) for count in file.counts] for file in files] == [[(0, 2)], [(5, 1)]]
     assert run_bundle(stage) == []
+
+
+def test_a_file_of_several_row_groups_can_be_read_by_everybody(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transforms.write.ROW_GROUP_ROWS", 7)
+    batch = placed_scores(run, 20)
+    (file,) = stage_scores(run, batch.slice(0, 7), batch.slice(7, 7), batch.slice(14))
+    parquet = pq.ParquetFile(file.path)
+    assert parquet.num_row_groups == 3
+    rows = pa.Table.from_batches([batch]).select(parquet.schema_arrow.names).to_pylist()
+    assert parquet.read().to_pylist() == ds.dataset(file.path).to_table().to_pylist() == rows
+    assert not any(pa.types.is_dictionary(field.type) for field in parquet.schema_arrow)
 
 
 # === What is described is what is there ===
@@ -222,7 +234,8 @@ def test_two_tries_of_a_bundle_write_different_files(output: str) -> None:
     paths = {file.path for files in tries for file in files}
     assert len(paths) == 3
     assert {path.rpartition("/")[0] for path in paths} == {run.staged}
-    assert store_for(output).list(run.staged) == sorted(paths)
+    staged = store_for(output).list(run.staged)
+    assert staged == sorted([*paths, *(path.replace(".parquet", ".json") for path in paths)])
     # The bytes do not depend on the try.
     assert len({file.checksum for files in tries for file in files}) == 1
 

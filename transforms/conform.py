@@ -31,6 +31,7 @@ def conform(block: Block, columns: Columns, *, source: str, split: int) -> tuple
             *place(source, split, positions),
             pa.array(np.zeros(rows.num_rows, bool)),
             pa.nulls(rows.num_rows, pa.string()),
+            *([] if columns.earlier is None else [pa.nulls(rows.num_rows, columns.earlier)]),
         ],
         schema=rows_schema(columns),
     )

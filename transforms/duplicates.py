@@ -1,70 +1,127 @@
 """The id pass: finds every row whose id an earlier row has, from the id column alone.
 
-About 30 bytes a row are shuffled: two hashes of the id, the number of the piece, the row.
+About 30 bytes a row are shuffled: two hashes of the id, the number of the piece, the row. Where there is a published
+date to compare with, the pass reads the texts too and shuffles their hashes, and its rows meet those of that date.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple
 
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from apache_beam.pvalue import TaggedOutput
 
 from transforms.blocks import Block, as_binary
-from transforms.conform import id_strings
-from transforms.fingerprints import id_hash
+from transforms.conform import conform, id_strings
+from transforms.earlier import Earlier
+from transforms.fingerprints import id_hash, text_hash
 from transforms.formats import read_piece
 from transforms.plan import Split
-from transforms.schemas import Columns
+from transforms.schemas import MAX_ROWS, Columns
+from transforms.stores import store_for
+from transforms.unchanged import MATCH, Matches
 
 BUCKETS = 256
 _ENTRY = np.dtype([("a", "<i8"), ("b", "<i8"), ("piece", "<i8"), ("row", "<i8")])
+_HASHED = np.dtype([*_ENTRY.descr, ("text", "<i8"), ("split", "<i8")])
 _REPEAT = np.dtype([("row", "<i8"), ("first_piece", "<i8"), ("first_row", "<i8")])
 
 Entries = npt.NDArray[np.void]
 
 
-class FindDuplicates(beam.PTransform):
-    """PCollection[Split] -> PCollection[tuple[int, bytes]]: piece number and its packed repeats, for `repeats`."""
+class Found(NamedTuple):
+    """`repeats`: PCollection[tuple[int, bytes]], piece number and its packed repeats, for `unpack_repeats`.
 
-    def __init__(self, columns: Columns) -> None:
+    `matches`: PCollection[tuple[int, bytes]], part of the earlier date and packed MATCH.
+    """
+
+    repeats: beam.PCollection[tuple[int, bytes]]
+    matches: beam.PCollection[tuple[int, bytes]]
+
+
+class FindDuplicates(beam.PTransform):
+    """PCollection[Split] -> Found; without an earlier date nothing matches."""
+
+    def __init__(self, columns: Columns, earlier: Earlier | None = None) -> None:
         super().__init__()
-        self._columns = columns
+        self._columns, self._earlier = columns, earlier
 
     def expand(self, splits: beam.PCollection[Split]):  # type: ignore[no-untyped-def]
-        return (
-            splits
-            | "HashIds" >> beam.ParDo(_HashIds(self._columns))
-            | "ByHash" >> beam.GroupByKey()
-            | "FindRepeats" >> beam.ParDo(_FindRepeats())
-        )
+        hashed = splits | "HashIds" >> beam.ParDo(_HashIds(self._columns, self._earlier is not None))
+        if self._earlier is not None:
+            before = (
+                splits.pipeline
+                | "Parts" >> beam.Create(list(enumerate(self._earlier.parts)))
+                | "SpreadParts" >> beam.Reshuffle()
+                | "HashPart" >> beam.FlatMap(_hash_part)
+            )
+            hashed = (hashed, before) | beam.Flatten()
+        find = beam.ParDo(_FindRepeats(_ENTRY if self._earlier is None else _HASHED))
+        outputs = hashed | "ByHash" >> beam.GroupByKey() | "FindRepeats" >> find.with_outputs("matches", main="repeats")
+        return Found(outputs.repeats, outputs.matches)
 
 
 class _HashIds(beam.DoFn):
-    def __init__(self, columns: Columns) -> None:
-        self._only_id = Columns(text=str(columns.id), id=columns.id, id_type=columns.id_type)
+    def __init__(self, columns: Columns, with_texts: bool) -> None:
+        self._with_texts = with_texts
+        self._wanted = Columns(
+            text=columns.text if with_texts else str(columns.id),
+            text_pair=columns.text_pair if with_texts else None,
+            id=columns.id,
+            id_type=columns.id_type,
+        )
 
     def process(self, split: Split) -> Iterator[tuple[int, bytes]]:
         found = [
-            entries(block, self._only_id.id, piece.number)
+            hashed_entries(block, self._wanted, piece.number, split.number, piece.file)
+            if self._with_texts
+            else entries(block, self._wanted.id, piece.number)
             for piece in split.pieces
-            for block in read_piece(piece, self._only_id)
+            for block in read_piece(piece, self._wanted)
         ]
-        packed = np.concatenate([np.empty(0, _ENTRY), *found])
-        bucket = (packed["a"].astype(np.uint64) % BUCKETS).astype(np.uint8)
-        packed = packed[np.argsort(bucket, kind="stable")]
-        ends = np.cumsum(np.bincount(bucket, minlength=BUCKETS))
-        for number, entries_ in enumerate(np.split(packed, ends[:-1])):
-            if len(entries_):
-                yield number, entries_.tobytes()
+        yield from _by_bucket(np.concatenate([np.empty(0, _HASHED if self._with_texts else _ENTRY), *found]))
+
+
+def _hash_part(part: tuple[int, str]) -> Iterator[tuple[int, bytes]]:
+    number, path = part
+    with store_for(path).open(path) as file:
+        row = 0
+        for batch in pq.ParquetFile(file).iter_batches(16 * MAX_ROWS, columns=["id", "text_hash"]):
+            packed = np.zeros(batch.num_rows, _HASHED)
+            packed["a"], packed["b"] = id_hash(as_binary(batch.column("id")))
+            packed["text"] = batch.column("text_hash").to_numpy()
+            # Below all pieces of today.
+            packed["piece"], packed["row"] = -1 - number, np.arange(row, row + batch.num_rows)
+            row += batch.num_rows
+            yield from _by_bucket(packed)
+
+
+def _by_bucket(packed: Entries) -> Iterator[tuple[int, bytes]]:
+    bucket = (packed["a"].astype(np.uint64) % BUCKETS).astype(np.uint8)
+    packed = packed[np.argsort(bucket, kind="stable")]
+    ends = np.cumsum(np.bincount(bucket, minlength=BUCKETS))
+    for number, entries_ in enumerate(np.split(packed, ends[:-1])):
+        if len(entries_):
+            yield number, entries_.tobytes()
 
 
 class _FindRepeats(beam.DoFn):
-    def process(self, bucket: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, bytes]]:
-        _, packed = bucket
-        found = find_repeats(np.frombuffer(b"".join(packed), _ENTRY))
-        for piece, rows in found.items():
+    def __init__(self, kind: "np.dtype[np.void]") -> None:
+        self._kind = kind
+
+    def process(
+        self, bucket: tuple[int, Iterable[bytes]]
+    ) -> Iterator[tuple[int, bytes] | TaggedOutput[Literal["matches"], tuple[int, bytes]]]:
+        packed = np.frombuffer(b"".join(bucket[1]), self._kind)
+        for piece, rows in find_repeats(packed[packed["piece"] >= 0]).items():
             yield piece, rows.tobytes()
+        if self._kind == _HASHED:
+            for part, matches in find_matches(packed).items():
+                yield TaggedOutput("matches", (part, matches.tobytes()))
 
 
 def entries(block: Block, id_column: str | None, piece: int) -> Entries:
@@ -78,6 +135,37 @@ def entries(block: Block, id_column: str | None, piece: int) -> Entries:
     packed["a"], packed["b"] = id_hash(as_binary(known))
     packed["piece"], packed["row"] = piece, block.positions[present]
     return packed
+
+
+def hashed_entries(block: Block, columns: Columns, piece: int, split: int, source: str) -> Entries:
+    """One entry for each row of `block` that has an id, with the hash of its text."""
+    rows, _ = conform(block, columns, source=source, split=split)
+    rows = rows.filter(rows.column("id").is_valid())
+    packed = np.empty(rows.num_rows, _HASHED)
+    packed["a"], packed["b"] = id_hash(as_binary(rows.column("id")))
+    # A text that is missing hashes like an empty one: neither is ever among those scored.
+    packed["text"] = text_hash(
+        *(pc.fill_null(rows.column(name), b"") for name in ("text", "text_pair") if name in rows.schema.names)
+    ).to_numpy()
+    packed["piece"], packed["row"], packed["split"] = piece, rows.column("row").to_numpy(), split
+    return packed
+
+
+def find_matches(packed: Entries) -> dict[int, Matches]:
+    """For each part of the earlier date, its rows whose id and text stand in a row of today."""
+    packed = packed[np.lexsort((packed["row"], packed["piece"], packed["text"], packed["b"], packed["a"]))]
+    other = np.ones(len(packed), bool)
+    keys = [packed[name] for name in ("a", "b", "text")]
+    other[1:] = np.logical_or.reduce([key[1:] != key[:-1] for key in keys])
+    # Rows of the earlier date stand first in their group.
+    first = packed[np.maximum.accumulate(np.where(other, np.arange(len(packed)), 0))]
+    hit = (packed["piece"] >= 0) & (first["piece"] < 0)
+    matches = np.empty(int(hit.sum()), MATCH)
+    for name in ("split", "piece", "row"):
+        matches[name] = packed[name][hit]
+    matches["at"] = first["row"][hit]
+    parts = -1 - first["piece"][hit]
+    return {int(part): matches[parts == part] for part in np.unique(parts)}
 
 
 def find_repeats(packed: Entries) -> dict[int, Entries]:

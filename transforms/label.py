@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from transforms.dead_letters import reject
 from transforms.runs import Run
-from transforms.schemas import Columns, check, placed, scores_schema
+from transforms.schemas import UTC_MICROS, Columns, check, placed, scores_schema
 
 STAGE = "Score"
 _FEW = 16
@@ -60,17 +60,22 @@ def label(
         batch, outputs = batch.filter(pa.array(good)), outputs[good]
     schema = labelling.schema
     own = _classes(outputs, labelling) if labelling.labels else {"value": pa.array(outputs[:, 0])}
+    own |= same_for_all(labelling, batch.num_rows)
+    arrays = [own[name] if name in own else batch.column(name) for name in schema.names]
+    scores = pa.RecordBatch.from_arrays(arrays, schema=with_precision(schema, precision))
+    return check(scores, schema, STAGE), dead
+
+
+def same_for_all(labelling: Labelling, rows: int) -> dict[str, pa.Array]:
+    """The columns that say the same of every row of a run."""
     run = labelling.run
     same = {
         "logical_date": pa.scalar(run.date, pa.date32()),
         "bundle": pa.scalar(run.bundle),
         "run_id": pa.scalar(run.run_id),
-        "scored_at": pa.scalar(run.started, schema.field("scored_at").type),
+        "scored_at": pa.scalar(run.started, UTC_MICROS),
     }
-    own |= {name: pa.repeat(value, batch.num_rows) for name, value in same.items()}
-    arrays = [own[name] if name in own else batch.column(name) for name in schema.names]
-    scores = pa.RecordBatch.from_arrays(arrays, schema=with_precision(schema, precision))
-    return check(scores, schema, STAGE), dead
+    return {name: pa.repeat(value, rows) for name, value in same.items()}
 
 
 def with_precision(schema: pa.Schema, precision: str) -> pa.Schema:

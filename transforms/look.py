@@ -10,10 +10,11 @@ import pyarrow as pa
 from transforms import csv_files, json_lines, line_files, parquet_files
 from transforms.blocks import ByteStream, NotWhatItClaimsError, Piece
 from transforms.columns import PlanError
+from transforms.schemas import MAX_ROWS
 from transforms.stores import FileInfo, store_for
 
-SPLIT_ROWS = 65_536
 SPLIT_BYTES = 64 * 1024 * 1024
+PIECE_BYTES = 4 * 1024 * 1024
 HEAD_ROWS = 1_000
 HEAD_BYTES = 1024 * 1024
 _MAGIC = {
@@ -54,7 +55,7 @@ def _look_parquet(file: BinaryIO, whole: Piece) -> Facts:
     pieces, weights, start, first, rows, size = [], [], 0, 0, 0, 0
     for number, group in enumerate(groups):
         rows, size = rows + group.rows, size + group.bytes
-        if rows >= SPLIT_ROWS or size >= SPLIT_BYTES or number == len(groups) - 1:
+        if rows >= MAX_ROWS or size >= PIECE_BYTES or number == len(groups) - 1:
             pieces.append(replace(whole, start=start, end=number + 1, first_row=first, rows=rows))
             weights.append((rows, size))
             start, first, rows, size = number + 1, first + rows, 0, 0

@@ -5,7 +5,7 @@ What workers shuffle is these descriptions, never texts.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 
 from transforms.blocks import Piece
 from transforms.columns import ColumnsRequest, PlanError, SchemaUnion, require_columns, resolve
-from transforms.look import SPLIT_BYTES, SPLIT_ROWS, look
-from transforms.schemas import Columns
+from transforms.fail_points import step
+from transforms.look import PIECE_BYTES, SPLIT_BYTES, look
+from transforms.schemas import MAX_ROWS, Columns
 from transforms.stores import FileInfo, Store, store_for
 
 FORMATS = {
@@ -28,6 +29,11 @@ FORMATS = {
     ".txt": "text",
 }
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+
+
+SPLIT_ROWS = 65_536
+SPLITS = 16
+"""A small job has about so many splits: fewer would leave workers idle, and a run that dies would lose more."""
 
 
 class NoInputError(FileNotFoundError):
@@ -86,11 +92,11 @@ def plan_inputs(
             union.add(fact.schema, info.path)
     pieces = [piece for fact in facts for piece in fact.pieces]
     weights = [weight for fact in facts for weight in fact.weights]
-    numbered = [replace(piece, number=i) for i, piece in enumerate(pieces)]
+    ordered = [replace(piece, number=i) for i, piece in enumerate(pieces)]
     return Plan(
         columns=resolve(union.schema, request),
         inputs=tuple(inputs),
-        splits=tuple(_pack(numbered, weights)),
+        splits=tuple(_pack(ordered, weights)),
         rows=sum(rows for rows, _ in weights),
         exact=all(piece.rows is not None for piece in pieces),
     )
@@ -118,18 +124,28 @@ def _format(path: str, declared: str | None) -> tuple[str, str | None]:
     return found, None if found == "parquet" else compression
 
 
-def _pack(pieces: Iterable[Piece], weights: Iterable[tuple[int, int]]) -> Iterator[Split]:
+def _pack(pieces: Sequence[Piece], weights: Sequence[tuple[int, int]]) -> Iterator[Split]:
     """Puts small pieces together until a split is full."""
     group: list[Piece] = []
     number = rows = size = 0
+    most_rows = min(SPLIT_ROWS, max(MAX_ROWS, sum(rows for rows, _ in weights) // SPLITS))
+    most_bytes = min(SPLIT_BYTES, max(PIECE_BYTES, sum(size for _, size in weights) // SPLITS))
     for piece, (more_rows, more_bytes) in zip(pieces, weights, strict=True):
-        if group and (rows + more_rows > SPLIT_ROWS or size + more_bytes > SPLIT_BYTES):
+        if group and (rows + more_rows > most_rows or size + more_bytes > most_bytes):
             yield Split(number=number, pieces=tuple(group))
             group, number, rows, size = [], number + 1, 0, 0
-        group.append(piece)
+        if group and _continues(piece, group[-1]):
+            group[-1] = replace(group[-1], end=piece.end, rows=(group[-1].rows or 0) + (piece.rows or 0))
+        else:
+            group.append(piece)
         rows, size = rows + more_rows, size + more_bytes
     if group:
         yield Split(number=number, pieces=tuple(group))
+
+
+def _continues(piece: Piece, last: Piece) -> bool:
+    """Whether a piece begins where another one ends, so that one reading does for both."""
+    return piece.format == "parquet" and (piece.file, piece.start) == (last.file, last.end)
 
 
 def plan_digest(plan: Plan, settings: Mapping[str, Any]) -> str:
@@ -147,7 +163,8 @@ def write_plan(store: Store, path: str, plan: Plan, about: dict[str, object]) ->
     table = pa.Table.from_pylist(rows, _PLAN_SCHEMA.with_metadata({_ABOUT: json.dumps(about)}))
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    store.write(path, sink.getvalue().to_pybytes())
+    with step("write_plan"):
+        store.write(path, sink.getvalue().to_pybytes())
 
 
 def read_plan(store: Store, path: str) -> tuple[list[Split], dict[str, Any]]:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import apache_beam as beam
 
 from transforms.books import Count, Work
+from transforms.fail_points import reach
 from transforms.plan import read_plan
 from transforms.resume import read_taken
 from transforms.runs import MANIFEST, Run, read_manifest, run_file, to_bytes
@@ -40,6 +41,11 @@ At = Callable[[str], None]
 T = TypeVar("T")
 
 
+def before(step: str) -> None:
+    """The fail point before a step of STEPS; nothing happens between the end of one and the next."""
+    reach(f"before {step}")
+
+
 class PublishError(RuntimeError):
     """The run must not be published; its verdict says why."""
 
@@ -58,10 +64,11 @@ class PublishRun(beam.PTransform):
         scores: beam.PCollection[StagedFile],
         dead: beam.PCollection[StagedFile],
         work: beam.PCollection[Work],
+        unchanged: beam.PCollection[StagedFile],
         taken: str | None = None,
     ) -> None:
         super().__init__()
-        self._run, self._books, self._taken = run, (read, scores, dead, work), taken
+        self._run, self._books, self._taken = run, (read, scores, dead, work, unchanged), taken
 
     def expand(self, pipeline):  # type: ignore[no-untyped-def]
         # Create and side inputs: a GroupByKey never fires on a date without rows.
@@ -76,6 +83,7 @@ def judge_and_publish(
     scores: Sequence[StagedFile],
     dead: Sequence[StagedFile],
     work: Sequence[Work],
+    unchanged: Sequence[StagedFile] = (),
     taken_file: str | None = None,
 ) -> Verdict:
     """Writes the verdict of the run down, unless it has one, and publishes it; raises PublishError as publish does."""
@@ -89,13 +97,14 @@ def judge_and_publish(
             scored=[*scores, *taken.files["scores"]],
             dead=[*dead, *taken.files["dead"]],
             work=work,
+            unchanged=[*unchanged, *taken.files["unchanged"]],
             taken_over=len(taken.read),
         )
         write_verdict(run, verdict)
     return publish(run)
 
 
-def publish(run: Run, at: At = lambda step: None) -> Verdict:
+def publish(run: Run, at: At = before) -> Verdict:
     """Publishes a run that has a verdict, and gives its standing then: published or superseded.
 
     Raises PublishError if the run has no verdict, does not balance, exceeds its error budget, or lost a staged file.
@@ -194,6 +203,7 @@ def _manifest(run: Run, verdict: Verdict) -> dict[str, Any]:
         "work": verdict.work,
         "precision": verdict.precision,
         "splits_taken_over": verdict.taken_over,
+        "compared_with": about.get("compared_with"),
         "padding_factor": verdict.padding_factor,
     }
 
@@ -203,7 +213,7 @@ def _named(part: Part, run: Run) -> dict[str, Any]:
     return {"path": below, "rows": part.rows, "bytes": part.bytes, "checksum": part.checksum}
 
 
-def tidy(output: str, manifest_path: str, run_id: str, at: At = lambda step: None) -> None:
+def tidy(output: str, manifest_path: str, run_id: str, at: At = before) -> None:
     """Ends a committed run: deletes what it replaced and what it staged, and marks verdict and manifest.
 
     Every step can be done twice, and by several at once.

@@ -13,11 +13,13 @@ from transforms.books import Count, count_positions, total
 from transforms.conform import conform
 from transforms.dead_letters import reject_positions
 from transforms.duplicates import FindDuplicates, mark, unpack_repeats
+from transforms.earlier import Earlier
 from transforms.formats import read_piece
 from transforms.plan import Split, read_plan
 from transforms.resume import read_taken
 from transforms.schemas import MAX_ROWS, MAX_TEXT_BYTES, Columns, check, cut, rows_schema, text_bytes
 from transforms.stores import store_for
+from transforms.unchanged import FetchUnchanged, Unchanged
 from transforms.write import record_read
 
 STAGE = "Read"
@@ -35,7 +37,8 @@ class ReadTexts(beam.PTransform):
     """PBegin -> Read: every row of the planned input, once.
 
     `plan` is the path of the plan file. Duplicate ids are marked unless `trust_ids`. Splits that were read to their end
-    are recorded in the folder `staged`; those in the file `taken` (transforms/resume.py) are left out.
+    are recorded in the folder `staged`; those in the file `taken` (transforms/resume.py) are left out. Rows that
+    `earlier` has unchanged get its scores in the column `earlier`.
     """
 
     def __init__(
@@ -46,10 +49,11 @@ class ReadTexts(beam.PTransform):
         trust_ids: bool = False,
         staged: str | None = None,
         taken: str | None = None,
+        earlier: Earlier | None = None,
     ) -> None:
         super().__init__()
         self._plan, self._columns, self._staged, self._taken = plan, columns, staged, taken
-        self._pass_over_ids = not trust_ids and columns.id is not None
+        self._find_repeats, self._earlier = not trust_ids and columns.id is not None, earlier
 
     def expand(self, pipeline):  # type: ignore[no-untyped-def]
         splits = (
@@ -59,15 +63,17 @@ class ReadTexts(beam.PTransform):
             | "Spread" >> beam.Reshuffle()
         )
         reader = _ReadSplit(self._plan, self._columns, self._staged, self._taken)
-        if self._pass_over_ids:
-            # The side input goes into the reading step itself: into a later one it would make the runner keep all
+        repeats = unchanged = None
+        if self._find_repeats or self._earlier is not None:
+            # The side inputs go into the reading step itself: into a later one they would make the runner keep all
             # texts in memory until the ids are through (measured: 862 MB instead of 230).
-            repeats = splits | "FindDuplicates" >> FindDuplicates(self._columns)
-            read = splits | "ReadSplit" >> beam.ParDo(reader, AsMultiMap(repeats)).with_outputs(
-                "dead", "counts", main="rows"
-            )
-        else:
-            read = splits | "ReadSplit" >> beam.ParDo(reader, None).with_outputs("dead", "counts", main="rows")
+            found = splits | "FindDuplicates" >> FindDuplicates(self._columns, self._earlier)
+            repeats = AsMultiMap(found.repeats) if self._find_repeats else None
+            if self._earlier is not None and self._staged is not None:
+                unchanged = AsMultiMap(found.matches | "FetchUnchanged" >> FetchUnchanged(self._earlier, self._staged))
+        read = splits | "ReadSplit" >> beam.ParDo(reader, repeats, unchanged).with_outputs(
+            "dead", "counts", main="rows"
+        )
         return Read(read.rows, read.dead, read.counts)
 
 
@@ -86,7 +92,10 @@ class _ReadSplit(beam.DoFn):
         self._taken = read_taken(self._taken_file).splits
 
     def process(
-        self, split: Split, repeats: Mapping[int, Iterable[bytes]] | None
+        self,
+        split: Split,
+        repeats: Mapping[int, Iterable[bytes]] | None,
+        unchanged: Mapping[int, Iterable[str]] | None,
     ) -> Iterator[
         pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch] | TaggedOutput[Literal["counts"], Count]
     ]:
@@ -95,15 +104,17 @@ class _ReadSplit(beam.DoFn):
         # A split without rows is in the books too: one that never came through must not balance by being absent.
         counts = [Count(split.number, 0, 0)]
         small = Joiner()
+        # Never `in`: Beam's multimap has no such test and would count upwards for ever.
+        before = None if unchanged is None else Unchanged(unchanged[split.number], self._columns.earlier)
         for piece in split.pieces:
-            # Never `in`: Beam's multimap has no such test and would count upwards for ever.
             known = None if repeats is None else unpack_repeats(repeats[piece.number])
             for rows, dead, count in read_rows(piece, split.number, self._columns):
                 counts.append(count)
                 for batch in dead:
                     yield TaggedOutput("dead", batch)
                 for batch in rows:
-                    yield from small.add(batch if known is None else mark(batch, known, self._file_names()))
+                    batch = batch if known is None else mark(batch, known, self._file_names())
+                    yield from small.add(batch if before is None else before.attach(batch, piece.number))
         yield from small.rest()
         (count,) = total(counts).values()
         yield TaggedOutput("counts", count)

@@ -26,7 +26,7 @@ SCORE_COLUMNS = ("label", "probability", "probabilities", "value")
 OWN_COLUMNS = frozenset(
     {"id", "text", "text_pair", "token_count", "truncated", "text_hash", "logical_date", "bundle", "run_id"}
     | {"scored_at", "split", "row", "source", "duplicate", "duplicate_of", "tokens", "first_segment", "dt"}
-    | {"outputs", "failed"}
+    | {"outputs", "failed", "earlier"}
     | set(SCORE_COLUMNS)
 )
 """Names a kept column may not have; `dt` is taken by the path of the output."""
@@ -38,7 +38,8 @@ class Columns:
 
     `id` None makes ids from positions (`<file>#<row>`); `id_type` is its type in the files. `kept` has
     the output names and types of the user's own
-    columns, `kept_from` their input names in the same order.
+    columns, `kept_from` their input names in the same order. `earlier` is the type of what a row can take over from a
+    published date, if there is one to compare with.
     """
 
     text: str
@@ -47,6 +48,7 @@ class Columns:
     text_pair: str | None = None
     kept: pa.Schema = field(default_factory=lambda: pa.schema([]))
     kept_from: tuple[str, ...] = ()
+    earlier: pa.StructType | None = None
 
     @property
     def segments(self) -> int:
@@ -68,6 +70,10 @@ def _place() -> list[pa.Field]:
     return [_required("source", SOURCE), _required("split", pa.int32()), _required("row", pa.int64())]
 
 
+def _earlier(columns: Columns) -> list[pa.Field]:
+    return [] if columns.earlier is None else [pa.field("earlier", columns.earlier)]
+
+
 def rows_schema(columns: Columns) -> pa.Schema:
     """Read -> Validate: as read, nothing checked."""
     pair = [pa.field("text_pair", pa.binary())] if columns.text_pair else []
@@ -80,6 +86,7 @@ def rows_schema(columns: Columns) -> pa.Schema:
             *_place(),
             _required("duplicate", pa.bool_()),
             pa.field("duplicate_of", pa.string()),
+            *_earlier(columns),
         ]
     )
 
@@ -95,6 +102,7 @@ def texts_schema(columns: Columns) -> pa.Schema:
             *columns.kept,
             *_place(),
             _required("text_hash", pa.int64()),
+            *_earlier(columns),
         ]
     )
 
@@ -144,6 +152,17 @@ def scores_schema(kept: pa.Schema, task: str) -> pa.Schema:
             _required("scored_at", UTC_MICROS),
         ]
     )
+
+
+def plain(kind: pa.DataType) -> pa.DataType:
+    """A type with every dictionary in it replaced by what it stands for."""
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(plain(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(plain(kind.value_type)))
+    return kind
 
 
 def placed(schema: pa.Schema) -> pa.Schema:

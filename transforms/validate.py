@@ -14,16 +14,21 @@ from transforms.blocks import as_binary
 from transforms.dead_letters import reject
 from transforms.fingerprints import text_hash
 from transforms.schemas import Columns, check, rows_schema, texts_schema
+from transforms.unchanged import EARLIER
 
 STAGE = "Validate"
 Mask = npt.NDArray[np.bool_]
 
 
 class Validated(NamedTuple):
-    """`texts`: PCollection[RecordBatch of Texts]; `dead`: PCollection[RecordBatch of REJECTED]."""
+    """`texts`: PCollection[RecordBatch of Texts]; `dead`: of REJECTED.
+
+    `unchanged`: of Texts with the column `earlier` filled, if there is a date to compare with.
+    """
 
     texts: beam.PCollection[pa.RecordBatch]
     dead: beam.PCollection[pa.RecordBatch]
+    unchanged: beam.PCollection[pa.RecordBatch]
 
 
 class ValidateTexts(beam.PTransform):
@@ -34,16 +39,27 @@ class ValidateTexts(beam.PTransform):
         self._columns = columns
 
     def expand(self, rows: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
-        outputs = rows | "ValidateRows" >> beam.ParDo(_Validate(self._columns)).with_outputs("dead", main="texts")
-        return Validated(outputs.texts, outputs.dead)
+        validated = beam.ParDo(_Validate(self._columns)).with_outputs("dead", "unchanged", main="texts")
+        outputs = rows | "ValidateRows" >> validated
+        return Validated(outputs.texts, outputs.dead, outputs.unchanged)
 
 
 class _Validate(beam.DoFn):
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
 
-    def process(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch]]:
+    def process(
+        self, rows: pa.RecordBatch
+    ) -> Iterator[
+        pa.RecordBatch
+        | TaggedOutput[Literal["dead"], pa.RecordBatch]
+        | TaggedOutput[Literal["unchanged"], pa.RecordBatch]
+    ]:
         texts, dead = validate(rows, self._columns)
+        if self._columns.earlier is not None:
+            texts, unchanged = part_unchanged(texts)
+            if unchanged.num_rows:
+                yield TaggedOutput("unchanged", unchanged)
         if texts.num_rows:
             yield texts
         if dead is not None:
@@ -78,8 +94,16 @@ def validate(rows: pa.RecordBatch, columns: Columns) -> tuple[pa.RecordBatch, pa
         rows, ids, texts = rows.filter(keep), ids.filter(keep), [text.filter(keep) for text in texts]
     place = [rows.column(name) for name in ("source", "split", "row")]
     kept = [rows.column(name) for name in columns.kept.names]
+    earlier = [rows.column(EARLIER)] if columns.earlier is not None else []
     schema = texts_schema(columns)
-    return pa.RecordBatch.from_arrays([ids, *texts, *kept, *place, text_hash(*texts)], schema=schema), dead
+    return pa.RecordBatch.from_arrays([ids, *texts, *kept, *place, text_hash(*texts), *earlier], schema=schema), dead
+
+
+def part_unchanged(texts: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """Texts with the column `earlier` -> those to score, without it, and those whose text has not changed."""
+    earlier = texts.column(EARLIER)
+    same = pc.fill_null(pc.equal(pc.struct_field(earlier, "text_hash"), texts.column("text_hash")), False)
+    return texts.filter(pc.invert(same)).drop_columns([EARLIER]), texts.filter(same)
 
 
 def _reject(

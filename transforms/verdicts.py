@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from transforms.books import Count, Work, differences, total, total_work
+from transforms.fail_points import step
 from transforms.plan import Split
 from transforms.runs import Run, to_bytes
 from transforms.stores import join, store_for
@@ -61,16 +62,18 @@ def judge(
     scored: Sequence[StagedFile],
     dead: Sequence[StagedFile],
     work: Iterable[Work],
+    unchanged: Sequence[StagedFile] = (),
     taken_over: int = 0,
 ) -> Verdict:
     """Compares the books of every split and the error budget; see books.differences."""
-    counts = list(read)
+    counts, kept = list(read), [*scored, *unchanged]
     problems = [*_unread(splits, total(counts))]
-    problems += [*_unwritten([*scored, *dead])]
-    problems += differences(counts, (c for f in scored for c in f.counts), (c for f in dead for c in f.counts))
+    problems += [*_unwritten([*kept, *dead])]
+    problems += differences(counts, (c for f in kept for c in f.counts), (c for f in dead for c in f.counts))
     rows = {
         "read": sum(count.rows for count in counts),
         "scored": sum(file.rows for file in scored),
+        "skipped": sum(file.rows for file in unchanged),
         "dead": sum(file.rows for file in dead),
     }
     status = UNBALANCED if problems else PASSED
@@ -84,10 +87,10 @@ def judge(
         counts=rows,
         dead_codes=_codes(dead),
         work=total_work(work)._asdict(),
-        files=_parts(run, run.folder, scored),
+        files=_parts(run, run.folder, kept),
         dead_letters=_parts(run, run.dead_folder, dead),
         taken_over=taken_over,
-        precision="+".join(sorted({name for file in scored for name in file.precision.split("+") if name})),
+        precision="+".join(sorted({name for file in kept for name in file.precision.split("+") if name})),
     )
 
 
@@ -139,7 +142,8 @@ def _order(file: StagedFile) -> tuple[list[int], str]:
 
 def write_verdict(run: Run, verdict: Verdict) -> None:
     """Writes verdict.json of the run unless it has one: all publishers of a run must publish the same files."""
-    store_for(run.output).swap(run.verdict, None, to_bytes(asdict(verdict)))
+    with step("write_verdict"):
+        store_for(run.output).swap(run.verdict, None, to_bytes(asdict(verdict)))
 
 
 def settle(path: str, status: str) -> Verdict | None:

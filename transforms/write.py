@@ -3,6 +3,7 @@
 A file counts only if its description reaches Publish, so a bundle that is tried again leaves an orphan and no double.
 """
 
+import base64
 import io
 import json
 import uuid
@@ -19,9 +20,10 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.books import Count, count_batch, total
+from transforms.fail_points import step
 from transforms.label import Labelling, precision_of
 from transforms.runs import Run
-from transforms.schemas import DEAD_LETTERS, REJECTED, UTC_MICROS, check
+from transforms.schemas import DEAD_LETTERS, REJECTED, UTC_MICROS, check, plain
 from transforms.stores import join, store_for
 
 FILE_ROWS = 1_000_000
@@ -73,7 +75,7 @@ class WriteDeadLetters(beam.PTransform):
         super().__init__()
         self._run = run
 
-    def expand(self, dead: tuple[beam.PCollection[pa.RecordBatch], ...]):  # type: ignore[no-untyped-def]
+    def expand(self, dead):  # type: ignore[no-untyped-def]
         staged = [
             rejected | f"StageDeadLetters{number}" >> beam.ParDo(_StageDeadLetters(self._run))
             for number, rejected in enumerate(dead)
@@ -88,7 +90,8 @@ def record(path: str, content: object) -> None:
 
 def record_read(staged: str, count: Count) -> None:
     """Records that a split was read to its end."""
-    record(join(staged, f"read-{count.split:06d}-{uuid.uuid4().hex}.json"), count)
+    with step("record_read"):
+        record(join(staged, f"read-{count.split:06d}-{uuid.uuid4().hex}.json"), count)
 
 
 def repetitive(schema: pa.Schema) -> list[str]:
@@ -120,7 +123,11 @@ class StagingFile:
             compression="zstd",
             use_dictionary=repetitive(schema),
             metadata_collector=self._footers,
+            store_schema=False,
         )
+        # Readers are told of no dictionary: Arrow cannot read a nested one from a file of several row groups.
+        told = pa.schema([field.with_type(plain(field.type)) for field in schema])
+        self._writer.add_key_value_metadata({"ARROW:schema": base64.b64encode(told.serialize())})
         self._held: list[pa.RecordBatch] = []
         self._held_rows = self._held_bytes = 0
         self._counts: list[Count] = []
@@ -233,8 +240,10 @@ class _Stage(beam.DoFn):
 
     def _close(self, file: StagingFile) -> StagedFile:
         self._open = None
-        closed = file.close()
-        record(closed.path.removesuffix(".parquet") + ".json", asdict(closed))
+        with step("stage_file"):
+            closed = file.close()
+        with step("record_file"):
+            record(closed.path.removesuffix(".parquet") + ".json", asdict(closed))
         return closed
 
     def complete(self, batch: pa.RecordBatch) -> pa.RecordBatch:

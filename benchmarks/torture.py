@@ -1,0 +1,263 @@
+"""Kills scoring runs at every fail point and at seeded moments, then runs the same command again.
+
+    python benchmarks/torture.py            every point, 50 moments, to benchmarks/TORTURE.md
+    python benchmarks/torture.py --short    every point, few moments, prints only
+
+Every try is a process group of its own, forked from one that has loaded the libraries. After each kill a reader of the
+manifest must see exactly the old or exactly the new rows of the date; after the second run exactly the new ones.
+"""
+
+import argparse
+import datetime as dt
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from transforms import fail_points
+from transforms.publish import STEPS
+from transforms.runs import read_manifest
+
+ROOT = Path(__file__).resolve().parent.parent
+BUNDLE = ROOT / "examples/snips/bundle"
+TEXTS = ROOT / "examples/snips/validation.parquet"
+TABLE = Path(__file__).parent / "TORTURE.md"
+NIGHT1, NIGHT2 = "2026-11-20", "2026-11-21"
+SPLIT_ROWS = 50
+POINTS = [f"{when} {name}" for name in fail_points.STEPS for when in ("before", "after")]
+POINTS += [f"before {name}" for name in STEPS]
+Rows = dict[str, tuple[Any, ...]]
+
+
+@dataclass
+class Attempt:
+    """One kill and what followed."""
+
+    point: str
+    seconds: float | None = None
+    killed: bool = False
+    seen: str = ""
+    taken_over: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+class Torture:
+    """An output with two nights, the second of which is scored again from a changed input."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.template = folder, folder / "template"
+        texts = pq.read_table(TEXTS).select(["id", "text"]).slice(0, 8 * SPLIT_ROWS)
+        changed = pc.if_else(
+            pa.array([i % 3 == 0 for i in range(len(texts))]),
+            pc.binary_join_element_wise(texts.column("text"), "again", " "),
+            texts.column("text"),
+        )
+        missing = pc.if_else(pa.array([i % 40 == 7 for i in range(len(texts))]), pa.scalar(None, pa.string()), changed)
+        self.before = self._write("before", texts)
+        self.input = self._write("in", texts.set_column(1, "text", missing))
+        for date in (NIGHT1, NIGHT2):
+            assert self._finish(self._start(self.before, self.template, date, only_new=False)) == 0
+        self.old = self.rows(self.template)
+        full = folder / "full"
+        start = time.monotonic()
+        assert self._finish(self._start(self.input, full, NIGHT2, only_new=False)) == 0
+        self.new, self.duration = self.rows(full), time.monotonic() - start
+        assert self.new != self.old
+
+    def _write(self, name: str, rows: pa.Table) -> Path:
+        folder = self.folder / name
+        folder.mkdir()
+        for i in range(0, len(rows), SPLIT_ROWS):
+            pq.write_table(rows.slice(i, SPLIT_ROWS), folder / f"{i:05d}.parquet")
+        return folder
+
+    def _start(self, source: Path, output: Path, date: str, *, only_new: bool, kill_at: str = "") -> int:
+        """Starts the job in a process group of its own; gives its process id."""
+        pid = os.fork()
+        if pid == 0:
+            os.setpgid(0, 0)
+            code = 1
+            try:
+                code = _score(source, output, date, only_new, kill_at)
+            finally:
+                os._exit(code)
+        return pid
+
+    @staticmethod
+    def _finish(pid: int) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    def rows(self, output: Path) -> Rows:
+        """What a reader of the manifest sees of the second night; numbers to six places."""
+        folder = output / f"dt={NIGHT2}"
+        manifest, _ = read_manifest(str(folder / "_manifest.json"))
+        found: Rows = {}
+        for part in [] if manifest is None else manifest["files"]:
+            for row in pq.ParquetFile(output / part["path"]).read().to_pylist():
+                if row["id"] in found:
+                    raise ValueError(f"row {row['id']} stands there twice")
+                found[row["id"]] = (row["label"], row["text_hash"], round(row["probability"], 5))
+        return found
+
+    def at_point(self, number: int, point: str) -> Attempt:
+        """Kills a run at a fail point and runs again."""
+        attempt = Attempt(point)
+        with self._output(number) as output:
+            if "write_taken" in point:
+                self._finish(self._start(self.input, output, NIGHT2, only_new=True, kill_at="before write_verdict"))
+            code = self._finish(self._start(self.input, output, NIGHT2, only_new=True, kill_at=point))
+            attempt.killed = code == -signal.SIGKILL
+            if not attempt.killed:
+                attempt.problems.append(f"was not killed there, but ended with {code}")
+            self._look(attempt, output)
+            self._again(attempt, output)
+        return attempt
+
+    def at_moment(self, number: int, seed: int) -> Attempt:
+        """Kills a run, and the one that goes on with it, at moments drawn with `seed`, and runs again."""
+        draw = random.Random(seed)
+        attempt = Attempt(f"seed {seed}", seconds=round(draw.uniform(0.05, 1) * self.duration, 3))
+        with self._output(number) as output:
+            for seconds in (attempt.seconds or 0, draw.uniform(0.05, 1) * self.duration):
+                pid = self._start(self.input, output, NIGHT2, only_new=True)
+                time.sleep(seconds)
+                os.killpg(pid, signal.SIGKILL)
+                attempt.killed |= self._finish(pid) == -signal.SIGKILL
+                self._look(attempt, output)
+            self._again(attempt, output)
+        return attempt
+
+    def _output(self, number: int) -> "_Copy":
+        return _Copy(self.template, self.folder / f"out-{number}")
+
+    def _look(self, attempt: Attempt, output: Path) -> None:
+        try:
+            rows = self.rows(output)
+        except (ValueError, OSError) as error:
+            attempt.problems.append(f"a reader fails: {error}")
+            return
+        attempt.seen = "old" if rows == self.old else "new" if rows == self.new else "neither"
+        if attempt.seen == "neither":
+            attempt.problems.append("a reader sees neither the old nor the new rows")
+
+    def _again(self, attempt: Attempt, output: Path) -> None:
+        code = self._finish(self._start(self.input, output, NIGHT2, only_new=True))
+        if code != 0:
+            attempt.problems.append(f"the second run ends with {code}")
+            return
+        manifest, _ = read_manifest(str(output / f"dt={NIGHT2}" / "_manifest.json"))
+        assert manifest
+        attempt.taken_over = manifest["splits_taken_over"]
+        if self.rows(output) != self.new:
+            attempt.problems.append("the second run publishes other rows")
+        listed = {part["path"] for part in (*manifest["files"], *manifest["dead_letters"])}
+        there = {str(path.relative_to(output)) for path in output.glob(f"**/dt={NIGHT2}/part-*")}
+        if there != listed:
+            attempt.problems.append(f"{len(there - listed)} files are left over, {len(listed - there)} missing")
+        if not manifest["finished"] or (left := list((output / "_runs" / manifest["run_id"]).glob("staged/*"))):
+            attempt.problems.append("the date is not tidied" + (f", {len(left)} staged files" if left else ""))
+
+
+class _Copy:
+    def __init__(self, template: Path, output: Path) -> None:
+        self._template, self._output = template, output
+
+    def __enter__(self) -> Path:
+        shutil.copytree(self._template, self._output)
+        _move_verdicts(self._output, self._template)
+        return self._output
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._output)
+
+
+def _move_verdicts(output: Path, template: Path) -> None:
+    """Manifests name files below the output; only verdicts have whole paths."""
+    for path in output.glob("_runs/*/verdict.json"):
+        path.write_text(path.read_text().replace(str(template), str(output)))
+
+
+def _score(source: Path, output: Path, date: str, only_new: bool, kill_at: str) -> int:
+    import transforms.plan
+    from pipeline.config import JobConfig
+    from pipeline.console import EXIT_CODES, quiet_libraries
+    from pipeline.quiet import quiet_stderr
+    from pipeline.scoring import score
+
+    os.environ[fail_points.VARIABLE] = kill_at
+    transforms.plan.SPLIT_ROWS = SPLIT_ROWS
+    settings: dict[str, Any] = {"max_dead_fraction": 0.2, "only_new": only_new}
+    job = JobConfig(bundle=str(BUNDLE), input=(str(source),), output=str(output), date=date, **settings)
+    quiet_libraries()
+    with quiet_stderr():
+        return EXIT_CODES.get(score(job).status, 1)
+
+
+def torture(moments: int, tell: Callable[[Attempt], None] = lambda _: None) -> Iterator[Attempt]:
+    """Every fail point, then so many seeded moments, two at a time."""
+    # Loaded once, here: what is forked from this process starts in no time, and no operation has run, so no thread.
+    import pipeline.scoring
+
+    assert pipeline.scoring
+    with tempfile.TemporaryDirectory() as folder:
+        scene = Torture(Path(folder))
+        pool = ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork"))
+        points = pool.map(scene.at_point, range(len(POINTS)), POINTS)
+        seeds = range(moments)
+        for attempt in (*points, *pool.map(scene.at_moment, (len(POINTS) + seed for seed in seeds), seeds)):
+            tell(attempt)
+            yield attempt
+        pool.shutdown()
+
+
+def report(attempts: list[Attempt], seconds: float) -> str:
+    """The table of TORTURE.md."""
+    failed = [attempt for attempt in attempts if attempt.problems]
+    lines = [
+        "# Kills",
+        "",
+        f"`make torture` on {dt.date.today().isoformat()}: {len(attempts)} runs killed with SIGKILL, the whole process "
+        f"group, then the same command again; {seconds:,.0f} s. {len(failed)} went wrong.",
+        "",
+        "The second night of an output is scored again with `--only-new` from a changed input of eight splits with "
+        "dead letters. Right after the kill a reader of the manifest saw the old or the new rows, never anything else; "
+        "after the second run exactly the new ones, once, with no file left over.",
+        "",
+        "| killed | after | a reader then saw | splits taken over | |",
+        "|---|---|---|---|---|",
+    ]
+    for attempt in attempts:
+        when = "" if attempt.seconds is None else f"{attempt.seconds:.2f} s"
+        verdict = "; ".join(attempt.problems) or "right"
+        lines.append(f"| {attempt.point} | {when} | {attempt.seen} | {attempt.taken_over} | {verdict} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="every point, six moments; writes no table")
+    short = parser.parse_args().short
+    start = time.monotonic()
+    attempts = list(torture(6 if short else 50, lambda attempt: print(attempt, flush=True)))
+    if not short:
+        TABLE.write_text(report(attempts, time.monotonic() - start), encoding="utf-8")
+    return 1 if any(attempt.problems for attempt in attempts) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""CarryScores: valid rows whose text has not changed -> Scores, with the numbers of an earlier date."""
+
+from collections.abc import Iterator
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.label import Labelling, same_for_all, with_precision
+from transforms.schemas import check
+from transforms.unchanged import EARLIER
+
+STAGE = "Carry"
+
+
+class CarryScores(beam.PTransform):
+    """PCollection[RecordBatch of Texts with `earlier`] -> PCollection[RecordBatch of placed Scores]."""
+
+    def __init__(self, labelling: Labelling, precision: str) -> None:
+        super().__init__()
+        self._labelling, self._precision = labelling, precision
+
+    def expand(self, unchanged: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
+        return unchanged | "CarryOver" >> beam.ParDo(_Carry(self._labelling, self._precision))
+
+
+class _Carry(beam.DoFn):
+    def __init__(self, labelling: Labelling, precision: str) -> None:
+        self._labelling, self._precision = labelling, precision
+
+    def process(self, unchanged: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        yield carry(unchanged, self._labelling, self._precision)
+
+
+def carry(unchanged: pa.RecordBatch, labelling: Labelling, precision: str) -> pa.RecordBatch:
+    """Score columns and `scored_at` from the column `earlier`, kept columns from today, the rest from the run."""
+    earlier = unchanged.column(EARLIER)
+    own = same_for_all(labelling, unchanged.num_rows)
+    names = [field.name for field in earlier.type]
+    schema = with_precision(labelling.schema, precision)
+    columns = zip(names, earlier.flatten(), strict=True)
+    own |= {name: encode(column, schema.field(name).type) for name, column in columns}
+    arrays = [own[name] if name in own else unchanged.column(name) for name in schema.names]
+    return check(pa.RecordBatch.from_arrays(arrays, schema=schema), labelling.schema, STAGE)
+
+
+def encode(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """`column`, as read from a file, with the dictionaries that `kind` has."""
+    if pa.types.is_dictionary(kind):
+        return column.dictionary_encode().cast(kind)
+    if pa.types.is_struct(kind):
+        parts = [encode(part, field.type) for part, field in zip(column.flatten(), kind, strict=True)]
+        return pa.StructArray.from_arrays(parts, fields=list(kind))
+    if pa.types.is_list(kind):
+        # Of a slice, offsets begin anywhere, and flatten gives only what it covers.
+        offsets = pc.subtract(column.offsets, column.offsets[0])
+        return pa.ListArray.from_arrays(offsets, encode(column.flatten(), kind.value_type), type=kind)
+    return column

@@ -1,0 +1,163 @@
+"""Taking over what a dead try of a run finished: splits whose staged rows and dead letters balance with Read's count.
+
+Nobody can tell a dead process from a slow one. So the new try goes on under the old run id: whoever of the two comes
+first writes the verdict, both publish the same files, and every row of the date has one `run_id` and one `scored_at`.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from transforms.books import Count, total
+from transforms.fail_points import step
+from transforms.plan import read_plan
+from transforms.runs import Run, run_file, to_bytes
+from transforms.stores import Store, join, store_for
+from transforms.verdicts import PASSED, read_verdict
+from transforms.write import StagedFile
+
+PLAN, VERDICT = "plan.parquet", "verdict.json"
+KINDS = ("scores", "unchanged", "dead")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakenOver:
+    """Splits that earlier tries of a run finished: what Read counted and the files with their rows, by kind."""
+
+    read: tuple[Count, ...] = ()
+    files: Mapping[str, tuple[StagedFile, ...]] = field(default_factory=lambda: dict.fromkeys(KINDS, ()))
+
+    @property
+    def splits(self) -> frozenset[int]:
+        return frozenset(count.split for count in self.read)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """An earlier try of the same work: its run, what it finished, and whether only publishing was left."""
+
+    run: Run
+    taken: TakenOver
+    passed: bool
+
+
+def find_resumable(run: Run, digest: str) -> Resumed | None:
+    """The unpublished try of the same date, plan, bundle and settings (`digest`) that got furthest, if there is one.
+
+    It must have been planned from the same version of the date as `run`, or its swap could only fail.
+    """
+    found = [_look(earlier) for earlier in _unpublished(run, digest)]
+    tries = [resumed for resumed in found if resumed and (resumed.passed or resumed.taken.splits)]
+    return max(tries, key=lambda resumed: (resumed.passed, len(resumed.taken.splits)), default=None)
+
+
+def _unpublished(run: Run, digest: str) -> Iterable[Run]:
+    store = store_for(run.output)
+    folder = join(run.output, "_runs")
+    names: dict[str, set[str]] = defaultdict(set)
+    for path in store.list(folder):
+        run_id, _, name = path.removeprefix(folder + "/").partition("/")
+        names[run_id].add(name.split("/")[0])
+    for run_id, there in names.items():
+        # A published run has no staged files left; of the others only the plan says whose try they were.
+        if PLAN in there and ("staged" in there or VERDICT not in there):
+            about = _about(store, run_file(run.output, run_id, PLAN))
+            if about.get("digest") != digest:
+                continue
+            earlier = Run.from_json(about["run"])
+            if (earlier.output, earlier.date, earlier.sequence) == (run.output, run.date, run.sequence):
+                yield earlier
+
+
+def _about(store: Store, path: str) -> dict[str, Any]:
+    try:
+        return read_plan(store, path)[1]
+    except (FileNotFoundError, ValueError, OSError):
+        return {}  # Cleaned away meanwhile, or cut off: then it is no try to go on with.
+
+
+def _look(run: Run) -> Resumed | None:
+    store = store_for(run.output)
+    verdict = read_verdict(run.verdict)
+    if verdict is None:
+        return Resumed(run=run, taken=finished_splits(run), passed=False)
+    if verdict.status != PASSED:
+        return None
+    parts = (*verdict.files, *verdict.dead_letters)
+    with ThreadPoolExecutor(16) as pool:
+        whole = pool.map(lambda p: p.checksum in (store.checksum(p.staged), store.checksum(p.path)), parts)
+        return Resumed(run=run, taken=TakenOver(), passed=True) if all(whole) else None
+
+
+def finished_splits(run: Run) -> TakenOver:
+    """The splits of which every row that was read stands in a staged file that is whole.
+
+    A split that two tries finished, or one of them twice, is in the books twice and does not balance: it is not taken.
+    """
+    store = store_for(run.output)
+    paths = store.list(run.staged)
+    there = set(paths)
+    records = [path for path in paths if path.endswith(".json")]
+    with ThreadPoolExecutor(16) as pool:
+        contents = list(pool.map(store.read, records))
+        read: dict[int, set[Count]] = defaultdict(set)
+        files: dict[int, list[tuple[str, StagedFile]]] = defaultdict(list)
+        for path, content in zip(records, contents, strict=True):
+            kind = path.rsplit("/", 1)[1].split("-")[0]
+            if content is None:
+                continue
+            if kind == "read":
+                count = Count(*json.loads(content))
+                read[count.split].add(count)
+            elif (file := parse_staged(json.loads(content))).path in there:
+                files[file.counts[0].split].append((kind, file))
+        balanced = {split: files[split] for split, counts in read.items() if _balance(counts, files[split])}
+        listed = [file for some in balanced.values() for _, file in some]
+        sums = pool.map(lambda file: store.checksum(file.path) == file.checksum, listed)
+        whole = {file.path for file, same in zip(listed, sums, strict=True) if same}
+    taken = {split: some for split, some in balanced.items() if all(file.path in whole for _, file in some)}
+    return TakenOver(
+        read=tuple(count for split in sorted(taken) for count in read[split]),
+        files={kind: tuple(file for split in sorted(taken) for k, file in taken[split] if k == kind) for kind in KINDS},
+    )
+
+
+def _balance(read: set[Count], files: Iterable[tuple[str, StagedFile]]) -> bool:
+    if len(read) != 1:
+        return False
+    (before,) = read
+    after = total(count for _, file in files for count in file.counts)
+    return after.get(before.split, Count(before.split, 0, 0)) == before
+
+
+def write_taken(run: Run, taken: TakenOver, name: str) -> str:
+    """Writes what a try takes over into the folder of the run; gives the path for `read_taken`."""
+    path = run.file(f"taken-{name}.json")
+    content = {"read": taken.read, **{kind: [asdict(file) for file in taken.files[kind]] for kind in KINDS}}
+    with step("write_taken"):
+        store_for(path).write(path, to_bytes(content))
+    return path
+
+
+def read_taken(path: str | None) -> TakenOver:
+    """What `write_taken` wrote; nothing for None."""
+    if path is None:
+        return TakenOver()
+    data = store_for(path).read(path)
+    if data is None:
+        raise FileNotFoundError(f"{path}: what the run took over is gone; was the run cleaned away while it worked?")
+    content = json.loads(data)
+    return TakenOver(
+        read=tuple(Count(*count) for count in content["read"]),
+        files={kind: tuple(parse_staged(file) for file in content[kind]) for kind in KINDS},
+    )
+
+
+def parse_staged(content: Mapping[str, Any]) -> StagedFile:
+    """A StagedFile from its JSON."""
+    codes = {code: (count, example) for code, (count, example) in content["codes"].items()}
+    file = StagedFile(**{**content, "counts": (), "codes": codes})
+    return replace(file, counts=tuple(Count(*count) for count in content["counts"]))

@@ -1,0 +1,119 @@
+"""Rows whose id and text a published date has already: their scores are fetched from its files, by place.
+
+What is shuffled are places and hashes; the scores go from file to file: those of one split of today into small files
+beside its staged rows, which Read attaches.
+"""
+
+import uuid
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms.earlier import Earlier
+from transforms.fail_points import step
+from transforms.stores import join, store_for
+
+MATCH = np.dtype([("split", "<i8"), ("piece", "<i8"), ("row", "<i8"), ("at", "<i8")])
+"""Row `row` of piece `piece` today stands in row `at` of one part of the earlier date."""
+Matches = npt.NDArray[np.void]
+EARLIER = "earlier"
+
+
+class FetchUnchanged(beam.PTransform):
+    """PCollection[tuple[int, bytes]] (part number, packed MATCH) -> PCollection[tuple[int, str]] (split, file)."""
+
+    def __init__(self, earlier: Earlier, staged: str) -> None:
+        super().__init__()
+        self._earlier, self._staged = earlier, staged
+
+    def expand(self, matches: beam.PCollection[tuple[int, bytes]]):  # type: ignore[no-untyped-def]
+        return (
+            matches | "ByPart" >> beam.GroupByKey() | "FetchScores" >> beam.ParDo(_Fetch(self._earlier, self._staged))
+        )
+
+
+class _Fetch(beam.DoFn):
+    def __init__(self, earlier: Earlier, staged: str) -> None:
+        self._earlier, self._staged = earlier, staged
+
+    def process(self, part: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, str]]:
+        number, packed = part
+        matches = np.frombuffer(b"".join(packed), MATCH)
+        for split, rows in fetch(self._earlier, number, matches):
+            path = join(self._staged, f"unchanged-{split:06d}-{uuid.uuid4().hex}.arrow")
+            with step("fetch_unchanged"):
+                store_for(path).write(path, pack(rows))
+            yield split, path
+
+
+def fetch(earlier: Earlier, part: int, matches: Matches) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The scores that `matches` name in one part, by split of today: columns piece, row and those of Earlier.
+
+    One row group is in memory at a time. Raises FileNotFoundError if the date has been published again meanwhile.
+    """
+    path = earlier.parts[part]
+    matches = matches[np.argsort(matches["at"])]
+    with store_for(path).open(path) as file:
+        parquet = pq.ParquetFile(file)
+        first = 0
+        for group in range(parquet.num_row_groups):
+            end = first + parquet.metadata.row_group(group).num_rows
+            here = matches[np.searchsorted(matches["at"], first) : np.searchsorted(matches["at"], end)]
+            if len(here):
+                table = parquet.read_row_group(group, columns=earlier.columns).select(earlier.columns)
+                for split in np.unique(here["split"]):
+                    some = here[here["split"] == split]
+                    rows = table.take(pa.array(some["at"] - first)).combine_chunks().to_batches()[0]
+                    yield int(split), _placed(rows, some, earlier)
+            first = end
+
+
+def _placed(rows: pa.RecordBatch, matches: Matches, earlier: Earlier) -> pa.RecordBatch:
+    fields = list(earlier.type)
+    columns = [column.cast(field.type) for column, field in zip(rows.columns, fields, strict=True)]
+    scores = pa.StructArray.from_arrays(columns, fields=fields)
+    places = [pa.array(np.ascontiguousarray(matches[name])) for name in ("piece", "row")]
+    return pa.RecordBatch.from_arrays([*places, scores], names=["piece", "row", EARLIER])
+
+
+def pack(rows: pa.RecordBatch) -> bytes:
+    """A RecordBatch as a file."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_batch(rows)
+    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+class Unchanged:
+    """What one split of today has in common with the earlier date."""
+
+    def __init__(self, files: Iterable[str], kind: pa.StructType) -> None:
+        schema = pa.schema([("piece", pa.int64()), ("row", pa.int64()), (EARLIER, kind)])
+        tables = [pa.ipc.open_file(_read(path)).read_all() for path in files]
+        table = pa.concat_tables([schema.empty_table(), *tables]).combine_chunks()
+        table = table.sort_by([("piece", "ascending"), ("row", "ascending")])
+        self._pieces, self._rows = (table.column(name).to_numpy() for name in ("piece", "row"))
+        self._scores = table.column(EARLIER)
+
+    def attach(self, batch: pa.RecordBatch, piece: int) -> pa.RecordBatch:
+        """Fills the column `earlier` of Rows of one piece."""
+        start, end = np.searchsorted(self._pieces, [piece, piece + 1])
+        rows = batch.column("row").to_numpy()
+        at = np.searchsorted(self._rows[start:end], rows) + start
+        hit = (at < end) & (self._rows[np.minimum(at, len(self._rows) - 1)] == rows) if end > start else at < 0
+        if not hit.any():
+            return batch
+        scores = self._scores.take(pa.array(at, mask=~hit)).combine_chunks()
+        index = batch.schema.get_field_index(EARLIER)
+        return batch.set_column(index, batch.schema.field(index), scores)
+
+
+def _read(path: str) -> pa.Buffer:
+    data = store_for(path).read(path)
+    if data is None:
+        raise FileNotFoundError(f"{path}: is gone; was the run cleaned away while it worked?")
+    return pa.py_buffer(data)
