@@ -11,11 +11,14 @@ from model.bundle import Bundle
 from pipeline.config import ConfigError, JobConfig
 from pipeline.dates import fill, logical_date
 from pipeline.failures import RunFailedError, cause
+from pipeline.inputs import table_of
 from pipeline.runners import beam_options, share_cores
+from transforms.bigquery import table_name
 from transforms.bundles import BundleReference, open_bundle
 from transforms.featurize import FeaturizeTexts
 from transforms.label import Labelling
 from transforms.plan import Plan, plan_inputs, write_plan
+from transforms.plan_table import plan_query, plan_table
 from transforms.publish import PublishRun, finish_pending, standing
 from transforms.read import ReadTexts
 from transforms.runs import Run, date_folder, manifest_path, new_run_id, read_manifest
@@ -65,13 +68,9 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
     if not bundle.fingerprint.startswith(job.bundle_fingerprint):
         raise ConfigError(f"{job.bundle}: is bundle {bundle.fingerprint}, not the {job.bundle_fingerprint} of the job")
     _check_segments(job, bundle)
-    patterns = [fill(pattern, date) for pattern in job.input]
-    for pattern in patterns:
-        if covers(pattern, date_folder(job.output, date)):
-            raise ConfigError(f"--input {pattern} takes in the files of --output {job.output}: keep them apart")
     # Before the input is listed: a run that lists more and publishes meanwhile must not be overtaken by this one.
     manifest, _ = read_manifest(manifest_path(job.output, date))
-    plan = plan_inputs(patterns, job.columns, file_format=job.format, allow_missing=job.allow_missing)
+    plan = _plan(job, date)
     run = Run(
         run_id=new_run_id(now),
         output=job.output,
@@ -93,6 +92,34 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
         )
     compute = Compute(token_budget=job.token_budget, precision=precision, progress=progress)
     return Prepared(job=job, bundle=bundle, plan=plan, run=run, labelling=labelling, compute=compute)
+
+
+def _plan(job: JobConfig, date: dt.date) -> Plan:
+    if job.input_query is not None:
+        query = fill(_query(job.input_query), date)
+        return plan_query(job.input_query, query, job.columns, allow_missing=job.allow_missing)
+    if (table := table_of(job.input)) is not None:
+        restriction = None if job.input_filter is None else fill(job.input_filter, date)
+        name = table_name(fill(table, date))
+        return plan_table(name, job.columns, restriction=restriction, allow_missing=job.allow_missing)
+    patterns = [fill(pattern, date) for pattern in job.input]
+    for pattern in patterns:
+        if covers(pattern, date_folder(job.output, date)):
+            raise ConfigError(f"--input {pattern} takes in the files of --output {job.output}: keep them apart")
+    return plan_inputs(patterns, job.columns, file_format=job.format, allow_missing=job.allow_missing)
+
+
+def _query(file: str) -> str:
+    try:
+        content = store_for(file).read(file)
+    except IsADirectoryError:
+        content = None
+    if content is None:
+        raise ConfigError(f"--input-query {file}: there is no such file")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"--input-query {file}: is not UTF-8; save it as such") from error
 
 
 def _check_segments(job: JobConfig, bundle: Bundle) -> None:
@@ -129,6 +156,8 @@ def score(
         "settings": {**job.settings, "date": run.date.isoformat(), "bundle": run.bundle},
         "inputs": [asdict(info) for info in prepared.plan.inputs],
     }
+    if prepared.plan.table is not None:
+        about["table_input"] = asdict(prepared.plan.table)
     write_plan(store_for(run.output), run.plan, prepared.plan, about)
     with watch(prepared):
         try:

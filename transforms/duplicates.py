@@ -45,6 +45,8 @@ class _HashIds(beam.DoFn):
         self._only_id = Columns(text=str(columns.id), id=columns.id, id_type=columns.id_type)
 
     def process(self, split: Split) -> Iterator[tuple[int, bytes]]:
+        # Of a table, the streams that will be scored are read as a whole: a session over the id column alone would be
+        # cut in other places, and no position would match.
         found = [
             entries(block, self._only_id.id, piece.number)
             for piece in split.pieces

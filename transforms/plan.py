@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from transforms.bigquery import TableInput
 from transforms.blocks import Piece
 from transforms.columns import ColumnsRequest, PlanError, SchemaUnion, require_columns, resolve
 from transforms.look import SPLIT_BYTES, SPLIT_ROWS, look
@@ -43,13 +44,17 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All splits of a run and the columns they are read with. `rows` is an estimate unless `exact`."""
+    """All splits of a run and the columns they are read with. `rows` is an estimate unless `exact`.
+
+    The splits of a `table` are not known before the run has its read session.
+    """
 
     columns: Columns
     inputs: tuple[FileInfo, ...] = ()
     splits: tuple[Split, ...] = ()
     rows: int = 0
     exact: bool = True
+    table: TableInput | None = None
 
 
 def plan_inputs(

@@ -17,6 +17,7 @@ import apache_beam as beam
 
 from transforms.books import Count, Work
 from transforms.plan import read_plan
+from transforms.read_session import planned_splits
 from transforms.runs import MANIFEST, Run, read_manifest, run_file, to_bytes
 from transforms.stores import Store, join, store_for
 from transforms.verdicts import (
@@ -73,8 +74,7 @@ def judge_and_publish(
 ) -> Verdict:
     """Writes the verdict of the run down, unless it has one, and publishes it; raises PublishError as publish does."""
     if read_verdict(run.verdict) is None:
-        splits, _ = read_plan(store_for(run.output), run.plan)
-        write_verdict(run, judge(run, splits, read=read, scored=scores, dead=dead, work=work))
+        write_verdict(run, judge(run, planned_splits(run.plan), read=read, scored=scores, dead=dead, work=work))
     return publish(run)
 
 
@@ -160,6 +160,7 @@ def _commit(run: Run, verdict: Verdict, store: Store) -> bool:
 
 def _manifest(run: Run, verdict: Verdict) -> dict[str, Any]:
     _, about = read_plan(store_for(run.output), run.plan)
+    table = {"table_input": about["table_input"]} if "table_input" in about else {}
     return {
         "format": 1,
         "sequence": run.sequence + 1,
@@ -170,6 +171,7 @@ def _manifest(run: Run, verdict: Verdict) -> dict[str, Any]:
         "bundle": run.bundle,
         "settings": about["settings"],
         "inputs": about["inputs"],
+        **table,
         "files": [_named(part, run) for part in verdict.files],
         "dead_letters": [_named(part, run) for part in verdict.dead_letters],
         "counts": verdict.counts,
