@@ -1,8 +1,10 @@
 """Between the Storage Read client and the emulator: what the service does and the emulator does not.
 
-Messages are small, offsets are honoured, and a stream breaks off where a test says so. Requests are recorded.
+Sessions say when they end, messages are small, offsets are honoured, and a stream breaks off where a test says so.
+Requests are recorded.
 """
 
+import datetime as dt
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +15,7 @@ from google.cloud.bigquery_storage_v1 import types
 
 SERVICE = "/google.cloud.bigquery.storage.v1.BigQueryRead/"
 SECONDS = 30
+SESSION_ENDS = dt.datetime(2026, 11, 22, 8, tzinfo=dt.UTC)
 
 
 class StorageProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
@@ -49,9 +52,12 @@ class StorageProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
         self.before_session()
         self.sessions.append(types.CreateReadSessionRequest.deserialize(request))
         try:
-            return self._channel.unary_unary(SERVICE + "CreateReadSession")(request, timeout=SECONDS)  # type: ignore[no-any-return]
+            session = self._channel.unary_unary(SERVICE + "CreateReadSession")(request, timeout=SECONDS)
         except grpc.RpcError as error:
             context.abort(error.code(), error.details())
+        made = types.ReadSession.deserialize(session)
+        made.expire_time = SESSION_ENDS
+        return types.ReadSession.serialize(made)  # type: ignore[no-any-return]
 
     def _read(self, request: bytes, context: Any) -> Iterator[bytes]:
         asked = types.ReadRowsRequest.deserialize(request)

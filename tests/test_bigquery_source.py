@@ -22,7 +22,7 @@ from emulators import Emulators
 from google.api_core.exceptions import Conflict, NotFound
 from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField
-from storage_proxy import StorageProxy
+from storage_proxy import SESSION_ENDS, StorageProxy
 from typer.testing import CliRunner
 
 from pipeline.cli import app
@@ -36,7 +36,7 @@ from transforms.columns import ColumnsRequest, PlanError
 from transforms.plan import NoInputError, Plan, Split, write_plan
 from transforms.plan_table import plan_table
 from transforms.read import list_splits, read_rows
-from transforms.read_session import planned_splits
+from transforms.read_session import can_go_on, planned_splits
 from transforms.runs import Run, new_run_id
 from transforms.stores import store_for
 
@@ -154,7 +154,7 @@ def bad_texts() -> Rows:
     return [{"id": i, "raw": raw} for i, raw in enumerate([b"play", b"\xff\xfe", None, b" ", b"book"])]
 
 
-def run_of(plan: Plan, folder: Path) -> Run:
+def run_of(plan: Plan, folder: Path | str) -> Run:
     """A run that has this plan and has not begun."""
     run = Run(
         run_id=new_run_id(NOW),
@@ -169,8 +169,8 @@ def run_of(plan: Plan, folder: Path) -> Run:
     return run
 
 
-def planned(table: str, folder: Path, **settings: Any) -> tuple[Plan, Run]:
-    plan = plan_table(table.removeprefix("bq://"), ColumnsRequest(), **settings)
+def planned(table: str, folder: Path | str) -> tuple[Plan, Run]:
+    plan = plan_table(table.removeprefix("bq://"), ColumnsRequest())
     return plan, run_of(plan, folder)
 
 
@@ -316,6 +316,21 @@ def test_every_try_and_every_pass_reads_the_streams_of_the_first_session(
     assert len(proxy.sessions) == 1
     assert (proxy.sessions[0].max_stream_count, len(first)) == (4, 4)
     assert sorted(row[0] for row in read_all(plan, first)) == sorted(str(i) for i in range(90))
+
+
+def test_the_session_lies_beside_the_plan_on_cloud_storage_too(dataset: str, bucket_folder: str) -> None:
+    plan, run = planned(create(dataset, ID_TEXT_DAY, simple(9)), bucket_folder)
+    assert len(read_all(plan, list(list_splits(run.plan)))) == 9
+    assert store_for(bucket_folder).stat(run.file("session.json")) is not None
+
+
+def test_a_later_try_goes_on_until_the_session_has_run_out(dataset: str, proxy: StorageProxy, tmp_path: Path) -> None:
+    _, run = planned(create(dataset, ID_TEXT_DAY, simple(3)), tmp_path)
+    second = dt.timedelta(seconds=1)
+    assert can_go_on(run.plan, SESSION_ENDS + second)
+    list(list_splits(run.plan))
+    assert can_go_on(run.plan, SESSION_ENDS - second)
+    assert not can_go_on(run.plan, SESSION_ENDS)
 
 
 def test_of_two_first_tries_at_once_both_go_on_with_one_session(

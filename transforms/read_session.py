@@ -46,6 +46,13 @@ def planned_splits(plan: str) -> list[Split]:
     return [_split(planned, number, stream) for number, stream in enumerate(json.loads(data)["streams"])]
 
 
+def can_go_on(plan: str, now: dt.datetime) -> bool:
+    """Whether a later try of the run can still read its input: its session, if it has one, has not run out."""
+    data = store_for(plan).read(_session_file(plan))
+    end = None if data is None else json.loads(data)["expires"]
+    return end is None or now < dt.datetime.fromisoformat(end)
+
+
 def _split(planned: TableInput, number: int, stream: str) -> Split:
     piece = Piece(number=number, file=f"{planned.source}#{number}", size=0, version=stream, format="bigquery")
     return Split(number=number, pieces=(piece,))
@@ -72,7 +79,9 @@ def _make_session(planned: TableInput, run_id: str) -> dict[str, Any]:
     except GoogleAPICallError as error:
         # Of the service's own making: no row has been read yet that it could quote.
         raise TableError(f"{planned.source}: BigQuery gives no read session: {error.message}") from error
-    return {"name": made.name, "table": table, "streams": [stream.name for stream in made.streams]}
+    # An emulator may say nothing of the end.
+    end = made.expire_time.isoformat() if made.expire_time else None
+    return {"name": made.name, "table": table, "expires": end, "streams": [stream.name for stream in made.streams]}
 
 
 def _request(planned: TableInput, table: str, streams: int) -> Any:
