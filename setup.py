@@ -6,6 +6,8 @@ from setuptools import setup
 
 CORE = [
     "apache-beam[gcp]>=2.77,<2.78",
+    "google-cloud-bigquery>=3.30",
+    "google-cloud-bigquery-storage>=2.27",
     "google-cloud-storage>=3.0",
     "google-crc32c>=1.5",
     "numpy>=2.0",

@@ -27,6 +27,12 @@ Job = Annotated[str | None, typer.Option("--job", help="YAML file with these fla
 Bundle = Annotated[str | None, typer.Option(help="Folder of the bundle, local or gs://.")]
 Fingerprint = Annotated[str | None, typer.Option(help="Beginning of the fingerprint the bundle must have.")]
 Input = Annotated[list[str] | None, typer.Option(help="File, folder or pattern; {date} is replaced. Repeatable.")]
+FilesOrTable = Annotated[
+    list[str] | None,
+    typer.Option(help="File, folder or pattern, repeatable; or bq://project.dataset.table. {date} is replaced."),
+]
+InputFilter = Annotated[str | None, typer.Option(help="Rows of the table: a condition in SQL; {date} is replaced.")]
+InputQuery = Annotated[str | None, typer.Option(help="File with a query, in place of --input; {date} is replaced.")]
 Output = Annotated[str | None, typer.Option(help="Folder for dt=<date>/, local or gs://.")]
 Date = Annotated[str | None, typer.Option(help="YYYY-MM-DD, today (default) or yesterday.")]
 Timezone = Annotated[str | None, typer.Option(help="Where the day begins and ends [UTC].")]
@@ -62,7 +68,9 @@ def score(
     job: Job = None,
     bundle: Bundle = None,
     bundle_fingerprint: Fingerprint = None,
-    input: Input = None,
+    input: FilesOrTable = None,
+    input_filter: InputFilter = None,
+    input_query: InputQuery = None,
     output: Output = None,
     date: Date = None,
     timezone: Timezone = None,

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pydantic
 import yaml
 
+from pipeline.inputs import check_input
 from transforms.columns import ColumnsRequest
 from transforms.plan import FORMATS
 from transforms.runs import ErrorBudget
@@ -30,13 +31,19 @@ class ConfigError(ValueError):
 
 
 class JobConfig(pydantic.BaseModel):
-    """One scoring job. Every field is a flag of `bert-batch score` and a key of its YAML file."""
+    """One scoring job. Every field is a flag of `bert-batch score` and a key of its YAML file.
+
+    The input is files, or one table (`bq://project.dataset.table`, of which `input_filter` chooses rows), or the result
+    of the query in the file `input_query`.
+    """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     bundle: str
     bundle_fingerprint: str = ""
-    input: tuple[str, ...]
+    input: tuple[str, ...] = ()
+    input_filter: str | None = None
+    input_query: str | None = None
     output: str
     date: str = "today"
     timezone: str = "UTC"
@@ -83,6 +90,12 @@ class JobConfig(pydantic.BaseModel):
         # Workers may have another working directory.
         return value.rstrip("/") if "://" in value else os.path.abspath(os.path.expanduser(value))
 
+    @pydantic.field_validator("input_query")
+    @classmethod
+    def _absolute_query(cls, value: str | None) -> str | None:
+        # Dead letters name it.
+        return None if value is None else cls._absolute(value)
+
     @pydantic.field_validator("output")
     @classmethod
     def _folder(cls, value: str) -> str:
@@ -94,8 +107,8 @@ class JobConfig(pydantic.BaseModel):
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "JobConfig":
-        if not self.input:
-            raise ValueError("input is empty; name at least one file, folder or pattern")
+        given = {"--format": self.format is not None, "--id-from position": self.id_from == "position"}
+        check_input(self.input, self.input_filter, self.input_query, files_only=[f for f, on in given.items() if on])
         known = sorted(set(FORMATS.values()))
         if self.format is not None and self.format not in known:
             raise ValueError(f"format {self.format!r} is unknown; known are {', '.join(known)}")

@@ -45,8 +45,9 @@ def show_prepared(prepared: Prepared) -> None:
     plan, run = prepared.plan, prepared.run
     about, size = "" if plan.exact else "about ", sum(info.size for info in plan.inputs)
     out.print(f"bundle   {run.bundle}")
-    out.print(f"input    {len(plan.inputs):,} files, {size:,} bytes, {about}{plan.rows:,} rows")
-    out.print(f"splits   {len(plan.splits):,}")
+    what = f"{len(plan.inputs):,} files" if plan.table is None else plan.table.source
+    out.print(f"input    {what}, {size:,} bytes, {about}{plan.rows:,} rows")
+    out.print(f"splits   {len(plan.splits):,}" if plan.table is None else "splits   made when the run starts")
     out.print(f"output   {date_folder(run.output, run.date)} (sequence {run.sequence} now)")
     out.print("schema")
     for field in prepared.labelling.file_schema:

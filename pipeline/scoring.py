@@ -13,7 +13,9 @@ from model.bundle import Bundle
 from pipeline.config import ConfigError, JobConfig
 from pipeline.dates import fill, logical_date
 from pipeline.failures import RunFailedError, cause
+from pipeline.inputs import table_of
 from pipeline.runners import beam_options, share_cores
+from transforms.bigquery import table_name
 from transforms.bundles import BundleReference, open_bundle
 from transforms.carry import CarryScores
 from transforms.devices import find_device
@@ -21,6 +23,7 @@ from transforms.earlier import Earlier, find_earlier
 from transforms.featurize import FeaturizeTexts
 from transforms.label import Labelling
 from transforms.plan import Plan, plan_digest, plan_inputs, write_plan
+from transforms.plan_table import plan_query, plan_table
 from transforms.publish import PublishRun, finish_pending, publish, standing
 from transforms.read import ReadTexts
 from transforms.resume import Resumed, find_resumable, write_taken
@@ -57,6 +60,7 @@ class Prepared:
             "inputs": inputs,
             "compared_with": _compared_with(self.earlier),
             "digest": _digest(self.job, self.plan, self.run, self.earlier),
+            **({} if self.plan.table is None else {"table_input": asdict(self.plan.table)}),
         }
 
 
@@ -104,13 +108,9 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
     if not bundle.fingerprint.startswith(job.bundle_fingerprint):
         raise ConfigError(f"{job.bundle}: is bundle {bundle.fingerprint}, not the {job.bundle_fingerprint} of the job")
     _check_segments(job, bundle)
-    patterns = [fill(pattern, date) for pattern in job.input]
-    for pattern in patterns:
-        if covers(pattern, date_folder(job.output, date)):
-            raise ConfigError(f"--input {pattern} takes in the files of --output {job.output}: keep them apart")
     # Before the input is listed: a run that lists more and publishes meanwhile must not be overtaken by this one.
     manifest, _ = read_manifest(manifest_path(job.output, date))
-    plan = plan_inputs(patterns, job.columns, file_format=job.format, allow_missing=job.allow_missing)
+    plan = _plan(job, date)
     run = Run(
         run_id=new_run_id(now),
         output=job.output,
@@ -162,6 +162,34 @@ def _earlier(job: JobConfig, bundle: Bundle, run: Run) -> Earlier | None:
         precision=find_device().precision(requested, bundle.precisions),
         top_k=job.top_k,
     )
+
+
+def _plan(job: JobConfig, date: dt.date) -> Plan:
+    if job.input_query is not None:
+        query = fill(_query(job.input_query), date)
+        return plan_query(job.input_query, query, job.columns, allow_missing=job.allow_missing)
+    if (table := table_of(job.input)) is not None:
+        restriction = None if job.input_filter is None else fill(job.input_filter, date)
+        name = table_name(fill(table, date))
+        return plan_table(name, job.columns, restriction=restriction, allow_missing=job.allow_missing)
+    patterns = [fill(pattern, date) for pattern in job.input]
+    for pattern in patterns:
+        if covers(pattern, date_folder(job.output, date)):
+            raise ConfigError(f"--input {pattern} takes in the files of --output {job.output}: keep them apart")
+    return plan_inputs(patterns, job.columns, file_format=job.format, allow_missing=job.allow_missing)
+
+
+def _query(file: str) -> str:
+    try:
+        content = store_for(file).read(file)
+    except IsADirectoryError:
+        content = None
+    if content is None:
+        raise ConfigError(f"--input-query {file}: there is no such file")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"--input-query {file}: is not UTF-8; save it as such") from error
 
 
 def _check_segments(job: JobConfig, bundle: Bundle) -> None:

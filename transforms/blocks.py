@@ -13,11 +13,11 @@ Positions = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A part of one file that is read in one go.
+    """A part of one file, or one stream of a BigQuery read session, that is read in one go.
 
     `number` orders all pieces of a plan by file name and place. `start` and `end` are row groups (Parquet) or bytes
     (line formats; a whole file has end -1). `first_row` is the position of its first row in the file; `rows` is the
-    number of its rows where the plan knows it.
+    number of its rows where the plan knows it. The `version` of a stream is its name.
     """
 
     number: int

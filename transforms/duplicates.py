@@ -76,6 +76,8 @@ class _HashIds(beam.DoFn):
         )
 
     def process(self, split: Split) -> Iterator[tuple[int, bytes]]:
+        # Of a table, the streams that will be scored are read as a whole: a session over the id column alone would be
+        # cut in other places, and no position would match.
         found = [
             hashed_entries(block, self._wanted, piece.number, split.number, piece.file)
             if self._with_texts

@@ -12,6 +12,7 @@ VARIABLE = "BERT_BATCH_KILL_AT"
 STEPS = (
     "write_plan",
     "write_taken",
+    "write_session",
     "fetch_unchanged",
     "stage_file",
     "record_file",

@@ -2,7 +2,7 @@
 
 import os
 
-from transforms import csv_files, json_lines, line_files, parquet_files
+from transforms import csv_files, json_lines, line_files, parquet_files, table_rows
 from transforms.blocks import Blocks, Piece
 from transforms.schemas import Columns
 from transforms.stores import file_changed, store_for
@@ -11,8 +11,11 @@ from transforms.stores import file_changed, store_for
 def read_piece(piece: Piece, columns: Columns) -> Blocks:
     """The wanted columns of `piece`, block by block.
 
-    Raises FileChangedError if the file is not the version that was planned.
+    Raises FileChangedError if the file is not the version that was planned, and TableError as table_rows does.
     """
+    if piece.format == "bigquery":
+        yield from table_rows.read_blocks(piece, columns.wanted)
+        return
     with store_for(piece.file).open(piece.file, piece.version) as file:
         # A copy that keeps the time of modification has the same version on a file system.
         if (size := file.seek(0, os.SEEK_END)) != piece.size:

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from transforms.bigquery import TableInput
 from transforms.blocks import Piece
 from transforms.columns import ColumnsRequest, PlanError, SchemaUnion, require_columns, resolve
 from transforms.fail_points import step
@@ -50,13 +51,17 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All splits of a run and the columns they are read with. `rows` is an estimate unless `exact`."""
+    """All splits of a run and the columns they are read with. `rows` is an estimate unless `exact`.
+
+    The splits of a `table` are not known before the run has its read session.
+    """
 
     columns: Columns
     inputs: tuple[FileInfo, ...] = ()
     splits: tuple[Split, ...] = ()
     rows: int = 0
     exact: bool = True
+    table: TableInput | None = None
 
 
 def plan_inputs(
@@ -128,8 +133,7 @@ def _pack(pieces: Sequence[Piece], weights: Sequence[tuple[int, int]]) -> Iterat
     """Puts small pieces together until a split is full."""
     group: list[Piece] = []
     number = rows = size = 0
-    most_rows = min(SPLIT_ROWS, max(MAX_ROWS, sum(rows for rows, _ in weights) // SPLITS))
-    most_bytes = min(SPLIT_BYTES, max(PIECE_BYTES, sum(size for _, size in weights) // SPLITS))
+    most_rows, most_bytes = split_limits(*(sum(some) for some in zip((0, 0), *weights, strict=True)))
     for piece, (more_rows, more_bytes) in zip(pieces, weights, strict=True):
         if group and (rows + more_rows > most_rows or size + more_bytes > most_bytes):
             yield Split(number=number, pieces=tuple(group))
@@ -143,6 +147,11 @@ def _pack(pieces: Sequence[Piece], weights: Sequence[tuple[int, int]]) -> Iterat
         yield Split(number=number, pieces=tuple(group))
 
 
+def split_limits(rows: int, size: int) -> tuple[int, int]:
+    """Rows and bytes of one split at most, for an input of so many."""
+    return min(SPLIT_ROWS, max(MAX_ROWS, rows // SPLITS)), min(SPLIT_BYTES, max(PIECE_BYTES, size // SPLITS))
+
+
 def _continues(piece: Piece, last: Piece) -> bool:
     """Whether a piece begins where another one ends, so that one reading does for both."""
     return piece.format == "parquet" and (piece.file, piece.start) == (last.file, last.end)
@@ -153,7 +162,9 @@ def plan_digest(plan: Plan, settings: Mapping[str, Any]) -> str:
     columns = {**asdict(plan.columns), "id_type": str(plan.columns.id_type), "kept": str(plan.columns.kept)}
     inputs = [asdict(info) for info in plan.inputs]
     splits = [asdict(split) for split in plan.splits]
-    content = {"settings": settings, "columns": columns, "inputs": inputs, "splits": splits}
+    # A later try reads the table as it was for the first one.
+    table = None if plan.table is None else {**asdict(plan.table), "snapshot": None}
+    content = {"settings": settings, "columns": columns, "inputs": inputs, "splits": splits, "table": table}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

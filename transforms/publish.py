@@ -18,6 +18,7 @@ import apache_beam as beam
 from transforms.books import Count, Work
 from transforms.fail_points import reach
 from transforms.plan import read_plan
+from transforms.read_session import planned_splits
 from transforms.resume import read_taken
 from transforms.runs import MANIFEST, Run, read_manifest, run_file, to_bytes
 from transforms.stores import Store, join, store_for
@@ -88,11 +89,10 @@ def judge_and_publish(
 ) -> Verdict:
     """Writes the verdict of the run down, unless it has one, and publishes it; raises PublishError as publish does."""
     if read_verdict(run.verdict) is None:
-        splits, _ = read_plan(store_for(run.output), run.plan)
         taken = read_taken(taken_file)
         verdict = judge(
             run,
-            splits,
+            planned_splits(run.plan),
             read=[*read, *taken.read],
             scored=[*scores, *taken.files["scores"]],
             dead=[*dead, *taken.files["dead"]],
@@ -186,6 +186,7 @@ def _commit(run: Run, verdict: Verdict, store: Store) -> bool:
 
 def _manifest(run: Run, verdict: Verdict) -> dict[str, Any]:
     _, about = read_plan(store_for(run.output), run.plan)
+    table = {"table_input": about["table_input"]} if "table_input" in about else {}
     return {
         "format": 1,
         "sequence": run.sequence + 1,
@@ -196,6 +197,7 @@ def _manifest(run: Run, verdict: Verdict) -> dict[str, Any]:
         "bundle": run.bundle,
         "settings": about["settings"],
         "inputs": about["inputs"],
+        **table,
         "files": [_named(part, run) for part in verdict.files],
         "dead_letters": [_named(part, run) for part in verdict.dead_letters],
         "counts": verdict.counts,

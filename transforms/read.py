@@ -1,4 +1,4 @@
-"""ReadTexts: splits of files -> Rows, dead letters and the books of what was there."""
+"""ReadTexts: splits of files or of a BigQuery table -> Rows, dead letters and the books of what was there."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
@@ -15,10 +15,10 @@ from transforms.dead_letters import reject_positions
 from transforms.duplicates import FindDuplicates, mark, unpack_repeats
 from transforms.earlier import Earlier
 from transforms.formats import read_piece
-from transforms.plan import Split, read_plan
+from transforms.plan import Split
+from transforms.read_session import open_splits
 from transforms.resume import read_taken
 from transforms.schemas import MAX_ROWS, MAX_TEXT_BYTES, Columns, check, cut, rows_schema, text_bytes
-from transforms.stores import store_for
 from transforms.unchanged import FetchUnchanged, Unchanged
 from transforms.write import record_read
 
@@ -78,9 +78,8 @@ class ReadTexts(beam.PTransform):
 
 
 def list_splits(plan: str) -> Iterator[Split]:
-    """The splits in the plan file."""
-    splits, _ = read_plan(store_for(plan), plan)
-    yield from splits
+    """The splits of the plan file, or the streams of the read session that the first call makes."""
+    yield from open_splits(plan)
 
 
 class _ReadSplit(beam.DoFn):

@@ -4,6 +4,7 @@ Nobody can tell a dead process from a slow one. So the new try goes on under the
 first writes the verdict, both publish the same files, and every row of the date has one `run_id` and one `scored_at`.
 """
 
+import datetime as dt
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ from typing import Any
 from transforms.books import Count, total
 from transforms.fail_points import step
 from transforms.plan import read_plan
+from transforms.read_session import can_go_on
 from transforms.runs import Run, run_file, to_bytes
 from transforms.stores import Store, join, store_for
 from transforms.verdicts import PASSED, read_verdict
@@ -83,7 +85,8 @@ def _look(run: Run) -> Resumed | None:
     store = store_for(run.output)
     verdict = read_verdict(run.verdict)
     if verdict is None:
-        return Resumed(run=run, taken=finished_splits(run), passed=False)
+        going = can_go_on(run.plan, dt.datetime.now(dt.UTC))
+        return Resumed(run=run, taken=finished_splits(run), passed=False) if going else None
     if verdict.status != PASSED:
         return None
     parts = (*verdict.files, *verdict.dead_letters)
