@@ -23,7 +23,7 @@ from transforms.plan import NoInputError
 
 def published(outcome: Outcome, scored: int, dead: int = 0) -> Outcome:
     assert outcome.verdict.status == "published", outcome.verdict.problems
-    assert outcome.manifest["counts"] == {"read": scored + dead, "scored": scored, "dead": dead}
+    assert outcome.manifest["counts"] == {"read": scored + dead, "scored": scored, "skipped": 0, "dead": dead}
     assert len(outcome.rows()) == scored
     return outcome
 

@@ -16,7 +16,7 @@ def balanced(outcome: Outcome) -> Outcome:
     """Published, every row read was scored or is a dead letter, and the files hold what the manifest counts."""
     assert outcome.verdict.status == "published", outcome.verdict.problems
     rows, dead, counts = outcome.rows(), outcome.dead(), outcome.manifest["counts"]
-    assert counts == {"read": len(rows) + len(dead), "scored": len(rows), "dead": len(dead)}
+    assert counts == {"read": len(rows) + len(dead), "scored": len(rows), "skipped": 0, "dead": len(dead)}
     return outcome
 
 
@@ -388,7 +388,7 @@ def test_above_the_budget_nothing_is_published_and_the_dead_letters_stay(run_job
     assert outcome.verdict.status == "over_budget"
     assert outcome.verdict.problems == ("2 of 3 rows are dead letters; --max-dead-fraction allows 0.01",)
     assert outcome.verdict.dead_codes == {"blank_text": [1, f"{file}#1"], "missing_id": [1, f"{file}#2"]}
-    assert outcome.verdict.counts == {"read": 3, "scored": 1, "dead": 2}
+    assert outcome.verdict.counts == {"read": 3, "scored": 1, "skipped": 0, "dead": 2}
     assert not list(outcome.output.glob("dt=*"))
     assert not (outcome.output / "_dead_letters").exists()
     assert list((outcome.output / "_runs" / outcome.verdict.run_id / "staged").iterdir())

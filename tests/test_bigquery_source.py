@@ -92,6 +92,7 @@ def proxy(cloud: Emulators, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage
 def four_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four streams are asked for: the emulator keeps no count of rows. It gives as many from 1 MB on."""
     monkeypatch.setattr("transforms.plan_table.expected", lambda *_: (250_000, 0))
+    monkeypatch.setattr("transforms.plan.SPLITS", 4)
 
 
 def create(dataset: str, fields: Sequence[SchemaField], rows: Rows, name: str = "rows") -> str:
@@ -203,7 +204,7 @@ def test_a_table_of_every_type_gives_what_parquet_gives(run_job: Score, dataset:
     assert (
         len(json.loads((outcome.output / f"_runs/{outcome.verdict.run_id}/session.json").read_text())["streams"]) == 4
     )
-    assert outcome.verdict.counts == expected.verdict.counts == {"read": 240, "scored": 235, "dead": 5}
+    assert outcome.verdict.counts == expected.verdict.counts == {"read": 240, "scored": 235, "skipped": 0, "dead": 5}
     assert same(outcome) == same(expected)
     codes = [Counter((row["id"], row["code"]) for row in run.dead()) for run in (outcome, expected)]
     assert codes[0] == codes[1]
@@ -244,7 +245,7 @@ def test_the_filter_of_the_date_reaches_the_service_with_columns_and_snapshot(
 def test_a_table_without_rows_is_an_empty_date(run_job: Score, dataset: str) -> None:
     outcome = run_job(create(dataset, ID_TEXT_DAY, []))
     assert outcome.verdict.status == "published"
-    assert outcome.verdict.counts == {"read": 0, "scored": 0, "dead": 0}
+    assert outcome.verdict.counts == {"read": 0, "scored": 0, "skipped": 0, "dead": 0}
 
 
 def test_a_table_that_is_missing_is_no_input_yet_and_empty_if_that_is_allowed(run_job: Score, dataset: str) -> None:

@@ -171,7 +171,7 @@ def test_without_sabotage_the_hostile_texts_balance(run_hostile: Callable[[], Ou
     outcome = run_hostile()
     assert outcome.verdict.status == "published"
     assert set(outcome.verdict.dead_codes) == {"wrong_type", "blank_text", "not_finite"}
-    assert outcome.verdict.counts == {"read": 18, "scored": 8, "dead": 10}
+    assert outcome.verdict.counts == {"read": 18, "scored": 8, "skipped": 0, "dead": 10}
 
 
 @pytest.mark.parametrize(("target", "which"), PLACES)

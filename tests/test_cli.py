@@ -60,7 +60,7 @@ def test_log_format_json_prints_one_object_a_line(classes: Built, rows: Path, tm
     events = [json.loads(line) for line in out.splitlines()]
     assert code == 0
     assert [event["event"] for event in events] == ["planned", "published"]
-    assert events[-1]["counts"] == {"read": 50, "scored": 50, "dead": 0}
+    assert events[-1]["counts"] == {"read": 50, "scored": 50, "skipped": 0, "dead": 0}
 
 
 def test_a_pipe_stays_quiet_but_for_the_result(classes: Built, rows: Path, tmp_path: Path) -> None:

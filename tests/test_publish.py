@@ -76,7 +76,7 @@ def test_a_second_run_replaces_the_first_and_leaves_other_dates_alone(output: st
     manifest, _ = read_manifest(second.manifest)
     assert manifest
     assert manifest["sequence"] == 2
-    assert manifest["counts"] == {"read": 5, "scored": 4, "dead": 1}
+    assert manifest["counts"] == {"read": 5, "scored": 4, "skipped": 0, "dead": 1}
     assert manifest["dead_codes"] == {"not_json": 1}
     assert {path: store_for(output).read(path) for path in untouched} == untouched
     assert (status(first), status(second)) == ("published", "published")

@@ -17,5 +17,5 @@ def test_every_row_is_scored_once_with_its_kept_columns(run_job: Score, tmp_path
     assert sorted(row["id"] for row in rows) == sorted(f"r{i}" for i in range(1_000))
     assert all(row["id"] == f"r{row['k']}" for row in rows)
     assert all(np.isclose(sum(p["probability"] for p in row["probabilities"]), 1, atol=1e-5) for row in rows)
-    assert outcome.manifest["counts"] == {"read": 1_000, "scored": 1_000, "dead": 0}
+    assert outcome.manifest["counts"] == {"read": 1_000, "scored": 1_000, "skipped": 0, "dead": 0}
     assert outcome.manifest["finished"]
