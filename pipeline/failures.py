@@ -5,6 +5,7 @@ import re
 OURS = ("model", "transforms", "pipeline")
 # Errors of worker processes arrive as the text of a traceback; its last lines name the class and the message.
 _LAST_LINE = re.compile(r"^((?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit))(?:: (.*))?$", re.MULTILINE)
+_SYSTEM = re.compile(r"\[Errno \d+\] ")
 _WHILE = re.compile(r" \[while running .*\]$")
 
 
@@ -19,6 +20,6 @@ def cause(error: BaseException) -> str:
         name, message = lines[-1]
     short, first = name.rsplit(".", 1)[-1], (message.splitlines() or [""])[0]
     # An error of the operating system quotes a path and a code; others may quote what they were working on.
-    if name.split(".")[0] in OURS or isinstance(error, OSError):
+    if name.split(".")[0] in OURS or isinstance(error, OSError) or _SYSTEM.match(first):
         return f"{short}: {_WHILE.sub('', first)}"
     return f"{short} (its message is withheld: it may quote a text)"

@@ -1,13 +1,17 @@
 """A run that died is gone on with: what it finished and what balances is taken over, everything else is done again."""
 
+import datetime as dt
+import errno
+import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import Outcome, Score, many_texts, write_parquet
+from conftest import NOW, Outcome, Score, many_texts, write_parquet
 
 from pipeline.failures import RunFailedError
 from transforms import infer
@@ -225,3 +229,43 @@ def test_a_slow_run_and_the_one_that_took_over_publish_the_same(
     assert outcome.verdict.status == inner[0].verdict.status == "published"
     assert len({row["id"] for row in outcome.rows()}) == len(outcome.rows()) == SPLITS * (ROWS - BAD)
     assert np.unique([row["run_id"] for row in outcome.rows()]).size == 1
+
+
+def test_a_full_disk_fails_the_run_and_the_next_one_goes_on(
+    run_job: Score, files: list[Path], scoring: Scoring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = run_job(files, top_k=1)
+    closed = iter(range(1_000))
+
+    def flush(self: Any) -> None:
+        # The fourth file of scores does not fit any more.
+        if "/staged/.scores-" in self._temporary and ".parquet" in self._temporary and next(closed) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
+        io.BufferedWriter.flush(self)
+
+    scoring.scored = 0
+    with monkeypatch.context() as patch:
+        patch.setattr("transforms.local._NewFile.flush", flush)
+        with pytest.raises(RunFailedError, match="No space left on device"):
+            run_job(files)
+    assert plain(Outcome(verdict=earlier.verdict, output=earlier.output)) == plain(earlier)
+    assert earlier.manifest["run_id"] == earlier.verdict.run_id
+    scoring.scored = 0
+    outcome = run_job(files)
+    assert outcome.manifest["splits_taken_over"] == 3
+    assert len({row["id"] for row in outcome.rows()}) == len(outcome.rows()) == SPLITS * (ROWS - BAD)
+
+
+def test_a_clock_that_jumps_back_changes_nothing(
+    run_job: Score, files: list[Path], scoring: Scoring, tmp_path: Path
+) -> None:
+    yesterday, hour = NOW - dt.timedelta(days=1), dt.timedelta(hours=1)
+    run_job(files, top_k=1, now=NOW)
+    scoring.scored = 0
+    dies(run_job, files, scoring, 6, now=NOW + hour)
+    outcome = run_job(files, now=yesterday)
+    assert (outcome.manifest["sequence"], outcome.manifest["splits_taken_over"]) == (2, 5)
+    scoring.scored = 0
+    again = run_job(files, now=yesterday - hour)
+    assert (again.verdict.status, again.manifest["sequence"]) == ("published", 3)
+    assert plain(again) == plain(outcome)
