@@ -27,7 +27,15 @@ Job = Annotated[str | None, typer.Option("--job", help="YAML file with these fla
 Bundle = Annotated[str | None, typer.Option(help="Folder of the bundle, local or gs://.")]
 Fingerprint = Annotated[str | None, typer.Option(help="Beginning of the fingerprint the bundle must have.")]
 Input = Annotated[list[str] | None, typer.Option(help="File, folder or pattern; {date} is replaced. Repeatable.")]
-Output = Annotated[str | None, typer.Option(help="Folder for dt=<date>/, local or gs://.")]
+Output = Annotated[
+    list[str] | None,
+    typer.Option(help="Folder for dt=<date>/, local or gs://, or bq://project.dataset.table. Twice for both."),
+]
+Staging = Annotated[str | None, typer.Option(help="gs:// folder that a table is loaded from.")]
+DeadLettersTable = Annotated[
+    bool | None,
+    typer.Option("--dead-letters-table/--no-dead-letters-table", help="Dead letters to <table>__dead_letters too."),
+]
 Date = Annotated[str | None, typer.Option(help="YYYY-MM-DD, today (default) or yesterday.")]
 Timezone = Annotated[str | None, typer.Option(help="Where the day begins and ends [UTC].")]
 Format = Annotated[str | None, typer.Option(help="parquet, jsonl, csv, tsv or text; by default from the names.")]
@@ -60,6 +68,8 @@ def score(
     bundle_fingerprint: Fingerprint = None,
     input: Input = None,
     output: Output = None,
+    staging: Staging = None,
+    dead_letters_table: DeadLettersTable = None,
     date: Date = None,
     timezone: Timezone = None,
     format: Format = None,

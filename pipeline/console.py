@@ -85,6 +85,8 @@ class _Text:
             if manifest is not None:
                 out.print(f"  manifest   {join(verdict.folder, MANIFEST)} (sequence {manifest['sequence']})")
                 out.print(f"  bundle     {manifest['bundle']}")
+                if table := manifest.get("table"):
+                    out.print(f"  table      {table['table']}")
             out.print(f"  work       {_work(verdict)}")
         else:
             err.print(f"{verdict.status}, {_why(verdict)}")

@@ -12,6 +12,8 @@ from pipeline.config import ConfigError, JobConfig
 from pipeline.dates import fill, logical_date
 from pipeline.failures import RunFailedError, cause
 from pipeline.runners import beam_options, share_cores
+from transforms.bigquery_commit import check_record
+from transforms.bigquery_tables import TableSink, check_tables, table_sink
 from transforms.bundles import BundleReference, open_bundle
 from transforms.featurize import FeaturizeTexts
 from transforms.label import Labelling
@@ -38,6 +40,7 @@ class Prepared:
     run: Run
     labelling: Labelling
     compute: Compute
+    sink: TableSink | None = None
 
 
 def build(p: beam.Pipeline, prepared: Prepared) -> None:
@@ -56,7 +59,7 @@ def build(p: beam.Pipeline, prepared: Prepared) -> None:
 
 
 def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Prepared:
-    """Looks at bundle, input and output, and writes nothing. `progress`: see Compute.
+    """Looks at bundle, input and outputs, and writes nothing. `progress`: see Compute.
 
     Raises ConfigError, DateError, BundleError, PlanError or NoInputError, each with the way out.
     """
@@ -67,14 +70,14 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
     _check_segments(job, bundle)
     patterns = [fill(pattern, date) for pattern in job.input]
     for pattern in patterns:
-        if covers(pattern, date_folder(job.output, date)):
-            raise ConfigError(f"--input {pattern} takes in the files of --output {job.output}: keep them apart")
+        if covers(pattern, date_folder(job.home, date)):
+            raise ConfigError(f"--input {pattern} takes in the files of --output {job.home}: keep them apart")
     # Before the input is listed: a run that lists more and publishes meanwhile must not be overtaken by this one.
-    manifest, _ = read_manifest(manifest_path(job.output, date))
+    manifest, _ = read_manifest(manifest_path(job.home, date))
     plan = plan_inputs(patterns, job.columns, file_format=job.format, allow_missing=job.allow_missing)
     run = Run(
         run_id=new_run_id(now),
-        output=job.output,
+        output=job.home,
         date=date,
         started=now,
         sequence=0 if manifest is None else manifest["sequence"],
@@ -92,7 +95,18 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
             "this version, or leave the flag out"
         )
     compute = Compute(token_budget=job.token_budget, precision=precision, progress=progress)
-    return Prepared(job=job, bundle=bundle, plan=plan, run=run, labelling=labelling, compute=compute)
+    sink = _sink(job, labelling)
+    return Prepared(job=job, bundle=bundle, plan=plan, run=run, labelling=labelling, compute=compute, sink=sink)
+
+
+def _sink(job: JobConfig, labelling: Labelling) -> TableSink | None:
+    if job.table is None:
+        return None
+    files = labelling.file_schema
+    sink = table_sink(job.table, files, dead_letters=job.dead_letters_table, staging=job.uploads)
+    check_tables(sink)
+    check_record(job.table, labelling.run.date, labelling.run.manifest)
+    return sink
 
 
 def _check_segments(job: JobConfig, bundle: Bundle) -> None:
@@ -121,12 +135,13 @@ def score(
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
     options = beam_options(job.runner, job.workers, job.beam_options)
     share_cores(job.workers)
-    finish_pending(job.output)
+    finish_pending(job.home)
     prepared = prepare(job, now, progress)
     run = prepared.run
     about: dict[str, object] = {
         "run": run.to_json(),
         "settings": {**job.settings, "date": run.date.isoformat(), "bundle": run.bundle},
+        "table": prepared.sink and prepared.sink.to_json(),
         "inputs": [asdict(info) for info in prepared.plan.inputs],
     }
     write_plan(store_for(run.output), run.plan, prepared.plan, about)
