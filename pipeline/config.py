@@ -148,7 +148,7 @@ class JobConfig(pydantic.BaseModel):
     @property
     def uploads(self) -> str:
         """The gs:// folder that parts are copied to for loading, empty if they are on Cloud Storage anyway."""
-        return "" if self.home.startswith("gs://") else str(self.staging)
+        return "" if self.staging is None or self.home.startswith("gs://") else self.staging
 
     @property
     def columns(self) -> ColumnsRequest:

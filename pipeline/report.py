@@ -49,7 +49,8 @@ def show_prepared(prepared: Prepared) -> None:
     out.print(f"splits   {len(plan.splits):,}")
     out.print(f"output   {date_folder(run.output, run.date)} (sequence {run.sequence} now)")
     if prepared.sink is not None:
-        out.print(f"table    {prepared.sink.table}, loaded from {prepared.sink.staging or prepared.job.home}")
+        new = " (new)" if prepared.sink.table in prepared.new_tables else ""
+        out.print(f"table    {prepared.sink.table}{new}, loaded from {prepared.sink.staging or run.output}")
     out.print("schema")
     for field in prepared.labelling.file_schema:
         out.print(f"  {field.name:<16} {field.type}{'' if field.nullable else ', required'}")

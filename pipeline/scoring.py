@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import apache_beam as beam
 
@@ -41,6 +41,7 @@ class Prepared:
     labelling: Labelling
     compute: Compute
     sink: TableSink | None = None
+    new_tables: tuple[str, ...] = ()
 
 
 def build(p: beam.Pipeline, prepared: Prepared) -> None:
@@ -95,18 +96,17 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
             "this version, or leave the flag out"
         )
     compute = Compute(token_budget=job.token_budget, precision=precision, progress=progress)
-    sink = _sink(job, labelling)
-    return Prepared(job=job, bundle=bundle, plan=plan, run=run, labelling=labelling, compute=compute, sink=sink)
+    prepared = Prepared(job=job, bundle=bundle, plan=plan, run=run, labelling=labelling, compute=compute)
+    return prepared if job.table is None else _with_table(prepared, job.table)
 
 
-def _sink(job: JobConfig, labelling: Labelling) -> TableSink | None:
-    if job.table is None:
-        return None
-    files = labelling.file_schema
-    sink = table_sink(job.table, files, dead_letters=job.dead_letters_table, staging=job.uploads)
-    check_tables(sink)
-    check_record(job.table, labelling.run.date, labelling.run.manifest)
-    return sink
+def _with_table(prepared: Prepared, table: str) -> Prepared:
+    job, run = prepared.job, prepared.run
+    files = prepared.labelling.file_schema
+    sink = table_sink(table, files, dead_letters=job.dead_letters_table, staging=job.uploads)
+    new = check_tables(sink)
+    check_record(table, run.date, run.manifest)
+    return replace(prepared, sink=sink, new_tables=tuple(new))
 
 
 def _check_segments(job: JobConfig, bundle: Bundle) -> None:

@@ -44,7 +44,7 @@ LOST: Answer = (0, {})
 
 
 class BigQueryProxy(ThreadingHTTPServer):
-    """`hooks` see each request in turn: one may change its body, or give an answer to send instead of the emulator's."""
+    """`hooks` see each request: one may change its body, or give an answer to send instead of the emulator's."""
 
     daemon_threads = True
 

@@ -31,9 +31,14 @@ Books = tuple[list[Count], list[StagedFile], list[StagedFile]]
 
 
 def planned(
-    output: str, *, date: dt.date = DATE, rows: int = len(ROWS) + 1, table: dict[str, Any] | None = None, **settings: Any
+    output: str,
+    *,
+    date: dt.date = DATE,
+    rows: int = len(ROWS) + 1,
+    table: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> Run:
-    """A run of the date as it is now: one split for each two rows, and its plan; `table` as TableSink.to_json has it."""
+    """A run of the date as it is now: one split for each two rows, and its plan; `table` is a TableSink in JSON."""
     manifest, _ = read_manifest(manifest_path(output, date))
     started = dt.datetime(2026, 11, 22, 2, tzinfo=dt.UTC) + dt.timedelta(seconds=next(_numbers))
     run = Run(

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from google.cloud import bigquery
 from publishing import DATE, SOURCE, Books, dead, judged, planned, run_bundle
 
 from transforms.bigquery_tables import TableSink, table_sink
@@ -66,11 +65,15 @@ class Place:
         return self.query(f"SELECT * FROM `{self.table}__published` WHERE logical_date = '{date}'")
 
     def query(self, sql: str) -> list[dict[str, Any]]:
+        from google.cloud import bigquery
+
         with bigquery.Client(project="test-project") as client:
             return [dict(row) for row in client.query(sql).result()]
 
     def tables(self) -> set[str]:
         """Names of the tables of the data set, without that of the table itself."""
+        from google.cloud import bigquery
+
         dataset, _, table = self.table.rpartition(".")
         with bigquery.Client(project="test-project") as client:
             return {item.table_id.removeprefix(table) for item in client.list_tables(dataset)}

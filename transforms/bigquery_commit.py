@@ -97,13 +97,7 @@ def _transact(published: Publication, *, first: bool) -> Exception | None:
     table = published.sink.table
     try:
         if first:
-            query(
-                table,
-                f"INSERT INTO `{published.sink.published}` ({_COLUMNS}) "
-                "SELECT @date, 0, '', '', 0, CURRENT_TIMESTAMP() FROM (SELECT 1) "
-                f"WHERE NOT EXISTS (SELECT 1 FROM `{published.sink.published}` WHERE logical_date = @date)",
-                date=published.date,
-            )
+            query(table, reservation(published), date=published.date)
         script = transaction(published, dt.datetime.now(dt.UTC))
         client_for(table).query(script, location=location_of(table)).result()
     except GoogleAPICallError as error:
@@ -113,6 +107,15 @@ def _transact(published: Publication, *, first: bool) -> Exception | None:
 
 
 _COLUMNS = "logical_date, `sequence`, run_id, bundle, `rows`, published_at"
+
+
+def reservation(published: Publication) -> str:
+    """The statement that gives `@date` a row to delete if it has none."""
+    record = f"`{published.sink.published}`"
+    return (
+        f"INSERT INTO {record} ({_COLUMNS}) SELECT @date, 0, '', '', 0, CURRENT_TIMESTAMP() FROM (SELECT 1) "
+        f"WHERE NOT EXISTS (SELECT 1 FROM {record} WHERE logical_date = @date)"
+    )
 
 
 def transaction(published: Publication, now: dt.datetime) -> str:
