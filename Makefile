@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PEERS := .venv-peers
 EMULATORS := .venv-emulators
 
-.PHONY: demo test lint accept quality bench bench-short bench-long profile gpu-bench demo-bundle clean
+.PHONY: demo test lint accept quality bench bench-short bench-long profile gpu-bench gcp-smoke demo-bundle clean
 
 demo: $(READY)
 	$(BIN)/bert-batch demo
@@ -54,6 +54,11 @@ gpu-bench: $(READY)
 	$(BIN)/python benchmarks/gpu.py measure $(GPU_BENCH) --runtime $(RUNTIME)
 	if $(BIN)/python -c 'import torch' 2>/dev/null; then $(BIN)/python benchmarks/gpu.py competitor $(GPU_BENCH); fi
 	$(BIN)/python benchmarks/gpu.py report $(GPU_BENCH)
+
+# In a real project, with your own credentials: what the emulators of the tests cannot show. PROJECT=my-project
+# BUCKET=my-bucket; makes a data set and a folder of its own and removes both.
+gcp-smoke: $(READY)
+	$(BIN)/python deploy/gcp_smoke.py "$(PROJECT)" "$(BUCKET)"
 
 # How the shipped bundle was made.
 demo-bundle: $(READY)

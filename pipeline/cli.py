@@ -33,7 +33,15 @@ FilesOrTable = Annotated[
 ]
 InputFilter = Annotated[str | None, typer.Option(help="Rows of the table: a condition in SQL; {date} is replaced.")]
 InputQuery = Annotated[str | None, typer.Option(help="File with a query, in place of --input; {date} is replaced.")]
-Output = Annotated[str | None, typer.Option(help="Folder for dt=<date>/, local or gs://.")]
+Output = Annotated[
+    list[str] | None,
+    typer.Option(help="Folder for dt=<date>/, local or gs://, or bq://project.dataset.table. Twice for both."),
+]
+Staging = Annotated[str | None, typer.Option(help="gs:// folder that a table is loaded from.")]
+DeadLettersTable = Annotated[
+    bool | None,
+    typer.Option("--dead-letters-table/--no-dead-letters-table", help="Dead letters to <table>__dead_letters too."),
+]
 Date = Annotated[str | None, typer.Option(help="YYYY-MM-DD, today (default) or yesterday.")]
 Timezone = Annotated[str | None, typer.Option(help="Where the day begins and ends [UTC].")]
 Format = Annotated[str | None, typer.Option(help="parquet, jsonl, csv, tsv or text; by default from the names.")]
@@ -72,6 +80,8 @@ def score(
     input_filter: InputFilter = None,
     input_query: InputQuery = None,
     output: Output = None,
+    staging: Staging = None,
+    dead_letters_table: DeadLettersTable = None,
     date: Date = None,
     timezone: Timezone = None,
     format: Format = None,
@@ -209,8 +219,8 @@ def _check(flags: dict[str, Any]) -> int:
 
     job = _job(flags)
     with quiet_stderr():
+        from pipeline.preparing import prepare
         from pipeline.report import show_prepared
-        from pipeline.scoring import prepare
 
     show_prepared(prepare(job, dt.datetime.now(dt.UTC)))
     return DONE

@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.config import ConfigError
+from pipeline.preparing import Prepared
 from pipeline.quiet import quiet_stderr
-from pipeline.scoring import Prepared
 from transforms.progress import rows_done
 from transforms.runs import MANIFEST, read_manifest
 from transforms.stores import join
@@ -86,6 +86,8 @@ class _Text:
             if manifest is not None:
                 out.print(f"  manifest   {join(verdict.folder, MANIFEST)} (sequence {manifest['sequence']})")
                 out.print(f"  bundle     {manifest['bundle']}")
+                if table := manifest.get("table"):
+                    out.print(f"  table      {table['table']}")
             out.print(f"  work       {_work(verdict)}")
         else:
             err.print(f"{verdict.status}, {_why(verdict)}")

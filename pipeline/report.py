@@ -13,7 +13,7 @@ from pipeline.config import ConfigError
 from pipeline.console import emit, err, out
 from pipeline.dates import DateError
 from pipeline.failures import RunFailedError, cause
-from pipeline.scoring import Prepared
+from pipeline.preparing import Prepared
 from transforms.bundles import open_bundle
 from transforms.columns import PlanError
 from transforms.plan import NoInputError
@@ -49,6 +49,9 @@ def show_prepared(prepared: Prepared) -> None:
     out.print(f"input    {what}, {size:,} bytes, {about}{plan.rows:,} rows")
     out.print(f"splits   {len(plan.splits):,}" if plan.table is None else "splits   made when the run starts")
     out.print(f"output   {date_folder(run.output, run.date)} (sequence {run.sequence} now)")
+    if prepared.sink is not None:
+        new = " (new)" if prepared.sink.table in prepared.new_tables else ""
+        out.print(f"table    {prepared.sink.table}{new}, loaded from {prepared.sink.staging or run.output}")
     out.print("schema")
     for field in prepared.labelling.file_schema:
         out.print(f"  {field.name:<16} {field.type}{'' if field.nullable else ', required'}")

@@ -22,8 +22,10 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow_transform.beam as tft_beam
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from bigquery_proxy import BigQueryProxy, bigquery_proxy
 from emulators import Emulators, emulators
 from fake_gcs import FakeGcs
+from table_publishing import Place
 
 from model.bundle import Bundle, seal
 from model.classifier import BertClassifier, build_classifier
@@ -249,6 +251,25 @@ def dataset(cloud: Emulators) -> Iterator[str]:
 def bucket_folder(cloud: Emulators) -> str:
     """A gs:// folder of this test alone on the storage emulator (which ignores preconditions)."""
     return f"gs://{cloud.bucket}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def proxy(cloud: Emulators, monkeypatch: pytest.MonkeyPatch) -> Iterator[BigQueryProxy]:
+    """Every request of ours to BigQuery passes it; nobody waits between two tries."""
+    fast = SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic)
+    monkeypatch.setattr("google.api_core.retry.retry_unary.time", fast)
+    monkeypatch.setattr("transforms.bigquery_commit.LONGEST_PAUSE", 0.0)
+    with bigquery_proxy(cloud.environment["BIGQUERY_EMULATOR_HOST"]) as running:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", running.url)
+        yield running
+
+
+@pytest.fixture(params=["local", "gs"])
+def place(request: pytest.FixtureRequest, dataset: str, bucket_folder: str, tmp_path: Path) -> Place:
+    """A table beside a local folder, and a table alone."""
+    if request.param == "gs":
+        return Place(home=bucket_folder, table=f"{dataset}.scores")
+    return Place(home=str(tmp_path / "out"), table=f"{dataset}.scores", staging=bucket_folder)
 
 
 @pytest.fixture(params=["local", "gs"])

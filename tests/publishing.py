@@ -30,8 +30,15 @@ Row = tuple[str, str]
 Books = tuple[list[Count], list[StagedFile], list[StagedFile]]
 
 
-def planned(output: str, *, date: dt.date = DATE, rows: int = len(ROWS) + 1, **settings: Any) -> Run:
-    """A run of the date as it is now: one split for each two rows, and its plan."""
+def planned(
+    output: str,
+    *,
+    date: dt.date = DATE,
+    rows: int = len(ROWS) + 1,
+    table: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Run:
+    """A run of the date as it is now: one split for each two rows, and its plan; `table` is a TableSink in JSON."""
     manifest, _ = read_manifest(manifest_path(output, date))
     started = dt.datetime(2026, 11, 22, 2, tzinfo=dt.UTC) + dt.timedelta(seconds=next(_numbers))
     run = Run(
@@ -48,7 +55,7 @@ def planned(output: str, *, date: dt.date = DATE, rows: int = len(ROWS) + 1, **s
         Split(number=n, pieces=(Piece(number=n, first_row=2 * n, rows=min(2, rows - 2 * n), **piece),))
         for n in range((rows + 1) // 2)
     )
-    about: dict[str, object] = {"run": run.to_json(), "settings": {"top_k": None}, "inputs": []}
+    about: dict[str, object] = {"run": run.to_json(), "settings": {"top_k": None}, "table": table, "inputs": []}
     write_plan(store_for(output), run.plan, Plan(columns=Columns(text="text"), splits=splits), about)
     return run
 

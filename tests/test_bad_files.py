@@ -15,7 +15,7 @@ from conftest import DATE, NOW, Built, Outcome, Score, many_texts, write_parquet
 
 import pipeline.scoring
 from pipeline.config import JobConfig
-from pipeline.scoring import prepare
+from pipeline.preparing import prepare
 from transforms.blocks import NotWhatItClaimsError
 from transforms.columns import PlanError
 from transforms.plan import NoInputError

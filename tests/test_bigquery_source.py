@@ -28,7 +28,8 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.config import ConfigError, JobConfig, load_job
 from pipeline.failures import RunFailedError
-from pipeline.scoring import prepare, score
+from pipeline.preparing import prepare
+from pipeline.scoring import score
 from transforms.bigquery import TableError
 from transforms.bigquery_types import arrow_type, unfit
 from transforms.books import total

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import JobConfig
-from pipeline.scoring import build, prepare
+from pipeline.preparing import prepare
+from pipeline.scoring import build
 from transforms.schemas import LABEL, PROBABILITIES, RecordBatchCoder
 
 CODER = RecordBatchCoder()

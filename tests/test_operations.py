@@ -11,7 +11,7 @@ import pytest
 from conftest import DATE, Built, Score, many_texts, write_parquet
 from test_cli import ROOT, invoke
 
-from pipeline import scoring
+from pipeline import preparing, scoring
 from pipeline.config import ConfigError, load_job
 from pipeline.failures import RunFailedError, cause
 from transforms import validate
@@ -35,7 +35,7 @@ def command(classes: Built, source: object, output: object, *more: str) -> list[
 def test_a_run_that_listed_less_is_overtaken_by_one_that_published_while_it_planned(
     run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan_inputs, inner = scoring.plan_inputs, []
+    plan_inputs, inner = preparing.plan_inputs, []
 
     def plan(*given: object, **named: object) -> object:
         found = plan_inputs(*given, **named)  # type: ignore[arg-type]
@@ -45,7 +45,7 @@ def test_a_run_that_listed_less_is_overtaken_by_one_that_published_while_it_plan
             inner[0] = run_job(tmp_path / "in").verdict.status
         return found
 
-    monkeypatch.setattr(scoring, "plan_inputs", plan)
+    monkeypatch.setattr(preparing, "plan_inputs", plan)
     lines(tmp_path / "in" / "a.jsonl", 5, "a")
     outcome = run_job(tmp_path / "in")
     assert (inner, outcome.verdict.status) == (["published"], "superseded")

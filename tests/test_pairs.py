@@ -23,7 +23,7 @@ from test_parity import ADVERSARIAL
 from model.tokenization import SPECIAL_TOKENS, TokenizerSpec, pack
 from pipeline.config import ConfigError, JobConfig, training_job
 from pipeline.fitting import train
-from pipeline.scoring import prepare
+from pipeline.preparing import prepare
 from transforms.featurize import TransformGraph, featurize
 from transforms.fingerprints import text_hash
 from transforms.fit import MakeExamples, examples_schema, read_examples, training_batch

@@ -371,7 +371,7 @@ def test_a_run_published_and_cleaned_away_while_tidying_looked_is_spared(
             publish(waiting.pop())
         return -1
 
-    monkeypatch.setattr("transforms.publish._planned_at", publish_it_and_know_nothing)
+    monkeypatch.setattr("transforms.tidy._planned_at", publish_it_and_know_nothing)
     tidy(output, run.manifest, run.run_id)
     assert_holds(output, later)
 

@@ -235,11 +235,13 @@ def test_a_full_disk_fails_the_run_and_the_next_one_goes_on(
     run_job: Score, files: list[Path], scoring: Scoring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     earlier = run_job(files, top_k=1)
-    closed = iter(range(1_000))
+    written: set[str] = set()
 
     def flush(self: Any) -> None:
-        # The fourth file of scores does not fit any more.
-        if "/staged/.scores-" in self._temporary and ".parquet" in self._temporary and next(closed) == 3:
+        if "/staged/scores-" in self._path and self._path.endswith(".parquet"):
+            written.add(self._path)
+        if len(written) == 4:
+            # The fourth file of scores does not fit any more.
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
         io.BufferedWriter.flush(self)
 

@@ -165,8 +165,13 @@ def _id_type(schema: pa.Schema, name: str | None) -> pa.DataType:
     return found if pa.types.is_integer(found) else pa.string()
 
 
-def _listed(names: Iterable[str]) -> str:
+def shown(name: str) -> str:
+    """The name of a column as an error may print it."""
     # A CSV without a header has a row of values for names: they are nobody's to print.
-    shown = [repr(name if len(name) <= 24 else name[:12] + "…") for name in names]
-    more = f" and {len(shown) - 20} more" if len(shown) > 20 else ""
-    return (", ".join(shown[:20]) or "no columns") + more
+    return repr(name if len(name) <= 24 else name[:12] + "…")
+
+
+def _listed(names: Iterable[str]) -> str:
+    listed = [shown(name) for name in names]
+    more = f" and {len(listed) - 20} more" if len(listed) > 20 else ""
+    return (", ".join(listed[:20]) or "no columns") + more

@@ -6,28 +6,27 @@ nothing has happened; after it anyone can finish the tidying; an overtaken run n
 A manifest is marked finished, or replaced by the next, only when the verdict of its run says published.
 """
 
-import logging
-import re
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import apache_beam as beam
 
+from transforms import bigquery_load
 from transforms.books import Count, Work
-from transforms.fail_points import reach
 from transforms.plan import read_plan
 from transforms.read_session import planned_splits
 from transforms.resume import read_taken
-from transforms.runs import MANIFEST, Run, read_manifest, run_file, to_bytes
-from transforms.stores import Store, join, store_for
+from transforms.runs import Run, read_manifest, run_file, to_bytes
+from transforms.stores import Store, store_for
+from transforms.tidy import At, before, each, finish_pending, tidy
 from transforms.verdicts import (
     OVER_BUDGET,
     PUBLISHED,
     SUPERSEDED,
     UNBALANCED,
     Part,
+    PublishError,
     Verdict,
     judge,
     read_verdict,
@@ -36,19 +35,21 @@ from transforms.verdicts import (
 )
 from transforms.write import StagedFile
 
-STEPS = ("copy", "commit", "delete_parts", "delete_dead_letters", "delete_staged", "report", "finish")
+__all__ = ["STEPS", "PublishError", "PublishRun", "finish_pending", "judge_and_publish", "publish", "standing", "tidy"]
+
+STEPS = (
+    "copy",
+    "load",
+    "commit",
+    "replace_rows",
+    "delete_parts",
+    "delete_dead_letters",
+    "delete_staged",
+    "drop_staging",
+    "report",
+    "finish",
+)
 """Where a publisher can be held or killed: `at(step)` is called before each."""
-At = Callable[[str], None]
-T = TypeVar("T")
-
-
-def before(step: str) -> None:
-    """The fail point before a step of STEPS; nothing happens between the end of one and the next."""
-    reach(f"before {step}")
-
-
-class PublishError(RuntimeError):
-    """The run must not be published; its verdict says why."""
 
 
 class PublishRun(beam.PTransform):
@@ -117,12 +118,16 @@ def publish(run: Run, at: At = before) -> Verdict:
     store = store_for(run.output)
     at("copy")
     _copy(run, verdict, store)
+    at("load")
+    _load(run, verdict)
     at("commit")
     if _commit(run, verdict, store):
         tidy(run.output, run.manifest, run.run_id, at)
     else:
         # A reader that globs must not see rows of a run that lost. No manifest names them now, and none ever will.
-        _each(store.delete, [part.path for part in (*verdict.files, *verdict.dead_letters)])
+        each(store.delete, [part.path for part in (*verdict.files, *verdict.dead_letters)])
+        at("drop_staging")
+        _drop(run, verdict)
         at("report")
         settle(run.verdict, SUPERSEDED)
     return standing(run) or replace(verdict, status=SUPERSEDED)
@@ -158,7 +163,7 @@ def _copy(run: Run, verdict: Verdict, store: Store) -> None:
             raise PublishError(f"{part.staged}: is not the file that the run wrote; start the run again")
 
     try:
-        _each(copy, (*verdict.files, *verdict.dead_letters))
+        each(copy, (*verdict.files, *verdict.dead_letters))
     except (FileNotFoundError, PublishError) as error:
         # Another publisher of this run may have come to its end meanwhile and have deleted what was staged, or
         # another run of the date what was copied.
@@ -166,6 +171,29 @@ def _copy(run: Run, verdict: Verdict, store: Store) -> None:
             raise PublishError(
                 f"run {run.run_id} is not published, a staged file is gone or changed: {error}"
             ) from error
+
+
+def _load(run: Run, verdict: Verdict) -> None:
+    if not _is_open(run, read_manifest(run.manifest)[0]):
+        return
+    published = bigquery_load.publication(run.output, _manifest(run, verdict))
+    if published is None:
+        return
+    try:
+        bigquery_load.load(published)
+    except (FileNotFoundError, PublishError) as error:
+        # As above: the parts may be gone because another run of the date was published meanwhile.
+        if _is_open(run, read_manifest(run.manifest)[0]):
+            raise PublishError(f"run {run.run_id} is not published: {error}") from error
+
+
+def _drop(run: Run, verdict: Verdict) -> None:
+    try:
+        published = bigquery_load.publication(run.output, _manifest(run, verdict))
+    except FileNotFoundError:
+        return  # The plan of a run that was cleaned away; its tables expire.
+    if published is not None:
+        bigquery_load.drop(published)
 
 
 def _commit(run: Run, verdict: Verdict, store: Store) -> bool:
@@ -186,7 +214,7 @@ def _commit(run: Run, verdict: Verdict, store: Store) -> bool:
 
 def _manifest(run: Run, verdict: Verdict) -> dict[str, Any]:
     _, about = read_plan(store_for(run.output), run.plan)
-    table = {"table_input": about["table_input"]} if "table_input" in about else {}
+    table = about.get("table")
     return {
         "format": 1,
         "sequence": run.sequence + 1,
@@ -196,10 +224,11 @@ def _manifest(run: Run, verdict: Verdict) -> dict[str, Any]:
         "finished": False,
         "bundle": run.bundle,
         "settings": about["settings"],
+        "table": table,
+        **({"table_input": about["table_input"]} if "table_input" in about else {}),
         "inputs": about["inputs"],
-        **table,
-        "files": [_named(part, run) for part in verdict.files],
-        "dead_letters": [_named(part, run) for part in verdict.dead_letters],
+        "files": [_named(part, run, staged=bool(table)) for part in verdict.files],
+        "dead_letters": [_named(part, run, staged=bool(table)) for part in verdict.dead_letters],
         "counts": verdict.counts,
         "dead_codes": {code: count for code, (count, _) in verdict.dead_codes.items()},
         "work": verdict.work,
@@ -210,83 +239,10 @@ def _manifest(run: Run, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _named(part: Part, run: Run) -> dict[str, Any]:
-    below = part.path.removeprefix(run.output.rstrip("/") + "/")
-    return {"path": below, "rows": part.rows, "bytes": part.bytes, "checksum": part.checksum}
+def _named(part: Part, run: Run, *, staged: bool) -> dict[str, Any]:
+    def below(path: str) -> str:
+        return path.removeprefix(run.output.rstrip("/") + "/")
 
-
-def tidy(output: str, manifest_path: str, run_id: str, at: At = before) -> None:
-    """Ends a committed run: deletes what it replaced and what it staged, and marks verdict and manifest.
-
-    Every step can be done twice, and by several at once.
-    """
-    store = store_for(output)
-    date = manifest_path.removesuffix("/" + MANIFEST).rsplit("/", 1)[1]
-    at("delete_parts")
-    _delete_replaced(output, join(output, date), "files", manifest_path, run_id)
-    at("delete_dead_letters")
-    _delete_replaced(output, join(output, "_dead_letters", date), "dead_letters", manifest_path, run_id)
-    at("delete_staged")
-    staged = run_file(output, run_id, "staged")
-    _each(store.delete, store.list(staged))
-    store.prune(staged)
-    at("report")
-    settle(run_file(output, run_id, "verdict.json"), PUBLISHED)
-    at("finish")
-    manifest, raw = read_manifest(manifest_path)
-    if manifest is not None and manifest["run_id"] == run_id and not manifest["finished"]:
-        store.swap(manifest_path, raw, to_bytes({**manifest, "finished": True}))
-
-
-def _delete_replaced(output: str, folder: str, key: str, manifest_path: str, run_id: str) -> None:
-    """Deletes parts the run's manifest does not name under `key`, except those of runs that may still replace it."""
-    store = store_for(output)
-    manifest, _ = read_manifest(manifest_path)
-    if manifest is None or manifest["run_id"] != run_id:
-        return
-    named = {part["path"].rsplit("/", 1)[1] for part in manifest[key]}
-    others: dict[str, list[str]] = {}
-    for path in store.list(folder):
-        name = path.rsplit("/", 1)[1]
-        if name.startswith("part-") and name not in named:
-            others.setdefault(name.removeprefix("part-").rsplit("-", 1)[0], []).append(path)
-    lost = [paths for other, paths in others.items() if _planned_at(output, other, store) < manifest["sequence"]]
-    # Looked at again: a run of which nothing is known may have been published and cleaned away in the meantime.
-    manifest, _ = read_manifest(manifest_path)
-    if manifest is not None and manifest["run_id"] == run_id:
-        _each(store.delete, [path for paths in lost for path in paths])
-
-
-def _planned_at(output: str, run_id: str, store: Store) -> int:
-    """The sequence a run saw when it was planned; -1 if nothing is known of it."""
-    try:
-        _, about = read_plan(store, run_file(output, run_id, "plan.parquet"))
-    except FileNotFoundError:
-        return -1
-    return int(about["run"]["sequence"])
-
-
-def finish_pending(output: str) -> list[str]:
-    """Finishes every date below `output` whose manifest was committed but not tidied; gives their run ids."""
-    store = store_for(output)
-    exactly = re.sub(r"([*?[])", r"[\1]", output)
-    found = [info.path for info in store.match(join(exactly, "dt=*", MANIFEST))]
-    manifests = _each(_readable, found)
-    pending = [(path, m["run_id"]) for path, m in zip(found, manifests, strict=True) if m and not m["finished"]]
-    for path, run_id in pending:
-        tidy(output, path, run_id)
-    return [run_id for _, run_id in pending]
-
-
-def _readable(path: str) -> dict[str, Any] | None:
-    try:
-        return read_manifest(path)[0]
-    except ValueError as error:
-        # The date of that manifest cannot be published before it is mended; the other dates can.
-        logging.getLogger(__name__).warning("%s", error)
-        return None
-
-
-def _each(act: Callable[[T], Any], items: Iterable[T]) -> list[Any]:
-    with ThreadPoolExecutor(16) as pool:
-        return list(pool.map(act, items))
+    named = {"path": below(part.path), "rows": part.rows, "bytes": part.bytes, "checksum": part.checksum}
+    # A table is loaded from there, after the commit too if need be.
+    return {**named, "staged": below(part.staged)} if staged else named

@@ -17,6 +17,10 @@ PASSED, PUBLISHED, SUPERSEDED = "passed", "published", "superseded"
 UNBALANCED, OVER_BUDGET = "unbalanced", "over_budget"
 
 
+class PublishError(RuntimeError):
+    """A run is not published, or what it has published could not be completed; the message says why."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Part:
     """A file to publish: where it is staged, its final path below the output, rows, bytes and `crc32c:…`."""

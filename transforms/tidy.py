@@ -1,0 +1,139 @@
+"""Ends committed runs: replaces the rows of the table, deletes what was replaced and staged, marks the manifest.
+
+Every step can be done twice, by several at once, and long after another run has been published.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from transforms import bigquery_commit, bigquery_load
+from transforms.fail_points import reach
+from transforms.plan import read_plan
+from transforms.runs import MANIFEST, read_manifest, run_file, to_bytes
+from transforms.stores import Store, join, store_for
+from transforms.verdicts import PUBLISHED, PublishError, settle
+
+At = Callable[[str], None]
+T = TypeVar("T")
+
+
+def before(step: str) -> None:
+    """The fail point before a step of publishing; nothing happens between the end of one and the next."""
+    reach(f"before {step}")
+
+
+def tidy(output: str, manifest_path: str, run_id: str, at: At = before) -> None:
+    """Ends a committed run; raises PublishError if its table cannot be brought up to date."""
+    store = store_for(output)
+    date = manifest_path.removesuffix("/" + MANIFEST).rsplit("/", 1)[1]
+    committed = _manifest_of(run_id, manifest_path)
+    published = None if committed is None else bigquery_load.publication(output, committed)
+    at("replace_rows")
+    if published is not None:
+        _replace_rows(published, manifest_path)
+    at("delete_parts")
+    _delete_replaced(output, join(output, date), "files", manifest_path, run_id)
+    at("delete_dead_letters")
+    _delete_replaced(output, join(output, "_dead_letters", date), "dead_letters", manifest_path, run_id)
+    at("delete_staged")
+    staged = run_file(output, run_id, "staged")
+    each(store.delete, store.list(staged))
+    store.prune(staged)
+    at("drop_staging")
+    if published is not None:
+        bigquery_load.drop(published)
+    at("report")
+    settle(run_file(output, run_id, "verdict.json"), PUBLISHED)
+    at("finish")
+    manifest, raw = read_manifest(manifest_path)
+    if manifest is not None and manifest["run_id"] == run_id and not manifest["finished"]:
+        store.swap(manifest_path, raw, to_bytes({**manifest, "finished": True}))
+
+
+def _manifest_of(run_id: str, manifest_path: str) -> dict[str, Any] | None:
+    """The manifest while it names the run."""
+    manifest, _ = read_manifest(manifest_path)
+    return manifest if manifest is not None and manifest["run_id"] == run_id else None
+
+
+def _replace_rows(published: bigquery_load.Publication, manifest_path: str) -> None:
+    if _manifest_of(published.run_id, manifest_path) is None:
+        return
+    try:
+        if bigquery_commit.replace_rows(published):
+            return
+        problem: Exception = PublishError(
+            f"{published.sink.table}: holds {published.date} from a run that {manifest_path} does not know: another "
+            f"folder publishes into this table. Delete the row of the date from {published.sink.published} to let "
+            "the rows of this one in"
+        )
+    except (FileNotFoundError, PublishError) as error:
+        problem = error
+    # A later run of the date may have been published meanwhile, and its parts or rows be the only ones now.
+    if _manifest_of(published.run_id, manifest_path) is not None:
+        raise problem
+
+
+def _delete_replaced(output: str, folder: str, key: str, manifest_path: str, run_id: str) -> None:
+    """Deletes parts the run's manifest does not name under `key`, except those of runs that may still replace it."""
+    store = store_for(output)
+    manifest = _manifest_of(run_id, manifest_path)
+    if manifest is None:
+        return
+    named = {part["path"].rsplit("/", 1)[1] for part in manifest[key]}
+    others: dict[str, list[str]] = {}
+    for path in store.list(folder):
+        name = path.rsplit("/", 1)[1]
+        if name.startswith("part-") and name not in named:
+            others.setdefault(name.removeprefix("part-").rsplit("-", 1)[0], []).append(path)
+    lost = [paths for other, paths in others.items() if _planned_at(output, other, store) < manifest["sequence"]]
+    # Looked at again: a run of which nothing is known may have been published and cleaned away in the meantime.
+    if _manifest_of(run_id, manifest_path) is not None:
+        each(store.delete, [path for paths in lost for path in paths])
+
+
+def _planned_at(output: str, run_id: str, store: Store) -> int:
+    """The sequence a run saw when it was planned; -1 if nothing is known of it."""
+    try:
+        _, about = read_plan(store, run_file(output, run_id, "plan.parquet"))
+    except FileNotFoundError:
+        return -1
+    return int(about["run"]["sequence"])
+
+
+def finish_pending(output: str) -> list[str]:
+    """Finishes every date below `output` whose manifest was committed but not tidied; gives their run ids."""
+    store = store_for(output)
+    exactly = re.sub(r"([*?[])", r"[\1]", output)
+    found = [info.path for info in store.match(join(exactly, "dt=*", MANIFEST))]
+    manifests = each(_readable, found)
+    pending = [(path, m["run_id"]) for path, m in zip(found, manifests, strict=True) if m and not m["finished"]]
+    return [run_id for path, run_id in pending if _tidied(output, path, run_id)]
+
+
+def _tidied(output: str, path: str, run_id: str) -> bool:
+    try:
+        tidy(output, path, run_id)
+    except PublishError as error:
+        # Its manifest stays unfinished, so that whoever comes next tries again; the other dates can be finished.
+        logging.getLogger(__name__).error("%s", error)
+        return False
+    return True
+
+
+def _readable(path: str) -> dict[str, Any] | None:
+    try:
+        return read_manifest(path)[0]
+    except ValueError as error:
+        # The date of that manifest cannot be published before it is mended; the other dates can.
+        logging.getLogger(__name__).warning("%s", error)
+        return None
+
+
+def each(act: Callable[[T], Any], items: Iterable[T]) -> list[Any]:
+    """Calls `act` on every item, some at once, and gives the results in order."""
+    with ThreadPoolExecutor(16) as pool:
+        return list(pool.map(act, items))
