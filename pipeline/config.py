@@ -25,6 +25,11 @@ TYPES = {
 }
 
 
+def absolute(path: str) -> str:
+    """A folder as every process of the job finds it: workers may have another working directory."""
+    return path.rstrip("/") if "://" in path else os.path.abspath(os.path.expanduser(path))
+
+
 class ConfigError(ValueError):
     """A job is described wrongly; nothing has run."""
 
@@ -57,6 +62,7 @@ class JobConfig(pydantic.BaseModel):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     runner: Literal["direct", "local", "dataflow", "portable"] = "direct"
     workers: int = pydantic.Field(default=1, ge=1)
+    if_published: Literal["replace", "skip"] = "replace"
     beam_options: tuple[str, ...] = ()
 
     @pydantic.field_validator("input", mode="before")
@@ -79,8 +85,7 @@ class JobConfig(pydantic.BaseModel):
     @pydantic.field_validator("output", "bundle")
     @classmethod
     def _absolute(cls, value: str) -> str:
-        # Workers may have another working directory.
-        return value.rstrip("/") if "://" in value else os.path.abspath(os.path.expanduser(value))
+        return absolute(value)
 
     @pydantic.field_validator("output")
     @classmethod
@@ -125,7 +130,7 @@ class JobConfig(pydantic.BaseModel):
     @property
     def settings(self) -> dict[str, Any]:
         """What decides the output, for the manifest."""
-        without = {"output", "allow_missing", "workers", "beam_options"}
+        without = {"output", "allow_missing", "workers", "beam_options", "if_published"}
         return {key: value for key, value in self.model_dump(by_alias=True, mode="json").items() if key not in without}
 
 
@@ -185,8 +190,11 @@ class TrainingJob(pydantic.BaseModel):
         )
 
 
-def load_job(file: str | None, flags: Mapping[str, Any]) -> JobConfig:
-    """The job of a YAML file (or none), overridden by the flags that were given; raises ConfigError."""
+def load_job(file: str | None, flags: Mapping[str, Any], **defaults: Any) -> JobConfig:
+    """The job of a YAML file (or none), overridden by the flags that were given; raises ConfigError.
+
+    `defaults` are those of a command that has its own.
+    """
     content: dict[str, Any] = {}
     if file is not None:
         try:
@@ -195,7 +203,7 @@ def load_job(file: str | None, flags: Mapping[str, Any]) -> JobConfig:
             raise ConfigError(f"--job {file}: cannot be read as YAML ({type(error).__name__})") from error
         if not isinstance(content, dict):
             raise ConfigError(f"--job {file}: is not a mapping of keys to values")
-    return _make(JobConfig, {**content, **_given(flags)}, file)
+    return _make(JobConfig, {**defaults, **content, **_given(flags)}, file)
 
 
 def described(model: "type[Model]", flags: Mapping[str, Any]) -> "Model":

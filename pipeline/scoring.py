@@ -11,9 +11,11 @@ from model.bundle import Bundle
 from pipeline.config import ConfigError, JobConfig
 from pipeline.dates import fill, logical_date
 from pipeline.failures import RunFailedError, cause
+from pipeline.job_bundle import bundle_of
 from pipeline.runners import beam_options, share_cores
-from transforms.bundles import BundleReference, open_bundle
+from transforms.bundles import BundleReference
 from transforms.featurize import FeaturizeTexts
+from transforms.history import published
 from transforms.label import Labelling
 from transforms.plan import Plan, plan_inputs, write_plan
 from transforms.publish import PublishRun, finish_pending, standing
@@ -61,10 +63,7 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
     Raises ConfigError, DateError, BundleError, PlanError or NoInputError, each with the way out.
     """
     date = logical_date(job.date, job.timezone, now)
-    bundle = open_bundle(job.bundle)
-    if not bundle.fingerprint.startswith(job.bundle_fingerprint):
-        raise ConfigError(f"{job.bundle}: is bundle {bundle.fingerprint}, not the {job.bundle_fingerprint} of the job")
-    _check_segments(job, bundle)
+    bundle = bundle_of(job)
     patterns = [fill(pattern, date) for pattern in job.input]
     for pattern in patterns:
         if covers(pattern, date_folder(job.output, date)):
@@ -86,25 +85,14 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
     except ValueError as error:
         raise ConfigError(str(error)) from error
     precision = None if job.precision == "auto" else job.precision
-    if precision is not None and precision not in bundle.precisions:
-        raise ConfigError(
-            f"--precision {precision}: {job.bundle} has {', '.join(bundle.precisions)} only; make the bundle anew with "
-            "this version, or leave the flag out"
-        )
     compute = Compute(token_budget=job.token_budget, precision=precision, progress=progress)
     return Prepared(job=job, bundle=bundle, plan=plan, run=run, labelling=labelling, compute=compute)
 
 
-def _check_segments(job: JobConfig, bundle: Bundle) -> None:
-    if bundle.segments == 2 and job.text_pair_column is None:
-        raise ConfigError(
-            f"{job.bundle}: scores pairs of texts; name the column of the second text with --text-pair-column"
-        )
-    if bundle.segments == 1 and job.text_pair_column is not None:
-        raise ConfigError(
-            f"--text-pair-column {job.text_pair_column!r}: {job.bundle} scores single texts; leave the flag out, "
-            "or choose a bundle trained on pairs"
-        )
+def already_published(job: JobConfig, now: dt.datetime) -> Verdict | None:
+    """What there is, if the job is to leave a published date alone; None if there is something to do."""
+    date = logical_date(job.date, job.timezone, now)
+    return published(job.output, date) if job.if_published == "skip" else None
 
 
 def score(
@@ -122,6 +110,8 @@ def score(
     options = beam_options(job.runner, job.workers, job.beam_options)
     share_cores(job.workers)
     finish_pending(job.output)
+    if (there := already_published(job, now)) is not None:
+        return there
     prepared = prepare(job, now, progress)
     run = prepared.run
     about: dict[str, object] = {

@@ -30,10 +30,17 @@ Row = tuple[str, str]
 Books = tuple[list[Count], list[StagedFile], list[StagedFile]]
 
 
-def planned(output: str, *, date: dt.date = DATE, rows: int = len(ROWS) + 1, **settings: Any) -> Run:
+def planned(
+    output: str,
+    *,
+    date: dt.date = DATE,
+    rows: int = len(ROWS) + 1,
+    started: dt.datetime = dt.datetime(2026, 11, 22, 2, tzinfo=dt.UTC),
+    **settings: Any,
+) -> Run:
     """A run of the date as it is now: one split for each two rows, and its plan."""
     manifest, _ = read_manifest(manifest_path(output, date))
-    started = dt.datetime(2026, 11, 22, 2, tzinfo=dt.UTC) + dt.timedelta(seconds=next(_numbers))
+    started += dt.timedelta(seconds=next(_numbers))
     run = Run(
         run_id=new_run_id(started),
         output=output,

@@ -6,26 +6,28 @@ nothing has happened; after it anyone can finish the tidying; an overtaken run n
 A manifest is marked finished, or replaced by the next, only when the verdict of its run says published.
 """
 
+import datetime as dt
 import logging
-import re
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import apache_beam as beam
 
 from transforms.books import Count, Work
+from transforms.history import Manifests, read_manifests
 from transforms.plan import read_plan
 from transforms.runs import MANIFEST, Run, read_manifest, run_file, to_bytes
-from transforms.stores import Store, join, store_for
+from transforms.stores import Store, each, join, store_for
 from transforms.verdicts import (
+    ABANDONED,
     OVER_BUDGET,
     PUBLISHED,
     SUPERSEDED,
     UNBALANCED,
     Part,
     Verdict,
+    claim,
     judge,
     read_verdict,
     settle,
@@ -36,7 +38,6 @@ from transforms.write import StagedFile
 STEPS = ("copy", "commit", "delete_parts", "delete_dead_letters", "delete_staged", "report", "finish")
 """Where a publisher can be held or killed: `at(step)` is called before each."""
 At = Callable[[str], None]
-T = TypeVar("T")
 
 
 class PublishError(RuntimeError):
@@ -81,12 +82,13 @@ def judge_and_publish(
 def publish(run: Run, at: At = lambda step: None) -> Verdict:
     """Publishes a run that has a verdict, and gives its standing then: published or superseded.
 
-    Raises PublishError if the run has no verdict, does not balance, exceeds its error budget, or lost a staged file.
+    Raises PublishError if the run has no verdict, does not balance, exceeds its error budget, lost a staged file, or
+    was cleaned away.
     """
     verdict = read_verdict(run.verdict)
     if verdict is None:
         raise PublishError(f"run {run.run_id} has no verdict yet: it has not come to its end")
-    if verdict.status in (UNBALANCED, OVER_BUDGET):
+    if verdict.status in (UNBALANCED, OVER_BUDGET, ABANDONED):
         raise PublishError(f"run {run.run_id} is not published: {'; '.join(verdict.problems[:5])}")
     store = store_for(run.output)
     at("copy")
@@ -96,7 +98,7 @@ def publish(run: Run, at: At = lambda step: None) -> Verdict:
         tidy(run.output, run.manifest, run.run_id, at)
     else:
         # A reader that globs must not see rows of a run that lost. No manifest names them now, and none ever will.
-        _each(store.delete, [part.path for part in (*verdict.files, *verdict.dead_letters)])
+        each(store.delete, [part.path for part in (*verdict.files, *verdict.dead_letters)])
         at("report")
         settle(run.verdict, SUPERSEDED)
     return standing(run) or replace(verdict, status=SUPERSEDED)
@@ -132,7 +134,7 @@ def _copy(run: Run, verdict: Verdict, store: Store) -> None:
             raise PublishError(f"{part.staged}: is not the file that the run wrote; start the run again")
 
     try:
-        _each(copy, (*verdict.files, *verdict.dead_letters))
+        each(copy, (*verdict.files, *verdict.dead_letters))
     except (FileNotFoundError, PublishError) as error:
         # Another publisher of this run may have come to its end meanwhile and have deleted what was staged, or
         # another run of the date what was copied.
@@ -144,7 +146,6 @@ def _copy(run: Run, verdict: Verdict, store: Store) -> None:
 
 def _commit(run: Run, verdict: Verdict, store: Store) -> bool:
     """Swaps the manifest; False if the date belongs to another run by now."""
-    new = to_bytes(_manifest(run, verdict))
     while True:
         manifest, raw = read_manifest(run.manifest)
         if manifest is not None and manifest["run_id"] == run.run_id:
@@ -154,7 +155,10 @@ def _commit(run: Run, verdict: Verdict, store: Store) -> bool:
         if manifest is not None and not manifest["finished"]:
             # From here on nobody could tell any more that the run before was published.
             settle(run_file(run.output, manifest["run_id"], "verdict.json"), PUBLISHED)
-        if store.swap(run.manifest, raw, new):
+        claimed = claim(run.verdict)
+        if claimed is None or claimed.status == ABANDONED:
+            raise PublishError(f"run {run.run_id} is not published: it was cleaned away meanwhile; start the run again")
+        if store.swap(run.manifest, raw, to_bytes(_manifest(run, verdict))):
             return True
 
 
@@ -166,6 +170,7 @@ def _manifest(run: Run, verdict: Verdict) -> dict[str, Any]:
         "run_id": run.run_id,
         "logical_date": run.date.isoformat(),
         "started": run.started.isoformat(),
+        "published_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "finished": False,
         "bundle": run.bundle,
         "settings": about["settings"],
@@ -197,7 +202,7 @@ def tidy(output: str, manifest_path: str, run_id: str, at: At = lambda step: Non
     _delete_replaced(output, join(output, "_dead_letters", date), "dead_letters", manifest_path, run_id)
     at("delete_staged")
     staged = run_file(output, run_id, "staged")
-    _each(store.delete, store.list(staged))
+    each(store.delete, store.list(staged))
     store.prune(staged)
     at("report")
     settle(run_file(output, run_id, "verdict.json"), PUBLISHED)
@@ -223,7 +228,7 @@ def _delete_replaced(output: str, folder: str, key: str, manifest_path: str, run
     # Looked at again: a run of which nothing is known may have been published and cleaned away in the meantime.
     manifest, _ = read_manifest(manifest_path)
     if manifest is not None and manifest["run_id"] == run_id:
-        _each(store.delete, [path for paths in lost for path in paths])
+        each(store.delete, [path for paths in lost for path in paths])
 
 
 def _planned_at(output: str, run_id: str, store: Store) -> int:
@@ -235,27 +240,16 @@ def _planned_at(output: str, run_id: str, store: Store) -> int:
     return int(about["run"]["sequence"])
 
 
-def finish_pending(output: str) -> list[str]:
-    """Finishes every date below `output` whose manifest was committed but not tidied; gives their run ids."""
-    store = store_for(output)
-    exactly = re.sub(r"([*?[])", r"[\1]", output)
-    found = [info.path for info in store.match(join(exactly, "dt=*", MANIFEST))]
-    manifests = _each(_readable, found)
-    pending = [(path, m["run_id"]) for path, m in zip(found, manifests, strict=True) if m and not m["finished"]]
-    for path, run_id in pending:
-        tidy(output, path, run_id)
-    return [run_id for _, run_id in pending]
+def finish_pending(output: str, manifests: Manifests | None = None) -> list[str]:
+    """Finishes every date below `output` whose manifest was committed but not tidied; gives their run ids.
 
-
-def _readable(path: str) -> dict[str, Any] | None:
-    try:
-        return read_manifest(path)[0]
-    except ValueError as error:
+    `manifests`: what `read_manifests` just found, if it was asked already.
+    """
+    manifests = read_manifests(output) if manifests is None else manifests
+    for problem in manifests.broken.values():
         # The date of that manifest cannot be published before it is mended; the other dates can.
-        logging.getLogger(__name__).warning("%s", error)
-        return None
-
-
-def _each(act: Callable[[T], Any], items: Iterable[T]) -> list[Any]:
-    with ThreadPoolExecutor(16) as pool:
-        return list(pool.map(act, items))
+        logging.getLogger(__name__).warning("%s", problem)
+    pending = {date: manifest["run_id"] for date, manifest in manifests.read.items() if not manifest["finished"]}
+    for date, run_id in pending.items():
+        tidy(output, join(output, f"dt={date}", MANIFEST), run_id)
+    return list(pending.values())

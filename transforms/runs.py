@@ -85,6 +85,13 @@ class Run:
         """The run as plain values."""
         return {**asdict(self), "date": self.date.isoformat(), "started": self.started.isoformat()}
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Run":
+        """The run that `to_json` described."""
+        date, started = dt.date.fromisoformat(values["date"]), dt.datetime.fromisoformat(values["started"])
+        budget = ErrorBudget(**values["budget"])
+        return cls(**{**values, "date": date, "started": started, "budget": budget})
+
 
 def run_file(output: str, run_id: str, name: str) -> str:
     """A path in the folder of a run: plan.parquet, verdict.json, staged."""

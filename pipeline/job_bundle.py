@@ -1,0 +1,27 @@
+"""The bundle of a job, and whether the two fit."""
+
+from model.bundle import Bundle
+from pipeline.config import ConfigError, JobConfig
+from transforms.bundles import open_bundle
+
+
+def bundle_of(job: JobConfig) -> Bundle:
+    """The verified bundle that the job names; raises BundleError, or ConfigError if the job is not for such one."""
+    bundle = open_bundle(job.bundle)
+    if not bundle.fingerprint.startswith(job.bundle_fingerprint):
+        raise ConfigError(f"{job.bundle}: is bundle {bundle.fingerprint}, not the {job.bundle_fingerprint} of the job")
+    if bundle.segments == 2 and job.text_pair_column is None:
+        raise ConfigError(
+            f"{job.bundle}: scores pairs of texts; name the column of the second text with --text-pair-column"
+        )
+    if bundle.segments == 1 and job.text_pair_column is not None:
+        raise ConfigError(
+            f"--text-pair-column {job.text_pair_column!r}: {job.bundle} scores single texts; leave the flag out, "
+            "or choose a bundle trained on pairs"
+        )
+    if job.precision not in ("auto", *bundle.precisions):
+        raise ConfigError(
+            f"--precision {job.precision}: {job.bundle} has {', '.join(bundle.precisions)} only; make the bundle anew "
+            "with this version, or leave the flag out"
+        )
+    return bundle
