@@ -105,9 +105,7 @@ def _job_file(job: JobConfig) -> Iterator[str]:
 
 
 def _ended(date: str, result: Result) -> Ended:
-    last: dict[str, Any] = {}
-    with suppress(ValueError, IndexError):
-        last = json.loads(result.out.splitlines()[-1])
+    last = _last_event(result.out)
     if result.code >= 0 and last.get("event") in EXIT_CODES:
         problems = "; ".join(last["problems"][:5])
         return Ended(date=date, code=result.code, outcome=last["event"], counts=last["counts"], message=problems)
@@ -116,6 +114,14 @@ def _ended(date: str, result: Result) -> Ended:
     else:
         message = last.get("message") or "\n".join(result.err.strip().splitlines()[-3:])
     return Ended(date=date, code=max(result.code, 1), outcome="failed", counts={}, message=message)
+
+
+def _last_event(text: str) -> dict[str, Any]:
+    lines = text.splitlines()
+    with suppress(ValueError):
+        event = json.loads(lines[-1]) if lines else None
+        return event if isinstance(event, dict) else {}
+    return {}
 
 
 class Reporter:

@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -30,7 +31,7 @@ class Result:
 class Children:
     """Commands of this program in processes of their own, by name. Those still running are killed when the block ends.
 
-    So they are by Ctrl-C and SIGTERM, which then do what they would have done without this block.
+    So they are by Ctrl-C, SIGTERM and SIGHUP, which then do what they would have done without this block.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -46,15 +47,14 @@ class Children:
 
     def __enter__(self) -> "Children":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 # Only noted: a process that is being started right now must not be missed.
                 self._before[number] = signal.signal(number, lambda number, _: self._signals.append(number))
         return self
 
     def __exit__(self, *_: object) -> None:
         for process, *_files in self._running.values():
-            process.kill()
-        for process, *_files in self._running.values():
+            _kill_group(process.pid)
             process.wait()
         for number, handler in self._before.items():
             signal.signal(number, handler)
@@ -67,7 +67,10 @@ class Children:
         # Files, not pipes: nobody has to empty them. They are closed when the process has ended.
         out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         command = [sys.executable, "-P", "-m", "pipeline", *arguments]
-        process = subprocess.Popen(command, env=self._environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        # A group of its own: when it dies its workers do not, and wait for it for ever.
+        process = subprocess.Popen(
+            command, env=self._environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err, process_group=0
+        )
         self._running[name] = (process, out, err)
 
     def wait(self) -> dict[str, Result]:
@@ -84,7 +87,13 @@ class Children:
             raise Interrupted
 
 
+def _kill_group(leader: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
+
+
 def _result(process: "subprocess.Popen[bytes]", *files: IO[bytes]) -> Result:
+    _kill_group(process.pid)
     texts = []
     for file in files:
         with file:

@@ -3,17 +3,13 @@
 import datetime as dt
 import json
 import sys
+from collections.abc import Collection
 from typing import Any
-
-from rich.table import Table
 
 from pipeline.config import ConfigError
 from pipeline.console import err, out
 from transforms.history import Manifest, Manifests, Unpublished, list_runs, read_manifests, unpublished
 from transforms.publish import finish_pending
-
-# A table in a pipe is not cut to the width of a terminal.
-WIDTH = 250
 
 
 def show_history(output: str, format: str) -> None:
@@ -29,6 +25,8 @@ def show_history(output: str, format: str) -> None:
     if not manifests.published and not runs:
         out.print(f"{output}: nothing was published there, and no run is there")
     _print_dates(manifests)
+    if manifests.published and runs:
+        out.print()
     _print_runs(runs)
     for problem in manifests.broken.values():
         err.print(problem)
@@ -68,28 +66,32 @@ def _seconds(manifest: Manifest) -> int | None:
 
 
 def _print_dates(manifests: Manifests) -> None:
-    if not manifests.published:
-        return
-    numbers = ("rows", "dead", "skipped", "taken over")
-    table = Table(box=None, pad_edge=False)
-    for name in ("date", "run", "published (UTC)", *numbers, "bundle", "duration"):
-        table.add_column(name, no_wrap=True, justify="right" if name in (*numbers, "duration") else "left")
+    counted = ("rows", "dead", "skipped", "splits_taken_over")
+    table = [["date", "run", "published (UTC)", "rows", "dead", "skipped", "taken over", "bundle", "duration"]]
     for date, manifest in manifests.published.items():
         row = _row(manifest)
-        counts = (f"{row[key]:,}" for key in ("rows", "dead", "skipped", "splits_taken_over"))
         name, _, fingerprint = row["bundle"].partition("@")
-        when = (row["published_at"] or "").replace("T", " ").removesuffix("+00:00")
-        duration = "" if row["seconds"] is None else str(dt.timedelta(seconds=row["seconds"]))
-        table.add_row(date, row["run_id"], when, *counts, f"{name}@{fingerprint[:12]}", duration)
-    out.print(table, width=WIDTH, crop=False)
+        when = (row["published_at"] or "?").replace("T", " ").removesuffix("+00:00")
+        counts = [f"{row[key]:,}" for key in counted]
+        table.append([date, row["run_id"], when, *counts, f"{name}@{fingerprint[:12]}", _duration(row["seconds"])])
+    _print_table(table, right=range(3, 7))
+
+
+def _duration(seconds: int | None) -> str:
+    return "?" if seconds is None else f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 def _print_runs(runs: list[Unpublished]) -> None:
-    if not runs:
+    table = [["not published", "date", "state", "reason"]]
+    table += [[run.run_id, run.date or "?", run.state.replace("_", " "), run.reason] for run in runs]
+    _print_table(table)
+
+
+def _print_table(rows: list[list[str]], right: Collection[int] = ()) -> None:
+    """Prints rows below their headings, if there are any; never cut to a width, so that they can be searched."""
+    if len(rows) == 1:
         return
-    table = Table(box=None, pad_edge=False, title="not published", title_justify="left")
-    for name in ("run", "date", "state", "reason"):
-        table.add_column(name, no_wrap=True)
-    for run in runs:
-        table.add_row(run.run_id, run.date or "?", run.state.replace("_", " "), run.reason)
-    out.print(table, width=WIDTH, crop=False)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (f"{cell:{'>' if i in right else '<'}{widths[i]}}" for i, cell in enumerate(row))
+        out.print("  ".join(cells).rstrip())

@@ -293,6 +293,25 @@ def test_a_run_whose_cleaning_has_begun_is_not_published(output: str, monkeypatc
     assert everything(output) == {}
 
 
+def test_a_publisher_that_comes_while_the_files_go_publishes_nothing(
+    output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transforms import clean as code
+
+    old = old_run(output)
+    publish(old)
+    run, delete_files = DEATHS["committing"](output), code._delete_files
+
+    def publish_then_delete(*given: Any) -> None:
+        with pytest.raises(PublishError):
+            publish(run)
+        delete_files(*given)
+
+    monkeypatch.setattr(code, "_delete_files", publish_then_delete)
+    assert len(clean(output)) == 1
+    assert_holds(output, old)
+
+
 def test_a_cleaning_killed_at_any_file_can_be_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     delete = LocalStore.delete
     for count in range(8):
@@ -318,6 +337,26 @@ def test_a_cleaning_killed_at_any_file_can_be_done_again(tmp_path: Path, monkeyp
         clean(output)
         assert_holds(output, old)
         assert folder_of(run) == []
+
+
+@pytest.mark.parametrize("published_before", [True, False])
+def test_a_run_published_while_the_others_were_listed_is_kept(
+    published_before: bool, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transforms import clean as code
+
+    if published_before:
+        publish(ready(output, started=NOW))
+    run, look = ready(output, started=NOW - dt.timedelta(REPLACED_DAYS + 5)), code._dates_with_parts
+
+    def publish_then_look(output: str) -> dict[str, set[str]]:
+        publish(run)
+        return look(output)
+
+    monkeypatch.setattr(code, "_dates_with_parts", publish_then_look)
+    assert [item.kept for item in clean(output)] == [True]
+    assert_holds(output, run)
+    assert folder_of(run)
 
 
 def test_a_score_that_runs_meanwhile_is_not_disturbed(output: str) -> None:

@@ -2,7 +2,7 @@
 
 Nobody can tell a dead run from a slow one. So a run must be old, by the newest time in the names of its files. Then its
 verdict is swapped for `abandoned`, after which no publisher of it can swap the manifest any more. Only then its files
-go, plan and verdict last, so that a cleaning that is killed can be done again.
+go, the verdict last, so that a cleaning that is killed can be done again.
 
 A date that is too old is published once more, empty and `expired`: one swap, after which the manifest names no file,
 and tidying deletes the files, whoever comes to do it. Files first would leave readers a manifest of missing files.
@@ -66,6 +66,10 @@ class _Leftover:
     verdict: Verdict | None
     dates: frozenset[str]
 
+    @property
+    def was_published(self) -> bool:
+        return self.verdict is not None and self.verdict.status == PUBLISHED
+
 
 def clean(
     output: str, *, now: dt.datetime, older_than: dt.timedelta, keep_from: dt.date | None = None, dry_run: bool = False
@@ -97,8 +101,7 @@ def clean(
 
 def _is_worth_keeping(run: _Leftover, expired: set[str], last_heard: dt.datetime, now: dt.datetime) -> bool:
     """Whether it is a run that was published, and replaced not long ago."""
-    published = run.verdict is not None and run.verdict.status == PUBLISHED
-    return published and not run.dates <= expired and last_heard > now - dt.timedelta(REPLACED_DAYS)
+    return run.was_published and not run.dates <= expired and last_heard > now - dt.timedelta(REPLACED_DAYS)
 
 
 def _why_unclear(run: _Leftover, seen_in: set[str], manifests: Manifests) -> str:
@@ -106,7 +109,7 @@ def _why_unclear(run: _Leftover, seen_in: set[str], manifests: Manifests) -> str
     broken = run.dates & manifests.broken.keys() or (not run.dates and manifests.broken)
     if broken:
         return f"the manifest of dt={min(broken)} is not JSON and may name it"
-    if run.verdict is not None and run.verdict.status == PUBLISHED and (gone := seen_in - manifests.read.keys()):
+    if run.was_published and (gone := seen_in - manifests.read.keys()):
         return f"the manifest of dt={min(gone)} is gone, and rows that it named are there"
     return ""
 
@@ -195,7 +198,7 @@ def _files(output: str, run: _Leftover) -> list[str]:
     """What is there of a run: in the dates, copies cut short too, and in its own folder."""
     store = store_for(output)
     # The parts of one that was published are deleted with its manifest's next version: by whoever tidies that.
-    dates = () if run.verdict is not None and run.verdict.status == PUBLISHED else run.dates
+    dates = () if run.was_published else run.dates
     places = [join(output, *below, f"dt={date}") for date in dates for below in ((), ("_dead_letters",))]
     parts = [path for place in places for path in store.list(place) if f"part-{run.run_id}-" in path.rsplit("/", 1)[1]]
     return [*parts, *store.list(run_file(output, run.run_id, ""))]
@@ -203,8 +206,6 @@ def _files(output: str, run: _Leftover) -> list[str]:
 
 def _delete_files(output: str, run_id: str, files: Sequence[str]) -> None:
     store = store_for(output)
-    last = [path for name in ("/plan.parquet", "/verdict.json") for path in files if path.endswith(f"{run_id}{name}")]
-    each(store.delete, [path for path in files if path not in last])
-    for path in last:
-        store.delete(path)
+    each(store.delete, [path for path in files if not path.endswith("/verdict.json")])
+    store.delete(run_file(output, run_id, "verdict.json"))
     store.prune(run_file(output, run_id, ""))
