@@ -2,14 +2,16 @@
 
 import os
 import sys
-from inspect import signature
+from inspect import Signature, signature
 from typing import Annotated, Any
 
 import typer
 
 from pipeline.import_command import import_checkpoint
 from pipeline.quiet import quiet_stderr
+from pipeline.run_commands import clean, publish_run, show_runs
 from pipeline.starting import run as _run
+from pipeline.train_command import train
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -67,6 +69,9 @@ TokenBudget = Annotated[int | None, typer.Option(help="Padded tokens of one micr
 Precision = Annotated[str | None, typer.Option(help="float32, bfloat16, float16, or auto: by device [auto].")]
 Runner = Annotated[str | None, typer.Option(help="direct (alias local), dataflow or portable [direct].")]
 Workers = Annotated[int | None, typer.Option(help="Local worker processes [1].")]
+IfPublished = Annotated[
+    str | None, typer.Option(help="A date that is published: replace it (default), or skip (of backfill the default).")
+]
 LogFormat = Annotated[str, typer.Option(help="text, or json: one JSON object a line.")]
 BeamOptions = Annotated[list[str] | None, typer.Argument(help="After --: Beam's own options.", metavar="-- [BEAM]...")]
 
@@ -102,6 +107,7 @@ def score(
     precision: Precision = None,
     runner: Runner = None,
     workers: Workers = None,
+    if_published: IfPublished = None,
     log_format: LogFormat = "text",
     beam_options: BeamOptions = None,
 ) -> None:
@@ -119,40 +125,6 @@ def check(**flags: Any) -> None:
 # The whole job, flag for flag, as `score` takes it.
 check.__signature__ = signature(score)  # type: ignore[attr-defined]
 check.__annotations__ = score.__annotations__
-
-
-@app.command()
-def train(
-    input: Input = None,
-    output: Annotated[str | None, typer.Option(help="Folder of the new bundle.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the bundle; every scored row has it.")] = None,
-    task: Annotated[str | None, typer.Option(help="classification (default) or regression.")] = None,
-    text_column: TextColumn = None,
-    text_pair_column: TextPairColumn = None,
-    label_column: Annotated[str | None, typer.Option(help="Column with the label or value [label].")] = None,
-    id_column: Annotated[str | None, typer.Option(help="Column with the unique id; by default the position.")] = None,
-    format: Format = None,
-    encoder: Annotated[str | None, typer.Option(help="Hugging Face folder of a BERT to start from.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Without --encoder: tiny (default), mini … large.")] = None,
-    vocabulary: Annotated[str | None, typer.Option(help="WordPiece file; by default the encoder's or learned.")] = None,
-    vocabulary_size: Annotated[int | None, typer.Option(help="Tokens to learn at most [8000].")] = None,
-    tokenizer: Annotated[str | None, typer.Option(help="huggingface (default with --encoder) or model_garden.")] = None,
-    lower_case: Annotated[
-        bool | None, typer.Option(help="Fold case; by default as the encoder does, else yes.")
-    ] = None,
-    truncator: Annotated[str | None, typer.Option(help="Of pairs: round_robin (default) or waterfall.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Longer texts are truncated [128].")] = None,
-    epochs: Annotated[int | None, typer.Option(help="At most [4 with an encoder, 10 without].")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows of one step [32].")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak [5e-5 with an encoder, 1e-3 without].")] = None,
-    patience: Annotated[int | None, typer.Option(help="Epochs without progress before stopping [3].")] = None,
-    validation_share: Annotated[float | None, typer.Option(help="Rows held out for early stopping [0.1].")] = None,
-    test_input: Annotated[list[str] | None, typer.Option(help="Rows to measure on, never trained on.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same rows, same machine: same bundle [1].")] = None,
-) -> None:
-    """Fine-tune a classifier or regressor on labelled rows and make a bundle."""
-    flags = dict(locals())
-    _run(lambda: _train(flags), "text")
 
 
 @app.command()
@@ -192,7 +164,29 @@ def demo(
     _run(show, "text")
 
 
+def _range(
+    first: Annotated[str, typer.Option("--from", help="First date: YYYY-MM-DD, today or yesterday.")],
+    last: Annotated[str, typer.Option("--to", help="Last date, scored too.")],
+    max_parallel: Annotated[int, typer.Option(help="Dates at once; they share the cores.", min=1)] = 1,
+) -> None: ...
+
+
+@app.command()
+def backfill(**flags: Any) -> None:
+    """Score every date of a range, each as `score` does and in a process of its own."""
+    _run(lambda: _backfill(flags), flags["log_format"])
+
+
+# Beside the range every flag of `score`, but the date.
+_of_a_date = [value for name, value in signature(score).parameters.items() if name != "date"]
+backfill.__signature__ = Signature([*signature(_range).parameters.values(), *_of_a_date])  # type: ignore[attr-defined]
+backfill.__annotations__ = {**_range.__annotations__, **score.__annotations__}
+
+app.command()(train)
 app.command("import")(import_checkpoint)
+app.command("publish")(publish_run)
+app.command("runs")(show_runs)
+app.command()(clean)
 
 
 def _score(flags: dict[str, Any]) -> int:
@@ -217,39 +211,44 @@ def _publish(flags: dict[str, Any]) -> Any:
 def _check(flags: dict[str, Any]) -> int:
     import datetime as dt
 
-    job = _job(flags)
+    job, now = _job(flags), dt.datetime.now(dt.UTC)
     with quiet_stderr():
+        from pipeline.console import console_for
         from pipeline.preparing import prepare
         from pipeline.report import show_prepared
+        from pipeline.scoring import already_published
 
-    show_prepared(prepare(job, dt.datetime.now(dt.UTC)))
+    if (there := already_published(job, now)) is not None:
+        console_for(flags["log_format"]).verdict(there)
+    show_prepared(prepare(job, now))
     return DONE
 
 
-def _train(flags: dict[str, Any]) -> int:
-    from pipeline.config import training_job
+def _backfill(flags: dict[str, Any]) -> int:
+    import datetime as dt
 
-    job = training_job(flags)
+    first, last, max_parallel = (flags.pop(name) for name in ("first", "last", "max_parallel"))
+    job = _job(flags, if_published="skip")
     with quiet_stderr():
-        from pipeline.console import quiet_libraries, training_progress
-        from pipeline.fitting import train as run
-        from pipeline.report import inspect_path
+        from pipeline.backfill import Reporter
+        from pipeline.backfill import backfill as run
+        from pipeline.dates import date_range
 
-    quiet_libraries()
-    with training_progress() as on_progress:
-        run(job, on_progress)
-    inspect_path(job.output)
-    return DONE
+    reporter = Reporter(flags["log_format"])
+    dates = date_range(first, last, job.timezone, dt.datetime.now(dt.UTC))
+    code = run(job, dates, max_parallel, reporter.tell)
+    reporter.sum_up()
+    return code
 
 
-def _job(flags: dict[str, Any]) -> Any:
+def _job(flags: dict[str, Any], **defaults: Any) -> Any:
     with quiet_stderr():
         from pipeline.config import load_job
 
     flags = {key: value for key, value in flags.items() if key != "log_format"}
     flags["rename"] = _pairs("--rename", "=", flags.get("rename"))
     flags["schema"] = _pairs("--schema", ":", flags.get("schema"))
-    return load_job(flags.pop("job", None), flags)
+    return load_job(flags.pop("job", None), flags, **defaults)
 
 
 def _pairs(flag: str, separator: str, values: list[str] | None) -> dict[str, str] | None:

@@ -28,6 +28,11 @@ TYPES = {
 }
 
 
+def absolute(path: str) -> str:
+    """A folder as every process of the job finds it: workers may have another working directory."""
+    return path.rstrip("/") if "://" in path else os.path.abspath(os.path.expanduser(path))
+
+
 class ConfigError(ValueError):
     """A job is described wrongly; nothing has run."""
 
@@ -69,6 +74,7 @@ class JobConfig(pydantic.BaseModel):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     runner: Literal["direct", "local", "dataflow", "portable"] = "direct"
     workers: int = pydantic.Field(default=1, ge=1)
+    if_published: Literal["replace", "skip"] = "replace"
     beam_options: tuple[str, ...] = ()
 
     @pydantic.field_validator("input", "output", mode="before")
@@ -91,13 +97,13 @@ class JobConfig(pydantic.BaseModel):
     @pydantic.field_validator("bundle")
     @classmethod
     def _bundle_path(cls, value: str) -> str:
-        return _absolute(value)
+        return absolute(value)
 
     @pydantic.field_validator("input_query")
     @classmethod
     def _absolute_query(cls, value: str | None) -> str | None:
         # Dead letters name it.
-        return None if value is None else _absolute(value)
+        return None if value is None else absolute(value)
 
     @pydantic.field_validator("output")
     @classmethod
@@ -112,7 +118,7 @@ class JobConfig(pydantic.BaseModel):
         tables = [value for value in values if value.startswith(SCHEME)]
         if not values or len(tables) > 1 or len(values) - len(tables) > 1:
             raise ValueError("name one folder, one bq:// table, or one of each")
-        return tuple(value if value in tables else _absolute(value) for value in values)
+        return tuple(value if value in tables else absolute(value) for value in values)
 
     @pydantic.field_validator("staging")
     @classmethod
@@ -185,73 +191,15 @@ class JobConfig(pydantic.BaseModel):
     @property
     def settings(self) -> dict[str, Any]:
         """What decides the output, for the manifest."""
-        without = {"output", "staging", "dead_letters_table", "allow_missing", "workers", "beam_options"}
-        return {key: value for key, value in self.model_dump(by_alias=True, mode="json").items() if key not in without}
+        idle = {"output", "staging", "dead_letters_table", "allow_missing", "workers", "beam_options", "if_published"}
+        return {key: value for key, value in self.model_dump(by_alias=True, mode="json").items() if key not in idle}
 
 
-def _absolute(path: str) -> str:
-    # Workers may have another working directory.
-    return path.rstrip("/") if "://" in path else os.path.abspath(os.path.expanduser(path))
+def load_job(file: str | None, flags: Mapping[str, Any], **defaults: Any) -> JobConfig:
+    """The job of a YAML file (or none), overridden by the flags that were given; raises ConfigError.
 
-
-class TrainingJob(pydantic.BaseModel):
-    """One training: labelled rows -> bundle. Every field is a flag of `bert-batch train`.
-
-    `encoder` is a Hugging Face folder to start from; without it a `preset` is trained from scratch on a vocabulary of
-    its own. `epochs` and `learning_rate` None: 4 and 5e-5 for an encoder, 10 and 1e-3 from scratch. `tokenizer` None:
-    huggingface for an encoder, model_garden from scratch; `lower_case` None: as the encoder's tokenizer, else yes.
-    `text_pair_column` makes it a training on pairs, cut by `truncator`.
+    `defaults` are those of a command that has its own.
     """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-    input: tuple[str, ...]
-    output: str
-    name: str
-    task: Literal["classification", "regression"] = "classification"
-    text_column: str = "text"
-    text_pair_column: str | None = None
-    label_column: str = "label"
-    id_column: str | None = None
-    format: str | None = None
-    encoder: str | None = None
-    preset: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
-    vocabulary: str | None = None
-    vocabulary_size: int = pydantic.Field(default=8_000, ge=100)
-    tokenizer: Literal["model_garden", "huggingface"] | None = None
-    lower_case: bool | None = None
-    truncator: Literal["round_robin", "waterfall"] = "round_robin"
-    max_tokens: int = pydantic.Field(default=128, ge=2)
-    epochs: int | None = pydantic.Field(default=None, ge=1)
-    batch_size: int = pydantic.Field(default=32, ge=1)
-    learning_rate: float | None = pydantic.Field(default=None, gt=0)
-    patience: int = pydantic.Field(default=3, ge=1)
-    validation_share: float = pydantic.Field(default=0.1, gt=0, lt=1)
-    test_input: tuple[str, ...] = ()
-    seed: int = 1
-
-    @pydantic.model_validator(mode="after")
-    def _check(self) -> "TrainingJob":
-        if os.path.exists(self.output):
-            raise ValueError(f"output {self.output!r} exists; a bundle is never overwritten: choose another folder")
-        return self
-
-    @property
-    def columns(self) -> ColumnsRequest:
-        """The text, and the label under the name the graph expects."""
-        kind = TYPES["string" if self.task == "classification" else "float64"]
-        return ColumnsRequest(
-            text=self.text_column,
-            text_pair=self.text_pair_column,
-            id=self.id_column,
-            keep=(self.label_column,),
-            rename={self.label_column: "target"},
-            types={self.label_column: kind},
-        )
-
-
-def load_job(file: str | None, flags: Mapping[str, Any]) -> JobConfig:
-    """The job of a YAML file (or none), overridden by the flags that were given; raises ConfigError."""
     content: dict[str, Any] = {}
     if file is not None:
         try:
@@ -260,17 +208,12 @@ def load_job(file: str | None, flags: Mapping[str, Any]) -> JobConfig:
             raise ConfigError(f"--job {file}: cannot be read as YAML ({type(error).__name__})") from error
         if not isinstance(content, dict):
             raise ConfigError(f"--job {file}: is not a mapping of keys to values")
-    return _make(JobConfig, {**content, **_given(flags)}, file)
+    return _make(JobConfig, {**defaults, **content, **_given(flags)}, file)
 
 
 def described(model: "type[Model]", flags: Mapping[str, Any]) -> "Model":
     """The job of one kind that the flags describe; raises ConfigError."""
     return _make(model, _given(flags), None)
-
-
-def training_job(flags: Mapping[str, Any]) -> TrainingJob:
-    """The training that the flags describe; raises ConfigError."""
-    return _make(TrainingJob, _given(flags), None)
 
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -24,12 +24,24 @@ from pipeline.quiet import quiet_stderr
 from transforms.progress import rows_done
 from transforms.runs import MANIFEST, read_manifest
 from transforms.stores import join
-from transforms.verdicts import OVER_BUDGET, PUBLISHED, SUPERSEDED, UNBALANCED, Verdict
+from transforms.verdicts import (
+    ABANDONED,
+    ALREADY_PUBLISHED,
+    OVER_BUDGET,
+    PUBLISHED,
+    SUPERSEDED,
+    UNBALANCED,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    # With it comes TensorFlow, which commands that only look at files do without.
+    from pipeline.preparing import Prepared
 
 # Paths and names are printed as they are: brackets in them are no markup, colons no emoji.
 PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True, "markup": False, "emoji": False}
 out, err = Console(**PLAIN), Console(stderr=True, **PLAIN)
-EXIT_CODES = {PUBLISHED: 0, UNBALANCED: 1, OVER_BUDGET: 3, SUPERSEDED: 4}
+EXIT_CODES = {PUBLISHED: 0, UNBALANCED: 1, ABANDONED: 1, OVER_BUDGET: 3, SUPERSEDED: 4, ALREADY_PUBLISHED: 99}
 
 
 class Reporter(Protocol):
@@ -37,7 +49,7 @@ class Reporter(Protocol):
 
     progress: str | None
 
-    def watch(self, prepared: Prepared) -> AbstractContextManager[None]: ...
+    def watch(self, prepared: "Prepared") -> AbstractContextManager[None]: ...
 
     def verdict(self, verdict: Verdict) -> None: ...
 
@@ -63,7 +75,7 @@ class _Text:
         self.progress = os.path.join(tempfile.gettempdir(), name) if err.is_terminal else None
 
     @contextmanager
-    def watch(self, prepared: Prepared) -> Iterator[None]:
+    def watch(self, prepared: "Prepared") -> Iterator[None]:
         """A progress bar on a terminal, nothing in a pipe."""
         if self.progress is None:
             with quiet_stderr():
@@ -76,8 +88,11 @@ class _Text:
         Path(self.progress).unlink(missing_ok=True)
 
     def verdict(self, verdict: Verdict) -> None:
-        counts = verdict.counts
-        skipped = f"{counts['skipped']:,} unchanged + " if counts["skipped"] else ""
+        counts = verdict.counts or {"read": 0, "scored": 0, "dead": 0}
+        if verdict.status == ALREADY_PUBLISHED:
+            out.print(f"already published {verdict.folder}, by run {verdict.run_id}: --if-published is skip")
+            return
+        skipped = f"{counts['skipped']:,} unchanged + " if counts.get("skipped") else ""
         rows = f"{counts['read']:,} read = {counts['scored']:,} scored + {skipped}{counts['dead']:,} dead letters"
         if verdict.status == PUBLISHED:
             manifest, _ = read_manifest(join(verdict.folder, MANIFEST))
@@ -113,7 +128,7 @@ def _why(verdict: Verdict) -> str:
 
 
 @contextmanager
-def _bar(prepared: Prepared, path: str, console: Console) -> Iterator[None]:
+def _bar(prepared: "Prepared", path: str, console: Console) -> Iterator[None]:
     rate = TextColumn("rows  {task.fields[rate]}  left")
     columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
@@ -139,7 +154,7 @@ class _Json:
     progress: str | None = None
 
     @contextmanager
-    def watch(self, prepared: Prepared) -> Iterator[None]:
+    def watch(self, prepared: "Prepared") -> Iterator[None]:
         run, plan = prepared.run, prepared.plan
         about = {"rows" if plan.exact else "estimated_rows": plan.rows}
         emit("planned", run_id=run.run_id, date=run.date.isoformat(), bundle=run.bundle, **about)

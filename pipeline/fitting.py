@@ -28,8 +28,9 @@ from model.tokenization import TokenizerSpec, has_capitals, read_vocabulary
 from model.tokenizer_files import read_tokens
 from model.training import Progress, TrainingOptions, evaluate, fine_tune, seed_everything
 from model.vocabulary import learn_vocabulary
-from pipeline.config import ConfigError, TrainingJob
+from pipeline.config import ConfigError
 from pipeline.runners import beam_options
+from pipeline.training_config import TrainingJob
 from transforms.featurize import read_labels
 from transforms.fit import (
     CorpusBaseline,

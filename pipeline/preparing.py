@@ -9,6 +9,7 @@ from pipeline.config import ConfigError, JobConfig
 from pipeline.dates import fill, logical_date
 from pipeline.inputs import table_of
 from pipeline.job_bundle import bundle_of
+from pipeline.query_file import read_query
 from transforms.bigquery import table_name
 from transforms.bigquery_commit import check_record
 from transforms.bigquery_tables import TableSink, check_tables, table_sink
@@ -20,7 +21,7 @@ from transforms.plan_table import plan_query, plan_table
 from transforms.resume import Resumed, find_resumable
 from transforms.runs import Run, date_folder, manifest_path, new_run_id, read_manifest
 from transforms.score import Compute
-from transforms.stores import covers, store_for
+from transforms.stores import covers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,7 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
 def plan_of(job: JobConfig, date: dt.date) -> Plan:
     """What the job reads for `date`: files, a table, or the result of a query; raises what the plans raise."""
     if job.input_query is not None:
-        query = fill(_query(job.input_query), date)
+        query = fill(read_query(job.input_query), date)
         return plan_query(job.input_query, query, job.columns, allow_missing=job.allow_missing)
     if (table := table_of(job.input)) is not None:
         restriction = None if job.input_filter is None else fill(job.input_filter, date)
@@ -99,19 +100,6 @@ def plan_of(job: JobConfig, date: dt.date) -> Plan:
         if covers(pattern, date_folder(job.home, date)):
             raise ConfigError(f"--input {pattern} takes in the files of --output {job.home}: keep them apart")
     return plan_inputs(patterns, job.columns, file_format=job.format, allow_missing=job.allow_missing)
-
-
-def _query(file: str) -> str:
-    try:
-        content = store_for(file).read(file)
-    except IsADirectoryError:
-        content = None
-    if content is None:
-        raise ConfigError(f"--input-query {file}: there is no such file")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"--input-query {file}: is not UTF-8; save it as such") from error
 
 
 def _labelling(job: JobConfig, bundle: Bundle, plan: Plan, run: Run) -> Labelling:

@@ -3,35 +3,39 @@
 import json
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 from rich.table import Table
 
 from model.bundle import DESCRIPTION, Bundle, BundleError
-from model.checkpoints import CheckpointError
 from pipeline.config import ConfigError
 from pipeline.console import emit, err, out
 from pipeline.dates import DateError
 from pipeline.failures import RunFailedError, cause
-from pipeline.preparing import Prepared
 from transforms.bundles import open_bundle
 from transforms.columns import PlanError
 from transforms.plan import NoInputError
 from transforms.runs import MANIFEST, date_folder, read_manifest
 from transforms.stores import join, store_for
 
-USAGE_ERRORS = (CheckpointError, ConfigError, DateError, BundleError, PlanError)
+if TYPE_CHECKING:
+    # With it comes TensorFlow, which commands that only look at files do without.
+    from pipeline.preparing import Prepared
+
+USAGE_ERRORS = (ConfigError, DateError, BundleError, PlanError)
 
 
 def explain(error: Exception, log_format: str) -> int:
     """Says what went wrong, in one line if the user can mend it, and gives the exit code."""
     if isinstance(error, NoInputError):
         code, text = 75, str(error)
-    elif isinstance(error, USAGE_ERRORS) or type(error) is ValueError:
+    elif isinstance(error, USAGE_ERRORS) or type(error) is ValueError or _is_checkpoint_error(error):
         code, text = 2, str(error)
     else:
         code, text = 1, str(error) if isinstance(error, RunFailedError) else cause(error)
-        frames = traceback.extract_tb((error.__cause__ or error).__traceback__)[-8:]
+        source = error.__cause__ if isinstance(error, RunFailedError) else error.__cause__ or error
+        frames = traceback.extract_tb(source.__traceback__)[-8:] if source else []
         text += "".join(f"\n  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
     if log_format == "json":
         emit("error", code=code, message=text)
@@ -40,7 +44,13 @@ def explain(error: Exception, log_format: str) -> int:
     return code
 
 
-def show_prepared(prepared: Prepared) -> None:
+def _is_checkpoint_error(error: Exception) -> bool:
+    from model.checkpoints import CheckpointError  # Imports TensorFlow.
+
+    return isinstance(error, CheckpointError)
+
+
+def show_prepared(prepared: "Prepared") -> None:
     """Prints what a job would do."""
     plan, run = prepared.plan, prepared.run
     about, size = "" if plan.exact else "about ", sum(info.size for info in plan.inputs)

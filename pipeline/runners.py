@@ -9,6 +9,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.config import ConfigError
 
+INTRAOP_THREADS = "TF_NUM_INTRAOP_THREADS"
+
 
 def beam_options(runner: str, workers: int, extra: Sequence[str]) -> PipelineOptions:
     """The options of a preset plus Beam's own from the command line; raises ConfigError for an unknown one.
@@ -32,8 +34,14 @@ def beam_options(runner: str, workers: int, extra: Sequence[str]) -> PipelineOpt
 def share_cores(workers: int) -> None:
     """Gives TensorFlow in each local worker process its share: threads times processes must not exceed the cores."""
     if workers > 1:
-        # Read by TensorFlow when a worker process starts it; its own setter is too late once a graph is loaded.
-        os.environ["TF_NUM_INTRAOP_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+        # Read by TensorFlow when a worker process starts it; its own setter is too late once a graph is loaded. A share
+        # that is set already is the share of one date of a back-fill, or the user's own.
+        os.environ.setdefault(INTRAOP_THREADS, share_of_cores(workers))
+
+
+def share_of_cores(processes: int) -> str:
+    """What each of so many processes may use, as TensorFlow reads it from the environment."""
+    return str(max(1, (os.cpu_count() or 1) // processes))
 
 
 def _refuse_unknown(extra: Sequence[str]) -> None:

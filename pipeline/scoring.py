@@ -1,7 +1,6 @@
 """START READING HERE: the whole scoring job on one page."""
 
 import datetime as dt
-import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -10,16 +9,19 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.config import JobConfig
+from pipeline.dates import logical_date
 from pipeline.failures import RunFailedError, cause
 from pipeline.preparing import Prepared, prepare
 from pipeline.runners import beam_options, share_cores
 from transforms.bundles import BundleReference
 from transforms.carry import CarryScores
 from transforms.featurize import FeaturizeTexts
+from transforms.history import published
 from transforms.plan import write_plan
 from transforms.publish import PublishRun, finish_pending, publish, standing
 from transforms.read import ReadTexts
 from transforms.resume import write_taken
+from transforms.runs import new_run_id
 from transforms.score import ScoreTokens
 from transforms.stores import store_for
 from transforms.validate import ValidateTexts
@@ -51,6 +53,12 @@ def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None) -> Non
     )
 
 
+def already_published(job: JobConfig, now: dt.datetime) -> Verdict | None:
+    """What there is, if the job is to leave a published date alone; None if there is something to do."""
+    date = logical_date(job.date, job.timezone, now)
+    return published(job.home, date) if job.if_published == "skip" else None
+
+
 def score(
     job: JobConfig,
     *,
@@ -66,13 +74,15 @@ def score(
     options = beam_options(job.runner, job.workers, job.beam_options)
     share_cores(job.workers)
     finish_pending(job.home)
+    if (there := already_published(job, now)) is not None:
+        return there
     prepared = prepare(job, now, progress)
     run = prepared.run
     if prepared.resumed is None:
         write_plan(store_for(run.output), run.plan, prepared.plan, prepared.about)
     with watch(prepared):
         try:
-            _run(prepared, options)
+            _run(prepared, options, now)
         except Exception as error:
             # A publisher that died after its commit has published all the same.
             finish_pending(run.output)
@@ -86,12 +96,12 @@ def score(
     return verdict
 
 
-def _run(prepared: Prepared, options: PipelineOptions) -> None:
+def _run(prepared: Prepared, options: PipelineOptions, now: dt.datetime) -> None:
     resumed = prepared.resumed
     if resumed is not None and resumed.passed:
         publish(prepared.run)
         return
-    taken = None if resumed is None else write_taken(resumed.run, resumed.taken, secrets.token_hex(4))
+    taken = None if resumed is None else write_taken(resumed.run, resumed.taken, new_run_id(now))
     p = beam.Pipeline(options=options)
     build(p, prepared, taken)
     p.run().wait_until_finish()

@@ -36,11 +36,12 @@ def planned(
     date: dt.date = DATE,
     rows: int = len(ROWS) + 1,
     table: dict[str, Any] | None = None,
+    started: dt.datetime = dt.datetime(2026, 11, 22, 2, tzinfo=dt.UTC),
     **settings: Any,
 ) -> Run:
     """A run of the date as it is now: one split for each two rows, and its plan; `table` is a TableSink in JSON."""
     manifest, _ = read_manifest(manifest_path(output, date))
-    started = dt.datetime(2026, 11, 22, 2, tzinfo=dt.UTC) + dt.timedelta(seconds=next(_numbers))
+    started += dt.timedelta(seconds=next(_numbers))
     run = Run(
         run_id=new_run_id(started),
         output=output,

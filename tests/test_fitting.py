@@ -10,8 +10,9 @@ from conftest import Score, write_parquet
 
 from model.checkpoints import CheckpointError
 from model.tokenization import SPECIAL_TOKENS
-from pipeline.config import ConfigError, TrainingJob, training_job
+from pipeline.config import ConfigError
 from pipeline.fitting import tokenizer_of, train
+from pipeline.training_config import TrainingJob, training_job
 
 ORACLE = Path(__file__).parent / "data" / "oracle"
 SNIPS = Path(__file__).parent.parent / "examples" / "snips"

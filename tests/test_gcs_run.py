@@ -187,8 +187,8 @@ def test_every_object_that_can_be_contested_is_written_under_a_condition(gcs: Fa
     unconditional = [request for request in uploads if "ifGenerationMatch" not in request.query]
     # The plan, and one staged file each of scores and dead letters under names nobody else uses.
     assert len(unconditional) == 3
-    # Verdict, commit, report, finish.
-    assert len(uploads) - len(unconditional) == 4
+    # Verdict, claim, commit, report, finish.
+    assert len(uploads) - len(unconditional) == 5
 
 
 def test_a_service_that_fails_now_and_then_changes_nothing(

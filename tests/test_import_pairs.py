@@ -15,10 +15,11 @@ from test_pairs import SETTINGS, plain_loop
 from model.checkpoints import CheckpointError
 from model.layouts import load
 from model.tokenization import TokenizerSpec
-from pipeline.config import ConfigError, training_job
+from pipeline.config import ConfigError
 from pipeline.fitting import tokenizer_of
 from pipeline.import_job import choose_tokenizer
 from pipeline.importing import Imported, import_model
+from pipeline.training_config import training_job
 
 PAIRS = [*zip(TEXTS, reversed(TEXTS), strict=True), ("hello", "world hello"), ("hello world", "hello")]
 

@@ -21,9 +21,10 @@ from plain_tokenizer import token_ids
 from test_parity import ADVERSARIAL
 
 from model.tokenization import SPECIAL_TOKENS, TokenizerSpec, pack
-from pipeline.config import ConfigError, JobConfig, training_job
+from pipeline.config import ConfigError, JobConfig
 from pipeline.fitting import train
 from pipeline.preparing import prepare
+from pipeline.training_config import training_job
 from transforms.featurize import TransformGraph, featurize
 from transforms.fingerprints import text_hash
 from transforms.fit import MakeExamples, examples_schema, read_examples, training_batch

@@ -609,8 +609,8 @@ def test_every_write_of_manifest_and_verdict_is_conditional(gcs: FakeGcs) -> Non
         run = ready("gs://bucket/out")
         gcs.requests.clear()
         publish(run)
-        # Commit, report and finish; parts are copied by rewriting.
-        assert len(uploads(gcs)) == 3
+        # Claim, commit, report and finish; parts are copied by rewriting.
+        assert len(uploads(gcs)) == 4
         assert all("ifGenerationMatch" in query for query in uploads(gcs))
 
 

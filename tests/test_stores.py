@@ -1,6 +1,7 @@
 """One set of checks for every store, and then what only one of them can get wrong."""
 
 import errno
+import fcntl
 import fnmatch
 import gc
 import multiprocessing
@@ -8,6 +9,7 @@ import os
 import pickle
 import queue
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -464,6 +466,61 @@ def test_prune_removes_folders_only_when_no_file_is_left(tmp_path: Path) -> None
     store.prune(str(folder))
     store.prune(str(folder))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_prune_takes_the_locks_of_files_that_are_gone(tmp_path: Path) -> None:
+    store, path = LocalStore(), str(tmp_path / "folder" / "verdict.json")
+    assert store.swap(path, None, b"x")
+    store.prune(str(tmp_path / "folder"))
+    assert store.read(path) == b"x"
+    store.delete(path)
+    lock = tmp_path / "folder" / ".verdict.json.lock"
+    with lock.open("r+b") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        store.prune(str(tmp_path / "folder"))
+        assert lock.exists()
+    store.prune(str(tmp_path / "folder"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_swap_that_waited_for_a_lock_file_that_was_deleted_waits_for_the_new_one(tmp_path: Path) -> None:
+    store, path, lock, ends = LocalStore(), str(tmp_path / "manifest"), tmp_path / ".manifest.lock", []
+    waiting = threading.Thread(target=lambda: ends.append(store.swap(path, None, b"late")))
+    with lock.open("wb") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        waiting.start()
+        time.sleep(0.2)
+        lock.unlink()
+        with lock.open("wb") as second:
+            fcntl.flock(second, fcntl.LOCK_EX)
+            fcntl.flock(first, fcntl.LOCK_UN)
+            time.sleep(0.2)
+            assert ends == [], "it has the lock that nobody else sees"
+            store.write(path, b"early")
+    waiting.join(30)
+    assert (ends, store.read(path)) == ([False], b"early")
+
+
+def swap_and_prune(folder: str, count: int, wins: Any) -> None:
+    store = LocalStore()
+    for number in range(count):
+        path = f"{folder}/{number}/verdict"
+        wins.put((number, store.swap(path, None, str(os.getpid()).encode())))
+        store.delete(f"{folder}/{number - 1}/verdict")
+        store.prune(f"{folder}/{number - 1}")
+
+
+def test_swaps_and_prunes_at_once_never_fail(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    wins = context.Queue()
+    processes = [context.Process(target=swap_and_prune, args=(str(tmp_path), 200, wins)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    found = [wins.get(timeout=60) for _ in range(600)]
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert {number for number, won in found if won} == set(range(200))
 
 
 def test_paths_of_the_file_system_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

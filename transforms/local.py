@@ -116,7 +116,7 @@ class LocalStore:
 
     def list(self, folder: str) -> builtins.list[str]:
         paths = _files_below(_local(folder))
-        # Deleting a lock file would let two swaps run at once.
+        # Only prune may delete a lock file: it holds it meanwhile.
         return sorted(path for path in paths if not _LOCK_NAME.fullmatch(os.path.basename(path)))
 
     def delete(self, path: str) -> None:
@@ -125,8 +125,11 @@ class LocalStore:
 
     def prune(self, folder: str) -> None:
         folder = _local(folder)
-        if any(_files_below(folder)):
+        files = list(_files_below(folder))
+        if not all(_LOCK_NAME.fullmatch(os.path.basename(file)) for file in files):
             return
+        for file in files:
+            _delete_lock(file)
         for below, _, _ in os.walk(folder, topdown=False):
             with suppress(OSError):  # A file written since: the folder is in use again and stays.
                 os.rmdir(below)
@@ -175,11 +178,34 @@ class _NewFile(io.BufferedWriter):
 @contextmanager
 def _locked(path: str) -> Iterator[None]:
     folder, name = os.path.split(path)
-    _make_folder(folder)
-    # Never deleted: whoever waits for it would hold a lock that nobody else sees.
-    with open(os.path.join(folder, f".{name}.lock"), "ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _lock(os.path.join(folder, f".{name}.lock")):
         yield
+
+
+def _lock(path: str) -> BinaryIO:
+    """The lock file at `path`, ours until it is closed."""
+    while True:
+        _make_folder(os.path.dirname(path))
+        with suppress(FileNotFoundError):
+            lock = open(path, "ab")  # noqa: SIM115  closed by whoever gets it
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _is_named(path, lock):
+                return lock
+            # It was deleted while we waited: nobody else would see this lock.
+            lock.close()
+
+
+def _delete_lock(path: str) -> None:
+    """Deletes a lock file that nobody holds and whose file is gone."""
+    folder, name = os.path.split(path)
+    with suppress(FileNotFoundError, BlockingIOError), open(path, "r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_named(path, lock) and not os.path.exists(os.path.join(folder, name[1 : -len(".lock")])):
+            os.unlink(path)
+
+
+def _is_named(path: str, file: BinaryIO) -> bool:
+    return os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(file.fileno()))
 
 
 def _local(path: str) -> str:

@@ -180,15 +180,26 @@ def write_plan(store: Store, path: str, plan: Plan, about: dict[str, object]) ->
 
 def read_plan(store: Store, path: str) -> tuple[list[Split], dict[str, Any]]:
     """The splits that write_plan wrote, and `about`."""
-    data = store.read(path)
-    if data is None:
-        raise FileNotFoundError(f"{path}: the plan of the run is gone; was the run cleaned away while it worked?")
-    table = pq.read_table(pa.BufferReader(data))
+    table = pq.read_table(pa.BufferReader(_read(store, path)))
     splits: dict[int, list[Piece]] = {}
     for row in table.to_pylist():
         splits.setdefault(row.pop("split"), []).append(Piece(**row))
     about = json.loads(table.schema.metadata[_ABOUT])
     return [Split(number=number, pieces=tuple(pieces)) for number, pieces in splits.items()], about
+
+
+def read_about(store: Store, path: str) -> dict[str, Any]:
+    """`about` alone, from the end of the file, however many splits there are."""
+    metadata = pq.read_schema(pa.BufferReader(_read(store, path))).metadata
+    about: dict[str, Any] = json.loads(metadata[_ABOUT])
+    return about
+
+
+def _read(store: Store, path: str) -> bytes:
+    data = store.read(path)
+    if data is None:
+        raise FileNotFoundError(f"{path}: the plan of the run is gone; was the run cleaned away while it worked?")
+    return data
 
 
 _ABOUT = b"about"

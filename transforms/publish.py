@@ -6,6 +6,7 @@ nothing has happened; after it anyone can finish the tidying; an overtaken run n
 A manifest is marked finished, or replaced by the next, only when the verdict of its run says published.
 """
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,9 +19,10 @@ from transforms.plan import read_plan
 from transforms.read_session import planned_splits
 from transforms.resume import read_taken
 from transforms.runs import Run, read_manifest, run_file, to_bytes
-from transforms.stores import Store, store_for
-from transforms.tidy import At, before, each, finish_pending, tidy
+from transforms.stores import Store, each, store_for
+from transforms.tidy import At, before, finish_pending, tidy
 from transforms.verdicts import (
+    ABANDONED,
     OVER_BUDGET,
     PUBLISHED,
     SUPERSEDED,
@@ -28,6 +30,7 @@ from transforms.verdicts import (
     Part,
     PublishError,
     Verdict,
+    claim,
     judge,
     read_verdict,
     settle,
@@ -108,12 +111,13 @@ def judge_and_publish(
 def publish(run: Run, at: At = before) -> Verdict:
     """Publishes a run that has a verdict, and gives its standing then: published or superseded.
 
-    Raises PublishError if the run has no verdict, does not balance, exceeds its error budget, or lost a staged file.
+    Raises PublishError if the run has no verdict, does not balance, exceeds its error budget, lost a staged file, or
+    was cleaned away.
     """
     verdict = read_verdict(run.verdict)
     if verdict is None:
         raise PublishError(f"run {run.run_id} has no verdict yet: it has not come to its end")
-    if verdict.status in (UNBALANCED, OVER_BUDGET):
+    if verdict.status in (UNBALANCED, OVER_BUDGET, ABANDONED):
         raise PublishError(f"run {run.run_id} is not published: {'; '.join(verdict.problems[:5])}")
     store = store_for(run.output)
     at("copy")
@@ -198,7 +202,6 @@ def _drop(run: Run, verdict: Verdict) -> None:
 
 def _commit(run: Run, verdict: Verdict, store: Store) -> bool:
     """Swaps the manifest; False if the date belongs to another run by now."""
-    new = to_bytes(_manifest(run, verdict))
     while True:
         manifest, raw = read_manifest(run.manifest)
         if manifest is not None and manifest["run_id"] == run.run_id:
@@ -208,7 +211,10 @@ def _commit(run: Run, verdict: Verdict, store: Store) -> bool:
         if manifest is not None and not manifest["finished"]:
             # From here on nobody could tell any more that the run before was published.
             settle(run_file(run.output, manifest["run_id"], "verdict.json"), PUBLISHED)
-        if store.swap(run.manifest, raw, new):
+        claimed = claim(run.verdict)
+        if claimed is None or claimed.status == ABANDONED:
+            raise PublishError(f"run {run.run_id} is not published: it was cleaned away meanwhile; start the run again")
+        if store.swap(run.manifest, raw, to_bytes(_manifest(run, verdict))):
             return True
 
 
@@ -221,6 +227,7 @@ def _manifest(run: Run, verdict: Verdict) -> dict[str, Any]:
         "run_id": run.run_id,
         "logical_date": run.date.isoformat(),
         "started": run.started.isoformat(),
+        "published_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "finished": False,
         "bundle": run.bundle,
         "settings": about["settings"],

@@ -8,10 +8,14 @@ import builtins
 import functools
 import posixpath
 import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeVar
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+T = TypeVar("T")
+R = TypeVar("R")
 _GLOB_TOKEN = re.compile(r"(?:(?<=/)|^)\*\*/|\*\*|\*|\?|\[!?[^/\]]+\]|.", re.DOTALL)
 
 
@@ -85,7 +89,7 @@ class Store(Protocol):
         """Deletes a file; one that is already gone is no error."""
 
     def prune(self, folder: str) -> None:
-        """Removes a folder in which there are only empty folders; nothing to do on `gs://`."""
+        """Removes a folder in which there are only empty folders and lock files; nothing to do on `gs://`."""
 
 
 def store_for(path: str) -> Store:
@@ -111,6 +115,17 @@ def _gcs_store() -> Store:
     from transforms.gcs import GcsStore
 
     return GcsStore()
+
+
+def each(act: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """What `act` gives for each item, in order; sixteen at a time, for requests that wait."""
+    with ThreadPoolExecutor(16) as pool:
+        return list(pool.map(act, items))
+
+
+def literal(path: str) -> str:
+    """A pattern of `Store.match` that means `path` as it is written."""
+    return re.sub(r"([*?[])", r"[\1]", path)
 
 
 def join(folder: str, *parts: str) -> str:

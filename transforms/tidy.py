@@ -4,20 +4,18 @@ Every step can be done twice, by several at once, and long after another run has
 """
 
 import logging
-import re
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 from transforms import bigquery_commit, bigquery_load
 from transforms.fail_points import reach
+from transforms.history import Manifests, read_manifests
 from transforms.plan import read_plan
 from transforms.runs import MANIFEST, read_manifest, run_file, to_bytes
-from transforms.stores import Store, join, store_for
+from transforms.stores import Store, each, join, store_for
 from transforms.verdicts import PUBLISHED, PublishError, settle
 
 At = Callable[[str], None]
-T = TypeVar("T")
 
 
 def before(step: str) -> None:
@@ -104,14 +102,17 @@ def _planned_at(output: str, run_id: str, store: Store) -> int:
     return int(about["run"]["sequence"])
 
 
-def finish_pending(output: str) -> list[str]:
-    """Finishes every date below `output` whose manifest was committed but not tidied; gives their run ids."""
-    store = store_for(output)
-    exactly = re.sub(r"([*?[])", r"[\1]", output)
-    found = [info.path for info in store.match(join(exactly, "dt=*", MANIFEST))]
-    manifests = each(_readable, found)
-    pending = [(path, m["run_id"]) for path, m in zip(found, manifests, strict=True) if m and not m["finished"]]
-    return [run_id for path, run_id in pending if _tidied(output, path, run_id)]
+def finish_pending(output: str, manifests: Manifests | None = None) -> list[str]:
+    """Finishes every date below `output` whose manifest was committed but not tidied; gives their run ids.
+
+    `manifests`: what `read_manifests` just found, if it was asked already.
+    """
+    manifests = read_manifests(output) if manifests is None else manifests
+    for problem in manifests.broken.values():
+        # The date of that manifest cannot be published before it is mended; the other dates can.
+        logging.getLogger(__name__).warning("%s", problem)
+    pending = {date: manifest["run_id"] for date, manifest in manifests.read.items() if not manifest["finished"]}
+    return [run_id for date, run_id in pending.items() if _tidied(output, join(output, f"dt={date}", MANIFEST), run_id)]
 
 
 def _tidied(output: str, path: str, run_id: str) -> bool:
@@ -122,18 +123,3 @@ def _tidied(output: str, path: str, run_id: str) -> bool:
         logging.getLogger(__name__).error("%s", error)
         return False
     return True
-
-
-def _readable(path: str) -> dict[str, Any] | None:
-    try:
-        return read_manifest(path)[0]
-    except ValueError as error:
-        # The date of that manifest cannot be published before it is mended; the other dates can.
-        logging.getLogger(__name__).warning("%s", error)
-        return None
-
-
-def each(act: Callable[[T], Any], items: Iterable[T]) -> list[Any]:
-    """Calls `act` on every item, some at once, and gives the results in order."""
-    with ThreadPoolExecutor(16) as pool:
-        return list(pool.map(act, items))

@@ -1,10 +1,11 @@
 """The verdict on a run: do the books balance, is the error budget kept. Written down before anything is published."""
 
+import datetime as dt
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from transforms.books import Count, Work, differences, total, total_work
 from transforms.fail_points import step
@@ -15,6 +16,9 @@ from transforms.write import StagedFile
 
 PASSED, PUBLISHED, SUPERSEDED = "passed", "published", "superseded"
 UNBALANCED, OVER_BUDGET = "unbalanced", "over_budget"
+ABANDONED = "abandoned"
+ALREADY_PUBLISHED = "already_published"
+"""What a command finds that was told to leave published dates alone; no run has this verdict."""
 
 
 class PublishError(RuntimeError):
@@ -37,7 +41,8 @@ class Verdict:
     """What became of a run that was to publish `folder`.
 
     `dead_codes`: code -> [how many, an example's place]; `work` as books.Work has it, of this try alone;
-    `taken_over`: how many splits earlier tries had finished; `precision`: what the rows were computed in.
+    `taken_over`: how many splits earlier tries had finished; `precision`: what the rows were computed in;
+    `claimed`: when a publisher was last about to swap the manifest.
     """
 
     status: str
@@ -51,11 +56,16 @@ class Verdict:
     dead_letters: tuple[Part, ...] = ()
     taken_over: int = 0
     precision: str = ""
+    claimed: str = ""
 
     @property
     def padding_factor(self) -> float:
         """Padded tokens computed for each real one."""
         return round(self.work["padded"] / self.work["tokens"], 4) if self.work.get("tokens") else 1.0
+
+    def is_claimed_since(self, time: dt.datetime) -> bool:
+        """Whether a publisher may be about to swap the manifest, if none stands still for longer than since `time`."""
+        return self.status == PASSED and self.claimed != "" and dt.datetime.fromisoformat(self.claimed) >= time
 
 
 def judge(
@@ -155,15 +165,55 @@ def settle(path: str, status: str) -> Verdict | None:
 
     An end stays: whoever comes later knows less. None if there is no verdict (any more).
     """
+    return _change(path, lambda verdict: replace(verdict, status=status) if _is_passed(verdict) else None)
+
+
+def claim(path: str) -> Verdict | None:
+    """Says in the verdict at `path`, if it is `passed`, that the manifest is about to be swapped.
+
+    Whoever gets a verdict that is not `abandoned` may swap: until that is long ago, nobody abandons the run. None if
+    there is no verdict (any more).
+    """
+    now = dt.datetime.now(dt.UTC).isoformat()
+    return _change(path, lambda verdict: replace(verdict, claimed=now) if _is_passed(verdict) else None)
+
+
+def abandon(path: str, run_id: str, claimed_before: dt.datetime) -> Verdict:
+    """Ends a run that is taken for dead, so that no publisher of it can swap the manifest any more.
+
+    Gives the verdict at `path` as it is then. It is still `passed` if the run was claimed since `claimed_before`.
+    """
+
+    def end(verdict: Verdict | None) -> Verdict | None:
+        if verdict is None:
+            return Verdict(status=ABANDONED, run_id=run_id, problems=(_TAKEN_FOR_DEAD,))
+        if not _is_passed(verdict) or verdict.is_claimed_since(claimed_before):
+            return None
+        return replace(verdict, status=ABANDONED, problems=(_TAKEN_FOR_DEAD,))
+
+    verdict = _change(path, end)
+    assert verdict
+    return verdict
+
+
+_TAKEN_FOR_DEAD = "it was taken for dead and cleaned away; start the run again"
+
+
+def _is_passed(verdict: Verdict | None) -> TypeGuard[Verdict]:
+    return verdict is not None and verdict.status == PASSED
+
+
+def _change(path: str, change: Callable[[Verdict | None], Verdict | None]) -> Verdict | None:
+    """Swaps a verdict for what `change` makes of it, None leaves it; gives the verdict as it is then."""
     store = store_for(path)
-    while (raw := store.read(path)) is not None:
-        verdict = _parse(raw)
-        if verdict.status != PASSED:
+    while True:
+        raw = store.read(path)
+        verdict = None if raw is None else _parse(raw)
+        changed = change(verdict)
+        if changed is None:
             return verdict
-        settled = replace(verdict, status=status)
-        if store.swap(path, raw, to_bytes(asdict(settled))):
-            return settled
-    return None
+        if store.swap(path, raw, to_bytes(asdict(changed))):
+            return changed
 
 
 def read_verdict(path: str) -> Verdict | None:

@@ -1,0 +1,157 @@
+"""Many dates: each is one `score` in a process of its own, so that one that dies takes no other with it.
+
+A date gives back all its memory when it is done, and knows nothing of the others.
+"""
+
+import datetime as dt
+import json
+import os
+import signal
+import tempfile
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.children import Children, Result
+from pipeline.config import ConfigError, JobConfig
+from pipeline.console import EXIT_CODES, emit, err, out, quiet_libraries
+from pipeline.job_bundle import bundle_of
+from pipeline.query_file import read_query
+from pipeline.runners import INTRAOP_THREADS, beam_options, share_of_cores
+from transforms.history import published
+from transforms.publish import finish_pending
+from transforms.verdicts import ALREADY_PUBLISHED, PUBLISHED
+
+FINE = (EXIT_CODES[PUBLISHED], EXIT_CODES[ALREADY_PUBLISHED])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """What became of one date: its exit code, the status of its verdict or `failed`, counts if known, and why."""
+
+    date: str
+    code: int
+    outcome: str
+    counts: Mapping[str, int]
+    message: str = ""
+
+
+def backfill(job: JobConfig, dates: Sequence[dt.date], max_parallel: int, tell: Callable[[Ended], None]) -> int:
+    """Scores the dates in order, up to `max_parallel` at once, and tells of each when it has ended.
+
+    Gives exit code 0 if all are published, else that of the first date that is not. Raises ConfigError or BundleError
+    for what would be wrong with every date. An interrupt ends the dates that are being scored.
+    """
+    _check(job, dates)
+    finish_pending(job.home)
+    # With only_new each date is compared with the one before it, which must be published by then.
+    at_once = 1 if job.only_new else max_parallel
+    waiting, codes = deque(date.isoformat() for date in dates), {date.isoformat(): 0 for date in dates}
+    with Children(_shares(job, at_once)) as children, _job_file(job) as file:
+        while waiting or len(children):
+            while waiting and len(children) < at_once:
+                date = waiting.popleft()
+                if (there := _already_published(job, date)) is not None:
+                    tell(there)
+                else:
+                    children.start(date, ["score", "--job", file, "--date", date, "--log-format", "json"])
+            for date, result in children.wait().items():
+                ended = _ended(date, result)
+                codes[date] = ended.code
+                tell(ended)
+    return next((code for code in codes.values() if code not in FINE), 0)
+
+
+def _check(job: JobConfig, dates: Sequence[dt.date]) -> None:
+    query = "" if job.input_query is None else read_query(job.input_query)
+    if len(dates) > 1 and not any("{date}" in source for source in (*job.input, job.input_filter or "", query)):
+        given = f"--input-query {job.input_query}" if job.input_query else f"--input {', '.join(job.input)}"
+        raise ConfigError(
+            f"{given}: has no {{date}}, so every date would get the same rows; write {{date}} where the date stands "
+            "in the path, the --input-filter or the query"
+        )
+    beam_options(job.runner, job.workers, job.beam_options)
+    bundle_of(job)
+
+
+def _shares(job: JobConfig, at_once: int) -> dict[str, str]:
+    """Threads of all dates together must not exceed the cores."""
+    if at_once == 1 or INTRAOP_THREADS in os.environ:
+        return {}
+    return {INTRAOP_THREADS: share_of_cores(at_once * job.workers)}
+
+
+def _already_published(job: JobConfig, date: str) -> Ended | None:
+    """What there is, if published dates are left alone: to know it takes no process."""
+    there = None
+    # Of a manifest that is broken `score` says so, and how that ends.
+    with suppress(ValueError):
+        there = published(job.home, dt.date.fromisoformat(date)) if job.if_published == "skip" else None
+    if there is None:
+        return None
+    return Ended(date=date, code=EXIT_CODES[there.status], outcome=there.status, counts=there.counts)
+
+
+@contextmanager
+def _job_file(job: JobConfig) -> Iterator[str]:
+    content = job.model_dump(by_alias=True, mode="json", exclude={"date"})
+    with tempfile.TemporaryDirectory(prefix="bert-batch-") as folder:
+        file = Path(folder) / "job.yaml"
+        file.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+        yield str(file)
+
+
+def _ended(date: str, result: Result) -> Ended:
+    last = _last_event(result.out)
+    if result.code >= 0 and last.get("event") in EXIT_CODES:
+        problems = "; ".join(last["problems"][:5])
+        return Ended(date=date, code=result.code, outcome=last["event"], counts=last["counts"], message=problems)
+    if result.code < 0:
+        message = f"its process was ended by {signal.Signals(-result.code).name}"
+    else:
+        message = last.get("message") or "\n".join(result.err.strip().splitlines()[-3:])
+    return Ended(date=date, code=max(result.code, 1), outcome="failed", counts={}, message=message)
+
+
+def _last_event(text: str) -> dict[str, Any]:
+    lines = text.splitlines()
+    with suppress(ValueError):
+        event = json.loads(lines[-1]) if lines else None
+        return event if isinstance(event, dict) else {}
+    return {}
+
+
+class Reporter:
+    """Tells of each date in one line, and of all at the end: as text, or one JSON object a line."""
+
+    def __init__(self, log_format: str) -> None:
+        if log_format not in ("text", "json"):
+            raise ConfigError(f"--log-format {log_format!r} is unknown; use text or json")
+        quiet_libraries()
+        self._json, self._outcomes = log_format == "json", Counter[str]()
+
+    def tell(self, ended: Ended) -> None:
+        """Says what became of a date."""
+        self._outcomes[ended.outcome] += 1
+        if self._json:
+            emit("date", **asdict(ended))
+            return
+        line = f"{ended.date}  {ended.outcome.replace('_', ' ')}"
+        if ended.counts:
+            line += f", {ended.counts['scored']:,} rows, {ended.counts['dead']:,} dead letters"
+        out.print(line + ("" if ended.code in FINE else f" (exit code {ended.code})"))
+        for problem in ended.message.splitlines():
+            err.print(f"  {problem}")
+
+    def sum_up(self) -> None:
+        """Says how many dates ended in which way."""
+        if self._json:
+            emit("dates", **self._outcomes)
+            return
+        outcomes = (f"{count:,} {outcome.replace('_', ' ')}" for outcome, count in self._outcomes.items())
+        out.print(f"{self._outcomes.total():,} dates: {', '.join(outcomes)}")

@@ -1,0 +1,97 @@
+"""What `bert-batch runs` prints: the dates that are published, and the runs that did not publish."""
+
+import datetime as dt
+import json
+import sys
+from collections.abc import Collection
+from typing import Any
+
+from pipeline.config import ConfigError
+from pipeline.console import err, out
+from transforms.history import Manifest, Manifests, Unpublished, list_runs, read_manifests, unpublished
+from transforms.publish import finish_pending
+
+
+def show_history(output: str, format: str) -> None:
+    """Finishes what is pending below `output` and prints its dates and runs; raises ConfigError for another format."""
+    if format not in ("text", "json"):
+        raise ConfigError(f"--format {format!r} is unknown; use text or json")
+    manifests = read_manifests(output)
+    finish_pending(output, manifests)
+    runs = unpublished(output, list(list_runs(output)), manifests)
+    if format == "json":
+        sys.stdout.write(json.dumps(_document(manifests, runs), indent=1, ensure_ascii=False) + "\n")
+        return
+    if not manifests.published and not runs:
+        out.print(f"{output}: nothing was published there, and no run is there")
+    _print_dates(manifests)
+    if manifests.published and runs:
+        out.print()
+    _print_runs(runs)
+    for problem in manifests.broken.values():
+        err.print(problem)
+
+
+def _document(manifests: Manifests, runs: list[Unpublished]) -> dict[str, Any]:
+    return {
+        "dates": [{"date": date, **_row(manifest)} for date, manifest in manifests.published.items()],
+        "runs": [
+            {"run_id": run.run_id, "date": run.date or None, "state": run.state, "reason": run.reason} for run in runs
+        ],
+        "broken": dict(manifests.broken),
+    }
+
+
+def _row(manifest: Manifest) -> dict[str, Any]:
+    counts = manifest["counts"]
+    return {
+        "run_id": manifest["run_id"],
+        "published_at": manifest.get("published_at"),
+        "rows": counts["scored"],
+        "dead": counts["dead"],
+        "skipped": counts.get("skipped", 0),
+        "splits_taken_over": manifest.get("splits_taken_over", 0),
+        "bundle": manifest["bundle"],
+        "seconds": _seconds(manifest),
+    }
+
+
+def _seconds(manifest: Manifest) -> int | None:
+    """From the start of the run to its publication; None where the clock was set back meanwhile, or it is not known."""
+    if "published_at" not in manifest:
+        return None
+    start, end = (dt.datetime.fromisoformat(manifest[key]) for key in ("started", "published_at"))
+    seconds = round((end - start).total_seconds())
+    return seconds if seconds >= 0 else None
+
+
+def _print_dates(manifests: Manifests) -> None:
+    counted = ("rows", "dead", "skipped", "splits_taken_over")
+    table = [["date", "run", "published (UTC)", "rows", "dead", "skipped", "taken over", "bundle", "duration"]]
+    for date, manifest in manifests.published.items():
+        row = _row(manifest)
+        name, _, fingerprint = row["bundle"].partition("@")
+        when = (row["published_at"] or "?").replace("T", " ").removesuffix("+00:00")
+        counts = [f"{row[key]:,}" for key in counted]
+        table.append([date, row["run_id"], when, *counts, f"{name}@{fingerprint[:12]}", _duration(row["seconds"])])
+    _print_table(table, right=range(3, 7))
+
+
+def _duration(seconds: int | None) -> str:
+    return "?" if seconds is None else f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def _print_runs(runs: list[Unpublished]) -> None:
+    table = [["not published", "date", "state", "reason"]]
+    table += [[run.run_id, run.date or "?", run.state.replace("_", " "), run.reason] for run in runs]
+    _print_table(table)
+
+
+def _print_table(rows: list[list[str]], right: Collection[int] = ()) -> None:
+    """Prints rows below their headings, if there are any; never cut to a width, so that they can be searched."""
+    if len(rows) == 1:
+        return
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (f"{cell:{'>' if i in right else '<'}{widths[i]}}" for i, cell in enumerate(row))
+        out.print("  ".join(cells).rstrip())

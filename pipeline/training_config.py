@@ -1,0 +1,71 @@
+"""TrainingJob: one validated description of a training."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pydantic
+
+from pipeline.config import TYPES, described
+from transforms.columns import ColumnsRequest
+
+
+class TrainingJob(pydantic.BaseModel):
+    """One training: labelled rows -> bundle. Every field is a flag of `bert-batch train`.
+
+    `encoder` is a Hugging Face folder to start from; without it a `preset` is trained from scratch on a vocabulary of
+    its own. `epochs` and `learning_rate` None: 4 and 5e-5 for an encoder, 10 and 1e-3 from scratch. `tokenizer` None:
+    huggingface for an encoder, model_garden from scratch; `lower_case` None: as the encoder's tokenizer, else yes.
+    `text_pair_column` makes it a training on pairs, cut by `truncator`.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    input: tuple[str, ...]
+    output: str
+    name: str
+    task: Literal["classification", "regression"] = "classification"
+    text_column: str = "text"
+    text_pair_column: str | None = None
+    label_column: str = "label"
+    id_column: str | None = None
+    format: str | None = None
+    encoder: str | None = None
+    preset: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
+    vocabulary: str | None = None
+    vocabulary_size: int = pydantic.Field(default=8_000, ge=100)
+    tokenizer: Literal["model_garden", "huggingface"] | None = None
+    lower_case: bool | None = None
+    truncator: Literal["round_robin", "waterfall"] = "round_robin"
+    max_tokens: int = pydantic.Field(default=128, ge=2)
+    epochs: int | None = pydantic.Field(default=None, ge=1)
+    batch_size: int = pydantic.Field(default=32, ge=1)
+    learning_rate: float | None = pydantic.Field(default=None, gt=0)
+    patience: int = pydantic.Field(default=3, ge=1)
+    validation_share: float = pydantic.Field(default=0.1, gt=0, lt=1)
+    test_input: tuple[str, ...] = ()
+    seed: int = 1
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "TrainingJob":
+        if os.path.exists(self.output):
+            raise ValueError(f"output {self.output!r} exists; a bundle is never overwritten: choose another folder")
+        return self
+
+    @property
+    def columns(self) -> ColumnsRequest:
+        """The text, and the label under the name the graph expects."""
+        kind = TYPES["string" if self.task == "classification" else "float64"]
+        return ColumnsRequest(
+            text=self.text_column,
+            text_pair=self.text_pair_column,
+            id=self.id_column,
+            keep=(self.label_column,),
+            rename={self.label_column: "target"},
+            types={self.label_column: kind},
+        )
+
+
+def training_job(flags: Mapping[str, Any]) -> TrainingJob:
+    """The training that the flags describe; raises ConfigError."""
+    return described(TrainingJob, flags)

@@ -1,0 +1,213 @@
+"""Deletes what dead runs left behind, and the rows of dates that were kept long enough.
+
+Nobody can tell a dead run from a slow one. So a run must be old, by the newest time in the names of its files. Then its
+verdict is swapped for `abandoned`, after which no publisher of it can swap the manifest any more. Only then its files
+go, the verdict last, so that a cleaning that is killed can be done again.
+
+A date that is too old is published once more, empty and `expired`: one swap, after which the manifest names no file,
+and tidying deletes the files, whoever comes to do it. Files first would leave readers a manifest of missing files.
+Without a manifest the sequence would begin again at 0, and a run planned long ago could pass for one not overtaken.
+"""
+
+import datetime as dt
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from transforms.history import RUN_ID, Manifests, find_run, is_expired, list_runs, read_manifests
+from transforms.publish import finish_pending, tidy
+from transforms.runs import MANIFEST, new_run_id, read_manifest, run_file, to_bytes
+from transforms.stores import each, join, literal, store_for
+from transforms.verdicts import (
+    ABANDONED,
+    OVER_BUDGET,
+    PASSED,
+    PUBLISHED,
+    SUPERSEDED,
+    UNBALANCED,
+    Verdict,
+    abandon,
+    read_verdict,
+)
+
+_WHY = {
+    "": "not ended",
+    PASSED: "not published",
+    UNBALANCED: "unbalanced",
+    OVER_BUDGET: "over budget",
+    SUPERSEDED: "superseded",
+    ABANDONED: "cleaned by half",
+    PUBLISHED: "replaced",
+}
+REPLACED_DAYS = 30
+"""Plan and verdict of a run whose rows were replaced by a later run are kept that long."""
+_TIME = re.compile(r"\d{8}T\d{6}Z")
+_PART = re.compile(r".*/dt=(?P<date>[^/]+)/part-(?P<run_id>[^/]+)-\d+\.parquet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cleaned:
+    """A run or a date that was deleted or would be, with its number of files and bytes; `kept`: it was left alone."""
+
+    what: str
+    why: str
+    files: int = 0
+    bytes: int = 0
+    kept: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Leftover:
+    """A run that no manifest names, its verdict, and the dates (ISO) it may have files in."""
+
+    run_id: str
+    verdict: Verdict | None
+    dates: frozenset[str]
+
+    @property
+    def was_published(self) -> bool:
+        return self.verdict is not None and self.verdict.status == PUBLISHED
+
+
+def clean(
+    output: str, *, now: dt.datetime, older_than: dt.timedelta, keep_from: dt.date | None = None, dry_run: bool = False
+) -> Iterator[Cleaned]:
+    """Finishes what is pending below `output`; then deletes dates before `keep_from` and runs that were not published.
+
+    Those are runs of which nothing was heard for `older_than`. `dry_run` changes nothing.
+    """
+    manifests = read_manifests(output)
+    if not dry_run:
+        finish_pending(output, manifests)
+    too_old = [date for date in manifests.published if keep_from is not None and date < keep_from.isoformat()]
+    for date in too_old:
+        yield from _expire(output, date, now, dry_run)
+    expired = {date for date, manifest in manifests.read.items() if is_expired(manifest)} | {*too_old}
+    named = {manifest["run_id"] for date, manifest in manifests.read.items() if date not in expired}
+
+    dates, last_heard = _dates_with_parts(output), _last_heard(output)
+    last_heard = {run_id: time for run_id in dates if (time := _time(run_id))} | last_heard
+    silent = sorted(run_id for run_id, time in last_heard.items() if time <= now - older_than and run_id not in named)
+    for run in each(lambda run_id: _look(output, run_id, dates.get(run_id, set())), silent):
+        if isinstance(run, Cleaned):
+            yield run
+        elif not _is_worth_keeping(run, expired, last_heard[run.run_id], now):
+            unclear = _why_unclear(run, dates.get(run.run_id, set()), manifests)
+            kept = Cleaned(what=f"run {run.run_id}", why=unclear, kept=True)
+            yield kept if unclear else _delete(output, run, now - older_than, dry_run)
+
+
+def _is_worth_keeping(run: _Leftover, expired: set[str], last_heard: dt.datetime, now: dt.datetime) -> bool:
+    """Whether it is a run that was published, and replaced not long ago."""
+    return run.was_published and not run.dates <= expired and last_heard > now - dt.timedelta(REPLACED_DAYS)
+
+
+def _why_unclear(run: _Leftover, seen_in: set[str], manifests: Manifests) -> str:
+    """Why nobody can tell whether rows of this run count; empty if they do not."""
+    broken = run.dates & manifests.broken.keys() or (not run.dates and manifests.broken)
+    if broken:
+        return f"the manifest of dt={min(broken)} is not JSON and may name it"
+    if run.was_published and (gone := seen_in - manifests.read.keys()):
+        return f"the manifest of dt={min(gone)} is gone, and rows that it named are there"
+    return ""
+
+
+def _expire(output: str, date: str, now: dt.datetime, dry_run: bool) -> Iterator[Cleaned]:
+    path = join(output, f"dt={date}", MANIFEST)
+    manifest, raw = read_manifest(path)
+    if manifest is None or is_expired(manifest):
+        return
+    if not dry_run:
+        run_id, time = new_run_id(now), now.isoformat(timespec="seconds")
+        empty = manifest | {"sequence": manifest["sequence"] + 1, "run_id": run_id, "finished": False, "expired": True}
+        empty |= {"started": time, "published_at": time, "counts": dict.fromkeys(manifest["counts"], 0)}
+        empty |= {"bundle": "", "settings": {}, "inputs": [], "files": [], "dead_letters": []}
+        empty |= {"dead_codes": {}, "work": {}}
+        # Rows in BigQuery stay: how long is for the table's own partition expiration to say.
+        empty |= {"table": None}
+        # Published again since it was read: then it is looked at the next time.
+        if not manifest["finished"] or not store_for(path).swap(path, raw, to_bytes(empty)):
+            return
+        tidy(output, path, run_id)
+    parts = [*manifest["files"], *manifest["dead_letters"]]
+    yield Cleaned(what=f"dt={date}", why="too old", files=len(parts), bytes=sum(part["bytes"] for part in parts))
+
+
+def _dates_with_parts(output: str) -> dict[str, set[str]]:
+    """The dates in which a reader that globs sees parts or dead letters of a run, by run id."""
+    store = store_for(output)
+    found: dict[str, set[str]] = defaultdict(set)
+    for folder in (output, join(output, "_dead_letters")):
+        for info in store.match(join(literal(folder), "dt=*", "part-*.parquet")):
+            part = _PART.fullmatch(info.path)
+            if part and RUN_ID.fullmatch(part["run_id"]):
+                found[part["run_id"]].add(part["date"])
+    return found
+
+
+def _last_heard(output: str) -> dict[str, dt.datetime]:
+    """The newest time in the names of a run's files: its id has one, and what a later try of it leaves."""
+    found = {}
+    for run_id, files in list_runs(output).items():
+        names = [run_id, *(path.rsplit("/_runs/", 1)[1] for path in files)]
+        times = [time for name in names if (time := _time(name))]
+        if times:
+            found[run_id] = max(times)
+    return found
+
+
+def _time(name: str) -> dt.datetime | None:
+    """The newest time in a name."""
+    times = []
+    for found in _TIME.findall(name):
+        with suppress(ValueError):
+            times.append(dt.datetime.strptime(found, "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC))
+    return max(times, default=None)
+
+
+def _look(output: str, run_id: str, dates: set[str]) -> _Leftover | Cleaned:
+    try:
+        verdict = read_verdict(run_file(output, run_id, "verdict.json"))
+    except (ValueError, KeyError, TypeError):
+        return Cleaned(what=f"run {run_id}", why="its verdict.json cannot be read", kept=True)
+    with suppress(ValueError, KeyError, TypeError):  # Of a plan that cannot be read; nobody else can read it either.
+        run = find_run(output, run_id)
+        dates = dates if run is None else {*dates, run.date.isoformat()}
+    return _Leftover(run_id=run_id, verdict=verdict, dates=frozenset(dates))
+
+
+def _delete(output: str, run: _Leftover, claimed_before: dt.datetime, dry_run: bool) -> Cleaned:
+    what, path = f"run {run.run_id}", run_file(output, run.run_id, "verdict.json")
+    verdict = run.verdict if dry_run else abandon(path, run.run_id, claimed_before)
+    if verdict is not None and verdict.is_claimed_since(claimed_before):
+        return Cleaned(what=what, why=f"was being published lately: bert-batch publish {run.run_id}", kept=True)
+    # Asked last: of a run that is abandoned, or came to its end, no manifest can begin to speak now.
+    for date in () if dry_run else run.dates:
+        manifest, _ = read_manifest(join(output, f"dt={date}", MANIFEST))
+        if manifest is not None and manifest["run_id"] == run.run_id:
+            return Cleaned(what=what, why=f"was published meanwhile: dt={date}", kept=True)
+    files = _files(output, run)
+    there = [file for file in files if run.verdict or not file.endswith("/verdict.json")]
+    sizes = [info.size for info in each(store_for(output).stat, there) if info]
+    if not dry_run:
+        _delete_files(output, run.run_id, files)
+    return Cleaned(what=what, why=_WHY[run.verdict.status if run.verdict else ""], files=len(sizes), bytes=sum(sizes))
+
+
+def _files(output: str, run: _Leftover) -> list[str]:
+    """What is there of a run: in the dates, copies cut short too, and in its own folder."""
+    store = store_for(output)
+    # The parts of one that was published are deleted with its manifest's next version: by whoever tidies that.
+    dates = () if run.was_published else run.dates
+    places = [join(output, *below, f"dt={date}") for date in dates for below in ((), ("_dead_letters",))]
+    parts = [path for place in places for path in store.list(place) if f"part-{run.run_id}-" in path.rsplit("/", 1)[1]]
+    return [*parts, *store.list(run_file(output, run.run_id, ""))]
+
+
+def _delete_files(output: str, run_id: str, files: Sequence[str]) -> None:
+    store = store_for(output)
+    each(store.delete, [path for path in files if not path.endswith("/verdict.json")])
+    store.delete(run_file(output, run_id, "verdict.json"))
+    store.prune(run_file(output, run_id, ""))

@@ -1,0 +1,134 @@
+"""What an output holds: which dates are published, and what became of the runs that did not publish."""
+
+import datetime as dt
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transforms.plan import read_about
+from transforms.runs import MANIFEST, Run, date_folder, manifest_path, read_manifest, run_file
+from transforms.stores import each, join, literal, store_for
+from transforms.verdicts import ALREADY_PUBLISHED, PASSED, PUBLISHED, SUPERSEDED, Verdict, read_verdict
+
+RUN_ID = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{6}")
+_DATE = re.compile(r"dt=(\d{4}-\d{2}-\d{2})")
+
+Manifest = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifests:
+    """The manifests below an output by dates (ISO), in order; `broken`: date -> why its manifest cannot be read."""
+
+    read: Mapping[str, Manifest]
+    broken: Mapping[str, str]
+
+    @property
+    def published(self) -> Mapping[str, Manifest]:
+        """Without the dates whose rows were deleted for their age."""
+        return {date: manifest for date, manifest in self.read.items() if not is_expired(manifest)}
+
+
+def is_expired(manifest: Manifest) -> bool:
+    """Whether the rows of a date were deleted for their age; see transforms/clean.py."""
+    return bool(manifest.get("expired"))
+
+
+def read_manifests(output: str) -> Manifests:
+    """All manifests below `output`, listed once and read side by side."""
+    found = store_for(output).match(join(literal(output), "dt=*", MANIFEST))
+    dates = sorted(match[1] for info in found if (match := _DATE.fullmatch(info.path.rsplit("/", 2)[1])))
+
+    def read(date: str) -> Manifest | str | None:
+        try:
+            return read_manifest(join(output, f"dt={date}", MANIFEST))[0]
+        except ValueError as error:
+            return str(error)
+
+    contents = dict(zip(dates, each(read, dates), strict=True))
+    return Manifests(
+        read={date: content for date, content in contents.items() if isinstance(content, Mapping)},
+        broken={date: content for date, content in contents.items() if isinstance(content, str)},
+    )
+
+
+def published(output: str, date: dt.date) -> Verdict | None:
+    """The run that a date is published by, with status ALREADY_PUBLISHED; None if the date is not published."""
+    manifest, _ = read_manifest(manifest_path(output, date))
+    if manifest is None or is_expired(manifest):
+        return None
+    return Verdict(
+        status=ALREADY_PUBLISHED,
+        run_id=manifest["run_id"],
+        folder=date_folder(output, date),
+        counts=manifest["counts"],
+    )
+
+
+def list_runs(output: str) -> dict[str, list[str]]:
+    """The files of each run below `output`, by run id, in order."""
+    folder = join(output, "_runs")
+    store = store_for(output)
+    found: dict[str, list[str]] = {}
+    for path in store.list(folder):
+        run_id = path.rsplit("/_runs/", 1)[1].split("/")[0]
+        if RUN_ID.fullmatch(run_id):
+            found.setdefault(run_id, []).append(path)
+    return found
+
+
+def find_run(output: str, run_id: str) -> Run | None:
+    """The run as its plan describes it; None if there is none below `output`."""
+    if not RUN_ID.fullmatch(run_id):
+        return None
+    try:
+        return Run.from_json(read_about(store_for(output), run_file(output, run_id, "plan.parquet"))["run"])
+    except FileNotFoundError:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unpublished:
+    """A run that did not publish: its date (ISO, empty if nothing tells it), verdict and main reason.
+
+    `state` is the status of its verdict; "not_ended" if it has none, "unreadable" if its files are damaged.
+    """
+
+    run_id: str
+    date: str
+    state: str
+    reason: str
+
+
+def unpublished(output: str, run_ids: Sequence[str], manifests: Manifests) -> list[Unpublished]:
+    """The runs among `run_ids` that never published, in order."""
+    named = {manifest["run_id"] for manifest in manifests.read.values()}
+    found = each(lambda run_id: _look(output, run_id, manifests), [id_ for id_ in run_ids if id_ not in named])
+    return [run for run in found if run is not None]
+
+
+def _look(output: str, run_id: str, manifests: Manifests) -> Unpublished | None:
+    try:
+        verdict = read_verdict(run_file(output, run_id, "verdict.json"))
+        if verdict is not None and verdict.status == PUBLISHED:
+            return None
+        run = find_run(output, run_id)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        return Unpublished(run_id=run_id, date="", state="unreadable", reason=type(error).__name__)
+    if run is None:
+        return Unpublished(run_id=run_id, date="", state="unreadable", reason="its plan is gone")
+    state, reason = _standing(run, verdict, manifests)
+    return Unpublished(run_id=run_id, date=run.date.isoformat(), state=state, reason=reason)
+
+
+def _standing(run: Run, verdict: Verdict | None, manifests: Manifests) -> tuple[str, str]:
+    if verdict is None:
+        return "not_ended", "it is still running, or it died: run the job again"
+    if verdict.status not in (PASSED, SUPERSEDED):
+        return verdict.status, (*verdict.problems, "")[0]
+    date = run.date.isoformat()
+    sequence = manifests.read[date]["sequence"] if date in manifests.read else 0
+    if verdict.status == PASSED and (sequence == run.sequence or date in manifests.broken):
+        return PASSED, f"not published yet: bert-batch publish {run.run_id}"
+    return SUPERSEDED, "another run of the date was published"
