@@ -6,6 +6,7 @@ from setuptools import setup
 
 CORE = [
     "apache-beam[gcp]>=2.77,<2.78",
+    "google-cloud-bigquery>=3.25",
     "google-cloud-storage>=3.0",
     "google-crc32c>=1.5",
     "numpy>=2.0",

@@ -97,13 +97,13 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
         )
     compute = Compute(token_budget=job.token_budget, precision=precision, progress=progress)
     prepared = Prepared(job=job, bundle=bundle, plan=plan, run=run, labelling=labelling, compute=compute)
-    return prepared if job.table is None else _with_table(prepared, job.table)
+    return prepared if job.outputs.table is None else _with_table(prepared, job.outputs.table)
 
 
 def _with_table(prepared: Prepared, table: str) -> Prepared:
     job, run = prepared.job, prepared.run
     files = prepared.labelling.file_schema
-    sink = table_sink(table, files, dead_letters=job.dead_letters_table, staging=job.uploads)
+    sink = table_sink(table, files, dead_letters=job.dead_letters_table, staging=job.outputs.uploads)
     new = check_tables(sink)
     check_record(table, run.date, run.manifest)
     return replace(prepared, sink=sink, new_tables=tuple(new))

@@ -1,4 +1,4 @@
-"""PublishRun and publish: one logical date is committed by one compare-and-swap of its manifest.
+"""PublishRun and publish: one logical date is committed by one compare-and-swap of its manifest, and its table follows.
 
 `publish` may be called again, on two machines at once, or long after another run has published. Before the swap
 nothing has happened; after it anyone can finish the tidying; an overtaken run never undoes a newer one.
@@ -88,7 +88,8 @@ def judge_and_publish(
 def publish(run: Run, at: At = lambda step: None) -> Verdict:
     """Publishes a run that has a verdict, and gives its standing then: published or superseded.
 
-    Raises PublishError if the run has no verdict, does not balance, exceeds its error budget, or lost a staged file.
+    Raises PublishError if the run has no verdict, does not balance, exceeds its error budget, or lost a staged file, if
+    its table cannot be loaded, or, after the commit, not be brought up to date.
     """
     verdict = read_verdict(run.verdict)
     if verdict is None:
