@@ -2,8 +2,8 @@
 
 import datetime as dt
 import difflib
+import functools
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -13,7 +13,7 @@ import pydantic
 import yaml
 
 from pipeline.inputs import check_input
-from transforms.bigquery_tables import SCHEME, table_name
+from pipeline.outputs import Outputs, absolute, outputs
 from transforms.columns import ColumnsRequest
 from transforms.plan import FORMATS
 from transforms.runs import ErrorBudget
@@ -26,11 +26,6 @@ TYPES = {
     "date": pa.date32(),
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
-
-
-def absolute(path: str) -> str:
-    """A folder as every process of the job finds it: workers may have another working directory."""
-    return path.rstrip("/") if "://" in path else os.path.abspath(os.path.expanduser(path))
 
 
 class ConfigError(ValueError):
@@ -105,28 +100,6 @@ class JobConfig(pydantic.BaseModel):
         # Dead letters name it.
         return None if value is None else absolute(value)
 
-    @pydantic.field_validator("output")
-    @classmethod
-    def _folder_and_table(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        for value in values:
-            if "{" in value:
-                raise ValueError("the output is one folder for all dates; dt=<date> is made below it")
-            if value.startswith(SCHEME):
-                table_name(value)
-            elif os.path.isfile(value):
-                raise ValueError("is a file; the output is a folder")
-        tables = [value for value in values if value.startswith(SCHEME)]
-        if not values or len(tables) > 1 or len(values) - len(tables) > 1:
-            raise ValueError("name one folder, one bq:// table, or one of each")
-        return tuple(value if value in tables else absolute(value) for value in values)
-
-    @pydantic.field_validator("staging")
-    @classmethod
-    def _staging_folder(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch("gs://[^/*{]+(/[^*{]*)?", value):
-            raise ValueError("is no folder on Cloud Storage; name one as gs://bucket/folder")
-        return value and value.rstrip("/")
-
     @pydantic.model_validator(mode="after")
     def _check(self) -> "JobConfig":
         given = {"--format": self.format is not None, "--id-from position": self.id_from == "position"}
@@ -138,37 +111,20 @@ class JobConfig(pydantic.BaseModel):
         if unknown:
             raise ValueError(f"schema type {unknown[0]!r} is unknown; known are {', '.join(TYPES)}")
         _ = self.budget
-        if self.table is None and (self.staging or self.dead_letters_table):
-            flag = "--staging" if self.staging else "--dead-letters-table"
-            raise ValueError(f"{flag} is for an output table; add --output bq://project.dataset.table")
-        if self.table is not None and not (self.staging or self.folder or "").startswith("gs://"):
-            raise ValueError(
-                f"--output bq://{self.table} needs --staging gs://bucket/folder: BigQuery loads from Cloud Storage"
-                + ("" if self.folder else ", and manifest and dead letters live there")
-            )
-        if self.table is not None and "*" in self.home:
-            raise ValueError(f"--output {self.home!r}: BigQuery takes * for a wildcard; name another folder")
+        # Also fixes what a relative folder means.
+        if self.outputs.table is None and self.dead_letters_table:
+            raise ValueError("--dead-letters-table is for an output table; add --output bq://project.dataset.table")
         return self
 
-    @property
-    def folder(self) -> str | None:
-        """The output folder, if there is one."""
-        return next((value for value in self.output if not value.startswith(SCHEME)), None)
-
-    @property
-    def table(self) -> str | None:
-        """The output table as `project.dataset.table`, if there is one."""
-        return next((table_name(value) for value in self.output if value.startswith(SCHEME)), None)
+    @functools.cached_property
+    def outputs(self) -> Outputs:
+        """Where the job publishes."""
+        return outputs(self.output, self.staging)
 
     @property
     def home(self) -> str:
-        """The folder where manifests, parts and runs live: the output, or the staging folder of a table alone."""
-        return self.folder or str(self.staging)
-
-    @property
-    def uploads(self) -> str:
-        """The gs:// folder that parts are copied to for loading, empty if they are on Cloud Storage anyway."""
-        return "" if self.staging is None or self.home.startswith("gs://") else self.staging
+        """The folder of manifests, parts and runs."""
+        return self.outputs.home
 
     @property
     def columns(self) -> ColumnsRequest:

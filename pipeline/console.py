@@ -101,8 +101,8 @@ class _Text:
             if manifest is not None:
                 out.print(f"  manifest   {join(verdict.folder, MANIFEST)} (sequence {manifest['sequence']})")
                 out.print(f"  bundle     {manifest['bundle']}")
-                if table := manifest.get("table"):
-                    out.print(f"  table      {table['table']}")
+                if table := _table(manifest):
+                    out.print(f"  table      {table}")
             out.print(f"  work       {_work(verdict)}")
         else:
             err.print(f"{verdict.status}, {_why(verdict)}")
@@ -112,6 +112,12 @@ class _Text:
             out.print(f"  dead       {(first.path if verdict.status == PUBLISHED else first.staged).rsplit('/', 1)[0]}")
             for code, (count, example) in list(verdict.dead_codes.items())[:5]:
                 out.print(f"             {count:>9,} {code}, for example {example}")
+
+
+def _table(manifest: dict[str, Any] | None) -> str | None:
+    """The BigQuery table that a date was published into, if any."""
+    table = (manifest or {}).get("table")
+    return table and str(table["table"])
 
 
 def _work(verdict: Verdict) -> str:
@@ -162,10 +168,12 @@ class _Json:
             yield
 
     def verdict(self, verdict: Verdict) -> None:
+        published = verdict.status == PUBLISHED
         emit(
             verdict.status,
             run_id=verdict.run_id,
             folder=verdict.folder,
+            table=_table(read_manifest(join(verdict.folder, MANIFEST))[0]) if published else None,
             counts=dict(verdict.counts),
             dead_codes=dict(verdict.dead_codes),
             padding_factor=verdict.padding_factor,

@@ -110,11 +110,16 @@ def _labelling(job: JobConfig, bundle: Bundle, plan: Plan, run: Run) -> Labellin
 
 
 def _sink(job: JobConfig, labelling: Labelling) -> tuple[TableSink | None, tuple[str, ...]]:
-    if job.table is None:
+    if job.outputs.table is None:
         return None, ()
-    sink = table_sink(job.table, labelling.file_schema, dead_letters=job.dead_letters_table, staging=job.uploads)
+    sink = table_sink(
+        job.outputs.table,
+        labelling.file_schema,
+        dead_letters=job.dead_letters_table,
+        staging=job.outputs.uploads,
+    )
     new = check_tables(sink)
-    check_record(job.table, labelling.run.date, labelling.run.manifest)
+    check_record(job.outputs.table, labelling.run.date, labelling.run.manifest)
     return sink, tuple(new)
 
 

@@ -45,8 +45,8 @@ def clean(
 
 def _publish(run_id: str, output: str, log_format: str) -> int:
     with quiet_stderr():
-        from pipeline.config import absolute
         from pipeline.console import EXIT_CODES, console_for
+        from pipeline.outputs import absolute
         from pipeline.publishing import publish_again
 
     console = console_for(log_format)
@@ -57,9 +57,9 @@ def _publish(run_id: str, output: str, log_format: str) -> int:
 
 def _show(output: str, format: str) -> int:
     with quiet_stderr():
-        from pipeline.config import absolute
         from pipeline.console import quiet_libraries
         from pipeline.history_table import show_history
+        from pipeline.outputs import absolute
 
     quiet_libraries()
     show_history(absolute(output), format)
@@ -68,8 +68,8 @@ def _show(output: str, format: str) -> int:
 
 def _clean(output: str, older_than_days: float, keep_days: int | None, dry_run: bool) -> int:
     with quiet_stderr():
-        from pipeline.config import absolute
         from pipeline.console import out, quiet_libraries
+        from pipeline.outputs import absolute
         from transforms.clean import clean
 
     quiet_libraries()

@@ -1,6 +1,7 @@
 """Publishing into a table: one run wins, nothing is lost, everything can be done twice."""
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from test_publish import COMMITTED, Killed, before, die, in_lockstep, status
 
 from transforms import bigquery_commit, bigquery_load
 from transforms.bigquery_commit import check_record
+from transforms.bigquery_tables import TableSink
 from transforms.columns import PlanError
 from transforms.publish import STEPS, PublishError, finish_pending, publish
 from transforms.runs import Run, read_manifest
@@ -153,6 +155,26 @@ def test_a_publisher_overtaken_while_it_replaces_rows_changes_nothing(
     assert publish(run).status == "superseded"
     assert status(run) == "published"
     assert_published(local, newer[0], ["new"])
+
+
+@pytest.mark.parametrize("meanwhile", ["same_run", "other_run", "same_run_then_other"])
+def test_a_publisher_overtaken_while_it_loads_leaves_nothing_of_its_own(
+    meanwhile: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, other = place.ready(), place.ready(["other"])
+    ensure = bigquery_load.ensure_tables
+
+    def overtaken(sink: TableSink) -> None:
+        monkeypatch.setattr(bigquery_load, "ensure_tables", ensure)
+        ensure(sink)
+        if meanwhile != "other_run":
+            publish(run)
+        if meanwhile != "same_run":
+            publish(replace(other, sequence=int(meanwhile != "other_run")))
+
+    monkeypatch.setattr(bigquery_load, "ensure_tables", overtaken)
+    assert publish(run).status == ("published" if meanwhile == "same_run" else "superseded")
+    assert_published(place, *((run, IDS) if meanwhile == "same_run" else (other, ["other"])))
 
 
 def test_publishers_of_one_run_in_lockstep_publish_it_once(local: Place) -> None:

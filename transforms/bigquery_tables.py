@@ -113,7 +113,7 @@ def table_name(uri: str) -> str:
     """`project.dataset.table` of `bq://project.dataset.table`; raises ValueError for anything else."""
     name = uri.removeprefix(SCHEME)
     if not uri.startswith(SCHEME) or not _TABLE.fullmatch(name):
-        raise ValueError("a table is bq://project.dataset.table; data set and table have letters, digits and _")
+        raise ValueError(f"{uri!r}: a table is bq://project.dataset.table, with letters, digits and _ in the last two")
     return name
 
 

@@ -1,4 +1,4 @@
-"""PublishRun and publish: one logical date is committed by one compare-and-swap of its manifest.
+"""PublishRun and publish: one logical date is committed by one compare-and-swap of its manifest, and its table follows.
 
 `publish` may be called again, on two machines at once, or long after another run has published. Before the swap
 nothing has happened; after it anyone can finish the tidying; an overtaken run never undoes a newer one.
@@ -111,8 +111,8 @@ def judge_and_publish(
 def publish(run: Run, at: At = before) -> Verdict:
     """Publishes a run that has a verdict, and gives its standing then: published or superseded.
 
-    Raises PublishError if the run has no verdict, does not balance, exceeds its error budget, lost a staged file, or
-    was cleaned away.
+    Raises PublishError if the run has no verdict, does not balance, exceeds its error budget, lost a staged file, was
+    cleaned away, if its table cannot be loaded, or, after the commit, not be brought up to date.
     """
     verdict = read_verdict(run.verdict)
     if verdict is None:
