@@ -179,7 +179,7 @@ def children_of(process: "subprocess.Popen[str]") -> list[int]:
     return found[1:]
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 120) -> Any:
     end = time.monotonic() + seconds
     while not (found := condition()) and time.monotonic() < end:
         time.sleep(0.05)
@@ -223,7 +223,7 @@ def test_an_interrupt_ends_every_process_and_no_date_is_half_there(
     below = children_of(process)
     assert len(below) >= 2
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == code
     assert "interrupted" in err or number != signal.SIGINT
     assert wait_for(lambda: not [pid for pid in below if Path(f"/proc/{pid}/exe").exists()], 20)

@@ -554,3 +554,18 @@ def test_a_run_of_an_expired_date_that_never_published_goes_like_any_other(outpu
     clean(output, keep_from=KEEP_FROM)
     assert visible(output) == set()
     assert not store_for(output).list(run_file(output, lost.run_id, ""))
+
+
+# === A server that somebody else wrote ===
+
+
+def test_dead_runs_and_dates_that_are_too_old_go_from_the_storage_emulator(bucket_folder: str) -> None:
+    run, kept = two_dates(bucket_folder)
+    for death in ("staged", "committing", "over_budget"):
+        DEATHS[death](bucket_folder)
+    assert len(clean(bucket_folder, keep_from=KEEP_FROM)) == 5
+    assert_holds(bucket_folder, kept)
+    left = [path.removeprefix(bucket_folder + "/") for path in everything(bucket_folder) if kept.run_id not in path]
+    assert left == [f"dt={DATE}/_manifest.json", f"dt={OTHER}/_manifest.json"]
+    assert read_parts(bucket_folder, run.date) == []
+    assert clean(bucket_folder, keep_from=KEEP_FROM) == []
