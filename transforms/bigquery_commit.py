@@ -92,7 +92,7 @@ def _may_pass(error: Exception) -> bool:
 
 def _transact(published: Publication, *, first: bool) -> Exception | None:
     """Runs the transaction and gives the error that the service answered, if any."""
-    from google.api_core.exceptions import GoogleAPICallError
+    from google.api_core.exceptions import GoogleAPIError
 
     table = published.sink.table
     try:
@@ -100,7 +100,7 @@ def _transact(published: Publication, *, first: bool) -> Exception | None:
             query(table, reservation(published), date=published.date)
         script = transaction(published, dt.datetime.now(dt.UTC))
         client_for(table).query(script, location=location_of(table)).result()
-    except GoogleAPICallError as error:
+    except GoogleAPIError as error:
         failure: Exception = error
         return failure
     return None
