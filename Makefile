@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PEERS := .venv-peers
 EMULATORS := .venv-emulators
 
-.PHONY: demo test lint accept quality bench bench-short bench-long profile gpu-bench gcp-smoke demo-bundle clean
+.PHONY: demo test lint accept quality bench bench-short bench-long torture profile gpu-bench gcp-smoke demo-bundle clean
 
 demo: $(READY)
 	$(BIN)/bert-batch demo
@@ -39,6 +39,10 @@ bench-short: $(READY) $(PEERS)/.ready
 
 bench-long: $(READY) $(PEERS)/.ready
 	$(BIN)/python benchmarks/bench.py --long $(LEVELS)
+
+# Kills runs at every named step and at fifty random moments, to benchmarks/TORTURE.md; the tests have a short form.
+torture: $(READY)
+	$(BIN)/python benchmarks/torture.py
 
 # Where the time of a job goes beside the model, to benchmarks/PROFILE.md.
 profile: $(READY)
