@@ -99,7 +99,7 @@ class ScoringModel(Scorer):
 
 
 class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel]):
-    """One RecordBatch of Tokens is one macro-batch: in it goes, and out with `outputs`, `padded` and `failed`."""
+    """One RecordBatch of Tokens is one macro-batch: in it goes, and out as `infer` makes it."""
 
     def __init__(self, bundle: BundleReference, columns: Columns, compute: Compute) -> None:
         super().__init__()
