@@ -3,11 +3,15 @@
 import argparse
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.config import ConfigError
+
+LOCAL = ("direct", "local")
+"""Runners whose workers are on this machine."""
 
 
 def beam_options(runner: str, workers: int, extra: Sequence[str]) -> PipelineOptions:
@@ -22,18 +26,28 @@ def beam_options(runner: str, workers: int, extra: Sequence[str]) -> PipelineOpt
         "dataflow": ["--runner=DataflowRunner"],
         "portable": ["--runner=PortableRunner"],
     }[runner]
-    if workers > 1 and runner in ("direct", "local"):
+    if workers > 1 and runner in LOCAL:
         preset += [f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing"]
     _refuse_unknown(extra)
     # A worker must know tensorflow-text's ops before it loads any graph.
     return PipelineOptions([*preset, "--beam_plugins=tensorflow_text", *extra])
 
 
-def share_cores(workers: int) -> None:
-    """Gives TensorFlow in each local worker process its share: threads times processes must not exceed the cores."""
+@contextmanager
+def share_cores(workers: int) -> Iterator[None]:
+    """TensorFlow in worker processes started meanwhile has its share: threads times processes are at most the cores."""
+    name = "TF_NUM_INTRAOP_THREADS"
+    before = os.environ.get(name)
     if workers > 1:
         # Read by TensorFlow when a worker process starts it; its own setter is too late once a graph is loaded.
-        os.environ["TF_NUM_INTRAOP_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+        os.environ[name] = str(max(1, (os.cpu_count() or 1) // workers))
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[name] = before
+        elif workers > 1:
+            os.environ.pop(name, None)
 
 
 def _refuse_unknown(extra: Sequence[str]) -> None:

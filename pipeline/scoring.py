@@ -14,7 +14,7 @@ from pipeline.config import ConfigError, JobConfig
 from pipeline.dates import fill, logical_date
 from pipeline.failures import RunFailedError, cause
 from pipeline.inputs import table_of
-from pipeline.runners import beam_options, share_cores
+from pipeline.runners import LOCAL, beam_options, share_cores
 from transforms.bigquery import table_name
 from transforms.bundles import BundleReference, open_bundle
 from transforms.carry import CarryScores
@@ -133,7 +133,8 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
             f"--precision {precision}: {job.bundle} has {', '.join(bundle.precisions)} only; make the bundle anew with "
             "this version, or leave the flag out"
         )
-    compute = Compute(token_budget=job.token_budget, precision=precision, progress=progress)
+    told = progress if job.runner in LOCAL else None
+    compute = Compute(token_budget=job.token_budget, precision=precision, progress=told)
     return Prepared(
         job=job,
         bundle=bundle,
@@ -149,7 +150,7 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
 def _earlier(job: JobConfig, bundle: Bundle, run: Run) -> Earlier | None:
     """The published date that --only-new compares with."""
     requested = None if job.precision == "auto" else job.precision
-    if requested is None and job.runner not in ("direct", "local"):
+    if requested is None and job.runner not in LOCAL:
         raise ConfigError(
             f"--only-new with --runner {job.runner}: what the workers score on is not known here; "
             "say it with --precision"
@@ -217,7 +218,6 @@ def score(
     """
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
     options = beam_options(job.runner, job.workers, job.beam_options)
-    share_cores(job.workers)
     finish_pending(job.output)
     prepared = prepare(job, now, progress)
     run, resumed, taken = prepared.run, prepared.resumed, None
@@ -231,7 +231,8 @@ def score(
                 return publish(run)
             p = beam.Pipeline(options=options)
             build(p, prepared, taken)
-            p.run().wait_until_finish()
+            with share_cores(job.workers):
+                p.run().wait_until_finish()
         except Exception as error:
             # A publisher that died after its commit has published all the same.
             finish_pending(run.output)
