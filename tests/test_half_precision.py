@@ -91,6 +91,8 @@ def test_rows_as_long_as_the_positions_are_scored_in_wider_static_shapes(precisi
     found = score_rows(Ragged(values, np.append(0, lengths.cumsum()), first), model)
     assert not found.failed.any()
     np.testing.assert_allclose(found.outputs, graph.score(**flat)["probabilities"], atol=TOLERANCE[precision])
+    too_long = Ragged(np.ones(22, np.int32), np.array([0, 19, 22]), np.array([19, 3], np.int32))
+    assert score_rows(too_long, model).failed.tolist() == [True, False]
 
 
 @pytest.mark.parametrize("compiled", [False, True])
