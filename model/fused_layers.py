@@ -4,6 +4,7 @@ Rows, sums and norms are float32; products and activations are computed in the t
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +14,13 @@ from model.encoder import ACTIVATION_FUNCTIONS
 
 Weights = Mapping[str, np.ndarray]
 Product = tuple[np.ndarray, np.ndarray]  # kernel [I, O], bias [O]
+
+
+class Form(NamedTuple):
+    """How the layers compute: products in `dtype`; `compiled` by XLA, or run by TensorFlow's own kernels."""
+
+    dtype: tf.DType = tf.float32
+    compiled: bool = False
 
 
 class Dense(tf.Module):
@@ -41,20 +49,33 @@ class LayerNorm(tf.Module):
         self._gamma = constant(weights[f"{prefix}/gamma"], "gamma")
         self._beta = constant(weights[f"{prefix}/beta"], "beta")
 
-    def __call__(self, rows: tf.Tensor) -> tf.Tensor:
-        count = tf.shape(rows)[0]
-        # Normalising each row as a channel of one image is the only form that TensorFlow makes oneDNN's LayerNorm of.
-        normed = tf.raw_ops.FusedBatchNormV3(
-            x=tf.reshape(rows, [1, count, rows.shape[-1], 1]),
-            scale=tf.ones([count]),
-            offset=tf.zeros([count]),
-            mean=tf.constant([], tf.float32),
-            variance=tf.constant([], tf.float32),
-            epsilon=LAYER_NORM_EPSILON,
-            data_format="NCHW",
-            is_training=True,
-        ).y
-        return tf.reshape(normed, tf.shape(rows)) * self._gamma + self._beta
+    def __call__(self, rows: tf.Tensor, form: Form) -> tf.Tensor:
+        normed = _normed_in_two_passes(rows) if form.compiled else _normed_by_batch_norm(rows)
+        return normed * self._gamma + self._beta
+
+
+def _normed_by_batch_norm(rows: tf.Tensor) -> tf.Tensor:
+    count = tf.shape(rows)[0]
+    # Normalising each row as a channel of one image is the only form that TensorFlow makes oneDNN's LayerNorm of.
+    normed = tf.raw_ops.FusedBatchNormV3(
+        x=tf.reshape(rows, [1, count, rows.shape[-1], 1]),
+        scale=tf.ones([count]),
+        offset=tf.zeros([count]),
+        mean=tf.constant([], tf.float32),
+        variance=tf.constant([], tf.float32),
+        epsilon=LAYER_NORM_EPSILON,
+        data_format="NCHW",
+        is_training=True,
+    ).y
+    return tf.reshape(normed, tf.shape(rows))
+
+
+def _normed_in_two_passes(rows: tf.Tensor) -> tf.Tensor:
+    # XLA takes the variance of a batch norm as the mean of squares less the square of the mean: nothing is left of it
+    # where a row's mean is large against its spread.
+    centred = rows - tf.reduce_mean(rows, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
+    return centred * tf.math.rsqrt(variance + LAYER_NORM_EPSILON)
 
 
 class Layer(tf.Module):
@@ -78,10 +99,10 @@ class Layer(tf.Module):
     def _make_projections(self, query: Product, key: Product, value: Product) -> None:
         self._query_key_value = _joined(query, key, value)
 
-    def __call__(self, rows: tf.Tensor, adder: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        normed = self._attention_norm(rows) if self._norm_first else rows
-        query, key, value = self._split(self._query_key_value(tf.cast(normed, dtype)), 3, adder)
-        return self._rest(rows, self._attend(query, key, value, adder))
+    def __call__(self, rows: tf.Tensor, adder: tf.Tensor, form: Form) -> tf.Tensor:
+        normed = self._attention_norm(rows, form) if self._norm_first else rows
+        query, key, value = self._split(self._query_key_value(tf.cast(normed, form.dtype)), 3, adder)
+        return self._rest(rows, self._attend(query, key, value, adder), form)
 
     def _split(self, rows: tf.Tensor, parts: int, adder: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """`[B*T, parts*H]` -> as many of `[B, heads, T, D]`."""
@@ -93,17 +114,17 @@ class Layer(tf.Module):
         weights = _attention(tf.matmul(query, key, transpose_b=True), adder)
         return tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])
 
-    def _rest(self, rows: tf.Tensor, attended: tf.Tensor) -> tf.Tensor:
+    def _rest(self, rows: tf.Tensor, attended: tf.Tensor, form: Form) -> tf.Tensor:
         # With this very shape TensorFlow knows that both sums have equal shapes, and adds inside the product.
         projected = self._attended(tf.reshape(attended, tf.shape(rows)))
         rows += tf.cast(projected, tf.float32)
         if self._norm_first:
-            return rows + self._feed_forward(self._output_norm(rows), attended.dtype)
-        rows = self._attention_norm(rows)
-        return self._output_norm(rows + self._feed_forward(rows, attended.dtype))
+            return rows + self._feed_forward(self._output_norm(rows, form), form)
+        rows = self._attention_norm(rows, form)
+        return self._output_norm(rows + self._feed_forward(rows, form), form)
 
-    def _feed_forward(self, rows: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        return tf.cast(self._output(self._activation(self._intermediate(tf.cast(rows, dtype)))), tf.float32)
+    def _feed_forward(self, rows: tf.Tensor, form: Form) -> tf.Tensor:
+        return tf.cast(self._output(self._activation(self._intermediate(tf.cast(rows, form.dtype)))), tf.float32)
 
 
 class LastLayer(Layer):
@@ -120,19 +141,20 @@ class LastLayer(Layer):
         self._value_kernel = constant(value[0].reshape(heads).transpose(1, 0, 2), "value")  # [N, H, D]
         self._value_bias = constant(value[1], "value_bias")
 
-    def __call__(self, rows: tf.Tensor, adder: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def __call__(self, rows: tf.Tensor, adder: tf.Tensor, form: Form) -> tf.Tensor:
         batch, time = tf.shape(adder)[0], tf.shape(adder)[3]
         shape = [batch, time, self._hidden]
         first = tf.reshape(rows, shape)[:, 0]
-        tokens = tf.cast(tf.reshape(self._attention_norm(rows) if self._norm_first else rows, shape), dtype)
+        normed = self._attention_norm(rows, form) if self._norm_first else rows
+        tokens = tf.cast(tf.reshape(normed, shape), form.dtype)
         query = tf.reshape(self._query(tokens[:, 0]), [batch, self._heads, self._hidden // self._heads])
-        wanted = tf.matmul(tf.transpose(query, [1, 0, 2]), tf.cast(self._key_kernel, dtype))
+        wanted = tf.matmul(tf.transpose(query, [1, 0, 2]), tf.cast(self._key_kernel, form.dtype))
         wanted = tf.transpose(wanted, [1, 0, 2])
         weights = _attention(tf.matmul(wanted, tokens, transpose_b=True), adder[:, 0])
         mean = tf.transpose(tf.matmul(weights, tokens), [1, 0, 2])
-        attended = tf.transpose(tf.matmul(mean, tf.cast(self._value_kernel, dtype)), [1, 0, 2])
-        attended = tf.reshape(attended, [batch, self._hidden]) + tf.cast(self._value_bias, dtype)
-        return self._rest(first, attended)
+        attended = tf.transpose(tf.matmul(mean, tf.cast(self._value_kernel, form.dtype)), [1, 0, 2])
+        attended = tf.reshape(attended, [batch, self._hidden]) + tf.cast(self._value_bias, form.dtype)
+        return self._rest(first, attended, form)
 
 
 def _attention(scores: tf.Tensor, adder: tf.Tensor) -> tf.Tensor:

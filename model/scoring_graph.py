@@ -16,7 +16,7 @@ from model.checkpoints import read_weights
 from model.classifier import BertClassifier
 from model.config import BertConfig
 from model.exportable import check_exportable
-from model.fused_layers import Dense, LastLayer, Layer, LayerNorm, Weights, constant
+from model.fused_layers import Dense, Form, LastLayer, Layer, LayerNorm, Weights, constant
 
 SIGNATURE = "score"
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -91,33 +91,44 @@ class ScoringGraph(tf.Module):
         return tf.function(score, input_signature=_signature([None]), autograph=False)
 
     def compiled(self, dtype: tf.DType) -> Any:
-        """The function of the signature `compiled_<dtype>`."""
+        """The function of the signature `compiled_<dtype>`. Nothing is checked: XLA drops all assertions."""
 
         def score(tokens: tf.Tensor, lengths: tf.Tensor, first_segment: tf.Tensor) -> Outputs:
-            return _outputs(self.logits(tokens, lengths, first_segment, dtype))
+            return _outputs(self.logits(tokens, lengths, first_segment, dtype, compiled=True))
 
         return tf.function(score, input_signature=_signature([None, None]), autograph=False, jit_compile=True)
 
     def logits(
-        self, tokens: tf.Tensor, lengths: tf.Tensor, first_segment: tf.Tensor, dtype: tf.DType = tf.float32
+        self,
+        tokens: tf.Tensor,
+        lengths: tf.Tensor,
+        first_segment: tf.Tensor,
+        dtype: tf.DType = tf.float32,
+        *,
+        compiled: bool = False,
     ) -> tf.Tensor:
         """The network itself on padded rows: int32 `[B, T]`, `[B]`, `[B]` -> float32 `[B, C]`.
 
         The products of the layers are computed in `dtype`, all else in float32. What stands in the
         padding does not matter as long as the vocabulary has it. Nothing in here depends on values, so that XLA can
-        compile it for fixed B and T.
+        compile it for fixed B and T: with `compiled` in the form that is exact there, and T may be more than there are
+        positions.
         """
+        form = Form(dtype, compiled)
         batch, time = tf.unstack(tf.shape(tokens))
         place = tf.range(time)
         is_second = tf.cast(place >= first_segment[:, tf.newaxis], tf.float32)[:, :, tf.newaxis]
-        rows = tf.gather(self._words, tokens) + self._positions[:time] + is_second * self._second_segment
-        rows = self._embedding_norm(tf.reshape(rows, [batch * time, self._config.width]))
+        # Static widths are rounded up, so padding can stand behind the last position.
+        last = self._positions.shape[0] - 1
+        positions = tf.gather(self._positions, tf.minimum(place, last)) if compiled else self._positions[:time]
+        rows = tf.gather(self._words, tokens) + positions + is_second * self._second_segment
+        rows = self._embedding_norm(tf.reshape(rows, [batch * time, self._config.width]), form)
         if self._projection is not None:
             rows = self._projection(rows)
         adder = tf.where(place < lengths[:, tf.newaxis], 0.0, _MASKED)[:, tf.newaxis, tf.newaxis, :]
         for layer in self._layers:
-            rows = layer(rows, adder, dtype)
-        return self._out(tf.tanh(self._pooler(self._last_layer(rows, adder, dtype))))
+            rows = layer(rows, adder, form)
+        return self._out(tf.tanh(self._pooler(self._last_layer(rows, adder, form))))
 
     def export(self, path: str | Path) -> None:
         """Writes a SavedModel whose signature "score" is `score`; it needs no code of ours to be loaded."""

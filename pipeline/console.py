@@ -76,16 +76,19 @@ class _Text:
 
     @contextmanager
     def watch(self, prepared: "Prepared") -> Iterator[None]:
-        """A progress bar on a terminal, nothing in a pipe."""
-        if self.progress is None:
+        """A progress bar on a terminal for a local run, nothing otherwise."""
+        path = prepared.compute.progress
+        if path is None:
             with quiet_stderr():
                 yield
             return
         terminal = os.fdopen(os.dup(2), "w")
         console = Console(file=terminal, force_terminal=True, **PLAIN)
-        with terminal, quiet_stderr(), _bar(prepared, self.progress, console):
-            yield
-        Path(self.progress).unlink(missing_ok=True)
+        try:
+            with terminal, quiet_stderr(), _bar(prepared, path, console):
+                yield
+        finally:
+            Path(path).unlink(missing_ok=True)
 
     def verdict(self, verdict: Verdict) -> None:
         counts = verdict.counts or {"read": 0, "scored": 0, "dead": 0}

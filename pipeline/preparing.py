@@ -10,6 +10,7 @@ from pipeline.dates import fill, logical_date
 from pipeline.inputs import table_of
 from pipeline.job_bundle import bundle_of
 from pipeline.query_file import read_query
+from pipeline.runners import LOCAL
 from transforms.bigquery import table_name
 from transforms.bigquery_commit import check_record
 from transforms.bigquery_tables import TableSink, check_tables, table_sink
@@ -77,7 +78,9 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
         plan=plan,
         run=run,
         labelling=_labelling(job, bundle, plan, run),
-        compute=Compute(token_budget=job.token_budget, precision=precision, progress=progress),
+        compute=Compute(
+            token_budget=job.token_budget, precision=precision, progress=progress if job.runner in LOCAL else None
+        ),
         about=about,
         resumed=resumed,
         earlier=earlier,
@@ -126,7 +129,7 @@ def _sink(job: JobConfig, labelling: Labelling) -> tuple[TableSink | None, tuple
 def _earlier(job: JobConfig, bundle: Bundle, run: Run) -> Earlier | None:
     """The published date that --only-new compares with."""
     requested = None if job.precision == "auto" else job.precision
-    if requested is None and job.runner not in ("direct", "local"):
+    if requested is None and job.runner not in LOCAL:
         raise ConfigError(
             f"--only-new with --runner {job.runner}: what the workers score on is not known here; "
             "say it with --precision"

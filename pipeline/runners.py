@@ -3,12 +3,15 @@
 import argparse
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.config import ConfigError
 
+LOCAL = ("direct", "local")
+"""Runners whose workers are on this machine."""
 INTRAOP_THREADS = "TF_NUM_INTRAOP_THREADS"
 
 
@@ -24,19 +27,26 @@ def beam_options(runner: str, workers: int, extra: Sequence[str]) -> PipelineOpt
         "dataflow": ["--runner=DataflowRunner"],
         "portable": ["--runner=PortableRunner"],
     }[runner]
-    if workers > 1 and runner in ("direct", "local"):
+    if workers > 1 and runner in LOCAL:
         preset += [f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing"]
     _refuse_unknown(extra)
     # A worker must know tensorflow-text's ops before it loads any graph.
     return PipelineOptions([*preset, "--beam_plugins=tensorflow_text", *extra])
 
 
-def share_cores(workers: int) -> None:
-    """Gives TensorFlow in each local worker process its share: threads times processes must not exceed the cores."""
+@contextmanager
+def share_cores(workers: int) -> Iterator[None]:
+    """TensorFlow in worker processes started meanwhile has its share: threads times processes are at most the cores."""
+    before = os.environ.get(INTRAOP_THREADS)
     if workers > 1:
         # Read by TensorFlow when a worker process starts it; its own setter is too late once a graph is loaded. A share
         # that is set already is the share of one date of a back-fill, or the user's own.
         os.environ.setdefault(INTRAOP_THREADS, share_of_cores(workers))
+    try:
+        yield
+    finally:
+        if before is None and workers > 1:
+            os.environ.pop(INTRAOP_THREADS, None)
 
 
 def share_of_cores(processes: int) -> str:

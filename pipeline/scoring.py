@@ -72,7 +72,6 @@ def score(
     """
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
     options = beam_options(job.runner, job.workers, job.beam_options)
-    share_cores(job.workers)
     finish_pending(job.home)
     if (there := already_published(job, now)) is not None:
         return there
@@ -104,4 +103,5 @@ def _run(prepared: Prepared, options: PipelineOptions, now: dt.datetime) -> None
     taken = None if resumed is None else write_taken(resumed.run, resumed.taken, new_run_id(now))
     p = beam.Pipeline(options=options)
     build(p, prepared, taken)
-    p.run().wait_until_finish()
+    with share_cores(prepared.job.workers):
+        p.run().wait_until_finish()

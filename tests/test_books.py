@@ -251,7 +251,7 @@ def test_a_split_that_is_read_twice_publishes_nothing(
     assert run_job(file, trust_ids=True).verdict.problems == ("split 0: 2 rows planned, 4 read",)
 
 
-def test_work_adds_up_and_names_every_precision_there_was() -> None:
+def test_work_adds_up_and_names_every_precision_and_the_lowest_budget_there_was() -> None:
     assert total_work([]) == Work()
-    parts = [Work(1, 2, 3, 4, 5, 6, "float32"), Work(10, 20, 30, 40, 50, 60, "bfloat16"), Work(1), Work(1)]
-    assert total_work(parts) == Work(13, 22, 33, 44, 55, 66, "bfloat16+float32")
+    parts = [Work(1, 2, 3, 4, 5, 6, "float32", 900), Work(10, 20, 30, 40, 50, 60, "bfloat16", 512), Work(1), Work(1)]
+    assert total_work(parts) == Work(13, 22, 33, 44, 55, 66, "bfloat16+float32", 512)

@@ -12,8 +12,12 @@ from test_scoring_graph import CASES, CONFIG, case_model, random_rows
 
 from model.bundle import seal
 from model.classifier import build_classifier
-from model.scoring_graph import COMPILED, ScoringGraph
+from model.fused_layers import Form, LayerNorm
+from model.scoring_graph import COMPILED, PRECISIONS, ScoringGraph
 from pipeline.config import ConfigError
+from transforms.devices import Device
+from transforms.infer import Ragged, score_rows
+from transforms.score import Compute, ScoringModel
 
 LENGTHS = [16, 3, 9, 9, 1, 16, 2, 5]
 
@@ -69,6 +73,37 @@ def test_padding_and_spare_rows_change_nothing(tmp_path: Path) -> None:
     spare = [np.pad(array, (0, 4), constant_values=1) for array in (lengths, first)]
     more = signature["compiled_bfloat16"](tokens=wide, lengths=spare[0], first_segment=spare[1])["logits"].numpy()
     np.testing.assert_allclose(more[: len(LENGTHS)], alone, atol=1e-2)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_rows_as_long_as_the_positions_are_scored_in_wider_static_shapes(precision: str, tmp_path: Path) -> None:
+    """No static width is 18: such rows get 20, and the table of positions ends at 18."""
+    config = CONFIG.replace(max_sequence_length=18)
+    graph = ScoringGraph.from_classifier(build_classifier(config, 3), config)
+    graph.export(tmp_path / "scoring")
+    about = {"name": "t", "task": "classification", "labels": list("abc"), "max_tokens": 18, "segments": 1}
+    about |= {"model": config.to_dict(), "precisions": list(PRECISIONS), "created": ""}
+    bundle = seal(tmp_path, about | {key: {} for key in ("tokenizer", "quality", "baseline", "origin", "versions")})
+    # On a device that is no CPU bfloat16 is compiled too.
+    model = ScoringModel(bundle, Compute(precision=precision, token_budget=512), Device(kind="gpu", memory=2**34))
+    flat, _ = random_rows([18, 17, 5, 18], seed=8)
+    values, lengths, first = (flat[name].numpy() for name in ("tokens", "lengths", "first_segment"))
+    found = score_rows(Ragged(values, np.append(0, lengths.cumsum()), first), model)
+    assert not found.failed.any()
+    np.testing.assert_allclose(found.outputs, graph.score(**flat)["probabilities"], atol=TOLERANCE[precision])
+    too_long = Ragged(np.ones(22, np.int32), np.array([0, 19, 22]), np.array([19, 3], np.int32))
+    assert score_rows(too_long, model).failed.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("offset", [0, 100, 1_000])
+def test_a_norm_is_exact_where_the_mean_is_large_against_the_spread(offset: int, compiled: bool) -> None:
+    rows = (np.random.default_rng(1).standard_normal((64, 128)) + offset).astype(np.float32)
+    norm = LayerNorm({"n/gamma": np.ones(128, np.float32), "n/beta": np.zeros(128, np.float32)}, "n")
+    run = tf.function(lambda given: norm(given, Form(compiled=compiled)), jit_compile=compiled)
+    exact = rows.astype(np.float64)
+    expected = (exact - exact.mean(axis=1, keepdims=True)) / exact.std(axis=1, keepdims=True)
+    np.testing.assert_allclose(run(tf.constant(rows)), expected, atol=1e-5 + 1e-6 * offset)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -1,5 +1,8 @@
 """Memo: it gives back what it was given, or nothing."""
 
+import threading
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,3 +54,22 @@ def test_it_stays_within_its_memory() -> None:
 
 def test_another_memo_has_other_keys() -> None:
     assert (keys(Memo(1, 1024), [[1, 2]]) != keys(Memo(1, 1024), [[1, 2]])).any()
+
+
+def test_a_thread_that_recalls_while_another_remembers_waits_for_it() -> None:
+    memo, recalled = Memo(2, 1024), []
+    found = keys(memo, [[1, 2]])
+    reader = threading.Thread(target=lambda: recalled.extend(memo.recall(found)[1].tolist()))
+
+    class Halfway(np.ndarray):
+        """Between the keys and the outputs of one `remember` the other thread has its turn."""
+
+        def __setitem__(self, *given: Any) -> None:
+            super().__setitem__(*given)
+            reader.start()
+            reader.join(0.2)
+
+    memo._keys = memo._keys.view(Halfway)
+    memo.remember(found, np.array([[3, 4]], np.float32))
+    reader.join()
+    assert recalled == [[3, 4]]

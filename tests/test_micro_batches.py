@@ -1,6 +1,7 @@
 """Micro-batches and duplicates within a macro-batch, against what plain Python says."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,9 +63,30 @@ def test_static_micro_batches_hold_every_row_in_few_shapes(lengths: list[int], b
         assert rows in {max(1, max(1, budget // width) // share) for share in STATIC_SHARES}
 
 
+def likely_lengths(mean: float, rows: int = 8_192) -> npt.NDArray[np.int64]:
+    return np.clip(np.random.default_rng(1).lognormal(mean, 0.6, rows), 8, 512).astype(np.int64)
+
+
 @pytest.mark.parametrize("mean", [3.0, 4.5, 5.5])
-def test_static_shapes_cost_at_most_a_third_of_padding(mean: float) -> None:
-    lengths = np.clip(np.random.default_rng(1).lognormal(mean, 0.6, 8_192), 8, 512).astype(np.int64)
+def test_micro_batches_of_a_cpu_cost_at_most_a_twentieth_of_padding(mean: float) -> None:
+    lengths = likely_lengths(mean)
+    batches = plan_micro_batches(lengths, TOKEN_BUDGET["cpu"])
+    assert sum(len(batch) * int(lengths[batch].max()) for batch in batches) <= 1.05 * lengths.sum()
+
+
+def test_a_micro_batch_ends_where_rows_get_clearly_shorter_unless_it_is_small() -> None:
+    lengths = np.repeat([500, 460, 440, 100, 80], [2, 1, 1, 1, 40])
+    # 460 is similar to 500, 440 is not; nothing is similar to 440, but three rows of it make a quarter of the budget.
+    assert [lengths[rows].tolist() for rows in plan_micro_batches(lengths, 4_000)] == [
+        [500, 500, 460],
+        [440, 100, 80],
+        [80] * 39,
+    ]
+
+
+@pytest.mark.parametrize("mean", [3.0, 4.5, 5.5])
+def test_static_shapes_cost_at_most_three_tenths_of_padding(mean: float) -> None:
+    lengths = likely_lengths(mean)
     padded = 0
     shapes = set()
     for batch in plan_static(lengths, TOKEN_BUDGET["gpu"]):

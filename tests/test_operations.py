@@ -1,22 +1,25 @@
 """What goes wrong at night: races while planning, files that change, errors in workers, odd names."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from conftest import DATE, Built, Score, many_texts, write_parquet
+from conftest import DATE, NOW, Built, Score, many_texts, write_parquet
 from test_cli import ROOT, invoke
 
-from pipeline import preparing, scoring
-from pipeline.config import ConfigError, load_job
+from pipeline import console, preparing, scoring
+from pipeline.config import ConfigError, JobConfig, load_job
 from pipeline.failures import RunFailedError, cause
 from transforms import validate
 from transforms.columns import PlanError
 from transforms.plan import NoInputError
+from transforms.progress import advance
 from transforms.read import Joiner
 from transforms.stores import FileChangedError
 
@@ -25,6 +28,17 @@ def lines(path: Path, count: int, prefix: str = "r") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f'{{"id": "{prefix}{i}", "text": "play {i}"}}\n' for i in range(count)))
     return path
+
+
+MakeJob = Callable[..., JobConfig]
+
+
+@pytest.fixture
+def job(classes: Built, tmp_path: Path) -> MakeJob:
+    """A job of two rows."""
+    source = lines(tmp_path / "in.jsonl", 2)
+    paths = {"bundle": str(classes.path), "input": (str(source),), "output": str(tmp_path / "out")}
+    return lambda **settings: JobConfig(**paths, date=DATE, **settings)
 
 
 def command(classes: Built, source: object, output: object, *more: str) -> list[str]:
@@ -117,6 +131,49 @@ def test_two_workers_fail_in_one_line_and_write_nothing_but_json(classes: Built,
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert [event["event"] for event in events] == ["planned", "error"]
     assert f"FileChangedError: {source}: expected version" in events[-1]["message"]
+
+
+@pytest.mark.parametrize(("runner", "told"), [("direct", True), ("local", True), ("dataflow", False)])
+def test_only_local_workers_are_told_where_to_say_how_far_they_are(runner: str, told: bool, job: MakeJob) -> None:
+    prepared = scoring.prepare(job(runner=runner), NOW, progress="/tmp/p")
+    assert prepared.compute.progress == ("/tmp/p" if told else None)
+
+
+def test_the_progress_file_goes_when_a_run_fails(job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(console, "err", console.Console(file=io.StringIO(), force_terminal=True))
+    reporter = console.console_for("text")
+    assert reporter.progress is not None
+
+    def fail() -> None:
+        assert reporter.progress is not None
+        advance(reporter.progress, 3)
+        assert list(tmp_path.glob("*.progress"))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), reporter.watch(scoring.prepare(job(), NOW, progress=reporter.progress)):
+        fail()
+    assert not list(tmp_path.glob("*.progress"))
+
+
+@pytest.mark.parametrize("before", [None, "7"])
+def test_the_cores_are_shared_only_while_the_workers_start(
+    before: str | None, run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, seen = "TF_NUM_INTRAOP_THREADS", []
+
+    def run(pipeline: object) -> None:
+        seen.append(os.environ.get(name))
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(scoring.beam.Pipeline, "run", run)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.delenv(name, raising=False)
+    if before is not None:
+        monkeypatch.setenv(name, before)
+    with pytest.raises(RunFailedError):
+        run_job(lines(tmp_path / "in.jsonl", 2), workers=2)
+    assert (seen, os.environ.get(name)) == (["4"], before)
 
 
 def test_the_cause_of_a_failure_is_told_only_where_it_holds_nobodys_text() -> None:

@@ -19,3 +19,4 @@ def test_every_row_is_scored_once_with_its_kept_columns(run_job: Score, tmp_path
     assert all(np.isclose(sum(p["probability"] for p in row["probabilities"]), 1, atol=1e-5) for row in rows)
     assert outcome.manifest["counts"] == {"read": 1_000, "scored": 1_000, "skipped": 0, "dead": 0}
     assert outcome.manifest["finished"]
+    assert outcome.manifest["work"]["token_budget"] == 4_096

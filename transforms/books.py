@@ -28,7 +28,7 @@ class Work(NamedTuple):
 
     `scored` rows were computed, `copied` rows are duplicates within a macro-batch, `remembered` ones of an earlier
     macro-batch. `tokens` and `padded` are the tokens computed, without and with padding; `model_nanos` the time inside
-    the model. `precision` names all there were, joined by +.
+    the model. `precision` names all there were, joined by +; `token_budget` is the lowest there was, 0 for none.
     """
 
     scored: int = 0
@@ -38,14 +38,17 @@ class Work(NamedTuple):
     padded: int = 0
     model_nanos: int = 0
     precision: str = ""
+    token_budget: int = 0
 
 
 def total_work(work: Iterable[Work]) -> Work:
     """All of it together."""
     parts = [Work(), *work]
     precisions = {part.precision for part in parts} - {""}
-    *counts, _ = zip(*parts, strict=True)
-    return Work(*(sum(column) for column in counts), "+".join(sorted(precisions)))  # type: ignore[call-arg]
+    budgets = {part.token_budget for part in parts} - {0}
+    *counts, _, _ = zip(*parts, strict=True)
+    sums = (sum(column) for column in counts)
+    return Work(*sums, "+".join(sorted(precisions)), min(budgets, default=0))  # type: ignore[call-arg]
 
 
 def count_positions(split: int, source: str, rows: npt.NDArray[np.int64]) -> Count:

@@ -1,15 +1,19 @@
 """What a worker scores on: the device, the precision that suits it, and how many tokens fit a micro-batch."""
 
+import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
 from tensorflow.python.client import device_lib
 
-from transforms.micro_batches import TOKEN_BUDGET
+from transforms.micro_batches import LEAST_BUDGET, TOKEN_BUDGET
 
 GPU_BYTES = 14 * 1024**3
 """Free memory of the smallest GPU on which the whole budget of a GPU is used (a T4 has 16 GB); less memory, less."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +27,11 @@ class Device:
     def token_budget(self) -> int:
         """Padded tokens of one micro-batch."""
         budget = TOKEN_BUDGET[self.kind]
+        if self.kind == "cpu":
+            return budget
+        fits = max(LEAST_BUDGET, budget * self.memory // GPU_BYTES)
         # Down to a power of two: shapes stay few and even.
-        return budget if self.kind == "cpu" else min(budget, 1 << (budget * self.memory // GPU_BYTES).bit_length() - 1)
+        return min(budget, 1 << fits.bit_length() - 1)
 
     def precision(self, wanted: str | None, exported: Sequence[str]) -> str:
         """The precision that is `wanted`, else the one that suits the device, of those the bundle has.
@@ -41,15 +48,13 @@ class Device:
 
 
 def find_device() -> Device:
-    """The device TensorFlow computes on; from now on it takes memory of a GPU as it needs it."""
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        try:
-            # Otherwise the first process on a GPU takes all its memory.
-            tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError:
-            break
-    if not gpus:
+    """The device TensorFlow computes on; warns if TensorFlow was told to take all memory of a GPU at once."""
+    if not tf.config.list_physical_devices("GPU"):
         return Device(kind="cpu")
-    free = [device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU"]
-    return Device(kind="gpu", memory=min(free, default=0))
+    growth = os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH")
+    if growth != "true":
+        _log.warning("TF_FORCE_GPU_ALLOW_GROWTH is %r: this process takes the whole GPU from others; unset it", growth)
+    # The first to make a device decides how it takes memory.
+    config = tf.compat.v1.ConfigProto(gpu_options=tf.compat.v1.GPUOptions(allow_growth=True))
+    devices = device_lib.list_local_devices(session_config=config)
+    return Device(kind="gpu", memory=min((d.memory_limit for d in devices if d.device_type == "GPU"), default=0))

@@ -153,8 +153,8 @@ def _isolate(
         return rows, []
     try:
         return rows, [graph(*(column[rows] for column in values))]
-    except tf.errors.OpError:
-        # The message may quote the text: it goes nowhere.
+    except tf.errors.InvalidArgumentError:
+        # No text is to blame for another error. The message may quote the text: it goes nowhere.
         if len(rows) == 1:
             return rows[:0], []
     half = len(rows) // 2

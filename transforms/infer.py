@@ -3,7 +3,6 @@
 Knows no Beam.
 """
 
-import math
 import time
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -14,7 +13,11 @@ import tensorflow as tf
 
 from transforms.books import Work
 from transforms.memo import Memo
-from transforms.micro_batches import Rows, unique_rows
+from transforms.micro_batches import LEAST_BUDGET, Rows, unique_rows
+
+
+class DeviceMemoryError(RuntimeError):
+    """The device has no memory for even the smallest micro-batch."""
 
 
 class Results(NamedTuple):
@@ -93,7 +96,12 @@ class _Books:
 
 
 def score_rows(ragged: Ragged, scorer: Scorer) -> Results:
-    """Scores every row; rows with the same tokens once. A failing micro-batch is narrowed down to the rows at fault."""
+    """Scores every row; rows with the same tokens once. A failing micro-batch is narrowed down to the rows at fault.
+
+    The last bits of a row's outputs depend on the rows it shares a micro-batch with: scored again it gets the same
+    within rounding (1e-6 of a probability in float32), not the same bytes. Raises DeviceMemoryError, and whatever the
+    model raises that no row is to blame for.
+    """
     count = len(ragged.first_segment)
     values, offsets = ragged.keyed
     unique = unique_rows(values, offsets)
@@ -104,7 +112,8 @@ def score_rows(ragged: Ragged, scorer: Scorer) -> Results:
     rows = unique.first[~known]
     new, failed, books = _score_all(ragged.take(rows) if len(rows) < count else ragged, scorer)
     outputs[~known] = new
-    scorer.memo.remember(keys[~known][~failed], new[~failed])
+    sound = np.isfinite(new).all(axis=1)  # Failed rows are NaN too.
+    scorer.memo.remember(keys[~known][sound], new[sound])
     wrong = np.zeros(len(unique.first), bool)
     wrong[~known] = failed
     work = Work(
@@ -115,6 +124,7 @@ def score_rows(ragged: Ragged, scorer: Scorer) -> Results:
         padded=books.padded,
         model_nanos=books.nanos,
         precision=scorer.precision if count else "",
+        token_budget=scorer.token_budget if count else 0,
     )
     return Results(outputs[unique.inverse], wrong[unique.inverse], work)
 
@@ -130,23 +140,40 @@ def _score_all(ragged: Ragged, scorer: Scorer) -> tuple[npt.NDArray[np.float32],
     pending = _slices(planned)
     while pending:
         rows = pending.pop()
+        budget, size = scorer.token_budget, rows.stop - rows.start
         try:
             outputs[order[rows]] = _score(ragged.slice(rows), scorer, books)
-        except tf.errors.OpError as error:
-            size = rows.stop - rows.start
-            if size == 1:
-                failed[order[rows]] = True
-            elif isinstance(error, tf.errors.ResourceExhaustedError):
-                # What does not fit into memory will not fit the next time either, here or in the next macro-batch.
-                lengths = np.diff(ragged.offsets[: rows.stop + 1])
-                area = math.prod(scorer.shape(size, int(lengths[rows].max())))
-                scorer.token_budget = min(scorer.token_budget, max(1, area // 2))
+        except tf.errors.ResourceExhaustedError as error:
+            # What does not fit into memory will not fit the next time either, here or in the next macro-batch.
+            lengths = np.diff(ragged.offsets[: rows.stop + 1])
+            if _fits_smaller(scorer, budget, size, int(lengths[rows].max()), error):
                 # A plan is longest first, and so are these rows: it keeps their order.
                 pending = _slices(scorer.plan(lengths))
+            else:
+                failed[order[rows]] = True
+        except tf.errors.InvalidArgumentError:
+            # The only error that a row can be at fault for: others would fail every row while the device is gone.
+            if size == 1:
+                failed[order[rows]] = True
             else:
                 middle = rows.start + size // 2
                 pending += [slice(rows.start, middle), slice(middle, rows.stop)]
     return outputs, failed, books
+
+
+def _fits_smaller(scorer: Scorer, budget: int, size: int, longest: int, error: Exception) -> bool:
+    """Halves the `budget` that was too large for the device; False if there is one row only, without spare rows."""
+    if scorer.token_budget < budget:
+        return True  # Another thread has halved it meanwhile.
+    rows, width = scorer.shape(size, longest)
+    if rows * width <= LEAST_BUDGET:
+        raise DeviceMemoryError(
+            f"no memory on the device for a micro-batch of {rows} x {width} tokens, and {LEAST_BUDGET} must fit: "
+            "end what else uses it, or start fewer workers"
+        ) from error
+    if rows > 1:
+        scorer.token_budget = min(budget, max(LEAST_BUDGET, rows * width // 2))
+    return rows > 1
 
 
 def _slices(planned: Sequence[Rows]) -> list[slice]:

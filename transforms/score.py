@@ -57,6 +57,7 @@ class ScoringModel(Scorer):
         self.precision = device.precision(compute.precision, bundle.precisions)
         self.token_budget = compute.token_budget or device.token_budget
         self.memo = Memo(self.width)
+        self._positions = bundle.model["max_sequence_length"]
         # bfloat16 needs no compiler on a CPU that has instructions for it; float16 has no other form.
         self._static = self.precision != "float32" and (device.kind, self.precision) != ("cpu", "bfloat16")
         name = "score" if self.precision == "float32" else f"score_{self.precision}"
@@ -90,7 +91,11 @@ class ScoringModel(Scorer):
         lengths: npt.NDArray[np.int32],
         first_segment: npt.NDArray[np.int32],
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        rows, width = self.shape(len(lengths), int(lengths.max(initial=1)))
+        longest = int(lengths.max(initial=1))
+        if longest > self._positions:
+            # What is compiled checks nothing; the other signatures raise this themselves.
+            raise tf.errors.InvalidArgumentError(None, None, f"{longest} tokens, and {self._positions} positions")
+        rows, width = self.shape(len(lengths), longest)
         spare = (0, rows - len(lengths))
         # Token 0 exists in every vocabulary; a spare row has one token.
         tokens = np.zeros((rows, width), np.int32)
@@ -99,7 +104,7 @@ class ScoringModel(Scorer):
 
 
 class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel]):
-    """One RecordBatch of Tokens is one macro-batch: in it goes, and out with `outputs`, `padded` and `failed`."""
+    """One RecordBatch of Tokens is one macro-batch: in it goes, and out as `infer` makes it."""
 
     def __init__(self, bundle: BundleReference, columns: Columns, compute: Compute) -> None:
         super().__init__()
