@@ -303,9 +303,8 @@ def test_the_share_of_a_date_is_not_overridden_by_its_own_workers(monkeypatch: p
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == "8"
 
 
-def test_incremental_dates_wait_for_each_other(fake_score: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(JobConfig, "only_new", True, raising=False)
-    assert at_once(fake_score("sleep 0.2", max_parallel=4).log) == 1
+def test_incremental_dates_wait_for_each_other(fake_score: Callable[..., Any]) -> None:
+    assert at_once(fake_score("sleep 0.2", max_parallel=4, only_new=True).log) == 1
 
 
 @pytest.mark.parametrize("max_parallel", [1, 4])
@@ -380,7 +379,7 @@ def test_every_process_gets_the_whole_job(tmp_path: Path, fake_score: Callable[.
     given = load_job(str(copied), {"date": "2026-11-01"})
     values = given.model_dump(by_alias=True)
     assert {key: values[key] for key in settings} == settings
-    assert Path(given.output) == tmp_path / "out"
+    assert Path(given.home) == tmp_path / "out"
     assert not list(Path(copied.read_text().split("\n")[0]).glob("job.yaml")), "the file it was in is gone"
 
 

@@ -494,7 +494,7 @@ def test_its_manifest_stays_so_that_the_sequence_goes_on(output: str) -> None:
     assert manifest
     assert (manifest["sequence"], manifest["finished"], manifest["expired"]) == (2, True, True)
     assert (manifest["files"], manifest["dead_letters"], manifest["inputs"]) == ([], [], [])
-    assert manifest["counts"] == {"read": 0, "scored": 0, "dead": 0}
+    assert manifest["counts"] == {"read": 0, "scored": 0, "skipped": 0, "dead": 0}
     assert publish(planned_before).status == "superseded"
     again = ready(output)
     assert publish(again).status == "published"

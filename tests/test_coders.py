@@ -92,7 +92,7 @@ def test_no_arrow_of_texts_has_a_pickling_coder(trust_ids: bool, classes: Built,
             batches.add(name.split("/")[0])
         elif pcoll.element_type in (Any, beam.typehints.Any):
             unknown.add(name)
-    assert batches >= {"Read", "Validate", "Featurize", "Score", "Flatten:None"}
+    assert batches >= {"Read", "Validate", "Featurize", "Score", "Carry"}
     # What has no type could be anything.
     assert unknown == set()
 

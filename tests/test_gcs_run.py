@@ -185,8 +185,9 @@ def test_every_object_that_can_be_contested_is_written_under_a_condition(gcs: Fa
     run()
     uploads = [request for request in gcs.requests if "/upload/" in request.path and request.method == "POST"]
     unconditional = [request for request in uploads if "ifGenerationMatch" not in request.query]
-    # The plan, and one staged file each of scores and dead letters under names nobody else uses.
-    assert len(unconditional) == 3
+    # The plan, and under names nobody else uses: one staged file each of scores and dead letters, the description of
+    # each, and the record of the split that was read.
+    assert len(unconditional) == 6
     # Verdict, claim, commit, report, finish.
     assert len(uploads) - len(unconditional) == 5
 

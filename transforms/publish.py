@@ -180,11 +180,10 @@ def _copy(run: Run, verdict: Verdict, store: Store) -> None:
 def _load(run: Run, verdict: Verdict) -> None:
     if not _is_open(run, read_manifest(run.manifest)[0]):
         return
-    published = bigquery_load.publication(run.output, _manifest(run, verdict))
-    if published is None:
-        return
     try:
-        bigquery_load.load(published)
+        published = bigquery_load.publication(run.output, _manifest(run, verdict))
+        if published is not None:
+            bigquery_load.load(published)
     except (FileNotFoundError, PublishError) as error:
         # As above: the parts may be gone because another run of the date was published meanwhile.
         if _is_open(run, read_manifest(run.manifest)[0]):
