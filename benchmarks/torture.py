@@ -165,6 +165,8 @@ class Torture:
         manifest, _ = read_manifest(str(output / f"dt={NIGHT2}" / "_manifest.json"))
         assert manifest
         attempt.taken_over = manifest["splits_taken_over"]
+        if attempt.point == "before write_verdict" and not attempt.taken_over:
+            attempt.problems.append("nothing was taken over, though all was staged")
         if self.rows(output) != self.new:
             attempt.problems.append("the second run publishes other rows")
         listed = {part["path"] for part in (*manifest["files"], *manifest["dead_letters"])}

@@ -104,6 +104,8 @@ class _Text:
             if manifest is not None:
                 out.print(f"  manifest   {join(verdict.folder, MANIFEST)} (sequence {manifest['sequence']})")
                 out.print(f"  bundle     {manifest['bundle']}")
+                if manifest["settings"].get("only_new"):
+                    out.print(f"  compared   {_compared(manifest)}")
                 if table := _table(manifest):
                     out.print(f"  table      {table}")
             out.print(f"  work       {_work(verdict)}")
@@ -121,6 +123,13 @@ def _table(manifest: dict[str, Any] | None) -> str | None:
     """The BigQuery table that a date was published into, if any."""
     table = (manifest or {}).get("table")
     return table and str(table["table"])
+
+
+def _compared(manifest: dict[str, Any]) -> str:
+    found = manifest.get("compared_with")
+    if found is None:
+        return "with no date: none up to this one has this bundle, precision and top_k; every row was scored"
+    return f"with dt={found['date']}"
 
 
 def _work(verdict: Verdict) -> str:

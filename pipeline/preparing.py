@@ -2,6 +2,7 @@
 
 import datetime as dt
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import Any
 
 from model.bundle import Bundle
@@ -66,12 +67,12 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
         budget=job.budget,
     )
     sink, new_tables = _sink(job, _labelling(job, bundle, plan, run))
-    earlier = _earlier(job, bundle, run) if job.only_new else None
-    about = _about(job, plan, run, earlier, sink)
+    precision = _precision(job, bundle)
+    earlier = _earlier(job, bundle, run, precision) if job.only_new else None
+    about = _about(job, plan, run, earlier, sink) | {"digest": _digest(job, plan, run, earlier, sink, precision)}
     resumed = find_resumable(run, about["digest"])
     # A try that died is gone on with under its own id.
     run = run if resumed is None else resumed.run
-    precision = None if job.precision == "auto" else job.precision
     return Prepared(
         job=job,
         bundle=bundle,
@@ -79,7 +80,7 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
         run=run,
         labelling=_labelling(job, bundle, plan, run),
         compute=Compute(
-            token_budget=job.token_budget, precision=precision, progress=progress if job.runner in LOCAL else None
+            token_budget=job.token_budget, precision=_wanted(job), progress=progress if job.runner in LOCAL else None
         ),
         about=about,
         resumed=resumed,
@@ -126,10 +127,20 @@ def _sink(job: JobConfig, labelling: Labelling) -> tuple[TableSink | None, tuple
     return sink, tuple(new)
 
 
-def _earlier(job: JobConfig, bundle: Bundle, run: Run) -> Earlier | None:
+def _wanted(job: JobConfig) -> str | None:
+    return None if job.precision == "auto" else job.precision
+
+
+def _precision(job: JobConfig, bundle: Bundle) -> str:
+    """What rows will be scored in; `auto` where only the workers elsewhere can tell."""
+    if job.precision == "auto" and job.runner not in LOCAL:
+        return "auto"
+    return find_device().precision(_wanted(job), bundle.precisions)
+
+
+def _earlier(job: JobConfig, bundle: Bundle, run: Run, precision: str) -> Earlier | None:
     """The published date that --only-new compares with."""
-    requested = None if job.precision == "auto" else job.precision
-    if requested is None and job.runner not in LOCAL:
+    if precision == "auto":
         raise ConfigError(
             f"--only-new with --runner {job.runner}: what the workers score on is not known here; "
             "say it with --precision"
@@ -139,21 +150,28 @@ def _earlier(job: JobConfig, bundle: Bundle, run: Run) -> Earlier | None:
         run.date,
         fingerprint=bundle.fingerprint,
         task=bundle.task,
-        precision=find_device().precision(requested, bundle.precisions),
+        precision=precision,
         top_k=job.top_k,
     )
 
 
 def _about(job: JobConfig, plan: Plan, run: Run, earlier: Earlier | None, sink: TableSink | None) -> dict[str, Any]:
-    settings = {**job.settings, "date": run.date.isoformat(), "bundle": run.bundle}
-    compared_with = None if earlier is None else {"date": earlier.date, "run_id": earlier.run_id}
-    table = None if sink is None else sink.to_json()
     return {
         "run": run.to_json(),
-        "settings": settings,
-        "table": table,
+        "settings": {**job.settings, "date": run.date.isoformat(), "bundle": run.bundle},
+        "table": None if sink is None else sink.to_json(),
         "inputs": [asdict(info) for info in plan.inputs],
-        "compared_with": compared_with,
-        "digest": plan_digest(plan, {**settings, "compared_with": compared_with, "table": table}),
+        "compared_with": None if earlier is None else {"date": earlier.date, "run_id": earlier.run_id},
         **({} if plan.table is None else {"table_input": asdict(plan.table)}),
     }
+
+
+def _digest(
+    job: JobConfig, plan: Plan, run: Run, earlier: Earlier | None, sink: TableSink | None, precision: str
+) -> str:
+    """One string for all tries of the same work: everything that decides the rows, and nothing else."""
+    about = _about(job, plan, run, earlier, sink)
+    idle = ("token_budget", "timezone", "runner", "bundle_fingerprint")
+    settings = {name: value for name, value in about["settings"].items() if name not in idle}
+    content = {"version": version("bert-batch"), "precision": precision}
+    return plan_digest(plan, {**settings, **content, "table": about["table"], "compared": about["compared_with"]})

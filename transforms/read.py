@@ -19,7 +19,7 @@ from transforms.plan import Split
 from transforms.read_session import open_splits
 from transforms.resume import read_taken
 from transforms.schemas import MAX_ROWS, MAX_TEXT_BYTES, Columns, check, cut, rows_schema, text_bytes
-from transforms.unchanged import FetchUnchanged, Unchanged
+from transforms.unchanged import FetchUnchanged, Place, Unchanged
 from transforms.write import record_read
 
 STAGE = "Read"
@@ -94,7 +94,7 @@ class _ReadSplit(beam.DoFn):
         self,
         split: Split,
         repeats: Mapping[int, Iterable[bytes]] | None,
-        unchanged: Mapping[int, Iterable[str]] | None,
+        unchanged: Mapping[int, Iterable[Place]] | None,
     ) -> Iterator[
         pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch] | TaggedOutput[Literal["counts"], Count]
     ]:

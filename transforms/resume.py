@@ -14,7 +14,7 @@ from typing import Any
 
 from transforms.books import Count, total
 from transforms.fail_points import step
-from transforms.plan import read_plan
+from transforms.plan import read_about
 from transforms.read_session import can_go_on
 from transforms.runs import Run, run_file, to_bytes
 from transforms.stores import Store, join, store_for
@@ -22,6 +22,7 @@ from transforms.verdicts import PASSED, read_verdict
 from transforms.write import StagedFile
 
 PLAN, VERDICT = "plan.parquet", "verdict.json"
+UNREADABLE = (ValueError, KeyError, TypeError, IndexError)
 KINDS = ("scores", "unchanged", "dead")
 
 
@@ -67,23 +68,24 @@ def _unpublished(run: Run, digest: str) -> Iterable[Run]:
         # A published run has no staged files left; of the others only the plan says whose try they were.
         if PLAN in there and ("staged" in there or VERDICT not in there):
             about = _about(store, run_file(run.output, run_id, PLAN))
-            if about.get("digest") != digest:
-                continue
-            earlier = Run.from_json(about["run"])
-            if (earlier.output, earlier.date, earlier.sequence) == (run.output, run.date, run.sequence):
+            earlier = Run.from_json(about["run"]) if about.get("digest") == digest else None
+            if earlier and (earlier.output, earlier.date, earlier.sequence) == (run.output, run.date, run.sequence):
                 yield earlier
 
 
 def _about(store: Store, path: str) -> dict[str, Any]:
     try:
-        return read_plan(store, path)[1]
-    except (FileNotFoundError, ValueError, OSError):
+        return read_about(store, path)
+    except (*UNREADABLE, OSError):
         return {}  # Cleaned away meanwhile, or cut off: then it is no try to go on with.
 
 
 def _look(run: Run) -> Resumed | None:
     store = store_for(run.output)
-    verdict = read_verdict(run.verdict)
+    try:
+        verdict = read_verdict(run.verdict)
+    except UNREADABLE:
+        return None
     if verdict is None:
         going = can_go_on(run.plan, dt.datetime.now(dt.UTC))
         return Resumed(run=run, taken=finished_splits(run), passed=False) if going else None
@@ -110,13 +112,11 @@ def finished_splits(run: Run) -> TakenOver:
         files: dict[int, list[tuple[str, StagedFile]]] = defaultdict(list)
         for path, content in zip(records, contents, strict=True):
             kind = path.rsplit("/", 1)[1].split("-")[0]
-            if content is None:
-                continue
-            if kind == "read":
-                count = Count(*json.loads(content))
-                read[count.split].add(count)
-            elif (file := parse_staged(json.loads(content))).path in there:
-                files[file.counts[0].split].append((kind, file))
+            parsed = _parse(kind, content)
+            if isinstance(parsed, Count):
+                read[parsed.split].add(parsed)
+            elif parsed is not None and parsed.path in there:
+                files[parsed.counts[0].split].append((kind, parsed))
         balanced = {split: files[split] for split, counts in read.items() if _balance(counts, files[split])}
         listed = [file for some in balanced.values() for _, file in some]
         sums = pool.map(lambda file: store.checksum(file.path) == file.checksum, listed)
@@ -126,6 +126,15 @@ def finished_splits(run: Run) -> TakenOver:
         read=tuple(count for split in sorted(taken) for count in read[split]),
         files={kind: tuple(file for split in sorted(taken) for k, file in taken[split] if k == kind) for kind in KINDS},
     )
+
+
+def _parse(kind: str, record: bytes | None) -> Count | StagedFile | None:
+    """What a record says; None if it is gone, damaged, or of another version of the program."""
+    try:
+        content = json.loads(record or b"null")
+        return Count(*content) if kind == "read" else parse_staged(content)
+    except UNREADABLE:
+        return None
 
 
 def _balance(read: set[Count], files: Iterable[tuple[str, StagedFile]]) -> bool:

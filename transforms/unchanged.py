@@ -1,9 +1,11 @@
 """Rows whose id and text a published date has already: their scores are fetched from its files, by place.
 
-What is shuffled are places and hashes; the scores go from file to file: those of one split of today into small files
-beside its staged rows, which Read attaches.
+What is shuffled are places and hashes; the scores go from file to file: one for each part of the earlier date, with a
+batch for each split of today, which Read attaches.
 """
 
+import itertools
+import operator
 import uuid
 from collections.abc import Iterable, Iterator
 
@@ -20,11 +22,13 @@ from transforms.stores import join, store_for
 MATCH = np.dtype([("split", "<i8"), ("piece", "<i8"), ("row", "<i8"), ("at", "<i8")])
 """Row `row` of piece `piece` today stands in row `at` of one part of the earlier date."""
 Matches = npt.NDArray[np.void]
+Place = tuple[str, int]
+"""A file that `write_batches` wrote, and the number of a batch in it."""
 EARLIER = "earlier"
 
 
 class FetchUnchanged(beam.PTransform):
-    """PCollection[tuple[int, bytes]] (part number, packed MATCH) -> PCollection[tuple[int, str]] (split, file)."""
+    """PCollection[tuple[int, bytes]] (part number, packed MATCH) -> PCollection[tuple[int, Place]] (split, place)."""
 
     def __init__(self, earlier: Earlier, staged: str) -> None:
         super().__init__()
@@ -40,14 +44,30 @@ class _Fetch(beam.DoFn):
     def __init__(self, earlier: Earlier, staged: str) -> None:
         self._earlier, self._staged = earlier, staged
 
-    def process(self, part: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, str]]:
+    def process(self, part: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, Place]]:
         number, packed = part
         matches = np.frombuffer(b"".join(packed), MATCH)
-        for split, rows in fetch(self._earlier, number, matches):
-            path = join(self._staged, f"unchanged-{split:06d}-{uuid.uuid4().hex}.arrow")
-            with step("fetch_unchanged"):
-                store_for(path).write(path, pack(rows))
-            yield split, path
+        # One file a part, however many splits meet it: streams of a table are cut anew every night.
+        path = join(self._staged, f"unchanged-{number:06d}-{uuid.uuid4().hex}.arrow")
+        with step("fetch_unchanged"):
+            splits = write_batches(path, self._earlier, fetch(self._earlier, number, matches))
+        for index, split in enumerate(splits):
+            yield split, (path, index)
+
+
+def write_batches(path: str, earlier: Earlier, batches: Iterable[tuple[int, pa.RecordBatch]]) -> list[int]:
+    """Writes the batches of `fetch` into one file; gives their splits, in the order of the file."""
+    schema, options = _schema(earlier.type), pa.ipc.IpcWriteOptions(compression="zstd")
+    splits = []
+    with store_for(path).create(path) as file, pa.ipc.new_file(file, schema, options=options) as writer:
+        for split, batch in batches:
+            writer.write_batch(batch)
+            splits.append(split)
+    return splits
+
+
+def _schema(kind: pa.StructType) -> pa.Schema:
+    return pa.schema([("piece", pa.int64()), ("row", pa.int64()), (EARLIER, kind)])
 
 
 def fetch(earlier: Earlier, part: int, matches: Matches) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -77,24 +97,14 @@ def _placed(rows: pa.RecordBatch, matches: Matches, earlier: Earlier) -> pa.Reco
     columns = [column.cast(field.type) for column, field in zip(rows.columns, fields, strict=True)]
     scores = pa.StructArray.from_arrays(columns, fields=fields)
     places = [pa.array(np.ascontiguousarray(matches[name])) for name in ("piece", "row")]
-    return pa.RecordBatch.from_arrays([*places, scores], names=["piece", "row", EARLIER])
-
-
-def pack(rows: pa.RecordBatch) -> bytes:
-    """A RecordBatch as a file."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_batch(rows)
-    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+    return pa.RecordBatch.from_arrays([*places, scores], schema=_schema(earlier.type))
 
 
 class Unchanged:
     """What one split of today has in common with the earlier date."""
 
-    def __init__(self, files: Iterable[str], kind: pa.StructType) -> None:
-        schema = pa.schema([("piece", pa.int64()), ("row", pa.int64()), (EARLIER, kind)])
-        tables = [pa.ipc.open_file(_read(path)).read_all() for path in files]
-        table = pa.concat_tables([schema.empty_table(), *tables]).combine_chunks()
+    def __init__(self, places: Iterable[Place], kind: pa.StructType) -> None:
+        table = pa.Table.from_batches(list(_read(places)), _schema(kind)).combine_chunks()
         table = table.sort_by([("piece", "ascending"), ("row", "ascending")])
         self._pieces, self._rows = (table.column(name).to_numpy() for name in ("piece", "row"))
         self._scores = table.column(EARLIER)
@@ -112,8 +122,8 @@ class Unchanged:
         return batch.set_column(index, batch.schema.field(index), scores)
 
 
-def _read(path: str) -> pa.Buffer:
-    data = store_for(path).read(path)
-    if data is None:
-        raise FileNotFoundError(f"{path}: is gone; was the run cleaned away while it worked?")
-    return pa.py_buffer(data)
+def _read(places: Iterable[Place]) -> Iterator[pa.RecordBatch]:
+    for path, of_file in itertools.groupby(sorted(places), operator.itemgetter(0)):
+        with store_for(path).open(path) as file:
+            reader = pa.ipc.open_file(file)
+            yield from (reader.get_batch(index) for _, index in of_file)
