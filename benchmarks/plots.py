@@ -26,13 +26,15 @@ def model_step(shapes: dict[str, dict[str, float]]) -> None:
     _save(figure, "model_step")
 
 
-def token_budget(speeds: dict[str, float]) -> None:
-    """Tokens/s over the token budget."""
+def token_budget(lines: dict[str, dict[str, float]]) -> None:
+    """Tokens/s over the tokens of a micro-batch."""
     figure, axis = plt.subplots(figsize=(4.5, 2.6))
-    axis.plot([int(budget) for budget in speeds], list(speeds.values()), marker="o", color="#1f5f99")
+    for (name, speeds), color in zip(lines.items(), ("#9db4c8", "#1f5f99"), strict=True):
+        axis.plot([int(size) for size in speeds], list(speeds.values()), marker="o", color=color, label=name)
+    axis.legend(frameon=False)
     axis.set_xscale("log", base=2)
     axis.set_ylim(bottom=0)
-    axis.set_xlabel("token budget of a micro-batch")
+    axis.set_xlabel("tokens of a micro-batch")
     axis.set_ylabel("tokens/s")
     _save(figure, "token_budget")
 
