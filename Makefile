@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PEERS := .venv-peers
 EMULATORS := .venv-emulators
 
-.PHONY: demo test lint accept quality bench bench-short bench-long profile gpu-bench demo-bundle clean
+.PHONY: demo test lint accept quality bench bench-short bench-long bench-nightly profile gpu-bench demo-bundle clean
 
 demo: $(READY)
 	$(BIN)/bert-batch demo
@@ -29,7 +29,7 @@ accept: $(READY)
 quality: $(READY)
 	$(BIN)/python benchmarks/quality.py $(TASKS)
 
-# Paired with what people use instead; the peers get an environment of their own. About half an hour on two cores;
+# Paired with what people use instead; the peers get an environment of their own. About 25 minutes on two cores;
 # LEVELS="a b" runs only those. The short form proves that every contestant still runs.
 bench: $(READY) $(PEERS)/.ready
 	$(BIN)/python benchmarks/bench.py $(LEVELS)
@@ -39,6 +39,10 @@ bench-short: $(READY) $(PEERS)/.ready
 
 bench-long: $(READY) $(PEERS)/.ready
 	$(BIN)/python benchmarks/bench.py --long $(LEVELS)
+
+# A night in which nothing has changed, and one that was killed: to benchmarks/NIGHTLY.md. About ten minutes on two cores.
+bench-nightly: $(READY)
+	$(BIN)/python benchmarks/nightly.py
 
 # Where the time of a job goes beside the model, to benchmarks/PROFILE.md.
 profile: $(READY)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-LIMITS = {"float32": 1e-3, "bfloat16": 0.25}
-"""Largest difference of logits that precision explains; a wrong weight or mask makes it a multiple."""
+LIMITS = {"float32": 1e-3, "bfloat16": 0.15}
+"""Largest difference of logits that precision explains: random BERT-base weights give up to 3, off by up to 0.06."""
 CLOSE = 1e-3
 Scores = dict[str, tuple[int, float]]
 """id -> class and its probability."""

@@ -18,7 +18,8 @@ def model_step(shapes: dict[str, dict[str, float]]) -> None:
     figure, axes = plt.subplots(1, len(shapes), figsize=(4.5 * len(shapes), 2.6), sharey=True, squeeze=False)
     for axis, (shape, speeds) in zip(axes[0], shapes.items(), strict=True):
         names = list(speeds)[::-1]
-        bars = axis.barh(names, [speeds[name] for name in names], color=["#9db4c8"] * (len(names) - 1) + ["#1f5f99"])
+        colors = ["#1f5f99" if name.startswith("this project") else "#9db4c8" for name in names]
+        bars = axis.barh(names, [speeds[name] for name in names], color=colors)
         axis.bar_label(bars, fmt="%.1f", padding=2)
         axis.set_title(f"BERT-base, {shape} tokens")
         axis.set_xlabel("rows/s")
