@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from accept import shared
 
-MIXTURE = {"sst2": 240, "ag": 150, "imdb": 120, "newsgroups": 90}
+MIXTURE = {"sst2": 192, "ag": 120, "imdb": 96, "newsgroups": 72}
 SHORT = {"sst2": 800, "ag": 1_248}
-COPIES = 180
+COPIES = 144
 
 
 def texts(name: str) -> list[str]:
