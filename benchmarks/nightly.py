@@ -191,20 +191,11 @@ def _splits(output: Path, run_id: str) -> set[int]:
 
 def limits(nights: Nights) -> list[Bar]:
     """The two limits."""
-    return [
-        Bar(
-            what="`--only-new`, nothing changed ÷ full run",
-            value=nights.unchanged / nights.full,
-            limit=UNCHANGED_LIMIT,
-            at_least=False,
-        ),
-        Bar(
-            what="the same command after the kill ÷ full run",
-            value=nights.resumed / nights.full,
-            limit=RESUMED_LIMIT,
-            at_least=False,
-        ),
+    measured = [
+        ("`--only-new`, nothing changed ÷ full run", nights.unchanged, UNCHANGED_LIMIT),
+        ("the same command after the kill ÷ full run", nights.resumed, RESUMED_LIMIT),
     ]
+    return [Bar(what=what, value=took / nights.full, limit=limit, at_least=False) for what, took, limit in measured]
 
 
 def report(nights: Nights, scale: Scale) -> str:
