@@ -7,7 +7,8 @@ READY := $(VENV)/.ready
 PEERS := .venv-peers
 EMULATORS := .venv-emulators
 
-.PHONY: demo test lint accept quality bench bench-short bench-long torture profile gpu-bench gcp-smoke demo-bundle clean
+.PHONY: demo test lint accept quality bench bench-short bench-long bench-nightly torture profile gpu-bench gcp-smoke
+.PHONY: demo-bundle clean
 
 demo: $(READY)
 	$(BIN)/bert-batch demo
@@ -29,7 +30,7 @@ accept: $(READY)
 quality: $(READY)
 	$(BIN)/python benchmarks/quality.py $(TASKS)
 
-# Paired with what people use instead; the peers get an environment of their own. About half an hour on two cores;
+# Paired with what people use instead; the peers get an environment of their own. Below half an hour on two cores;
 # LEVELS="a b" runs only those. The short form proves that every contestant still runs.
 bench: $(READY) $(PEERS)/.ready
 	$(BIN)/python benchmarks/bench.py $(LEVELS)
@@ -43,6 +44,10 @@ bench-long: $(READY) $(PEERS)/.ready
 # Kills runs at every named step and at fifty random moments, to benchmarks/TORTURE.md; the tests have a short form.
 torture: $(READY)
 	$(BIN)/python benchmarks/torture.py
+
+# A night in which nothing has changed, and one that was killed: to benchmarks/NIGHTLY.md. About ten minutes on two cores.
+bench-nightly: $(READY)
+	$(BIN)/python benchmarks/nightly.py
 
 # Where the time of a job goes beside the model, to benchmarks/PROFILE.md.
 profile: $(READY)

@@ -14,9 +14,10 @@ import time
 
 import workloads
 from contest import HERE, PEERS_PYTHON
-from jobs import end_to_end, growth, start_up
+from end_to_end import end_to_end
+from jobs import growth, start_up
 from levels import Scale, host_path, model_step, tokenization
-from report import Level, write
+from report import Level, commit, write
 
 LEVELS = {
     "a": model_step,
@@ -33,7 +34,8 @@ SHORT = Scale(
     token_rows=500,
     host=(("banking77_200k", 3_000),),
     host_rounds=1,
-    budget_rows=20,
+    budgets=(512, 1_024),
+    budget_rounds=1,
     job_rows=40,
     job_rounds=1,
     part_rows=10,
@@ -63,16 +65,22 @@ def main() -> None:
     scale = SHORT if given.short else LONG if given.long else Scale()
     kind = "short" if given.short else "long" if given.long else "normal"
     missed = []
+    begin = time.monotonic()
+    workloads.prepare(scale.model)
     for level in given.levels or LEVELS:
         start = time.monotonic()
         sections = LEVELS[level](scale)
         for section in sections:
             print(section.markdown, *(bar.line for bar in section.bars), sep="\n", flush=True)
         missed += [bar.what for section in sections for bar in section.bars if not bar.kept]
-        keep(kind, Level(name=level, date=dt.date.today(), seconds=time.monotonic() - start, sections=sections))
+        seconds = time.monotonic() - start
+        keep(kind, Level(name=level, date=dt.date.today(), seconds=seconds, sections=sections, commit=commit()))
+        print(f"level {level} took {seconds:.0f} s\n", flush=True)
+    whole = time.monotonic() - begin
+    print(f"{whole / 60:.1f} minutes in all")
     if given.short:
         return
-    report(kind)
+    report(kind, None if given.levels else whole)
     sys.exit("limits not kept: " + "; ".join(missed) if missed else 0)
 
 
@@ -83,15 +91,15 @@ def keep(kind: str, level: Level) -> None:
     (folder / f"{kind}-{level.name}.pickle").write_bytes(pickle.dumps(level))
 
 
-def report(kind: str) -> None:
-    """Writes the report and its plots, if there are figures of every level."""
+def report(kind: str, seconds: float | None) -> None:
+    """Writes the report and its plots, if there are figures of every level; `seconds` of a run of all of them."""
     files = [workloads.CACHE / "levels" / f"{kind}-{level}.pickle" for level in LEVELS]
     if missing := [file.stem for file in files if not file.is_file()]:
         print(f"no report yet, not measured: {', '.join(missing)}")
         return
     levels = [pickle.loads(file.read_bytes()) for file in files]
     command = "make bench" if kind == "normal" else "make bench-long"
-    write(RESULTS if kind == "normal" else RESULTS.with_stem("RESULTS-long"), command, levels)
+    write(RESULTS if kind == "normal" else RESULTS.with_stem("RESULTS-long"), command, levels, seconds)
     plots = workloads.CACHE / "plots.json"
     plots.write_text(json.dumps([section.plot for level in levels for section in level.sections]))
     subprocess.run([str(PEERS_PYTHON), str(HERE / "plots.py"), str(plots)], check=True)

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from turns import CORES, Reply
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 LOGS = ROOT / ".cache" / "bench" / "logs"
+Turn = TypeVar("Turn")
 PEERS_PYTHON = Path(os.environ.get("PEERS", ROOT / ".venv-peers")) / "bin" / "python"
 
 
@@ -103,6 +104,12 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> Ratio:
     return Ratio(statistics.median(ratios), min(ratios), max(ratios))
 
 
+def rotated(turns: Sequence[Turn], number: int) -> list[Turn]:
+    """The turns of round `number`: who begins changes from round to round."""
+    first = number % len(turns)
+    return [*turns[first:], *turns[:first]]
+
+
 def together(*contestants: Contestant) -> ExitStack:
     """All of them, ended at the end of the block."""
     stack = ExitStack()
@@ -115,8 +122,7 @@ def contest(contestants: Sequence[Contestant], *, rounds: int, warm_up: int, do:
     """Lets each take its turn in every round; who begins changes from round to round."""
     results = Rounds()
     for number in range(warm_up + rounds):
-        first = number % len(contestants)
-        for contestant in [*contestants[first:], *contestants[:first]]:
+        for contestant in rotated(contestants, number):
             reply = contestant.ask(do, **arguments)
             if number >= warm_up:
                 results.add(contestant.name, reply)

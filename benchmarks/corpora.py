@@ -3,17 +3,18 @@
 import csv
 import json
 import lzma
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from accept import shared
 
 MIXTURE = {"sst2": 320, "ag": 200, "imdb": 160, "newsgroups": 120}
+SHORT = {"sst2": 800, "ag": 1_248}
 COPIES = 240
 
 
 def texts(name: str) -> list[str]:
-    """One corpus: banking77, banking77_200k, imdb, newsgroups, sst2, ag, mixture or duplicates."""
+    """One corpus: banking77, banking77_200k, imdb, newsgroups, sst2, ag, mixture, duplicates or short."""
     return _CORPORA[name]()
 
 
@@ -45,18 +46,28 @@ def _ag() -> list[str]:
         return [row[0] for row in csv.reader(opened)]
 
 
-def _mixture() -> list[str]:
-    generator = np.random.default_rng(0)
-    found: list[str] = []
-    for name, rows in MIXTURE.items():
-        corpus = texts(name)
-        found += [corpus[i] for i in generator.choice(len(corpus), rows, replace=False)]
-    return [found[i] for i in generator.permutation(len(found))]
+def _mixed(rows: Mapping[str, int]) -> Callable[[], list[str]]:
+    def draw() -> list[str]:
+        generator = np.random.default_rng(0)
+        found: list[str] = []
+        for name, count in rows.items():
+            corpus = texts(name)
+            found += [corpus[i] for i in generator.choice(len(corpus), count, replace=False)]
+        return [found[i] for i in generator.permutation(len(found))]
+
+    return draw
+
+
+def sample(found: Sequence[str], rows: int) -> list[str]:
+    """So many of the texts, evenly from the shortest to the longest: what is true of all is true of these."""
+    by_length = sorted(range(len(found)), key=lambda i: (len(found[i]), i))
+    chosen = sorted(by_length[(2 * place + 1) * len(found) // (2 * rows)] for place in range(rows))
+    return [found[i] for i in chosen]
 
 
 def _duplicates() -> list[str]:
     """The mixture with COPIES rows replaced by copies of the others."""
-    found = _mixture()
+    found = texts("mixture")
     generator = np.random.default_rng(1)
     order = generator.permutation(len(found))
     replaced, kept = order[:COPIES], order[COPIES:]
@@ -72,6 +83,7 @@ _CORPORA: dict[str, Callable[[], list[str]]] = {
     "newsgroups": _jsonl("newsgroups20"),
     "sst2": _sst2,
     "ag": _ag,
-    "mixture": _mixture,
+    "mixture": _mixed(MIXTURE),
+    "short": _mixed(SHORT),
     "duplicates": _duplicates,
 }

@@ -18,7 +18,8 @@ def model_step(shapes: dict[str, dict[str, float]]) -> None:
     figure, axes = plt.subplots(1, len(shapes), figsize=(4.5 * len(shapes), 2.6), sharey=True, squeeze=False)
     for axis, (shape, speeds) in zip(axes[0], shapes.items(), strict=True):
         names = list(speeds)[::-1]
-        bars = axis.barh(names, [speeds[name] for name in names], color=["#9db4c8"] * (len(names) - 1) + ["#1f5f99"])
+        colors = ["#1f5f99" if name.startswith("this project") else "#9db4c8" for name in names]
+        bars = axis.barh(names, [speeds[name] for name in names], color=colors)
         axis.bar_label(bars, fmt="%.1f", padding=2)
         axis.set_title(f"BERT-base, {shape} tokens")
         axis.set_xlabel("rows/s")
@@ -26,13 +27,15 @@ def model_step(shapes: dict[str, dict[str, float]]) -> None:
     _save(figure, "model_step")
 
 
-def token_budget(speeds: dict[str, float]) -> None:
-    """Tokens/s over the token budget."""
+def token_budget(lines: dict[str, dict[str, float]]) -> None:
+    """Tokens/s over the tokens of a micro-batch."""
     figure, axis = plt.subplots(figsize=(4.5, 2.6))
-    axis.plot([int(budget) for budget in speeds], list(speeds.values()), marker="o", color="#1f5f99")
+    for (name, speeds), color in zip(lines.items(), ("#9db4c8", "#1f5f99"), strict=True):
+        axis.plot([int(size) for size in speeds], list(speeds.values()), marker="o", color=color, label=name)
+    axis.legend(frameon=False)
     axis.set_xscale("log", base=2)
     axis.set_ylim(bottom=0)
-    axis.set_xlabel("token budget of a micro-batch")
+    axis.set_xlabel("tokens of a micro-batch")
     axis.set_ylabel("tokens/s")
     _save(figure, "token_budget")
 

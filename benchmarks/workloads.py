@@ -8,23 +8,27 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import corpora
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from accept import encoder_folder
 from contest import ROOT
-from corpora import texts
+from corpora import sample, texts
 from safetensors.numpy import save_file
 
 CACHE = ROOT / ".cache" / "bench"
+# In the names of files of texts, so that none is older than what it is made by.
+RECIPES = hashlib.sha256(Path(corpora.__file__).read_bytes()).hexdigest()[:8]
 MAX_TOKENS = 512
 BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
-SMALL = {"hidden_size": 128, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 512}
-MODELS = {"base": (BASE, 7), "host7": (SMALL, 7), "host77": (SMALL, 77)}
+SMALL = {"hidden_size": 512, "num_hidden_layers": 4, "num_attention_heads": 8, "intermediate_size": 2048}
+LEAST = {"hidden_size": 128, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 512}
+MODELS = {"base": (BASE, 7), "small": (SMALL, 7), "host7": (LEAST, 7), "host77": (LEAST, 77)}
 
 
 def model_folder(name: str) -> Path:
-    """A Hugging Face folder with random weights: BERT-base sizes, or one layer of hidden size 128."""
+    """A Hugging Face folder with random weights, in the sizes of MODELS."""
     folder = CACHE / f"{name}-hf"
     if (folder / "vocab.txt").is_file():
         return folder
@@ -88,11 +92,19 @@ def bundle(name: str) -> Path:
     return folder
 
 
-def parquet(name: str, rows: int | None = None) -> Path:
-    """A corpus, or its first rows, as a Parquet file with columns id and text."""
-    file = CACHE / "texts" / f"{name}-{rows or 'all'}.parquet"
+def prepare(model: str) -> None:
+    """Makes the bundles of all levels, so that no level's time has their making in it."""
+    for name in (model, "host7", "host77"):
+        bundle(name)
+
+
+def parquet(name: str, rows: int | None = None, *, sampled: int | None = None) -> Path:
+    """A corpus, or its first rows, or `sampled` of them, as a Parquet file with columns id and text."""
+    part = f"{rows or 'all'}" + (f"-{sampled}" if sampled else "")
+    file = CACHE / "texts" / f"{name}-{part}-{RECIPES}.parquet"
     if not file.is_file():
         found = texts(name)[:rows]
+        found = sample(found, sampled) if sampled else found
         file.parent.mkdir(parents=True, exist_ok=True)
         table = pa.table({"id": [f"r{i}" for i in range(len(found))], "text": found})
         pq.write_table(table, file, row_group_size=65_536)

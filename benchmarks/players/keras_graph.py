@@ -26,7 +26,7 @@ def step(rows: int, width: int, seed: int) -> Reply:
     inputs = {"input_word_ids": ids, "input_mask": np.ones_like(ids), "input_type_ids": np.zeros_like(ids)}
     start = time.perf_counter()
     logits = _MODEL["forward"]({name: tf.constant(array) for name, array in inputs.items()}).numpy()
-    return {"seconds": time.perf_counter() - start, "logits": logits[:8].tolist()}
+    return {"seconds": time.perf_counter() - start, "logits": logits.tolist()}
 
 
 serve({"load": load, "step": step})

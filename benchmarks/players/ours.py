@@ -1,4 +1,4 @@
-"""This project, as a live process: the model step, tokenization, micro-batches of a budget, and whole jobs."""
+"""This project, as a live process: the model step, tokenization, padding of plans, and whole jobs."""
 
 import datetime as dt
 import shutil
@@ -17,8 +17,7 @@ from pipeline.console import quiet_libraries
 from pipeline.scoring import score
 from transforms.devices import find_device
 from transforms.featurize import TransformGraph
-from transforms.infer import Ragged, score_rows
-from transforms.memo import Memo
+from transforms.micro_batches import plan_micro_batches
 from transforms.runs import read_manifest
 from transforms.score import Compute, ScoringModel
 
@@ -28,11 +27,10 @@ _STATE: dict[str, Any] = {}
 quiet_libraries()
 
 
-def load(folder: str) -> Reply:
-    bundle = Bundle.load(folder)
-    _STATE["model"] = ScoringModel(bundle, Compute(), find_device())
+def load(folder: str, precision: str = "float32") -> Reply:
+    _STATE["model"] = ScoringModel(Bundle.load(folder), Compute(precision=precision), find_device())
     _STATE["graph"] = TransformGraph(folder)
-    return {}
+    return {"precision": _STATE["model"].precision}
 
 
 def step(rows: int, width: int, seed: int) -> Reply:
@@ -40,7 +38,7 @@ def step(rows: int, width: int, seed: int) -> Reply:
     lengths = np.full(rows, width, np.int32)
     start = time.perf_counter()
     outputs = _STATE["model"](ids.reshape(-1), lengths, lengths)
-    return {"seconds": time.perf_counter() - start, "logits": np.log(outputs[:8]).tolist()}
+    return {"seconds": time.perf_counter() - start, "logits": np.log(outputs).tolist()}
 
 
 def tokenize(corpus: str, rows: int) -> Reply:
@@ -54,15 +52,13 @@ def tokenize(corpus: str, rows: int) -> Reply:
     return {"seconds": time.perf_counter() - start, "tokens": tokens}
 
 
-def budget(corpus: str, rows: int, token_budget: int) -> Reply:
-    """The model alone over `rows` texts, planned with a token budget."""
-    texts = np.array([text.encode() for text in corpora.texts(corpus)[:rows]], object)
-    tokens, model = _STATE["graph"](texts), _STATE["model"]
-    model.token_budget, model.memo = token_budget, Memo(model.width)
-    start = time.perf_counter()
-    results = score_rows(Ragged(tokens.values, tokens.offsets, tokens.first_segment), model)
-    seconds = time.perf_counter() - start
-    return {"seconds": seconds, "tokens": results.work.tokens, "padded": results.work.padded}
+def padding(corpus: str, budgets: list[int]) -> Reply:
+    """What plans with these token budgets pad; nothing is scored."""
+    texts = np.array([text.encode() for text in corpora.texts(corpus)], object)
+    lengths = np.diff(_STATE["graph"](texts).offsets)
+    planned = [sum(len(rows) * lengths[rows].max() for rows in plan_micro_batches(lengths, each)) for each in budgets]
+    factors = [float(padded / lengths.sum()) for padded in planned]
+    return {"factors": factors, "rows": len(texts), "budget": _STATE["model"].token_budget}
 
 
 def job(bundle: str, input: str, output: str, top_k: int | None = None) -> Reply:
@@ -74,8 +70,8 @@ def job(bundle: str, input: str, output: str, top_k: int | None = None) -> Reply
     seconds = time.perf_counter() - start
     manifest, _ = read_manifest(str(Path(verdict.folder) / "_manifest.json"))
     assert manifest is not None
-    found = {key: manifest[key] for key in ("counts", "padding_factor")}
-    return {"seconds": seconds, "model_seconds": manifest["work"]["model_nanos"] / 1e9, **found}
+    work = manifest["work"]
+    return {"seconds": seconds, "model_seconds": work["model_nanos"] / 1e9, "tokens": work["tokens"]}
 
 
-serve({"load": load, "step": step, "tokenize": tokenize, "budget": budget, "job": job})
+serve({"load": load, "step": step, "tokenize": tokenize, "padding": padding, "job": job})

@@ -1,0 +1,243 @@
+"""What a night costs when little has changed, and when it was killed: `make bench-nightly`, to benchmarks/NIGHTLY.md.
+
+Four commands on one input: a full run; the next date with --only-new; a third date, killed with SIGKILL when 90 % of
+its rows are staged; the third date again. Wall time, start-up included. All must publish the same rows. `--short`
+takes few rows and the demo bundle, checks only that, and writes no report.
+"""
+
+import argparse
+import datetime as dt
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import workloads
+from contest import ROOT
+from report import Bar, commit, processor
+
+REPORT = Path(__file__).with_name("NIGHTLY.md")
+TEXTS = ROOT / "examples" / "snips" / "train.parquet"
+DEMO = ROOT / "examples" / "snips" / "bundle"
+ROW_GROUP_ROWS = 4_096
+FULL, UNCHANGED, KILLED = "2026-11-20", "2026-11-21", "2026-11-22"
+UNCHANGED_LIMIT, RESUMED_LIMIT = 0.10, 0.25
+CLOSE = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """`killed_at` is the share of rows that are staged when the run is killed."""
+
+    rows: int = 200_000
+    killed_at: float = 0.9
+
+
+# Killed sooner: the demo model leaves no time between 90 % and the end.
+SHORT = Scale(rows=32_768, killed_at=0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nights:
+    """Seconds of each command, and what the manifests say."""
+
+    full: float
+    unchanged: float
+    until_killed: float
+    resumed: float
+    staged_share: float
+    carried: int
+    taken_over: int
+    splits: int
+
+
+def write_input(file: Path, rows: int) -> None:
+    """So many rows, all different: the texts of the demo with a running number."""
+    texts = pq.read_table(TEXTS, columns=["text"]).column("text").to_pylist()
+    found = [f"{texts[i % len(texts)]} {i}" for i in range(rows)]
+    pq.write_table(pa.table({"id": [f"r{i}" for i in range(rows)], "text": found}), file, row_group_size=ROW_GROUP_ROWS)
+
+
+class Output:
+    """One output folder that is scored into, night after night."""
+
+    def __init__(self, folder: Path, bundle: Path, input: Path) -> None:
+        self._folder = folder
+        self._command = [sys.executable, "-m", "pipeline", "score", "--bundle", str(bundle), "--input", str(input)]
+        self._command += ["--output", str(folder), "--log-format", "json"]
+
+    def score(self, date: str, *flags: str) -> float:
+        """Seconds of the command; exits if it fails."""
+        start = time.perf_counter()
+        process, log = self._start(date, *flags)
+        code = process.wait()
+        seconds = time.perf_counter() - start
+        if code != 0:
+            sys.exit(f"scoring {date} ended with exit code {code}:\n{log.read_text(encoding='utf-8')[-4_000:]}")
+        return seconds
+
+    def kill(self, date: str, rows: int) -> tuple[float, int]:
+        """Starts the command and kills its process group once `rows` rows are staged; seconds, and rows staged."""
+        start = time.perf_counter()
+        process, log = self._start(date)
+        records: dict[Path, int] = {}
+        while process.poll() is None:
+            for path in self._folder.glob("_runs/*/staged/*.json"):
+                if path not in records and (described := _described(path)) is not None:
+                    records[path] = described
+            if sum(records.values()) >= rows:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return time.perf_counter() - start, sum(records.values())
+            time.sleep(0.01)
+        said = log.read_text(encoding="utf-8")[-4_000:]
+        sys.exit(f"scoring {date} ended before {rows:,} rows were staged, with exit code {process.returncode}:\n{said}")
+
+    def _start(self, date: str, *flags: str) -> tuple["subprocess.Popen[bytes]", Path]:
+        log = self._folder.with_name(f"log-{date}.txt")
+        with log.open("wb") as opened:
+            process = subprocess.Popen(
+                [*self._command, "--date", date, *flags],
+                stdout=opened,
+                stderr=opened,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+                start_new_session=True,
+            )
+        return process, log
+
+    def manifest(self, date: str) -> dict[str, Any]:
+        """The truth about a date."""
+        content: dict[str, Any] = json.loads((self._folder / f"dt={date}" / "_manifest.json").read_bytes())
+        return content
+
+    def rows(self, date: str) -> pa.Table:
+        """The published rows of a date, by id."""
+        parts = [self._folder / part["path"] for part in self.manifest(date)["files"]]
+        columns = ["id", "label", "text_hash", "probability"]
+        tables = [pq.ParquetFile(part).read(columns=columns) for part in parts]
+        return pa.concat_tables(tables).select(columns).sort_by("id")
+
+
+def _described(record: Path) -> int | None:
+    """Rows of the staged file that a record describes; None for another kind of record, or half of one."""
+    try:
+        content = json.loads(record.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return int(content["rows"]) if isinstance(content, dict) and "rows" in content else None
+
+
+def differences(first: pa.Table, other: pa.Table) -> list[str]:
+    """What is not the same in two dates: ids, labels and hashes exactly, probabilities to rounding."""
+    if first.num_rows != other.num_rows:
+        return [f"{other.num_rows:,} rows, not {first.num_rows:,}"]
+    unlike = []
+    for name in ("id", "label", "text_hash"):
+        equal = pc.equal(first.column(name).cast(_plain(first, name)), other.column(name).cast(_plain(first, name)))
+        count = first.num_rows - (pc.sum(equal).as_py() or 0)
+        unlike += [f"{count:,} rows with another {name}"] if count else []
+    off = float(np.abs(first.column("probability").to_numpy() - other.column("probability").to_numpy()).max(initial=0))
+    return unlike if off <= CLOSE else [*unlike, f"probabilities off by {off:.2g}"]
+
+
+def _plain(table: pa.Table, name: str) -> pa.DataType:
+    kind = table.schema.field(name).type
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def measure(folder: Path, bundle: Path, scale: Scale) -> tuple[Nights, list[str]]:
+    """Runs the four commands; gives their figures, and in what the dates differ."""
+    input = folder / "input.parquet"
+    write_input(input, scale.rows)
+    output = Output(folder / "scored", bundle, input)
+    full = output.score(FULL)
+    unchanged = output.score(UNCHANGED, "--only-new")
+    until_killed, staged = output.kill(KILLED, int(scale.killed_at * scale.rows))
+    resumed = output.score(KILLED)
+    first = output.rows(FULL)
+    wrong = [] if first.num_rows == scale.rows else [f"{FULL}: {first.num_rows:,} of {scale.rows:,} rows published"]
+    wrong += [f"{date}: {what}" for date in (UNCHANGED, KILLED) for what in differences(first, output.rows(date))]
+    nights = Nights(
+        full=full,
+        unchanged=unchanged,
+        until_killed=until_killed,
+        resumed=resumed,
+        staged_share=staged / scale.rows,
+        carried=output.manifest(UNCHANGED)["counts"]["skipped"],
+        taken_over=output.manifest(KILLED)["splits_taken_over"],
+        splits=len(_splits(folder / "scored", output.manifest(KILLED)["run_id"])),
+    )
+    if nights.carried != scale.rows:
+        wrong.append(f"{UNCHANGED}: {nights.carried:,} of {scale.rows:,} rows taken from {FULL}")
+    if not nights.taken_over:
+        wrong.append(f"{KILLED}: no split taken over")
+    return nights, wrong
+
+
+def _splits(output: Path, run_id: str) -> set[int]:
+    plan = pq.read_table(output / "_runs" / run_id / "plan.parquet", columns=["split"])
+    return set(plan.column("split").to_pylist())
+
+
+def limits(nights: Nights) -> list[Bar]:
+    """The two limits."""
+    measured = [
+        ("`--only-new`, nothing changed ÷ full run", nights.unchanged, UNCHANGED_LIMIT),
+        ("the same command after the kill ÷ full run", nights.resumed, RESUMED_LIMIT),
+    ]
+    return [Bar(what=what, value=took / nights.full, limit=limit, at_least=False) for what, took, limit in measured]
+
+
+def report(nights: Nights, scale: Scale) -> str:
+    """The content of NIGHTLY.md."""
+    lines = "\n".join(bar.line for bar in limits(nights))
+    return f"""# Nights
+
+Printed by `make bench-nightly` on {dt.date.today().isoformat()}, commit {commit()}: {os.cpu_count()} cores,
+{processor()}. {scale.rows:,} distinct short texts in row groups of {ROW_GROUP_ROWS:,}, {nights.splits} splits; random
+weights in the sizes "small" (4 layers, hidden size 512). Whole commands, start-up included, one after the other. The
+rows of all dates are the same by id, label and text_hash.
+
+| command | seconds |
+|---|---|
+| full run | {nights.full:.1f} |
+| the next date, `--only-new`, nothing changed: {nights.carried:,} rows taken from the first | {nights.unchanged:.1f} |
+| a third date, killed (SIGKILL) with {nights.staged_share:.0%} of its rows staged | {nights.until_killed:.1f} |
+| the same command again: {nights.taken_over} of {nights.splits} splits taken over | {nights.resumed:.1f} |
+
+| what | measured | spread | limit | kept |
+|---|---|---|---|---|
+{lines}
+"""
+
+
+def main() -> None:
+    """Exits 1 if dates differ or a limit is not kept."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="few rows, the demo bundle, no report and no limits")
+    short = parser.parse_args().short
+    scale = SHORT if short else Scale()
+    with tempfile.TemporaryDirectory() as folder:
+        nights, wrong = measure(Path(folder), DEMO if short else workloads.bundle("small"), scale)
+    print(nights)
+    print(f"splits taken over: {nights.taken_over} of {nights.splits}")
+    if not wrong and not short:
+        content = report(nights, scale)
+        REPORT.write_text(content, encoding="utf-8")
+        print(content)
+        wrong = [f"limit not kept: {bar.what}" for bar in limits(nights) if not bar.kept]
+    sys.exit("\n".join(wrong) or 0)
+
+
+if __name__ == "__main__":
+    main()
