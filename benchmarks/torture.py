@@ -9,6 +9,7 @@ manifest must see exactly the old or exactly the new rows of the date; after the
 
 import argparse
 import datetime as dt
+import itertools
 import multiprocessing
 import os
 import random
@@ -223,7 +224,8 @@ def torture(moments: int, tell: Callable[[Attempt], None] = lambda _: None) -> I
         pool = ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork"))
         points = pool.map(scene.at_point, range(len(POINTS)), POINTS)
         seeds = range(moments)
-        for attempt in (*points, *pool.map(scene.at_moment, (len(POINTS) + seed for seed in seeds), seeds)):
+        at_moments = pool.map(scene.at_moment, (len(POINTS) + seed for seed in seeds), seeds)
+        for attempt in itertools.chain(points, at_moments):
             tell(attempt)
             yield attempt
         pool.shutdown()
