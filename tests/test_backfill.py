@@ -296,11 +296,13 @@ def test_the_share_of_a_date_is_not_overridden_by_its_own_workers(monkeypatch: p
 
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
     monkeypatch.setattr("os.cpu_count", lambda: 16)
-    share_cores(2)
+    with share_cores(2):
+        assert os.environ["TF_NUM_INTRAOP_THREADS"] == "1"
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == "1"
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS")
-    share_cores(2)
-    assert os.environ["TF_NUM_INTRAOP_THREADS"] == "8"
+    with share_cores(2):
+        assert os.environ["TF_NUM_INTRAOP_THREADS"] == "8"
+    assert "TF_NUM_INTRAOP_THREADS" not in os.environ
 
 
 def test_incremental_dates_wait_for_each_other(fake_score: Callable[..., Any]) -> None:

@@ -69,7 +69,7 @@ def test_the_duration_is_from_the_start_to_the_swap(output: str) -> None:
 def test_counts_of_an_incremental_run_are_shown(output: str) -> None:
     run = ready(output)
     publish(run)
-    counts = {"read": 5_000, "scored": 4_000, "dead": 1_000, "skipped": 3_000}
+    counts = {"read": 5_000, "scored": 1_000, "dead": 1_000, "skipped": 3_000}
     change_manifest(run, counts=counts, splits_taken_over=17)
     _, out, _ = invoke("runs", "--output", output)
     assert out.splitlines()[1].split()[4:8] == ["4,000", "1,000", "3,000", "17"]
