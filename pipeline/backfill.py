@@ -25,7 +25,7 @@ from pipeline.query_file import read_query
 from pipeline.runners import INTRAOP_THREADS, beam_options, share_of_cores
 from transforms.history import published
 from transforms.publish import finish_pending
-from transforms.verdicts import ALREADY_PUBLISHED, PUBLISHED
+from transforms.verdicts import ALREADY_PUBLISHED, PUBLISHED, rows_published
 
 FINE = (EXIT_CODES[PUBLISHED], EXIT_CODES[ALREADY_PUBLISHED])
 
@@ -92,7 +92,8 @@ def _already_published(job: JobConfig, date: str) -> Ended | None:
     # Of a manifest that is broken `score` says so, and how that ends.
     with suppress(ValueError):
         there = published(job.home, dt.date.fromisoformat(date)) if job.if_published == "skip" else None
-    if there is None:
+    # Whether a date can be completed is for `score` to find out, too.
+    if there is None or there.problems:
         return None
     return Ended(date=date, code=EXIT_CODES[there.status], outcome=there.status, counts=there.counts)
 
@@ -143,7 +144,7 @@ class Reporter:
             return
         line = f"{ended.date}  {ended.outcome.replace('_', ' ')}"
         if ended.counts:
-            line += f", {ended.counts['scored']:,} rows, {ended.counts['dead']:,} dead letters"
+            line += f", {rows_published(ended.counts):,} rows, {ended.counts['dead']:,} dead letters"
         out.print(line + ("" if ended.code in FINE else f" (exit code {ended.code})"))
         for problem in ended.message.splitlines():
             err.print(f"  {problem}")

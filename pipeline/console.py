@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pipeline.config import ConfigError
 from pipeline.preparing import Prepared
 from pipeline.quiet import quiet_stderr
+from transforms.history import is_expired
 from transforms.progress import rows_done
 from transforms.runs import MANIFEST, read_manifest
 from transforms.stores import join
@@ -141,6 +142,9 @@ def _work(verdict: Verdict) -> str:
 
 def _why(verdict: Verdict) -> str:
     if verdict.status == SUPERSEDED:
+        manifest, _ = read_manifest(join(verdict.folder, MANIFEST))
+        if manifest is not None and is_expired(manifest):
+            return "the rows of the date were deleted for their age; score the date again to have them back"
         return "another run of the date was published; its rows stay"
     return f"nothing was published: {'; '.join(verdict.problems[:5])}"
 

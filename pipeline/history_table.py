@@ -3,13 +3,14 @@
 import datetime as dt
 import json
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pipeline.config import ConfigError
 from pipeline.console import err, out
-from transforms.history import Manifest, Manifests, Unpublished, list_runs, read_manifests, unpublished
+from transforms.history import Manifest, Manifests, Unpublished, list_runs, pending, read_manifests, unpublished
 from transforms.publish import finish_pending
+from transforms.verdicts import rows_published
 
 
 def show_history(output: str, format: str) -> None:
@@ -17,14 +18,19 @@ def show_history(output: str, format: str) -> None:
     if format not in ("text", "json"):
         raise ConfigError(f"--format {format!r} is unknown; use text or json")
     manifests = read_manifests(output)
-    finish_pending(output, manifests)
+    finished = finish_pending(output, manifests)
+    unfinished = {
+        date: what
+        for date, manifest in manifests.published.items()
+        if (what := pending(manifest)) and manifest["run_id"] not in finished
+    }
     runs = unpublished(output, list(list_runs(output)), manifests)
     if format == "json":
-        sys.stdout.write(json.dumps(_document(manifests, runs), indent=1, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(_document(manifests, unfinished, runs), indent=1, ensure_ascii=False) + "\n")
         return
     if not manifests.published and not runs:
         out.print(f"{output}: nothing was published there, and no run is there")
-    _print_dates(manifests)
+    _print_dates(manifests, unfinished)
     if manifests.published and runs:
         out.print()
     _print_runs(runs)
@@ -32,9 +38,12 @@ def show_history(output: str, format: str) -> None:
         err.print(problem)
 
 
-def _document(manifests: Manifests, runs: list[Unpublished]) -> dict[str, Any]:
+def _document(manifests: Manifests, unfinished: Mapping[str, str], runs: list[Unpublished]) -> dict[str, Any]:
     return {
-        "dates": [{"date": date, **_row(manifest)} for date, manifest in manifests.published.items()],
+        "dates": [
+            {"date": date, **_row(manifest), "pending": unfinished.get(date)}
+            for date, manifest in manifests.published.items()
+        ],
         "runs": [
             {"run_id": run.run_id, "date": run.date or None, "state": run.state, "reason": run.reason} for run in runs
         ],
@@ -47,7 +56,7 @@ def _row(manifest: Manifest) -> dict[str, Any]:
     return {
         "run_id": manifest["run_id"],
         "published_at": manifest.get("published_at"),
-        "rows": counts["scored"],
+        "rows": rows_published(counts),
         "dead": counts["dead"],
         "skipped": counts.get("skipped", 0),
         "splits_taken_over": manifest.get("splits_taken_over", 0),
@@ -65,15 +74,17 @@ def _seconds(manifest: Manifest) -> int | None:
     return seconds if seconds >= 0 else None
 
 
-def _print_dates(manifests: Manifests) -> None:
+def _print_dates(manifests: Manifests, unfinished: Mapping[str, str]) -> None:
     counted = ("rows", "dead", "skipped", "splits_taken_over")
-    table = [["date", "run", "published (UTC)", "rows", "dead", "skipped", "taken over", "bundle", "duration"]]
+    table = [["date", "run", "published (UTC)", "rows", "dead", "skipped", "taken over", "bundle", "duration", ""]]
     for date, manifest in manifests.published.items():
         row = _row(manifest)
         name, _, fingerprint = row["bundle"].partition("@")
         when = (row["published_at"] or "?").replace("T", " ").removesuffix("+00:00")
         counts = [f"{row[key]:,}" for key in counted]
-        table.append([date, row["run_id"], when, *counts, f"{name}@{fingerprint[:12]}", _duration(row["seconds"])])
+        mark = f"{unfinished[date]} pending" if date in unfinished else ""
+        about = (f"{name}@{fingerprint[:12]}", _duration(row["seconds"]), mark)
+        table.append([date, row["run_id"], when, *counts, *about])
     _print_table(table, right=range(3, 7))
 
 

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 
 import apache_beam as beam
@@ -21,11 +21,11 @@ from transforms.plan import write_plan
 from transforms.publish import PublishRun, finish_pending, publish, standing
 from transforms.read import ReadTexts
 from transforms.resume import write_taken
-from transforms.runs import new_run_id
+from transforms.runs import Run, new_run_id
 from transforms.score import ScoreTokens
 from transforms.stores import store_for
 from transforms.validate import ValidateTexts
-from transforms.verdicts import PASSED, Verdict
+from transforms.verdicts import PASSED, PublishError, Verdict
 from transforms.write import WriteDeadLetters, WriteScores
 
 Watch = Callable[[Prepared], AbstractContextManager[None]]
@@ -68,12 +68,15 @@ def score(
 ) -> Verdict:
     """Runs the job and gives its verdict; an error that left a verdict behind is told by the verdict alone.
 
-    Raises what `prepare` raises before anything has run, and RunFailedError afterwards.
+    Raises what `prepare` raises before anything has run, PublishError if the date is to be left alone and its table
+    cannot be brought up to date, and RunFailedError afterwards.
     """
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
     options = beam_options(job.runner, job.workers, job.beam_options)
     finish_pending(job.home)
     if (there := already_published(job, now)) is not None:
+        if there.problems:
+            raise PublishError(there.problems[0])
         return there
     prepared = prepare(job, now, progress)
     run = prepared.run
@@ -83,9 +86,7 @@ def score(
         try:
             _run(prepared, options, now)
         except Exception as error:
-            # A publisher that died after its commit has published all the same.
-            finish_pending(run.output)
-            verdict = standing(run)
+            verdict = _standing_after(run)
             if verdict is None or verdict.status == PASSED:
                 raise RunFailedError(f"run {run.run_id} failed: {cause(error)}") from error
             return verdict
@@ -93,6 +94,16 @@ def score(
     if verdict is None:
         raise RunFailedError(f"run {run.run_id} ended without a verdict; its files are in {run.file('')}")
     return verdict
+
+
+def _standing_after(run: Run) -> Verdict | None:
+    """The standing of a run that failed, if it can be told: what goes wrong here must not hide why it failed."""
+    with suppress(Exception):
+        # A publisher that died after its commit has published all the same.
+        finish_pending(run.output)
+    with suppress(Exception):
+        return standing(run)
+    return None
 
 
 def _run(prepared: Prepared, options: PipelineOptions, now: dt.datetime) -> None:

@@ -21,6 +21,7 @@ from test_operations import command, lines
 from pipeline import backfill as code
 from pipeline.config import JobConfig, load_job
 from pipeline.dates import MAX_DAYS, DateError, date_range
+from transforms import tidy as tidying
 from transforms.history import list_runs, published
 from transforms.publish import publish
 from transforms.runs import date_folder, manifest_path, read_manifest
@@ -70,6 +71,19 @@ def test_a_date_that_is_pending_is_finished_and_then_left_alone(classes: Built, 
     manifest, _ = read_manifest(run.manifest)
     assert manifest
     assert (manifest["run_id"], manifest["finished"]) == (run.run_id, True)
+
+
+def test_a_run_that_failed_says_why_also_when_nothing_can_be_finished_after_it(
+    classes: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        monkeypatch.setattr("pipeline.scoring.finish_pending", lambda _: 1 / 0)
+        monkeypatch.setattr("pipeline.scoring.standing", lambda _: 1 / 0)
+        raise FileNotFoundError("the first error")
+
+    monkeypatch.setattr("pipeline.scoring._run", fail)
+    code, _, err = invoke(*command(classes, lines(tmp_path / "in.jsonl", 5), tmp_path / "out")[3:])
+    assert (code, "failed: FileNotFoundError: the first error" in err) == (1, True), err
 
 
 def test_the_policy_is_no_setting_of_the_rows() -> None:
@@ -296,11 +310,13 @@ def test_the_share_of_a_date_is_not_overridden_by_its_own_workers(monkeypatch: p
 
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
     monkeypatch.setattr("os.cpu_count", lambda: 16)
-    share_cores(2)
+    with share_cores(2):
+        assert os.environ["TF_NUM_INTRAOP_THREADS"] == "1"
     assert os.environ["TF_NUM_INTRAOP_THREADS"] == "1"
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS")
-    share_cores(2)
-    assert os.environ["TF_NUM_INTRAOP_THREADS"] == "8"
+    with share_cores(2):
+        assert os.environ["TF_NUM_INTRAOP_THREADS"] == "8"
+    assert "TF_NUM_INTRAOP_THREADS" not in os.environ
 
 
 def test_incremental_dates_wait_for_each_other(fake_score: Callable[..., Any]) -> None:
@@ -358,6 +374,27 @@ def test_dates_that_are_published_need_no_process(fake_score: Callable[..., Any]
     ]
     assert found.code == 0
     assert len(fake_score(if_published="replace").log) == 8
+
+
+def test_a_published_date_that_is_not_finished_is_left_to_score(
+    fake_score: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from test_publish import Killed, before, die
+
+    for day, step in ((1, "delete_parts"), (2, "finish")):
+        with pytest.raises(Killed):
+            publish(ready(str(tmp_path / "out"), date=dt.date(2026, 11, day)), before(step, die))
+    tidy = tidying.tidy
+    monkeypatch.setattr(tidying, "tidy", lambda *given: 1 / 0 if "-01/" in given[1] else tidy(*given))
+    found = fake_score("exit 1", days=2)
+    assert [line[1] for line in found.log] == ["2026-11-01"]
+    assert (found.code, [ended.outcome for ended in found.told]) == (1, ["failed", "already_published"])
+
+
+def test_rows_taken_over_unchanged_are_rows_of_the_date(capsys: pytest.CaptureFixture[str]) -> None:
+    counts = {"read": 61, "scored": 2, "skipped": 58, "dead": 1}
+    code.Reporter("text").tell(code.Ended(date=DATE, code=0, outcome="published", counts=counts))
+    assert capsys.readouterr().out == f"{DATE}  published, 60 rows, 1 dead letters\n"
 
 
 def test_every_process_gets_the_whole_job(tmp_path: Path, fake_score: Callable[..., Any]) -> None:

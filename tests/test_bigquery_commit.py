@@ -31,7 +31,7 @@ def publication(run_id: str, sequence: int, bundle: str = "b@0") -> Publication:
         "sequence": sequence,
         "logical_date": DATE.isoformat(),
         "bundle": bundle,
-        "counts": {"scored": 2},
+        "counts": {"scored": 1, "skipped": 1},
         "files": [{**part, "rows": 2}],
         "dead_letters": [{**part, "rows": 1}],
     }
@@ -111,6 +111,12 @@ def test_a_publisher_whose_staging_tables_are_not_complete_changes_nothing() -> 
     assert outcomes(None, [publication("R1", 4)] * 2, loaded=False) == ["[(None, None, ['0'])]"]
     rows = publication("R0", 4)
     assert outcomes(rows, [rows, publication("R1", 4)]) == [holding("R0", 4)]
+
+
+def test_the_record_counts_the_rows_of_all_files() -> None:
+    script = transaction(publication("R1", 1), dt.datetime(2026, 11, 22, tzinfo=dt.UTC))
+    (record,) = (line for line in script.split(";\n") if "INSERT INTO `p.d.t__published`" in line)
+    assert "'R1', 'b@0', 2, TIMESTAMP" in record
 
 
 def test_the_name_of_a_bundle_stays_inside_its_quotes() -> None:

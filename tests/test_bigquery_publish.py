@@ -1,22 +1,27 @@
 """Publishing into a table: one run wins, nothing is lost, everything can be done twice."""
 
 import datetime as dt
+import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from bigquery_proxy import LOST, Answer, BigQueryProxy, Request, failed
 from publishing import DATE
 from table_publishing import IDS, Place, assert_published
+from test_cli import invoke
 from test_publish import COMMITTED, Killed, before, die, in_lockstep, status
 
 from transforms import bigquery_commit, bigquery_load
 from transforms.bigquery_commit import check_record
 from transforms.bigquery_tables import TableSink
+from transforms.clean import clean
 from transforms.columns import PlanError
+from transforms.gcs import GcsStore
 from transforms.publish import STEPS, PublishError, finish_pending, publish
 from transforms.runs import Run, read_manifest
-from transforms.stores import join
+from transforms.stores import join, store_for
 
 TOMORROW = DATE + dt.timedelta(days=1)
 
@@ -252,6 +257,41 @@ def test_a_load_job_that_fails_three_times_publishes_nothing_and_is_named(proxy:
     assert status(run) == "passed"
 
 
+def test_load_jobs_that_failed_do_not_block_the_tries_that_come_later(
+    proxy: BigQueryProxy, local: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(bigquery_load, "time", SimpleNamespace(sleep=pauses.append))
+    run = local.ready()
+    for tried, last in ((["-1", "-2", "-3"], 3), ([f"-{n}" for n in range(1, 7)], 6)):
+        proxy.requests.clear()
+        proxy.next(last, is_load, lose_the_files)
+        with pytest.raises(PublishError, match=f"-{last} failed .*, and 2 before it"):
+            publish(run)
+        assert [load.job_id[-2:] for load in proxy.loads] == tried
+        assert pauses == [1, 2] * (last // 3)
+        proxy.hooks.clear()
+    assert publish(run).status == "published"
+    assert_published(local, run)
+
+
+def test_a_committed_run_whose_load_jobs_failed_is_finished_when_the_cause_is_mended(
+    proxy: BigQueryProxy, local: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bigquery_load, "PAUSE", 0)
+    run = local.ready()
+    with pytest.raises(Killed):
+        publish(run, before("replace_rows", die))
+    for name in local.tables():
+        if "__staging_" in name:
+            local.query(f"DROP TABLE `{local.table}{name}`")
+    proxy.next(99, is_load, lose_the_files)
+    assert [finish_pending(local.home), finish_pending(local.home)] == [[], []]
+    proxy.hooks.clear()
+    assert finish_pending(local.home) == [run.run_id]
+    assert_published(local, run)
+
+
 def test_a_lost_answer_loads_nothing_twice(proxy: BigQueryProxy, local: Place) -> None:
     proxy.next(1, is_load, lambda request: LOST)
     run = local.ready()
@@ -355,6 +395,86 @@ def test_a_service_that_fails_for_a_while_delays_and_changes_nothing(
     assert publish(run, later).status == "published"
     proxy.hooks.clear()
     assert_published(local, run)
+
+
+# === A table that is not up to date ===
+
+
+def test_a_date_whose_table_is_pending_is_no_success_and_is_marked(proxy: BigQueryProxy, local: Place) -> None:
+    def refuse() -> None:
+        proxy.next(1, is_transaction, lambda request: failed(403, "accessDenied"))
+
+    run = local.ready()
+    refuse()
+    with pytest.raises(PublishError, match="is committed"):
+        publish(run)
+    outputs = ("--output", local.home, "--output", f"bq://{local.table}", "--staging", local.staging)
+    skip = ("score", "--bundle", "b", "--input", "i", "--date", DATE, "--if-published", "skip", *outputs)
+    refuse()
+    code, out, err = invoke(*skip)
+    assert (code, out) == (1, "")
+    assert f"{local.table}: may not have the rows of {DATE} yet" in err
+    assert "the same command again completes it" in err
+    refuse()
+    assert invoke("runs", "--output", local.home)[1].splitlines()[1].endswith("table pending")
+    refuse()
+    (row,) = json.loads(invoke("runs", "--output", local.home, "--format", "json")[1])["dates"]
+    assert row["pending"] == "table"
+    assert invoke(*skip)[0] == 99
+    assert_published(local, run)
+
+
+def is_drop(request: Request) -> bool:
+    return request.method == "DELETE"
+
+
+def test_a_superseded_run_whose_staging_tables_stay_is_superseded(
+    proxy: BigQueryProxy, local: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    late, early = local.ready(["late"]), local.ready()
+
+    def overtake() -> None:
+        publish(early)
+        proxy.next(99, is_drop, lambda request: failed(403, "accessDenied", "secret"))
+
+    assert publish(late, before("commit", overtake)).status == "superseded"
+    assert status(late) == "superseded"
+    assert "cannot be dropped: 403 accessDenied" in caplog.text
+    assert "secret" not in caplog.text
+    proxy.hooks.clear()
+    assert publish(late).status == "superseded"
+    assert_published(local, early)
+
+
+def test_uploads_that_may_not_be_deleted_are_deleted_by_the_next_command(
+    local: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from google.api_core.exceptions import Forbidden
+
+    def refuse(*_: object) -> None:
+        raise Forbidden("secret")
+
+    run = local.ready()
+    with monkeypatch.context() as patch:
+        patch.setattr(GcsStore, "delete", refuse)
+        with pytest.raises(PublishError, match=f"{run.run_id}/load: cannot be deleted: 403 Forbidden"):
+            publish(run)
+        assert finish_pending(local.home) == []
+    assert finish_pending(local.home) == [run.run_id]
+    assert_published(local, run)
+
+
+def test_what_a_dead_run_uploaded_and_loaded_is_cleaned_away(local: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = local.ready()
+    publish(old)
+    with pytest.raises(Killed):
+        publish(local.ready(["dead"]), before("commit", die))
+    assert store_for(local.staging).list(local.staging)
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=900)
+    list(clean(local.home, now=later, older_than=dt.timedelta(2), dry_run=True))
+    assert store_for(local.staging).list(local.staging)
+    assert len(list(clean(local.home, now=later, older_than=dt.timedelta(2)))) == 1
+    assert_published(local, old)
 
 
 # === Other folders, other tables ===

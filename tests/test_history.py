@@ -69,7 +69,7 @@ def test_the_duration_is_from_the_start_to_the_swap(output: str) -> None:
 def test_counts_of_an_incremental_run_are_shown(output: str) -> None:
     run = ready(output)
     publish(run)
-    counts = {"read": 5_000, "scored": 4_000, "dead": 1_000, "skipped": 3_000}
+    counts = {"read": 5_000, "scored": 1_000, "dead": 1_000, "skipped": 3_000}
     change_manifest(run, counts=counts, splits_taken_over=17)
     _, out, _ = invoke("runs", "--output", output)
     assert out.splitlines()[1].split()[4:8] == ["4,000", "1,000", "3,000", "17"]
@@ -133,6 +133,19 @@ def test_what_is_pending_is_finished_first(output: str) -> None:
     manifest, _ = read_manifest(run.manifest)
     assert manifest
     assert manifest["finished"]
+
+
+def test_a_date_that_cannot_be_finished_is_marked(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(ready(output))
+    run = ready(output)
+    with pytest.raises(Killed):
+        publish(run, before("delete_parts", die))
+    with monkeypatch.context() as patch:
+        patch.setattr("transforms.tidy._delete_replaced", lambda *_: 1 / 0)
+        assert invoke("runs", "--output", output)[1].splitlines()[1].endswith("files pending")
+        (row,) = json.loads(invoke("runs", "--output", output, "--format", "json")[1])["dates"]
+        assert (row["run_id"], row["pending"]) == (run.run_id, "files")
+    assert shown(output)["dates"][0]["pending"] is None
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -282,6 +295,17 @@ def test_a_staged_file_that_is_gone_ends_with_1(output: str) -> None:
     store_for(output).delete(next(path for path in store_for(output).list(run.staged) if path.endswith(".parquet")))
     code, _, err = invoke("publish", run.run_id, "--output", output)
     assert (code, "a staged file is gone or changed" in err) == (1, True)
+
+
+def test_a_run_of_a_date_deleted_for_its_age_is_told_so(output: str) -> None:
+    publish(old_run(output))
+    run = ready(output, started=NOW)
+    list(clean(output, now=NOW, older_than=dt.timedelta(2), keep_from=DATE + dt.timedelta(1)))
+    assert [(found.run_id, found.reason) for found in not_published(output)] == [
+        (run.run_id, "the rows of the date were deleted for their age")
+    ]
+    code, _, err = invoke("publish", run.run_id, "--output", output)
+    assert (code, "deleted for their age" in err, "stay" in err) == (4, True, False)
 
 
 def test_publish_finishes_other_dates_first(output: str) -> None:

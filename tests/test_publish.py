@@ -355,6 +355,41 @@ def test_what_a_lost_run_had_prepared_is_deleted_by_the_next_one(cleaned_away: b
     assert_holds(output, run)
 
 
+@pytest.mark.parametrize("damaged", [b"PAR1 cut", b"", b"PAR1" + b"\xff" * 40 + b"\x20\0\0\0PAR1"])
+def test_parts_of_a_run_whose_plan_is_damaged_are_left_and_nothing_stops(damaged: bytes, output: str) -> None:
+    other, run = ready(output), ready(output)
+    with pytest.raises(Killed):
+        publish(other, before("commit", die))
+    prepared = visible(output)
+    store_for(output).write(other.plan, damaged)
+    assert publish(run).status == "published"
+    assert (prepared < visible(output), read_parts(output)) == (True, rows_of(run))
+
+
+def test_whatever_stops_the_finishing_of_one_date_the_others_are_finished_and_no_text_is_logged(
+    output: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from transforms import tidy as code
+
+    stuck, run = ready(output), ready(output, date=DATE + dt.timedelta(1))
+    for each in (stuck, run):
+        with pytest.raises(Killed):
+            publish(each, before("delete_parts", die))
+    delete_replaced = code._delete_replaced
+
+    def refuse(*given: Any) -> None:
+        if stuck.run_id in given:
+            raise PermissionError("a text of somebody")
+        delete_replaced(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(code, "_delete_replaced", refuse)
+        assert finish_pending(output) == [run.run_id]
+    assert caplog.messages == [f"{stuck.manifest}: cannot be finished: PermissionError"]
+    assert finish_pending(output) == [stuck.run_id]
+    assert_holds(output, stuck)
+
+
 def test_a_run_published_and_cleaned_away_while_tidying_looked_is_spared(
     output: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,12 +401,12 @@ def test_a_run_published_and_cleaned_away_while_tidying_looked_is_spared(
         publish(later, before("commit", die))
     waiting = [later]
 
-    def publish_it_and_know_nothing(*_: object) -> int:
+    def publish_it_and_know_nothing(*_: object) -> bool:
         while waiting:
             publish(waiting.pop())
-        return -1
+        return True
 
-    monkeypatch.setattr("transforms.tidy._planned_at", publish_it_and_know_nothing)
+    monkeypatch.setattr("transforms.tidy._is_lost", publish_it_and_know_nothing)
     tidy(output, run.manifest, run.run_id)
     assert_holds(output, later)
 

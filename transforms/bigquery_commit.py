@@ -125,7 +125,8 @@ def transaction(published: Publication, now: dt.datetime) -> str:
     """
     record, date = f"`{published.sink.published}`", _literal(published.date)
     row = (published.date, published.sequence, published.run_id, published.manifest["bundle"])
-    values = ", ".join(map(_literal, (*row, published.manifest["counts"]["scored"], now)))
+    rows = sum(part["rows"] for part in published.manifest["files"])
+    values = ", ".join(map(_literal, (*row, rows, now)))
     complete = " AND ".join(f"(SELECT COUNT(*) FROM `{t.name}`) = {t.rows}" for t in published.staging_tables)
     ours = (
         f"EXISTS (SELECT 1 FROM {record} WHERE logical_date = {date} AND run_id = {_literal(published.run_id)} "

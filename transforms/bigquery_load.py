@@ -8,6 +8,7 @@ import datetime as dt
 import hashlib
 import re
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from transforms.verdicts import PublishError
 FILES_PER_JOB = 10_000
 """Files of one load job at most, by BigQuery's limit."""
 ATTEMPTS = 3
+"""Load jobs that one call starts for a table at most; those of earlier calls are passed over."""
+PAUSE = 1.0
 EXPIRES = dt.timedelta(days=7)
 
 Part = Mapping[str, Any]
@@ -123,14 +126,19 @@ def rows_in(table: str) -> int | None:
 
 
 def drop(published: Publication) -> None:
-    """Drops the run's staging tables and deletes what was uploaded; what is already gone is no error."""
+    """Drops the run's staging tables and deletes what was uploaded; what is already gone is no error.
+
+    Raises PublishError if the service refuses.
+    """
+    # The uploads first: the tables expire by themselves.
+    if published.uploads:
+        store = store_for(published.uploads)
+        with refusals(f"{published.uploads}: cannot be deleted"):
+            for path in store.list(published.uploads):
+                store.delete(path)
     for table in published.staging_tables:
         with refusals(f"{table.name}: cannot be dropped"):
             client_for(table.name).delete_table(table.name, not_found_ok=True)
-    if published.uploads:
-        store = store_for(published.uploads)
-        for path in store.list(published.uploads):
-            store.delete(path)
 
 
 def _upload(published: Publication) -> None:
@@ -151,13 +159,17 @@ def _upload(published: Publication) -> None:
 
 def _load(table: StagingTable) -> None:
     with refusals(f"{table.name}: cannot be loaded"):
-        failed = ""
-        for attempt in range(1, ATTEMPTS + 1):
+        failed, attempt, tried = "", 0, 0
+        while tried < ATTEMPTS:
+            attempt += 1
             _create(table)
             if not table.uris:
                 return
-            job = _run_job(table, attempt)
+            job, ended_before = _run_job(table, attempt)
+            tried += not ended_before
             if job.error_result:
+                if not ended_before and tried < ATTEMPTS:
+                    time.sleep(PAUSE * tried)
                 failed = job.error_result.get("reason", "unknown")
                 continue
             found = rows_in(table.name)
@@ -171,7 +183,7 @@ def _load(table: StagingTable) -> None:
                 )
             failed = "its table was dropped"
     raise PublishError(
-        f"{table.name}: load job {table.job_id(ATTEMPTS)} failed ({failed}), and {ATTEMPTS - 1} before it; "
+        f"{table.name}: load job {table.job_id(attempt)} failed ({failed}), and {ATTEMPTS - 1} before it; "
         "`bq show --job` says more"
     )
 
@@ -185,8 +197,8 @@ def _create(table: StagingTable) -> None:
     client_for(table.name).create_table(made, exists_ok=True)
 
 
-def _run_job(table: StagingTable, attempt: int) -> Any:
-    """The finished load job of one attempt, whoever started it."""
+def _run_job(table: StagingTable, attempt: int) -> tuple[Any, bool]:
+    """The finished load job of one attempt, whoever started it, and whether it had ended before it was asked for."""
     from google.api_core import retry
     from google.api_core.exceptions import Conflict, GoogleAPICallError, NotFound
     from google.cloud import bigquery
@@ -203,15 +215,17 @@ def _run_job(table: StagingTable, attempt: int) -> Any:
         write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
     )
     client, place = client_for(table.name), {"job_id": table.job_id(attempt), "location": location_of(table.name)}
+    ended_before = False
     try:
         job = client.load_table_from_uri(table.uris, table.name, job_config=config, **place)
     except Conflict:
         # For a moment the service may know only that there is such a job.
         patient = retry.Retry(predicate=retry.if_exception_type(NotFound), timeout=60)
         job = client.get_job(**place, retry=patient)
+        ended_before = job.state == "DONE"
     try:
         job.result()
     except GoogleAPICallError:
         if not job.error_result:
             raise
-    return job
+    return job, ended_before

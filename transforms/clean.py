@@ -14,11 +14,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transforms.history import RUN_ID, Manifests, find_run, is_expired, list_runs, read_manifests
-from transforms.publish import finish_pending, tidy
-from transforms.runs import MANIFEST, new_run_id, read_manifest, run_file, to_bytes
+from transforms.publish import drop_staging, finish_pending, tidy
+from transforms.runs import MANIFEST, Run, new_run_id, read_manifest, run_file, to_bytes
 from transforms.stores import each, join, literal, store_for
 from transforms.verdicts import (
     ABANDONED,
@@ -60,11 +60,12 @@ class Cleaned:
 
 @dataclass(frozen=True, kw_only=True)
 class _Leftover:
-    """A run that no manifest names, its verdict, and the dates (ISO) it may have files in."""
+    """A run that no manifest names, its verdict, the dates (ISO) it may have files in, and what its plan says of it."""
 
     run_id: str
     verdict: Verdict | None
     dates: frozenset[str]
+    planned: Run | None = None
 
     @property
     def was_published(self) -> bool:
@@ -172,10 +173,11 @@ def _look(output: str, run_id: str, dates: set[str]) -> _Leftover | Cleaned:
         verdict = read_verdict(run_file(output, run_id, "verdict.json"))
     except (ValueError, KeyError, TypeError):
         return Cleaned(what=f"run {run_id}", why="its verdict.json cannot be read", kept=True)
+    run = None
     with suppress(ValueError, KeyError, TypeError):  # Of a plan that cannot be read; nobody else can read it either.
         run = find_run(output, run_id)
         dates = dates if run is None else {*dates, run.date.isoformat()}
-    return _Leftover(run_id=run_id, verdict=verdict, dates=frozenset(dates))
+    return _Leftover(run_id=run_id, verdict=verdict, dates=frozenset(dates), planned=run)
 
 
 def _delete(output: str, run: _Leftover, claimed_before: dt.datetime, dry_run: bool) -> Cleaned:
@@ -192,6 +194,9 @@ def _delete(output: str, run: _Leftover, claimed_before: dt.datetime, dry_run: b
     there = [file for file in files if run.verdict or not file.endswith("/verdict.json")]
     sizes = [info.size for info in each(store_for(output).stat, there) if info]
     if not dry_run:
+        # Without files nothing was loaded or uploaded. Before the plan goes, which says where to.
+        if run.planned is not None and verdict is not None and (verdict.files or verdict.dead_letters):
+            drop_staging(replace(run.planned, output=output), verdict)
         _delete_files(output, run.run_id, files)
     return Cleaned(what=what, why=_WHY[run.verdict.status if run.verdict else ""], files=len(sizes), bytes=sum(sizes))
 

@@ -54,7 +54,10 @@ def read_manifests(output: str) -> Manifests:
 
 
 def published(output: str, date: dt.date) -> Verdict | None:
-    """The run that a date is published by, with status ALREADY_PUBLISHED; None if the date is not published."""
+    """The run that a date is published by, with status ALREADY_PUBLISHED; None if the date is not published.
+
+    It has a problem if the run is committed and not finished: then its table may not have its rows.
+    """
     manifest, _ = read_manifest(manifest_path(output, date))
     if manifest is None or is_expired(manifest):
         return None
@@ -63,7 +66,24 @@ def published(output: str, date: dt.date) -> Verdict | None:
         run_id=manifest["run_id"],
         folder=date_folder(output, date),
         counts=manifest["counts"],
+        problems=(_unfinished(manifest, date_folder(output, date)),) if pending(manifest) else (),
     )
+
+
+def pending(manifest: Manifest) -> str:
+    """What a committed run has not finished: its `table`, or only the `files` it replaced; empty if it has."""
+    if manifest["finished"]:
+        return ""
+    return "table" if manifest.get("table") else "files"
+
+
+def _unfinished(manifest: Manifest, folder: str) -> str:
+    missing = (
+        f"{manifest['table']['table']}: may not have the rows of {manifest['logical_date']} yet"
+        if manifest.get("table")
+        else f"{folder}: may have files yet that were replaced"
+    )
+    return f"{missing}: run {manifest['run_id']} is committed, not finished; the same command again completes it"
 
 
 def list_runs(output: str) -> dict[str, list[str]]:
@@ -131,4 +151,6 @@ def _standing(run: Run, verdict: Verdict | None, manifests: Manifests) -> tuple[
     sequence = manifests.read[date]["sequence"] if date in manifests.read else 0
     if verdict.status == PASSED and (sequence == run.sequence or date in manifests.broken):
         return PASSED, f"not published yet: bert-batch publish {run.run_id}"
+    if date in manifests.read and is_expired(manifests.read[date]):
+        return SUPERSEDED, "the rows of the date were deleted for their age"
     return SUPERSEDED, "another run of the date was published"

@@ -7,6 +7,7 @@ A manifest is marked finished, or replaced by the next, only when the verdict of
 """
 
 import datetime as dt
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -130,10 +131,10 @@ def publish(run: Run, at: At = before) -> Verdict:
     else:
         # A reader that globs must not see rows of a run that lost. No manifest names them now, and none ever will.
         each(store.delete, [part.path for part in (*verdict.files, *verdict.dead_letters)])
-        at("drop_staging")
-        _drop(run, verdict)
         at("report")
         settle(run.verdict, SUPERSEDED)
+        at("drop_staging")
+        drop_staging(run, verdict)
     return standing(run) or replace(verdict, status=SUPERSEDED)
 
 
@@ -190,13 +191,17 @@ def _load(run: Run, verdict: Verdict) -> None:
             raise PublishError(f"run {run.run_id} is not published: {error}") from error
 
 
-def _drop(run: Run, verdict: Verdict) -> None:
+def drop_staging(run: Run, verdict: Verdict) -> None:
+    """Drops staging tables and uploads of a run that lost; what cannot be dropped is logged, and stays."""
     try:
         published = bigquery_load.publication(run.output, _manifest(run, verdict))
+        if published is not None:
+            bigquery_load.drop(published)
     except FileNotFoundError:
         return  # The plan of a run that was cleaned away; its tables expire.
-    if published is not None:
-        bigquery_load.drop(published)
+    except Exception as error:
+        problem = error if isinstance(error, PublishError) else type(error).__name__
+        logging.getLogger(__name__).error("run %s: its staging is not dropped: %s", run.run_id, problem)
 
 
 def _commit(run: Run, verdict: Verdict, store: Store) -> bool:

@@ -10,9 +10,9 @@ from typing import Any
 from transforms import bigquery_commit, bigquery_load
 from transforms.fail_points import reach
 from transforms.history import Manifests, read_manifests
-from transforms.plan import read_plan
+from transforms.plan import read_about
 from transforms.runs import MANIFEST, read_manifest, run_file, to_bytes
-from transforms.stores import Store, each, join, store_for
+from transforms.stores import each, join, store_for
 from transforms.verdicts import PUBLISHED, PublishError, settle
 
 At = Callable[[str], None]
@@ -87,19 +87,22 @@ def _delete_replaced(output: str, folder: str, key: str, manifest_path: str, run
         name = path.rsplit("/", 1)[1]
         if name.startswith("part-") and name not in named:
             others.setdefault(name.removeprefix("part-").rsplit("-", 1)[0], []).append(path)
-    lost = [paths for other, paths in others.items() if _planned_at(output, other, store) < manifest["sequence"]]
+    lost = [paths for other, paths in others.items() if _is_lost(output, other, manifest["sequence"])]
     # Looked at again: a run of which nothing is known may have been published and cleaned away in the meantime.
     if _manifest_of(run_id, manifest_path) is not None:
         each(store.delete, [path for paths in lost for path in paths])
 
 
-def _planned_at(output: str, run_id: str, store: Store) -> int:
-    """The sequence a run saw when it was planned; -1 if nothing is known of it."""
+def _is_lost(output: str, run_id: str, sequence: int) -> bool:
+    """Whether a run can replace a manifest of this sequence no more; one of which nothing is known cannot."""
     try:
-        _, about = read_plan(store, run_file(output, run_id, "plan.parquet"))
+        about = read_about(store_for(output), run_file(output, run_id, "plan.parquet"))
+        return int(about["run"]["sequence"]) < sequence
     except FileNotFoundError:
-        return -1
-    return int(about["run"]["sequence"])
+        return True
+    except (ValueError, KeyError, TypeError, OSError):
+        # Its plan cannot be read, so nobody can tell: its parts are left for `clean`.
+        return False
 
 
 def finish_pending(output: str, manifests: Manifests | None = None) -> list[str]:
@@ -118,8 +121,10 @@ def finish_pending(output: str, manifests: Manifests | None = None) -> list[str]
 def _tidied(output: str, path: str, run_id: str) -> bool:
     try:
         tidy(output, path, run_id)
-    except PublishError as error:
-        # Its manifest stays unfinished, so that whoever comes next tries again; the other dates can be finished.
-        logging.getLogger(__name__).error("%s", error)
+    except Exception as error:
+        # Its manifest stays unfinished, so that whoever comes next tries again; the other dates can be finished. A
+        # message that is not ours may quote a row.
+        problem = error if isinstance(error, PublishError) else f"{path}: cannot be finished: {type(error).__name__}"
+        logging.getLogger(__name__).error("%s", problem)
         return False
     return True

@@ -68,6 +68,11 @@ class Verdict:
         return self.status == PASSED and self.claimed != "" and dt.datetime.fromisoformat(self.claimed) >= time
 
 
+def rows_published(counts: Mapping[str, int]) -> int:
+    """Rows in the files of a run, by its counts: those scored, and those taken over unchanged from another date."""
+    return counts["scored"] + counts.get("skipped", 0)
+
+
 def judge(
     run: Run,
     splits: Iterable[Split],
