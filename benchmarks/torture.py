@@ -52,7 +52,7 @@ class Attempt:
     """One kill and what followed."""
 
     point: str
-    seconds: float | None = None
+    after: str = ""
     killed: bool = False
     seen: str = ""
     taken_over: int = 0
@@ -77,11 +77,11 @@ class Torture:
             assert self._finish(self._start(self.before, self.template, date, only_new=False)) == 0
         self.old = self.rows(self.template)
         full = folder / "full"
-        pid = self._start(self.input, full, NIGHT2, only_new=False)
-        self._wait_for_work(full, pid, set())
         start = time.monotonic()
-        assert self._finish(pid) == 0
+        assert self._finish(self._start(self.input, full, NIGHT2, only_new=False)) == 0
         self.new, self.duration = self.rows(full), time.monotonic() - start
+        # Staged files are gone by then: two for each part, and one for each split that was read.
+        self.files = 3 * len(list(full.glob("**/part-*"))) + 8
         assert self.new != self.old
 
     def _write(self, name: str, rows: pa.Table) -> Path:
@@ -104,10 +104,12 @@ class Torture:
         return pid
 
     @staticmethod
-    def _wait_for_work(output: Path, pid: int, there: set[Path]) -> None:
-        """Waits until a run writes its first file: before that there is nothing to lose."""
-        while _files(output) <= there and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            time.sleep(0.01)
+    def _wait(output: Path, pid: int, there: set[Path], files: int) -> None:
+        """Waits until a run has written so many files or has ended."""
+        seen: set[Path] = set()
+        while len(seen) < files and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            seen |= _files(output) - there
+            time.sleep(0.001)
 
     @staticmethod
     def _finish(pid: int) -> int:
@@ -142,13 +144,17 @@ class Torture:
     def at_moment(self, number: int, seed: int) -> Attempt:
         """Kills a run, and the one that goes on with it, at moments drawn with `seed`, and runs again."""
         draw = random.Random(seed)
-        attempt = Attempt(f"seed {seed}", seconds=round(draw.uniform(0, 1) * self.duration, 3))
+        attempt = Attempt(f"seed {seed}")
         with self._output(number) as output:
-            for seconds in (attempt.seconds or 0, draw.uniform(0, 1) * self.duration):
+            for _ in range(2):
+                # Most of a short run is loading: so three in four are killed when they have written so many files.
+                files, seconds = draw.randint(1, self.files), draw.uniform(0, self.duration)
+                by_files = draw.random() < 0.75
+                attempt.after += f"{files} files, " if by_files else f"{seconds:.2f} s, "
                 there = _files(output)
                 pid = self._start(self.input, output, NIGHT2, only_new=True)
-                self._wait_for_work(output, pid, there)
-                time.sleep(seconds)
+                self._wait(output, pid, there, files if by_files else 0)
+                time.sleep(0 if by_files else seconds)
                 os.killpg(pid, signal.SIGKILL)
                 attempt.killed |= self._finish(pid) == -signal.SIGKILL
                 self._look(attempt, output)
@@ -189,7 +195,7 @@ class Torture:
 
 
 def _files(output: Path) -> set[Path]:
-    return set(output.glob("_runs/**/*"))
+    return set(output.glob("**/*"))
 
 
 class _Copy:
@@ -256,14 +262,14 @@ def report(attempts: list[Attempt], seconds: float) -> str:
         "",
         "The second night of an output is scored again with `--only-new` from a changed input of eight splits with "
         "dead letters. Right after the kill a reader of the manifest saw the old or the new rows, never anything else; "
-        "after the last run exactly the new ones, once, with no file left over. A seed draws two moments, after the run"
-        " and the one that goes on with it have written their first file.",
+        "after the last run exactly the new ones, once, with no file left over. A seed draws two moments, one for the "
+        "run and one for the run that goes on with it: after so many files were written, or after so many seconds.",
         "",
         "| killed | after | a reader then saw | splits taken over | |",
         "|---|---|---|---|---|",
     ]
     for attempt in attempts:
-        when = "" if attempt.seconds is None else f"{attempt.seconds:.2f} s"
+        when = attempt.after.removesuffix(", ")
         verdict = "; ".join(attempt.problems) or "right"
         lines.append(f"| {attempt.point} | {when} | {attempt.seen} | {attempt.taken_over} | {verdict} |")
     return "\n".join(lines) + "\n"

@@ -63,6 +63,8 @@ def test_the_smallest_gpu_is_found_without_taking_its_memory(
         found = [("CPU", 1), ("GPU", 14), ("GPU", 7)]
         return [SimpleNamespace(device_type=kind, memory_limit=size * 1024**3) for kind, size in found]
 
+    # A command that ran in this process has silenced the libraries.
+    caplog.set_level("WARNING")
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a GPU"])
     monkeypatch.setattr(device_lib, "list_local_devices", listed)
     assert find_device() == Device(kind="gpu", memory=7 * 1024**3)
