@@ -5,7 +5,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transforms.bigquery_tables import SCHEME, table_name
+from transforms.bigquery import SCHEME
+from transforms.bigquery_tables import table_name
 
 
 def absolute(path: str) -> str:

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import signal
 import string
 import tempfile
 import time
@@ -25,6 +26,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from bigquery_proxy import BigQueryProxy, bigquery_proxy
 from emulators import Emulators, emulators
 from fake_gcs import FakeGcs
+from storage_proxy import StorageProxy
 from table_publishing import Place
 
 from model.bundle import Bundle, seal
@@ -293,3 +295,25 @@ def many_texts(count: int, seed: int = 0) -> list[str]:
     """Distinct texts of 1 to 12 words."""
     generator = np.random.default_rng(seed)
     return [" ".join(generator.choice(WORDS, generator.integers(1, 12))) + f" {i}" for i in range(count)]
+
+
+@pytest.fixture
+def two_minutes() -> Iterator[None]:
+    """A test that takes longer fails: gRPC would wait for ever."""
+
+    def end(*_: object) -> None:
+        raise TimeoutError("the test takes longer than two minutes")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def storage_proxy(cloud: Emulators, monkeypatch: pytest.MonkeyPatch) -> Iterator[StorageProxy]:
+    """Where the Storage Read API of this test is."""
+    with StorageProxy(cloud.environment["BIGQUERY_STORAGE_EMULATOR_HOST"]) as running:
+        monkeypatch.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", running.address)
+        yield running

@@ -3,7 +3,6 @@
 import datetime as dt
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from bigquery_proxy import BigQueryProxy, failed
+from commands import run_command
 from conftest import DATE, NOW, Built, many_texts, write_parquet
 from emulators import Emulators
 from google.cloud import bigquery
 from table_publishing import Place, assert_same_rows, parquet_rows
-from test_cli import ROOT, invoke
+from test_cli import invoke
 
 from pipeline.config import ConfigError, JobConfig, load_job
 from pipeline.failures import RunFailedError
@@ -286,17 +286,7 @@ def test_a_commit_whose_rows_are_refused_is_completed_by_the_next_command(
 
 
 def test_the_smoke_test_runs_on_the_emulators_and_says_what_they_do_not_show(cloud: Emulators) -> None:
-    command = [sys.executable, "deploy/gcp_smoke.py", cloud.project, cloud.bucket]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["unknown", "unknown", "ok", "unknown"]
+    told = run_command([sys.executable, "deploy/gcp_smoke.py", cloud.project, cloud.bucket], seconds=120)
+    assert [line.split()[0] for line in told.splitlines()] == ["unknown", "unknown", "ok", "unknown"]
     with bigquery.Client(project=cloud.project) as client:
         assert not [item for item in client.list_datasets() if "smoke" in item.dataset_id]

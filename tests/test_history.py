@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cleaning import DEATHS, LONG_AGO, NOW, old_run
 from fake_gcs import FakeGcs
 from publishing import DATE, ROWS, books, judge_and_publish_books, judged, planned, ready
-from test_clean import DEATHS, LONG_AGO, NOW, old_run
 from test_cli import invoke
 from test_publish import Killed, before, die
 

@@ -5,9 +5,7 @@ What is published is compared with a plain computation over the rows of each nig
 
 import datetime as dt
 import json
-import os
 import signal
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 import yaml
+from commands import run_command
 from conftest import Built, many_texts
 from emulators import Emulators
 from google.cloud import bigquery
@@ -25,7 +24,6 @@ from test_parity import plain_loop
 
 from transforms.fail_points import VARIABLE
 
-ROOT = Path(__file__).resolve().parent.parent
 NIGHTS = ("2026-11-18", "2026-11-19", "2026-11-20", "2026-11-21")
 ROWS = 60
 Rows = dict[str, tuple[Any, ...]]
@@ -53,18 +51,7 @@ class Place:
 
     def run(self, command: str, *arguments: str, code: int = 0, **environment: str) -> str:
         """Runs the command in a process of its own, as a scheduler does; gives what it prints."""
-        done = subprocess.run(
-            [sys.executable, "-m", "pipeline", command, *arguments],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-            start_new_session=True,
-        )
-        assert done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        return run_command([sys.executable, "-m", "pipeline", command, *arguments], code=code, **environment)
 
     def score(self, night: str, *arguments: str, code: int = 0, **environment: str) -> dict[str, Any]:
         self.run("score", "--job", str(self.job), "--date", night, *arguments, code=code, **environment)

@@ -4,20 +4,19 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from commands import ROOT, run_command
 from conftest import write_parquet
 from emulators import Emulators
 from google.cloud import bigquery
 
 from transforms.fail_points import VARIABLE
 
-ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DAYS = [f"2026-11-{day}" for day in range(17, 24)]
 
@@ -43,18 +42,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, commands: str, code: int = 0, **environment: str) -> str:
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands],
-        cwd=folder,
-        env={**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        start_new_session=True,
-    )
-    assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    path = f"{folder / 'bin'}:{os.environ['PATH']}"
+    return run_command(["bash", "-euo", "pipefail", "-c", commands], folder=folder, code=code, PATH=path, **environment)
 
 
 def manifest(folder: Path, day: str) -> dict[str, Any]:

@@ -62,13 +62,6 @@ def table_path(name: str) -> str:
     return f"projects/{project}/datasets/{dataset}/tables/{table}"
 
 
-def bigquery_client(project: str) -> Any:
-    """A `google.cloud.bigquery.Client` that works in `project`; it knows BIGQUERY_EMULATOR_HOST by itself."""
-    from google.cloud import bigquery
-
-    return bigquery.Client(project=project)
-
-
 def default_project() -> str | None:
     """The project that the environment or the credentials name, if any; raises GoogleAuthError without credentials."""
     import google.auth

@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from transforms.bigquery import SCHEME
 from transforms.bigquery_client import client_for, location_of, refusals
 from transforms.bigquery_schema import REJECTS, SCORES, Field, differences, table_fields
 from transforms.columns import PlanError
 from transforms.schemas import DEAD_LETTERS, UTC_MICROS
 from transforms.verdicts import PublishError
 
-SCHEME = "bq://"
 _TABLE = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]\.[A-Za-z0-9_]{1,1024}\.[A-Za-z0-9_]{1,900}")
 _RECORD = pa.schema(
     [

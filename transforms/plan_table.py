@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from transforms.bigquery import SCHEME, TableInput, bigquery_client, default_project
+from transforms import bigquery_client
+from transforms.bigquery import SCHEME, TableInput, default_project
 from transforms.bigquery_types import arrow_type, unfit
 from transforms.columns import ColumnsRequest, PlanError, SchemaUnion, require_columns, resolve
 from transforms.plan import NoInputError, Plan
@@ -30,7 +31,8 @@ def plan_table(
     # Before the table is looked at: what is written meanwhile is not in `modified`, and must not be read.
     now = _now()
     try:
-        with _refusals(source, flag), _client(name.rsplit(".", 2)[0]) as client:
+        with _refusals(source, flag):
+            client = _client(name.rsplit(".", 2)[0])
             table = client.get_table(name)
             if table.table_type in _NOT_READ:
                 raise PlanError(
@@ -66,7 +68,8 @@ def plan_query(source: str, query: str, request: ColumnsRequest, *, allow_missin
     Raises NoInputError when a table of the query is not there (unless `allow_missing`), and PlanError as plan_table.
     """
     try:
-        with _refusals(source, "--input-query"), _client(None) as client:
+        with _refusals(source, "--input-query"):
+            client = _client(None)
             job = _dry_run(client, query)
             project = client.project
     except NoInputError:
@@ -144,7 +147,7 @@ def _client(project: str | None) -> Any:
     project = default_project() or project
     if project is None:
         raise PlanError("--input-query: no project to run it in; name one in the variable GOOGLE_CLOUD_PROJECT")
-    return bigquery_client(project)
+    return bigquery_client.client(project)
 
 
 @contextmanager

@@ -9,7 +9,8 @@ import math
 import posixpath
 from typing import Any
 
-from transforms.bigquery import TableError, TableInput, bigquery_client, read_client, table_path
+from transforms.bigquery import TableError, TableInput, read_client, table_path
+from transforms.bigquery_client import client
 from transforms.blocks import Piece
 from transforms.fail_points import step
 from transforms.plan import Split, read_plan, split_limits
@@ -112,27 +113,25 @@ def run_query(planned: TableInput, job_id: str) -> tuple[str, int, int]:
     from google.api_core.exceptions import Conflict, GoogleAPICallError
     from google.cloud.bigquery import QueryJobConfig
 
-    with bigquery_client(planned.project) as client:
+    service, where = client(planned.project), planned.location
+    # A cached result may run out before the run does.
+    config = QueryJobConfig(use_query_cache=False)
+    try:
         try:
-            try:
-                # A cached result may run out before the run does.
-                config = QueryJobConfig(use_query_cache=False)
-                job = client.query(
-                    planned.query, job_id=job_id, location=planned.location, job_config=config, job_retry=None
-                )
-            except Conflict:
-                # A try before this one started it.
-                job = client.get_job(job_id, location=planned.location)
-            job.result()
-            return result_table(client, job)
-        except GoogleAPICallError as error:
-            raise TableError(
-                f"{planned.source}: query job {planned.project}:{planned.location}.{job_id} failed "
-                f"({type(error).__name__}); its message may quote a value, `bq show --job` has it"
-            ) from error
+            job = service.query(planned.query, job_id=job_id, location=where, job_config=config, job_retry=None)
+        except Conflict:
+            # A try before this one started it.
+            job = service.get_job(job_id, location=where)
+        job.result()
+        return result_table(service, job)
+    except GoogleAPICallError as error:
+        raise TableError(
+            f"{planned.source}: query job {planned.project}:{where}.{job_id} failed "
+            f"({type(error).__name__}); its message may quote a value, `bq show --job` has it"
+        ) from error
 
 
-def result_table(client: Any, job: Any) -> tuple[str, int, int]:
+def result_table(service: Any, job: Any) -> tuple[str, int, int]:
     """Name, rows and bytes of the table in which a query job that is done left its result."""
-    table = client.get_table(job.destination)
+    table = service.get_table(job.destination)
     return f"{table.project}.{table.dataset_id}.{table.table_id}", table.num_rows, table.num_bytes

@@ -8,20 +8,19 @@ import datetime as dt
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from transforms.books import Count, total
 from transforms.fail_points import step
+from transforms.history import list_runs
 from transforms.plan import read_about
 from transforms.read_session import can_go_on
 from transforms.runs import Run, run_file, to_bytes
-from transforms.stores import Store, join, store_for
+from transforms.stores import Store, each, store_for
 from transforms.verdicts import PASSED, read_verdict
 from transforms.write import StagedFile
 
-PLAN, VERDICT = "plan.parquet", "verdict.json"
 UNREADABLE = (ValueError, KeyError, TypeError, IndexError)
 KINDS = ("scores", "unchanged", "dead")
 
@@ -59,15 +58,13 @@ def find_resumable(run: Run, digest: str) -> Resumed | None:
 
 def _unpublished(run: Run, digest: str) -> Iterable[Run]:
     store = store_for(run.output)
-    folder = join(run.output, "_runs")
-    names: dict[str, set[str]] = defaultdict(set)
-    for path in store.list(folder):
-        run_id, _, name = path.removeprefix(folder + "/").partition("/")
-        names[run_id].add(name.split("/")[0])
-    for run_id, there in names.items():
+    for run_id, paths in list_runs(run.output).items():
+        plan, verdict, staged = (
+            run_file(run.output, run_id, name) for name in ("plan.parquet", "verdict.json", "staged/")
+        )
         # A published run has no staged files left; of the others only the plan says whose try they were.
-        if PLAN in there and ("staged" in there or VERDICT not in there):
-            about = _about(store, run_file(run.output, run_id, PLAN))
+        if plan in paths and (verdict not in paths or any(path.startswith(staged) for path in paths)):
+            about = _about(store, plan)
             earlier = Run.from_json(about["run"]) if about.get("digest") == digest else None
             if earlier and (earlier.output, earlier.date, earlier.sequence) == (run.output, run.date, run.sequence):
                 yield earlier
@@ -92,9 +89,8 @@ def _look(run: Run) -> Resumed | None:
     if verdict.status != PASSED:
         return None
     parts = (*verdict.files, *verdict.dead_letters)
-    with ThreadPoolExecutor(16) as pool:
-        whole = pool.map(lambda p: p.checksum in (store.checksum(p.staged), store.checksum(p.path)), parts)
-        return Resumed(run=run, taken=TakenOver(), passed=True) if all(whole) else None
+    whole = each(lambda part: part.checksum in (store.checksum(part.staged), store.checksum(part.path)), parts)
+    return Resumed(run=run, taken=TakenOver(), passed=True) if all(whole) else None
 
 
 def finished_splits(run: Run) -> TakenOver:
@@ -106,21 +102,19 @@ def finished_splits(run: Run) -> TakenOver:
     paths = store.list(run.staged)
     there = set(paths)
     records = [path for path in paths if path.endswith(".json")]
-    with ThreadPoolExecutor(16) as pool:
-        contents = list(pool.map(store.read, records))
-        read: dict[int, set[Count]] = defaultdict(set)
-        files: dict[int, list[tuple[str, StagedFile]]] = defaultdict(list)
-        for path, content in zip(records, contents, strict=True):
-            kind = path.rsplit("/", 1)[1].split("-")[0]
-            parsed = _parse(kind, content)
-            if isinstance(parsed, Count):
-                read[parsed.split].add(parsed)
-            elif parsed is not None and parsed.path in there:
-                files[parsed.counts[0].split].append((kind, parsed))
-        balanced = {split: files[split] for split, counts in read.items() if _balance(counts, files[split])}
-        listed = [file for some in balanced.values() for _, file in some]
-        sums = pool.map(lambda file: store.checksum(file.path) == file.checksum, listed)
-        whole = {file.path for file, same in zip(listed, sums, strict=True) if same}
+    read: dict[int, set[Count]] = defaultdict(set)
+    files: dict[int, list[tuple[str, StagedFile]]] = defaultdict(list)
+    for path, content in zip(records, each(store.read, records), strict=True):
+        kind = path.rsplit("/", 1)[1].split("-")[0]
+        parsed = _parse(kind, content)
+        if isinstance(parsed, Count):
+            read[parsed.split].add(parsed)
+        elif parsed is not None and parsed.path in there:
+            files[parsed.counts[0].split].append((kind, parsed))
+    balanced = {split: files[split] for split, counts in read.items() if _balance(counts, files[split])}
+    listed = [file for some in balanced.values() for _, file in some]
+    sums = each(lambda file: store.checksum(file.path) == file.checksum, listed)
+    whole = {file.path for file, same in zip(listed, sums, strict=True) if same}
     taken = {split: some for split, some in balanced.items() if all(file.path in whole for _, file in some)}
     return TakenOver(
         read=tuple(count for split in sorted(taken) for count in read[split]),
