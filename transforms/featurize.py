@@ -1,6 +1,6 @@
 """FeaturizeTexts: Texts -> Tokens, through the TF Transform graph of the bundle."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import apache_beam as beam
@@ -21,7 +21,8 @@ from transforms.preprocessing import LABELS
 from transforms.schemas import Columns, check, texts_schema, tokens_schema
 
 STAGE = "Featurize"
-PORTION_BYTES = 2 * 1024 * 1024
+PORTION_BYTES = 512 * 1024
+"""Texts given to the graph at once: several forms of them stay in a core's cache."""
 
 
 class TokenArrays(NamedTuple):
@@ -112,7 +113,7 @@ def featurize(texts: pa.RecordBatch, graph: Tokenize, columns: Columns) -> tuple
     check(texts, texts_schema(columns), STAGE)
     segments = [texts.column(name) for name in SEGMENTS[: columns.segments]]
     values = [column.cast(pa.binary()).to_numpy(zero_copy_only=False) for column in segments]
-    isolated = [_isolate(values, rows, graph) for rows in _portions(segments)]
+    isolated = [_isolate(values, rows, graph) for rows in portions(segments)]
     good = np.concatenate([np.empty(0, np.intp), *(rows for rows, _ in isolated)])
     parts = [part for _, some in isolated for part in some]
     dead = None
@@ -138,8 +139,8 @@ def featurize(texts: pa.RecordBatch, graph: Tokenize, columns: Columns) -> tuple
     return pa.RecordBatch.from_arrays(arrays, schema=schema), dead
 
 
-def _portions(segments: list[pa.Array]) -> list[npt.NDArray[np.intp]]:
-    """The rows in portions of about PORTION_BYTES: inside the graph texts stand several times, in several forms."""
+def portions(segments: Sequence[pa.Array]) -> list[npt.NDArray[np.intp]]:
+    """The rows of one or two columns of texts, in portions of about PORTION_BYTES."""
     sizes = sum(pc.binary_length(column).to_numpy().astype(np.int64) for column in segments)
     number = np.cumsum(sizes) // PORTION_BYTES
     return np.split(np.arange(len(number)), np.flatnonzero(np.diff(number)) + 1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import corpora
 import numpy as np
+import pyarrow as pa
 from steps import padded
 from turns import Reply, serve
 
@@ -16,7 +17,7 @@ from pipeline.config import JobConfig
 from pipeline.console import quiet_libraries
 from pipeline.scoring import score
 from transforms.devices import find_device
-from transforms.featurize import TransformGraph
+from transforms.featurize import TransformGraph, portions
 from transforms.micro_batches import plan_micro_batches
 from transforms.runs import read_manifest
 from transforms.score import Compute, ScoringModel
@@ -42,11 +43,12 @@ def step(rows: int, width: int, seed: int) -> Reply:
 
 
 def tokenize(corpus: str, rows: int) -> Reply:
-    """Texts as Arrow's bytes -> token ids, in the bundle's own TF Transform graph."""
+    """Texts as bytes -> token ids, in the bundle's own TF Transform graph, in the portions of a job."""
     if corpus not in _STATE:
         texts = [text.encode() for text in corpora.texts(corpus)[:rows]]
-        starts = range(0, len(texts), ROWS_AT_ONCE)
-        _STATE[corpus] = [np.array(texts[i : i + ROWS_AT_ONCE], object) for i in starts]
+        batches = [texts[i : i + ROWS_AT_ONCE] for i in range(0, len(texts), ROWS_AT_ONCE)]
+        cut = [(np.array(batch, object), portions([pa.array(batch, pa.binary())])) for batch in batches]
+        _STATE[corpus] = [batch[rows] for batch, some in cut for rows in some]
     start = time.perf_counter()
     tokens = sum(len(_STATE["graph"](batch).values) for batch in _STATE[corpus])
     return {"seconds": time.perf_counter() - start, "tokens": tokens}
