@@ -11,6 +11,7 @@ DRIVERS = ("5xx",)
 GPU_FAMILIES = ("g2-", "a2-", "a3-")
 """Machines that come with a GPU, whether it is used or not."""
 
+_COUNT = re.compile(r"[1-9][0-9]{0,2}")
 _L4_OF_G2 = {4: 1, 8: 1, 12: 1, 16: 1, 24: 2, 32: 1, 48: 4, 96: 8}
 _SIZES = {"B": 1, **{f"{unit}B": 10 ** (3 * n) for n, unit in enumerate("KMGTP", 1)}}
 _SIZES |= {f"{unit}iB": 2 ** (10 * n) for n, unit in enumerate("KMGTP", 1)}
@@ -41,7 +42,7 @@ class Accelerator:
     """What `type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver` says."""
 
     type: str
-    count: int
+    count: int | None
     machine_type: str | None = None
     driver: str | None = None
     shared_by_processes: bool = False
@@ -52,8 +53,8 @@ class Accelerator:
         return ";".join([f"type:{self.type}", f"count:{self.count}", *machine, driver])
 
 
-def read_accelerator(text: str) -> tuple[Accelerator | None, list[str]]:
-    """The accelerator, None if it cannot be read, and all that is wrong with how it is written."""
+def read_accelerator(text: str) -> tuple[Accelerator, list[str]]:
+    """The accelerator as far as it can be read, and all that is wrong with how it is written."""
     found: dict[str, str | None] = {}
     problems = []
     for part in text.split(";"):
@@ -67,7 +68,7 @@ def read_accelerator(text: str) -> tuple[Accelerator | None, list[str]]:
         found[key] = value if colon else None
     problems += [f"lacks {key!r}; add {key}:…" for key in ("type", "count") if not found.get(key)]
     count = found.get("count") or ""
-    if count and not re.fullmatch(r"[1-9][0-9]{0,2}", count):
+    if count and not _COUNT.fullmatch(count):
         problems.append(f"has the count {shown(count)}; give a whole number from 1, such as count:1")
     if "install-nvidia-driver" not in found:
         problems.append(
@@ -77,18 +78,14 @@ def read_accelerator(text: str) -> tuple[Accelerator | None, list[str]]:
         problems.append(f"has the driver {shown(driver)}; say install-nvidia-driver, or install-nvidia-driver:5xx")
     if found.get("use_nvidia_mps") is not None:
         problems.append("gives use_nvidia_mps a value; say it without")
-    if problems:
-        return None, problems
-    return (
-        Accelerator(
-            type=found["type"] or "",
-            count=int(count),
-            machine_type=found.get("machine_type"),
-            driver=found["install-nvidia-driver"],
-            shared_by_processes="use_nvidia_mps" in found,
-        ),
-        [],
+    accelerator = Accelerator(
+        type=found.get("type") or "",
+        count=int(count) if _COUNT.fullmatch(count) else None,
+        machine_type=found.get("machine_type"),
+        driver=found.get("install-nvidia-driver"),
+        shared_by_processes="use_nvidia_mps" in found,
     )
+    return accelerator, problems
 
 
 def is_gpu_machine(machine: str) -> bool:
@@ -98,13 +95,15 @@ def is_gpu_machine(machine: str) -> bool:
 
 def gpu_problems(gpu: Accelerator, machine: str | None) -> list[str]:
     """Why Dataflow cannot make workers with this GPU on this machine, or would for nothing."""
+    if not gpu.type:
+        return []
     kind = KINDS.get(gpu.type)
     if kind is None:
         near = difflib.get_close_matches(gpu.type, KINDS, 1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(KINDS)}"
         return [f"has the unknown GPU type {shown(gpu.type)}; {hint}"]
     problems = []
-    if gpu.count > 1:
+    if gpu.count is not None and gpu.count > 1:
         problems.append(
             f"has {gpu.count} GPUs a worker: a worker scores on one, the others cost and idle; say 1 and more workers"
         )
@@ -126,7 +125,7 @@ def _count_problems(gpu: Accelerator, machine: str, size: int) -> list[str]:
     if holds is None:
         sizes = ", ".join(map(str, _L4_OF_G2))
         return [f"has the machine {shown(machine)}, which does not exist; g2-standard- comes as {sizes}"]
-    if holds != gpu.count:
+    if gpu.count not in (None, holds):
         return [
             f"asks for {gpu.count} of the GPU {gpu.type} on {shown(machine)}, which has {holds}: let both be the same"
         ]

@@ -11,6 +11,7 @@ from apache_beam.options.pipeline_options import (
 )
 
 from pipeline import cloud_names as names
+from pipeline.cloud_names import bucket_of
 from pipeline.config import ConfigError
 from pipeline.gpu_checks import all_hints, placement_problems
 from pipeline.places import place_problem

@@ -72,13 +72,12 @@ def _hint_problems(hints: Mapping[str, str]) -> Iterator[str]:
 def _accelerator_problems(where: str, text: str, pool_machine: str | None, min_ram: str | None = None) -> Iterator[str]:
     gpu, problems = read_accelerator(text)
     is_pool = where.startswith("--")
-    if gpu is not None:
-        if is_pool and gpu.machine_type is not None:
-            problems.append("has a machine_type; say that with --machine_type")
-        machine = pool_machine if is_pool else gpu.machine_type
-        problems += gpu_problems(gpu, machine)
-        if min_ram is not None and (problem := memory_problem(min_ram, machine)):
-            yield f"min_ram hint {shown(min_ram)}: {problem}"
+    if is_pool and gpu.machine_type is not None:
+        problems.append("has a machine_type; say that with --machine_type")
+    machine = pool_machine if is_pool else gpu.machine_type
+    problems += gpu_problems(gpu, machine)
+    if min_ram is not None and (problem := memory_problem(min_ram, machine)):
+        yield f"min_ram hint {shown(min_ram)}: {problem}"
     yield from (f"{where} {shown(text)}: {problem}" for problem in problems)
 
 
