@@ -17,13 +17,14 @@ from pipeline.config import ConfigError, JobConfig, load_job
 from pipeline.console import EXIT_CODES
 from pipeline.profiles import Profile, load_profile
 from pipeline.report import explain
+from pipeline.submit_command import overrides, teller
 from pipeline.submitting import submit
 from transforms.stores import store_for
 from transforms.verdicts import Verdict
 
 PROFILES = Path(__file__).resolve().parent.parent / "profiles"
 LISTS = ("input", "output")
-PAIRS = {"rename": "=", "schema": ":", "set": "="}
+PAIRS = {"rename": "=", "schema": ":"}
 """Parameters that are mappings, and what stands between a key and its value."""
 NOT_FOR_TEMPLATES = ("runner", "workers", "beam_options")
 KEYS = tuple(field.alias or name for name, field in JobConfig.model_fields.items())
@@ -61,12 +62,12 @@ def read(arguments: Sequence[str]) -> Launch:
         else:
             options[name] = value
             beam_options.append(argument)
-    values = {name: _value(name, text) for name, text in parameters.items()}
-    overrides = {key: options[name] for name, key in KEYS_OF_OPTIONS.items() if options.get(name)}
+    given = overrides(parameters["set"].split(",") if "set" in parameters else [])
+    launched = {key: options[name] for name, key in KEYS_OF_OPTIONS.items() if options.get(name)}
     with tempfile.TemporaryDirectory() as folder:
-        profile = load_profile(_profile_file(parameters, folder), {**values.get("set", {}), **overrides})
+        profile = load_profile(_profile_file(parameters, folder), {**given, **launched})
         file = _local(parameters["job"], folder) if "job" in parameters else None
-        job = load_job(file, {name: values[name] for name in JOB_KEYS if name in values})
+        job = load_job(file, {name: _value(name, parameters[name]) for name in JOB_KEYS if name in parameters})
     if profile.runner != "dataflow":
         raise ConfigError(f"parameter profile: its runner is {profile.runner}, but a template runs on dataflow")
     return Launch(job=job, profile=profile, beam_options=beam_options)
@@ -109,7 +110,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO)
     try:
         launch = read(arguments)
-        result = submit(launch.job, launch.profile, extra=launch.beam_options, wait=False)
+        result = submit(launch.job, launch.profile, extra=launch.beam_options, wait=False, tell=teller("text"))
     except Exception as error:
         return explain(error, "text")
     if isinstance(result, Verdict):
