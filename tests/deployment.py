@@ -1,6 +1,7 @@
 """What tests of deploy/ share."""
 
 import importlib.util
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,12 @@ def module(name: str) -> ModuleType:
 def content(name: str) -> Any:
     """A YAML file below deploy/."""
     return yaml.safe_load((DEPLOY / name).read_text(encoding="utf-8"))
+
+
+def project_version() -> str:
+    """The version of this project."""
+    (found,) = re.findall(r'version="([^"]+)"', (ROOT / "setup.py").read_text(encoding="utf-8"))
+    return str(found)
 
 
 def parsed(arguments: Sequence[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from commands import ROOT, run_command
-from deployment import DEPLOY, content, module
+from deployment import DEPLOY, content, module, project_version
 
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 STEPS = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE)).splitlines()
@@ -39,11 +39,6 @@ def is_ignored(path: str) -> bool:
             names = [Path(name).name for name in above] if "**/" in line else above
             ignored = not line.startswith("!") if any(fnmatch(name, pattern) for name in names) else ignored
     return ignored
-
-
-def version() -> str:
-    (found,) = re.findall(r'version="([^"]+)"', (ROOT / "setup.py").read_text(encoding="utf-8"))
-    return found
 
 
 def test_every_file_has_a_linter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,11 +87,11 @@ def test_versions_agree() -> None:
         assert base.startswith((f"python:{python}-slim", f"apache/beam_python{python}_sdk:")) or (
             f"/python{python.replace('.', '')}-template-launcher-base:" in base
         )
-    assert f"bert-batch:{version()}-gpu" in DOCKERFILE
-    assert content("cloudbuild.yaml")["substitutions"]["_VERSION"] == version()
+    assert f"bert-batch:{project_version()}-gpu" in DOCKERFILE
+    assert content("cloudbuild.yaml")["substitutions"]["_VERSION"] == project_version()
     for target in TARGETS:
         (image,) = content(f"kubernetes/{target}/kustomization.yaml")["images"]
-        assert image["newTag"] == f"{version()}-{target}"
+        assert image["newTag"] == f"{project_version()}-{target}"
 
 
 def test_no_image_is_the_latest() -> None:

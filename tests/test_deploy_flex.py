@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 from conftest import DATE
-from deployment import DEPLOY, module
+from deployment import DEPLOY, module, project_version
 from fake_gcs import FakeGcs
 from google.cloud import dataflow
 from google.protobuf import json_format
@@ -56,6 +56,24 @@ def test_parameters_are_the_options_of_the_command() -> None:
     required = {option.name: option.required for option in command.params if option.name not in NOT_FOR_TEMPLATES}
     assert {name: not parameter.get("isOptional", False) for name, parameter in PARAMETERS.items()} == required
     assert set(flex.PARAMETERS) == PARAMETERS.keys()
+
+
+def test_the_nightly_launch_is_one_that_dataflow_and_the_launcher_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = json.loads((DEPLOY / "flex/launch.json").read_text(encoding="utf-8"))
+    request = dataflow.LaunchFlexTemplateRequest()
+    json_format.ParseDict(body, request._pb)
+    launch = request.launch_parameter
+    assert launch.parameters.keys() <= PARAMETERS.keys()
+    # The launcher needs no CUDA, and starts sooner without.
+    assert launch.container_spec_gcs_path.endswith(f"/bert-batch-{project_version()}-cpu.json")
+    monkeypatch.setattr(flex, "_local", lambda path, folder: path)
+    monkeypatch.setattr(flex, "load_job", lambda file, flags: (file, flags))
+    environment = {"temp_location": launch.environment.temp_location, "max_num_workers": launch.environment.max_workers}
+    image = {"sdk_container_image": launch.environment.sdk_container_image}
+    read = flex.read(arguments(**launch.parameters, **environment, **image))
+    # A scheduler's request is the same every night: the command finds out which day that is.
+    assert read.job == (launch.parameters["job"], {"date": "yesterday", "if_published": "skip"})
+    assert (read.profile.temp, read.profile.max_workers) == (launch.environment.temp_location, 4)
 
 
 def test_types_and_values_are_those_of_the_job() -> None:
