@@ -139,7 +139,7 @@ def test_a_launch_overrides_the_job_file_and_the_profile(gcs: FakeGcs) -> None:
     }.items():
         flex.store_for("gs://bucket").write(f"gs://bucket/conf/{name}", text.encode())
     files = {"job": "gs://bucket/conf/job.yaml", "profile": "gs://bucket/conf/mine.yaml"}
-    launch = flex.read(arguments(**files, date="2026-11-20", max_num_workers="7"))
+    launch = flex.read(arguments(**files, date="2026-11-20", max_num_workers="7", set="region=europe-west1"))
     assert (launch.job.date, launch.job.input) == ("2026-11-20", ("gs://my-bucket/{date}.csv",))
     assert (launch.profile.region, launch.profile.max_workers) == ("us-central1", 7)
 
