@@ -103,9 +103,7 @@ def gpu_problems(gpu: Accelerator, machine: str | None) -> list[str]:
         return []
     kind = KINDS.get(gpu.type)
     if kind is None:
-        near = difflib.get_close_matches(gpu.type, KINDS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(KINDS)}"
-        return [f"has the unknown GPU type {shown(gpu.type)}; {hint}"]
+        return [f"has the unknown GPU type {shown(gpu.type)}; known are {', '.join(KINDS)}"]
     problems = []
     if gpu.count is not None and gpu.count > 1:
         problems.append(
