@@ -86,7 +86,7 @@ def steps_of(prepared: Prepared) -> Iterator[Step]:
     def hints(node: AppliedPTransform) -> dict[str, str]:
         transform = proto.components.transforms[context.transforms.get_id(node)]
         environment = proto.components.environments[transform.environment_id]
-        return {_HINTS.get(urn, urn): value.decode() for urn, value in environment.resource_hints.items()}
+        return {_HINTS.get(urn, urn): value.decode() for urn, value in sorted(environment.resource_hints.items())}
 
     def within(node: AppliedPTransform) -> list[AppliedPTransform]:
         return [leaf for part in node.parts for leaf in within(part)] or [node]
