@@ -70,10 +70,16 @@ def bucket_of(path: str) -> str | None:
 
 
 def gs_problem(value: str) -> str | None:
-    """Of a gs:// folder."""
+    """Of a gs:// bucket or folder."""
     if bucket_of(value) is None:
         return "is no gs:// folder; give one such as gs://my-bucket/temp"
     return None
+
+
+def gs_folder_problem(value: str) -> str | None:
+    """Of a gs:// folder as Beam wants it, which does not take a bucket for its uppermost folder."""
+    bucket = bucket_of(value)
+    return f"is a bucket and no folder; write {value}/" if value == f"gs://{bucket}" else gs_problem(value)
 
 
 def image_problem(value: str) -> str | None:

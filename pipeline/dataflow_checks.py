@@ -11,7 +11,6 @@ from apache_beam.options.pipeline_options import (
 )
 
 from pipeline import cloud_names as names
-from pipeline.cloud_names import bucket_of
 from pipeline.config import ConfigError
 from pipeline.gpu_checks import all_hints, placement_problems
 from pipeline.places import place_problem
@@ -28,7 +27,7 @@ def check_dataflow(options: PipelineOptions, hints: Mapping[str, str]) -> None:
         *_worker_problems(options),
         *_label_problems(options),
         *placement_problems(options, all_hints(options, hints)),
-        *_secret_problems(options, hints),
+        *_secret_problems(options),
     ]
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
@@ -42,15 +41,15 @@ def check_places(region: str, places: Mapping[str, str]) -> None:
     """
     from google.cloud.storage import Client
 
-    client = Client(project=None)
     buckets: dict[str, tuple[str, list[str]]] = {}
     for flag, path in places.items():
-        if (bucket := bucket_of(path)) is not None:
+        if (bucket := names.bucket_of(path)) is not None:
             buckets.setdefault(bucket, (path, []))[1].append(flag)
     problems = []
-    for bucket, (path, flags) in buckets.items():
-        if problem := _bucket_problem(client, bucket, region):
-            problems.append(f"{', '.join(flags)} {path}: {problem}")
+    with Client(project=None) as client:
+        for bucket, (path, flags) in buckets.items():
+            if problem := _bucket_problem(client, bucket, region):
+                problems.append(f"{', '.join(flags)} {shown(path)}: {problem}")
     if problems:
         raise ConfigError("\n".join(problems))
 
@@ -65,8 +64,8 @@ def _name_problems(options: PipelineOptions) -> Iterator[str]:
     rules: dict[str, tuple[str | None, Callable[[str], str | None]]] = {
         "project": (google.project, names.project_problem),
         "region": (region, names.region_problem),
-        "temp_location": (google.temp_location, names.gs_problem),
-        "staging_location": (google.staging_location, names.gs_problem),
+        "temp_location": (google.temp_location, names.gs_folder_problem),
+        "staging_location": (google.staging_location, names.gs_folder_problem),
         "job_name": (google.job_name, names.job_name_problem),
         "service_account_email": (google.service_account_email, names.service_account_problem),
         "subnetwork": (worker.subnetwork, lambda value: names.subnetwork_problem(value, region)),
@@ -126,8 +125,8 @@ def _label(text: str) -> dict[str, str]:
     return {key: value}
 
 
-def _secret_problems(options: PipelineOptions, hints: Mapping[str, str]) -> Iterator[str]:
-    given: dict[str, Any] = {**options.get_all_options(drop_default=True), "hints": dict(hints)}
+def _secret_problems(options: PipelineOptions) -> Iterator[str]:
+    given = options.get_all_options(drop_default=True)
     # Names of modules and words such as DEBUG.
     given.pop("sdk_harness_log_level_overrides", None)
     for name in secrets_of(given):

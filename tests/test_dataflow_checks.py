@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from fake_gcs import Answer, FakeGcs
 from test_profiles import CPU, IMAGE
 
 from pipeline.accelerators import memory_problem
@@ -341,6 +342,10 @@ OPTIONS = {
         [*GOOD, "--temp_location=/tmp/x"],
         "--temp_location '/tmp/x': is no gs:// folder; give one such as gs://my-bucket/temp",
     ),
+    "temp without a folder": (
+        [*GOOD, "--temp_location=gs://my-bucket"],
+        "--temp_location 'gs://my-bucket': is a bucket and no folder; write gs://my-bucket/",
+    ),
     "staging in a bucket that cannot be": (
         [*GOOD, "--staging_location=gs://My_Bucket/x"],
         "--staging_location 'gs://My_Bucket/x': is no gs:// folder; give one such as gs://my-bucket/temp",
@@ -469,10 +474,46 @@ def test_buckets_are_looked_up(bucket_folder: str) -> None:
     with pytest.raises(ConfigError) as error:
         check_places("europe-west4", places)
     assert str(error.value).split("\n") == [
-        f"--temp_location, --staging_location {missing}: there is no bucket {name}; make it, or mend the name",
-        f"bundle {bucket_folder}: the bucket is in the multi-region US, the workers in europe-west4: every byte "
+        f"--temp_location, --staging_location {missing!r}: there is no bucket {name}; make it, or mend the name",
+        f"bundle {bucket_folder!r}: the bucket is in the multi-region US, the workers in europe-west4: every byte "
         "between them costs and takes longer; take a bucket in europe-west4, or another region",
     ]
+
+
+class GuardedGcs(FakeGcs):
+    """Answers a look at its bucket, and a listing, with these codes where they are not 200."""
+
+    def __init__(self, look: int, listing: int) -> None:
+        super().__init__()
+        self._codes = {"/storage/v1/b/bucket": look, "/storage/v1/b/bucket/o": listing}
+
+    def handle(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
+        code = self._codes.get(target.split("?")[0], 200)
+        return super().handle(method, target, headers, body) if code == 200 else Answer(code, b"{}")
+
+
+@pytest.mark.parametrize(
+    ("look", "listing", "problem"),
+    [
+        (200, 403, None),
+        # The usual roles of a service account: objects, but not the bucket itself.
+        (403, 200, None),
+        (403, 403, "may not be read with these credentials; grant roles/storage.objectAdmin, or sign in"),
+        (403, 404, "there is no bucket bucket; make it, or mend the name"),
+        (404, 200, "there is no bucket bucket; make it, or mend the name"),
+    ],
+)
+def test_a_bucket_that_may_not_be_looked_at(
+    look: int, listing: int, problem: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with GuardedGcs(look, listing) as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        if problem is None:
+            check_places("us-central1", {"bundle": "gs://bucket/x"})
+        else:
+            with pytest.raises(ConfigError, match=problem):
+                check_places("us-central1", {"bundle": "gs://bucket/x"})
 
 
 @pytest.mark.parametrize("unit", ["B", "MB", "GiB", " GB"])
