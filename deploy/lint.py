@@ -3,6 +3,7 @@
 Prints what the linters say, and ends with 1 if one of them is not content or a file belongs to none.
 """
 
+import configparser
 import copy
 import json
 import shutil
@@ -19,6 +20,7 @@ import yaml
 DEPLOY = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
 KUBERNETES = "1.33"
+CACHES = {"__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
 YAML_RULES = (
     "{extends: default, rules: {document-start: disable, line-length: {max: 150}, comments-indentation: disable}}"
 )
@@ -89,16 +91,27 @@ def systemd_unit(file: Path) -> list[str]:
         return _run("systemd-analyze", "verify", "--man=no", str(Path(folder) / file.name))
 
 
+def ini_syntax(file: Path) -> list[str]:
+    """Whether it is an INI file."""
+    try:
+        configparser.ConfigParser().read_string(file.read_text(encoding="utf-8"))
+    except configparser.Error as error:
+        return [f"{file}: {error}"]
+    return []
+
+
 def tested(_: Path) -> list[str]:
-    """Nothing here: tests/test_deploy.py reads it."""
+    """Nothing here: tests/test_deploy*.py or the tests of the DAGs read it."""
     return []
 
 
 LINTERS: dict[str, tuple[Callable[[Path], list[str]], ...]] = {
     "Dockerfile": (dockerfile,),
+    "*.ini": (ini_syntax,),
     "*.md": (tested,),
     "*.sh": (shell,),
     "*.yaml": (yaml_style,),
+    "airflow/dags/.airflowignore": (tested,),
     "cloudbuild.yaml": (cloud_build,),
     "flex/*.json": (json_syntax,),
     "kubernetes/base/cronjob.yaml": (manifest,),
@@ -113,7 +126,7 @@ LINTERS: dict[str, tuple[Callable[[Path], list[str]], ...]] = {
 
 def files() -> list[Path]:
     """All files of deploy/ but Python's, which ruff lints with the others."""
-    found = (path for path in sorted(DEPLOY.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
+    found = (path for path in sorted(DEPLOY.rglob("*")) if path.is_file() and not CACHES & set(path.parts))
     return [path for path in found if path.suffix != ".py"]
 
 

@@ -2,13 +2,14 @@
 
 import os
 import re
+import shlex
 import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 from commands import ROOT, run_command
-from deployment import DEPLOY, content, module, project_version
+from deployment import DEPLOY, content, module, parsed, project_version
 
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 STEPS = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE)).splitlines()
@@ -92,6 +93,13 @@ def test_versions_agree() -> None:
     for target in TARGETS:
         (image,) = content(f"kubernetes/{target}/kustomization.yaml")["images"]
         assert image["newTag"] == f"{project_version()}-{target}"
+
+
+def test_commands_in_the_documents_parse() -> None:
+    documents = "".join(file.read_text(encoding="utf-8") for file in sorted(DEPLOY.rglob("*.md")))
+    blocks = "".join(re.findall(r"^```sh\n(.*?)^```$", documents, re.MULTILINE | re.DOTALL)).replace("\\\n", " ")
+    for line in re.findall(r"^bert-batch (.*)$", blocks, re.MULTILINE):
+        assert parsed(shlex.split(line, comments=True)), line
 
 
 def test_no_image_is_the_latest() -> None:
