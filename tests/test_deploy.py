@@ -95,6 +95,16 @@ def test_versions_agree() -> None:
         assert image["newTag"] == f"{project_version()}-{target}"
 
 
+def test_the_build_names_what_is_there() -> None:
+    build = content("cloudbuild.yaml")
+    arguments = dict(part.split("=", 1) for step in build["steps"] for part in step["args"] if part.startswith("--"))
+    assert (ROOT / arguments["--file"]).samefile(DEPLOY / "Dockerfile")
+    assert arguments["--build-arg"] == "TARGET=${_TARGET}"
+    assert build["substitutions"]["_TARGET"] in TARGETS
+    (metadata,) = re.findall(r"--metadata-file=(\S+)", build["steps"][-1]["args"][-1])
+    assert (ROOT / metadata).samefile(DEPLOY / "flex/metadata.json")
+
+
 def test_commands_in_the_documents_parse() -> None:
     documents = "".join(file.read_text(encoding="utf-8") for file in sorted(DEPLOY.rglob("*.md")))
     blocks = "".join(re.findall(r"^```sh\n(.*?)^```$", documents, re.MULTILINE | re.DOTALL)).replace("\\\n", " ")
