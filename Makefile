@@ -6,9 +6,10 @@ READY := $(VENV)/.ready
 
 PEERS := .venv-peers
 EMULATORS := .venv-emulators
+DEPLOY := .venv-deploy
 
 .PHONY: demo test lint accept quality bench bench-short bench-long bench-nightly torture profile gpu-bench gcp-smoke
-.PHONY: demo-bundle clean
+.PHONY: demo-bundle lint-deploy lock-deploy clean
 
 demo: $(READY)
 	$(BIN)/bert-batch demo
@@ -69,6 +70,20 @@ gpu-bench: $(READY)
 gcp-smoke: $(READY)
 	$(BIN)/python deploy/gcp_smoke.py "$(PROJECT)" "$(BUCKET)"
 
+# Every file of deploy/ that is no Python; those are linted by `make lint`, and run by the tests.
+lint-deploy: $(DEPLOY)/.ready
+	$(DEPLOY)/bin/python deploy/lint.py
+
+# What the image installs, from the pins of requirements/runtime.txt; the packages of CUDA stay as they are locked until
+# their lines are deleted.
+LOCK = $(DEPLOY)/bin/uv pip compile --quiet --no-header --no-annotate --generate-hashes \
+	--python-version 3.11 --python-platform x86_64-manylinux_2_28
+lock-deploy: $(DEPLOY)/.ready
+	$(LOCK) requirements/runtime.txt --output-file deploy/requirements-cpu.txt
+	echo 'tensorflow[and-cuda]' | $(LOCK) requirements/runtime.txt - --output-file deploy/requirements-gpu.txt
+	printf 'setuptools\nwheel\n' | $(LOCK) --constraint deploy/requirements-cpu.txt - \
+		--output-file deploy/requirements-build.txt
+
 # How the shipped bundle was made.
 demo-bundle: $(READY)
 	rm -rf examples/snips/bundle
@@ -95,5 +110,10 @@ $(EMULATORS)/.ready: requirements/emulators.txt
 		'from duckdb_extensions import import_extension as install; install("spatial"); install("avro")'
 	touch $(EMULATORS)/.ready
 
+$(DEPLOY)/.ready: requirements/deploy.txt
+	$(PYTHON) -m venv $(DEPLOY)
+	$(DEPLOY)/bin/pip install --quiet --disable-pip-version-check --requirement requirements/deploy.txt
+	touch $(DEPLOY)/.ready
+
 clean:
-	rm -rf $(VENV) $(PEERS) $(EMULATORS) .cache build dist *.egg-info demo-output
+	rm -rf $(VENV) $(PEERS) $(EMULATORS) $(DEPLOY) .cache build dist *.egg-info demo-output
