@@ -517,9 +517,11 @@ def test_a_bucket_that_may_not_be_looked_at(
 
 
 @pytest.mark.parametrize("unit", ["B", "MB", "GiB", " GB"])
-@pytest.mark.parametrize("size", ["14", "0.5", "1000000"])
+@pytest.mark.parametrize("size", ["14", "0.5", "30", "31", "1000000"])
 def test_sizes_of_memory_are_those_of_beam(size: str, unit: str) -> None:
     from apache_beam.transforms.resources import parse_resource_hints
 
     (value,) = parse_resource_hints({"min_ram": size + unit}).values()
-    assert (memory_problem(size + unit, "g2-standard-4") is None) == (int(value) <= 16 * 2**30)
+    for machine, memory in (("g2-standard-4", 16), ("n1-standard-8", 30)):
+        assert (memory_problem(size + unit, machine) is None) == (int(value) <= memory * 2**30)
+    assert memory_problem(size + unit, "n1-custom-4-15360") is None
