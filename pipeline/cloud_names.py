@@ -9,7 +9,8 @@ from pipeline.secret_values import shown
 MAX_JOB_NAME = 1024
 MAX_LABELS = 64
 DIGEST = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9._:/]*@sha256:[0-9a-f]{64}")
-_BUCKET = re.compile(r"gs://([a-z0-9][-_a-z0-9.]{1,220}[a-z0-9])(/[^\s\x00-\x1f]*)?")
+_GS_FOLDER = re.compile(r"gs://[a-z0-9][-_a-z0-9.]{1,220}[a-z0-9](/[^\s\x00-\x1f]*)?")
+_IN_BUCKET = re.compile(r"gs://(?P<bucket>[a-z0-9][-_a-z0-9.]{1,220}[a-z0-9])(?:/|$)")
 _SERVICE_ACCOUNTS = re.compile(
     r"[a-z][-a-z0-9]{4,28}[a-z0-9]@[-a-z0-9.]+\.iam\.gserviceaccount\.com"
     r"|[0-9]+-compute@developer\.gserviceaccount\.com"
@@ -64,22 +65,23 @@ def machine_problem(value: str) -> str | None:
 
 
 def bucket_of(path: str) -> str | None:
-    """The bucket of a gs:// path, None if it is no such path."""
-    match = _BUCKET.fullmatch(path)
-    return None if match is None else match[1]
+    """The bucket of a gs:// path or pattern, None if it is no such path."""
+    match = _IN_BUCKET.match(path)
+    return None if match is None else match["bucket"]
 
 
 def gs_problem(value: str) -> str | None:
     """Of a gs:// bucket or folder."""
-    if bucket_of(value) is None:
+    if not _GS_FOLDER.fullmatch(value):
         return "is no gs:// folder; give one such as gs://my-bucket/temp"
     return None
 
 
 def gs_folder_problem(value: str) -> str | None:
     """Of a gs:// folder as Beam wants it, which does not take a bucket for its uppermost folder."""
-    bucket = bucket_of(value)
-    return f"is a bucket and no folder; write {value}/" if value == f"gs://{bucket}" else gs_problem(value)
+    if value == f"gs://{bucket_of(value)}":
+        return f"is a bucket and no folder; write {value}/"
+    return gs_problem(value)
 
 
 def image_problem(value: str) -> str | None:

@@ -67,7 +67,7 @@ def _hint_problems(hints: Mapping[str, str]) -> Iterator[str]:
     for key, value in hints.items():
         if key not in HINTS:
             yield f"resource hint {key!r} is none of {', '.join(HINTS)}, which alone are known to do what they say"
-        elif key == "min_ram" and "accelerator" not in hints and (problem := memory_problem(value, None)):
+        elif key == "min_ram" and (problem := memory_problem(value, None)):
             yield f"min_ram hint {shown(value)}: {problem}"
 
 

@@ -414,7 +414,8 @@ def test_a_secret_is_found_and_never_shown(case: str) -> None:
 
 
 def test_where_a_secret_is_kept_is_none() -> None:
-    assert problems([*GOOD, "--experiments=db_password=projects/my-project/secrets/db/versions/3"]) == []
+    kept = "projects/my-project/secrets/db/versions/3"
+    assert problems([*GOOD, f"--experiments=db_password={kept}", f"--s3_secret_access_key={kept}"]) == []
 
 
 def test_everything_is_told_at_once() -> None:
@@ -471,10 +472,12 @@ def test_buckets_are_looked_up(bucket_folder: str) -> None:
     # Folders need not be there; what is not gs:// is another's concern.
     check_places("us-central1", {"--temp_location": bucket_folder, "--output": "/tmp/out"})
     places = {"--temp_location": missing, "--staging_location": missing + "/staging", "bundle": bucket_folder}
+    places |= {"--input": f"{missing}/day {{date}}/*.csv"}
     with pytest.raises(ConfigError) as error:
         check_places("europe-west4", places)
     assert str(error.value).split("\n") == [
-        f"--temp_location, --staging_location {missing!r}: there is no bucket {name}; make it, or mend the name",
+        f"--temp_location, --staging_location, --input {missing!r}: there is no bucket {name}; make it, or mend the "
+        "name",
         f"bundle {bucket_folder!r}: the bucket is in the multi-region US, the workers in europe-west4: every byte "
         "between them costs and takes longer; take a bucket in europe-west4, or another region",
     ]
@@ -517,9 +520,11 @@ def test_a_bucket_that_may_not_be_looked_at(
 
 
 @pytest.mark.parametrize("unit", ["B", "MB", "GiB", " GB"])
-@pytest.mark.parametrize("size", ["14", "0.5", "1000000"])
+@pytest.mark.parametrize("size", ["14", "0.5", "30", "31", "1000000"])
 def test_sizes_of_memory_are_those_of_beam(size: str, unit: str) -> None:
     from apache_beam.transforms.resources import parse_resource_hints
 
     (value,) = parse_resource_hints({"min_ram": size + unit}).values()
-    assert (memory_problem(size + unit, "g2-standard-4") is None) == (int(value) <= 16 * 2**30)
+    for machine, memory in (("g2-standard-4", 16), ("n1-standard-8", 30)):
+        assert (memory_problem(size + unit, machine) is None) == (int(value) <= memory * 2**30)
+    assert memory_problem(size + unit, "n1-custom-4-15360") is None

@@ -147,6 +147,10 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"job_name": "Nightly_Scores"},
         ["job_name 'Nightly_Scores': is no job name; use a-z, 0-9 and -, begin with a letter and do not end with -"],
     ),
+    "name that leaves no room": (
+        {"job_name": "x" * 1016},
+        [f"job_name '{'x' * 1016}': leaves no room for the date; shorten it"],
+    ),
     "subnetwork of another region": (
         {"subnetwork": "regions/europe-west1/subnetworks/batch"},
         [
