@@ -303,8 +303,9 @@ def test_score_on_dataflow_is_checked_the_same_way(demo: JobConfig, stub: Datafl
 
 
 def test_a_profile_for_this_machine_scores_here(tmp_path: Path) -> None:
-    job = ("--bundle", DEMO / "bundle", "--input", DEMO / "validation.parquet", "--output", tmp_path / "out")
-    code, out, _ = invoke("submit", "--profile", "deploy/profiles/local.yaml", *job, "--rename", "label=gold_label")
+    rows = ("--input", DEMO / "validation.parquet", "--rename", "label=gold_label")
+    job = ("--bundle", DEMO / "bundle", *rows, "--output", tmp_path / "out")
+    code, out, _ = invoke("submit", "--profile", "deploy/profiles/local.yaml", *job)
     assert code == 0
     assert "700 read = 700 scored" in out
     manifest = json.loads(next(tmp_path.glob("out/dt=*/_manifest.json")).read_bytes())
