@@ -245,6 +245,8 @@ def test_the_plan_tells_options_steps_and_hints_and_writes_nothing(command: list
     assert code == 0
     assert "--machine_type=n2-standard-4" in out
     assert "--labels=app=bert-batch" in out
+    assert "--no_use_public_ips" in out
+    assert "--job_name=bert-batch-20261121" in out
     (inference,) = [line for line in out.splitlines() if line.lstrip().startswith("Score/RunInference ")]
     assert "RecordBatch   [accelerator=type:nvidia-l4;count:1;machine_type:g2-standard-4;" in inference
     assert "min_ram_bytes=14000000000" in inference
