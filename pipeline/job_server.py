@@ -22,7 +22,6 @@ class ParallelJob(BeamJob):
         return runner.run_via_runner_api(self._pipeline_proto, options)
 
 
-
 def serve(port: int) -> None:
     """Takes jobs at localhost:`port` until the process ends."""
     server = LocalJobServicer(beam_job_type=ParallelJob)

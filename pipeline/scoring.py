@@ -12,7 +12,8 @@ from pipeline.config import JobConfig
 from pipeline.dates import logical_date
 from pipeline.failures import RunFailedError, cause
 from pipeline.preparing import Prepared, prepare
-from pipeline.runners import beam_options, share_cores
+from pipeline.runners import beam_options, check_job_server, share_cores
+from pipeline.watchdog import listening, wait
 from transforms.bundles import BundleReference
 from transforms.carry import CarryScores
 from transforms.featurize import FeaturizeTexts
@@ -31,19 +32,28 @@ from transforms.write import WriteDeadLetters, WriteScores
 Watch = Callable[[Prepared], AbstractContextManager[None]]
 
 
-def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None) -> None:
-    """Adds the whole job to the pipeline `p`. `taken`: the file of what is taken over from a try that died."""
+def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, beats: str | None = None) -> None:
+    """Adds the whole job to the pipeline `p`.
+
+    `taken` is the file of what is taken over from a try that died; `beats` the folder in which workers beat, if they do.
+    """
     run, labelling, earlier = prepared.run, prepared.labelling, prepared.earlier
     columns = prepared.plan.columns
     columns_read = replace(columns, earlier=None if earlier is None else earlier.type)
     bundle = BundleReference(path=prepared.job.bundle, fingerprint=prepared.bundle.fingerprint)
 
     read = p | "Read" >> ReadTexts(
-        run.plan, columns_read, trust_ids=prepared.job.trust_ids, staged=run.staged, taken=taken, earlier=earlier
+        run.plan,
+        columns_read,
+        trust_ids=prepared.job.trust_ids,
+        staged=run.staged,
+        taken=taken,
+        earlier=earlier,
+        beats=beats,
     )
     valid = read.rows | "Validate" >> ValidateTexts(columns_read)
     featurized = valid.texts | "Featurize" >> FeaturizeTexts(bundle, columns)
-    scored = featurized.tokens | "Score" >> ScoreTokens(bundle, labelling, prepared.compute)
+    scored = featurized.tokens | "Score" >> ScoreTokens(bundle, labelling, replace(prepared.compute, beats=beats))
     scores = scored.scores | "Write" >> WriteScores(run, labelling)
     carried = valid.unchanged | "Carry" >> CarryScores(labelling, "" if earlier is None else earlier.precision)
     unchanged = carried | "WriteUnchanged" >> WriteScores(run, labelling, kind="unchanged")
@@ -78,6 +88,7 @@ def score(
         if there.problems:
             raise PublishError(there.problems[0])
         return there
+    check_job_server(options)
     prepared = prepare(job, now, progress)
     run = prepared.run
     if prepared.resumed is None:
@@ -113,6 +124,13 @@ def _run(prepared: Prepared, options: PipelineOptions, now: dt.datetime) -> None
         return
     taken = None if resumed is None else write_taken(resumed.run, resumed.taken, new_run_id(now))
     p = beam.Pipeline(options=options)
-    build(p, prepared, taken)
-    with share_cores(prepared.job.workers):
-        p.run().wait_until_finish()
+    if prepared.job.runner != "portable":
+        build(p, prepared, taken)
+        with share_cores(prepared.job.workers):
+            p.run().wait_until_finish()
+        return
+    # Of this try alone: a run that is gone on with has its id from one that died.
+    beats = prepared.run.file(f"beats-{new_run_id(now)}")
+    build(p, prepared, taken, beats)
+    with listening(beats):
+        wait(p.run(), beats, prepared.job.workers)

@@ -49,6 +49,7 @@ def _beat(folder: str, path: str, stop: threading.Event) -> None:
         with suppress(Exception):  # Of a store that is out of order for a moment: the next beat may be heard.
             if store.stat(join(folder, LISTENER)) is None:
                 store.delete(path)
+                store.prune(folder)
                 return
             # The same again: what is heard is that it was written.
             store.write(path, b"alive\n")

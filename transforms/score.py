@@ -14,6 +14,7 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import TaggedOutput
 
 from model.bundle import Bundle
+from transforms.beats import beat
 from transforms.books import Work
 from transforms.bundles import BundleReference, fetch
 from transforms.devices import Device, find_device
@@ -37,12 +38,13 @@ class Compute:
     """How scoring uses the machine.
 
     `token_budget` and `precision` None: by device; `progress` is the file through which local workers tell how far
-    they are.
+    they are; `beats` the folder in which worker processes beat, if somebody listens there.
     """
 
     token_budget: int | None = None
     precision: str | None = None
     progress: str | None = None
+    beats: str | None = None
 
     def __post_init__(self) -> None:
         if self.token_budget is not None and self.token_budget < 1:
@@ -111,6 +113,8 @@ class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel
         self._bundle, self._columns, self._compute = bundle, columns, compute
 
     def load_model(self) -> ScoringModel:
+        # First: a process that dies while it loads the model is to be missed too.
+        beat(self._compute.beats)
         device = find_device()
         return ScoringModel(fetch(self._bundle), self._compute, device)
 
