@@ -42,7 +42,7 @@ def beam_options(runner: str, workers: int, extra: Sequence[str]) -> PipelineOpt
 
 
 def check_job_server(options: PipelineOptions) -> None:
-    """Raises RunFailedError if no job server answers for a job of the portable runner; Beam itself asks for a minute."""
+    """Raises RunFailedError if a portable job has no job server that answers; Beam itself would ask for a minute."""
     endpoint = options.view_as(PortableOptions).job_endpoint
     if options.view_as(StandardOptions).runner != "PortableRunner" or endpoint == "embed":
         return
@@ -51,7 +51,8 @@ def check_job_server(options: PipelineOptions) -> None:
             grpc.channel_ready_future(channel).result(timeout=JOB_SERVER_SECONDS)
         except grpc.FutureTimeoutError:
             raise RunFailedError(
-                f"no job server answers at {endpoint} (--job_endpoint) within {JOB_SERVER_SECONDS:.0f} s; nothing has run"
+                f"no job server answers at {endpoint} (--job_endpoint): none within {JOB_SERVER_SECONDS:.0f} s; "
+                "nothing has run"
             ) from None
 
 

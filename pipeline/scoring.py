@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from pipeline.config import JobConfig
 from pipeline.dates import logical_date
@@ -35,7 +35,7 @@ Watch = Callable[[Prepared], AbstractContextManager[None]]
 def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, beats: str | None = None) -> None:
     """Adds the whole job to the pipeline `p`.
 
-    `taken` is the file of what is taken over from a try that died; `beats` the folder in which workers beat, if they do.
+    `taken` is the file of what is taken over from a try that died; `beats` the folder in which workers beat, if any.
     """
     run, labelling, earlier = prepared.run, prepared.labelling, prepared.earlier
     columns = prepared.plan.columns
@@ -133,4 +133,4 @@ def _run(prepared: Prepared, options: PipelineOptions, now: dt.datetime) -> None
     beats = prepared.run.file(f"beats-{new_run_id(now)}")
     build(p, prepared, taken, beats)
     with listening(beats):
-        wait(p.run(), beats, prepared.job.workers)
+        wait(p.run(), beats, options.view_as(DirectOptions).direct_num_workers)

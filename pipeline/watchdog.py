@@ -6,7 +6,7 @@ counts is how long the listener has heard nothing new.
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +17,10 @@ SILENT_SECONDS = 30.0
 """A process that is not heard that long is lost: loading a model or a busy store may delay a beat by ten."""
 BEGIN_SECONDS = 300.0
 """That long a cluster may take to start the first worker process."""
+SHORT_SECONDS = 3 * BEAT_SECONDS
+"""The same where it is known that a process died."""
+CHANNEL_CLOSED = "Channel closed prematurely"
+"""What Beam's Python job server says if it notices that a worker died; between two bundles it does not."""
 CANCEL_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 GAP_SECONDS = 5.0
@@ -47,7 +51,7 @@ class Heard:
 
 
 def listen(heard: Heard, beats: Mapping[str, str], elapsed: float) -> Heard:
-    """What is known after one more look, `elapsed` seconds after the one before. A beat that is gone is a normal end."""
+    """What is known after one more look, `elapsed` seconds after the last one. A beat that is gone is a normal end."""
     now = heard.time + min(elapsed, GAP_SECONDS)
     known = {worker.name for worker in heard.workers}
     workers = [_again(worker, beats.get(worker.name), now) for worker in heard.workers]
@@ -88,8 +92,7 @@ def problem(heard: Heard, expected: int) -> str | None:
         )
     if missing := lost(heard, expected):
         silence = heard.time - missing[0].last
-        names = ", ".join(worker.name for worker in missing)
-        return f"worker process {names} (host-pid) was not heard of for {silence:.0f} s and nothing took its place"
+        return f"worker process {_names(missing)} was not heard of for {silence:.0f} s and none took its place"
     return None
 
 
@@ -109,28 +112,52 @@ def wait(result: Any, folder: str, expected: int) -> None:
 
     Raises WorkersLostError, after an attempt to cancel the job, if it will never end: see `problem`.
     """
-    waiting = _Call(result.wait_until_finish)
-    heard, before = Heard(), time.monotonic()
+    waiting, ear = _Call(result.wait_until_finish), _Ear(folder)
     while not waiting.ended(LOOK_SECONDS):
-        try:
-            beats = hear(folder)
-        except Exception:  # A store that is out of order for a moment; the time until the next look does not count.
-            before = time.monotonic()
-            continue
-        now = time.monotonic()
-        heard, before = listen(heard, beats, now - before), now
-        if why := problem(heard, expected):
+        ear.listen()
+        if why := problem(ear.heard, expected):
             # A job server may wait for the lost process here, too.
             _Call(result.cancel).ended(CANCEL_SECONDS)
             raise WorkersLostError(f"{why}; the job was cancelled")
-    waiting.result()
+    if waiting.error is None:
+        return
+    if CHANNEL_CLOSED not in str(waiting.error):
+        raise waiting.error
+    # The job server knows that a process died, and not which: its silence will tell.
+    until = time.monotonic() + SHORT_SECONDS + 2 * LOOK_SECONDS
+    while time.monotonic() < until:
+        time.sleep(LOOK_SECONDS)
+        ear.listen()
+    names = _names(lost(ear.heard, expected, SHORT_SECONDS)) or "one"
+    raise WorkersLostError(f"worker process {names} died: the job server lost its channel") from waiting.error
+
+
+class _Ear:
+    """Listens at the beats in a folder."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder, self._before = folder, time.monotonic()
+        self.heard = Heard()
+
+    def listen(self) -> None:
+        try:
+            beats = hear(self._folder)
+            now = time.monotonic()
+            self.heard, self._before = listen(self.heard, beats, now - self._before), now
+        except Exception:  # A store that is out of order for a moment; the time until the next look does not count.
+            self._before = time.monotonic()
+
+
+def _names(workers: Iterable[Worker]) -> str:
+    return ", ".join(f"{worker.name} (host-pid)" for worker in workers)
 
 
 class _Call:
     """A call in a thread that nobody has to wait for."""
 
     def __init__(self, act: Any) -> None:
-        self._act, self._error = act, None
+        self._act = act
+        self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -138,14 +165,9 @@ class _Call:
         try:
             self._act()
         except BaseException as error:
-            self._error = error
+            self.error = error
 
     def ended(self, seconds: float) -> bool:
         """Whether it ends within so many seconds."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
-
-    def result(self) -> None:
-        """Raises what the call raised."""
-        if self._error is not None:
-            raise self._error

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,15 +36,15 @@ class Engine:
 
 
 @contextmanager
-def engine(log: Path) -> Iterator[Engine]:
-    """Both, ready to take jobs; at the end every process is killed, workers too."""
+def engine(log: Path, server: Sequence[str] = ("pipeline.job_server", "--port")) -> Iterator[Engine]:
+    """Both, ready to take jobs; at the end every process is killed, workers too. `server`: module and flag of its port."""
     job_port, pool_port = free_port(), free_port()
     # The pool starts plain `python`, and no environment but ours has the steps of the job.
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
     threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), **threads}
     commands = (
-        ["pipeline.job_server", f"--port={job_port}"],
+        [*server, str(job_port)],
         ["apache_beam.runners.worker.worker_pool_main", f"--service_port={pool_port}"],
     )
     with log.open("wb") as out:

@@ -39,7 +39,7 @@ class ReadTexts(beam.PTransform):
 
     `plan` is the path of the plan file. Duplicate ids are marked unless `trust_ids`. Splits that were read to their end
     are recorded in the folder `staged`; those in the file `taken` (transforms/resume.py) are left out. Rows that
-    `earlier` has unchanged get its scores in the column `earlier`. Worker processes beat in the folder `beats`, if given.
+    `earlier` has unchanged get its scores in the column `earlier`. Worker processes beat in the folder `beats`, if any.
     """
 
     def __init__(
