@@ -123,7 +123,8 @@ def show_plan(found: SubmitPlan) -> None:
     out.print("options")
     for name, value in found.options.items():
         for one in value if isinstance(value, list) else [value]:
-            out.print(f"  --{name}={one}")
+            switch = {True: f"--{name}", False: f"--no_{name}"}
+            out.print(f"  {switch[one] if isinstance(one, bool) else f'--{name}={one}'}")
     out.print("steps")
     for step in found.steps:
         hints = ", ".join(f"{key}={value}" for key, value in step.hints.items())

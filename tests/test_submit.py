@@ -245,6 +245,8 @@ def test_the_plan_tells_options_steps_and_hints_and_writes_nothing(command: list
     assert code == 0
     assert "--machine_type=n2-standard-4" in out
     assert "--labels=app=bert-batch" in out
+    assert "--no_use_public_ips" in out
+    assert "--job_name=bert-batch-20261121" in out
     (inference,) = [line for line in out.splitlines() if line.lstrip().startswith("Score/RunInference ")]
     assert "RecordBatch   [accelerator=type:nvidia-l4;count:1;machine_type:g2-standard-4;" in inference
     assert "min_ram_bytes=14000000000" in inference
@@ -303,8 +305,9 @@ def test_score_on_dataflow_is_checked_the_same_way(demo: JobConfig, stub: Datafl
 
 
 def test_a_profile_for_this_machine_scores_here(tmp_path: Path) -> None:
-    job = ("--bundle", DEMO / "bundle", "--input", DEMO / "validation.parquet", "--output", tmp_path / "out")
-    code, out, _ = invoke("submit", "--profile", "deploy/profiles/local.yaml", *job, "--rename", "label=gold_label")
+    rows = ("--input", DEMO / "validation.parquet", "--rename", "label=gold_label")
+    job = ("--bundle", DEMO / "bundle", *rows, "--output", tmp_path / "out")
+    code, out, _ = invoke("submit", "--profile", "deploy/profiles/local.yaml", *job)
     assert code == 0
     assert "700 read = 700 scored" in out
     manifest = json.loads(next(tmp_path.glob("out/dt=*/_manifest.json")).read_bytes())
