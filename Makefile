@@ -6,9 +6,10 @@ READY := $(VENV)/.ready
 
 PEERS := .venv-peers
 EMULATORS := .venv-emulators
+AIRFLOW := .venv-airflow
 
 .PHONY: demo test lint accept quality bench bench-short bench-long bench-nightly torture profile gpu-bench gcp-smoke
-.PHONY: demo-bundle clean
+.PHONY: demo-bundle test-airflow clean
 
 demo: $(READY)
 	$(BIN)/bert-batch demo
@@ -16,6 +17,10 @@ demo: $(READY)
 # BigQuery and Cloud Storage are emulators, in an environment of their own.
 test: $(READY) $(EMULATORS)/.ready
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+# The DAGs of deploy/airflow, in an environment of their own (1.6 GB); the command runs in this project's.
+test-airflow: $(READY) $(AIRFLOW)/.ready
+	$(AIRFLOW)/bin/pytest deploy/airflow
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -95,5 +100,10 @@ $(EMULATORS)/.ready: requirements/emulators.txt
 		'from duckdb_extensions import import_extension as install; install("spatial"); install("avro")'
 	touch $(EMULATORS)/.ready
 
+$(AIRFLOW)/.ready: requirements/airflow.txt
+	$(PYTHON) -m venv $(AIRFLOW)
+	$(AIRFLOW)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements/airflow.txt
+	touch $(AIRFLOW)/.ready
+
 clean:
-	rm -rf $(VENV) $(PEERS) $(EMULATORS) .cache build dist *.egg-info demo-output
+	rm -rf $(VENV) $(PEERS) $(EMULATORS) $(AIRFLOW) .cache build dist *.egg-info demo-output
