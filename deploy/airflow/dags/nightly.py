@@ -3,11 +3,13 @@
 import datetime as dt
 import os
 import zoneinfo
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from airflow.sdk import CronDataIntervalTimetable, Param, Variable
 from airflow.sdk.exceptions import AirflowFailException
+
+T = TypeVar("T")
 
 
 def setting(name: str, default: str | None = None) -> str:
@@ -23,22 +25,18 @@ def setting(name: str, default: str | None = None) -> str:
     return value
 
 
-def job_file() -> str:
-    """The absolute path of the job file; raises AirflowFailException."""
-    path = Path(setting("job")).absolute()
-    if not path.is_file():
-        raise AirflowFailException(f"BERT_BATCH_JOB {str(path)!r} is no file")
-    return str(path)
+def parsed(name: str, parse: Callable[[str], T], rule: str, default: str | None = None) -> T:
+    """A setting as `parse` reads it; raises AirflowFailException that names it, its value and the rule."""
+    text = setting(name, default)
+    try:
+        return parse(text)
+    except (ValueError, KeyError) as error:
+        raise AirflowFailException(f"BERT_BATCH_{name.upper()} {text!r} is not {rule}") from error
 
 
 def zone() -> zoneinfo.ZoneInfo:
     """Where the day begins and ends."""
-    name = setting("timezone", "UTC")
-    try:
-        return zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
-        message = f"BERT_BATCH_TIMEZONE {name!r} is unknown; use a name such as UTC or Europe/Berlin"
-        raise AirflowFailException(message) from error
+    return parsed("timezone", zoneinfo.ZoneInfo, "a time zone, such as UTC or Europe/Berlin", "UTC")
 
 
 def scored_date(data_interval_start: dt.datetime | None, asked: str) -> str:
@@ -49,25 +47,21 @@ def scored_date(data_interval_start: dt.datetime | None, asked: str) -> str:
     if asked:
         return asked
     if data_interval_start is None:
-        raise AirflowFailException('A run without a logical date says which day it is for: {"date": "2026-11-20"}')
+        raise AirflowFailException('a run without a logical date must say its day: {"date": "2026-11-20"}')
     return data_interval_start.astimezone(zone()).date().isoformat()
 
 
-DATE = "{{ scored_date(data_interval_start, params.date) }}"
+DATE = "{{ scored_date(data_interval_start | default(none), params.date) }}"
 IF_PUBLISHED = "{{ params.if_published }}"
 
 
 def nightly() -> dict[str, Any]:
     """Arguments of a DAG that scores the day that ended, every night and every day since the first."""
-    first = setting("first_date")
-    try:
-        start = dt.datetime.combine(dt.date.fromisoformat(first), dt.time(), zone())
-    except ValueError as error:
-        raise AirflowFailException(f"BERT_BATCH_FIRST_DATE {first!r} is no date; use YYYY-MM-DD") from error
+    first = parsed("first_date", dt.date.fromisoformat, "a date: use YYYY-MM-DD")
     return {
         # A plain cron string would make the day of the run the logical date: the wrong one, and not complete yet.
-        "schedule": CronDataIntervalTimetable(setting("schedule", "0 3 * * *"), timezone=setting("timezone", "UTC")),
-        "start_date": start,
+        "schedule": CronDataIntervalTimetable(setting("schedule", "0 3 * * *"), timezone=zone().key),
+        "start_date": dt.datetime.combine(first, dt.time(), zone()),
         "catchup": True,
         "max_active_runs": 1,
         "user_defined_macros": {"scored_date": scored_date},
@@ -78,8 +72,8 @@ def nightly() -> dict[str, Any]:
         },
         # Safe, as a date is published whole or not at all, and one that is published is left alone.
         "default_args": {
-            "retries": int(setting("retries", "8")),
-            "retry_delay": dt.timedelta(seconds=float(setting("retry_seconds", "900"))),
-            "execution_timeout": dt.timedelta(hours=float(setting("timeout_hours", "20"))),
+            "retries": parsed("retries", int, "a whole number", "8"),
+            "retry_delay": dt.timedelta(seconds=parsed("retry_seconds", float, "a number of seconds", "900")),
+            "execution_timeout": dt.timedelta(hours=parsed("timeout_hours", float, "a number of hours", "20")),
         },
     }

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
-from nightly import DATE, IF_PUBLISHED, job_file, nightly, setting
+from nightly import DATE, IF_PUBLISHED, nightly, setting
 
 USAGE, OVER_BUDGET, LATER, ALREADY_PUBLISHED = 2, 3, 75, 99
 
@@ -61,11 +61,19 @@ def end(code: int) -> NoReturn:
     )
 
 
+def job_file() -> Path:
+    """The absolute path of the job file; raises AirflowFailException."""
+    path = Path(setting("job")).absolute()
+    if not path.is_file():
+        raise AirflowFailException(f"BERT_BATCH_JOB {str(path)!r} is not a file of this machine")
+    return path
+
+
 with DAG("bert_batch_nightly_command", tags=["bert-batch"], doc_md=__doc__, **nightly()) as dag:
     job = job_file()
     BertBatchOperator(
         task_id="score",
         command=setting("command"),
-        arguments=["score", "--job", job, "--date", DATE, "--if-published", IF_PUBLISHED],
-        folder=str(Path(job).parent),
+        arguments=["score", "--job", str(job), "--date", DATE, "--if-published", IF_PUBLISHED],
+        folder=str(job.parent),
     )
