@@ -6,10 +6,11 @@ READY := $(VENV)/.ready
 
 PEERS := .venv-peers
 EMULATORS := .venv-emulators
+DEPLOY := .venv-deploy
 AIRFLOW := .venv-airflow
 
 .PHONY: demo test lint accept quality bench bench-short bench-long bench-nightly torture profile gpu-bench gcp-smoke
-.PHONY: demo-bundle test-airflow clean
+.PHONY: demo-bundle test-airflow lint-deploy lock-deploy clean
 
 demo: $(READY)
 	$(BIN)/bert-batch demo
@@ -74,6 +75,20 @@ gpu-bench: $(READY)
 gcp-smoke: $(READY)
 	$(BIN)/python deploy/gcp_smoke.py "$(PROJECT)" "$(BUCKET)"
 
+# Every file of deploy/ that is no Python; those are linted by `make lint`, and run by the tests.
+lint-deploy: $(DEPLOY)/.ready
+	$(DEPLOY)/bin/python deploy/lint.py
+
+# What the image installs, from the pins of requirements/runtime.txt; the packages of CUDA stay as they are locked until
+# their lines are deleted.
+LOCK = $(DEPLOY)/bin/uv pip compile --quiet --no-header --no-annotate --generate-hashes \
+	--python-version 3.11 --python-platform x86_64-manylinux_2_28
+lock-deploy: $(DEPLOY)/.ready
+	$(LOCK) requirements/runtime.txt --output-file deploy/requirements-cpu.txt
+	echo 'tensorflow[and-cuda]' | $(LOCK) requirements/runtime.txt - --output-file deploy/requirements-gpu.txt
+	printf 'setuptools\nwheel\n' | $(LOCK) --constraint deploy/requirements-cpu.txt - \
+		--output-file deploy/requirements-build.txt
+
 # How the shipped bundle was made.
 demo-bundle: $(READY)
 	rm -rf examples/snips/bundle
@@ -105,5 +120,10 @@ $(AIRFLOW)/.ready: requirements/airflow.txt
 	$(AIRFLOW)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements/airflow.txt
 	touch $(AIRFLOW)/.ready
 
+$(DEPLOY)/.ready: requirements/deploy.txt
+	$(PYTHON) -m venv $(DEPLOY)
+	$(DEPLOY)/bin/pip install --quiet --disable-pip-version-check --requirement requirements/deploy.txt
+	touch $(DEPLOY)/.ready
+
 clean:
-	rm -rf $(VENV) $(PEERS) $(EMULATORS) $(AIRFLOW) .cache build dist *.egg-info demo-output
+	rm -rf $(VENV) $(PEERS) $(EMULATORS) $(DEPLOY) $(AIRFLOW) .cache build dist *.egg-info demo-output

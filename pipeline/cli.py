@@ -11,6 +11,7 @@ from pipeline.import_command import import_checkpoint
 from pipeline.quiet import quiet_stderr
 from pipeline.run_commands import clean, publish_run, show_runs
 from pipeline.starting import run as _run
+from pipeline.submit_command import score_on_dataflow, submit_command
 from pipeline.train_command import train
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -157,7 +158,7 @@ def demo(
 
         if not os.path.isdir(examples):
             raise ConfigError(f"{examples}: is not there; run this in a checkout of the project, or give --examples")
-        verdict = _publish({**flags, "rename": ["label=gold_label"], "log_format": "text"})
+        verdict = _publish(_job({**flags, "rename": ["label=gold_label"]}), "text")
         show_rows(verdict.folder, 5, ("id", "gold_label", "label", "probability", "token_count"))
         return EXIT_CODES.get(verdict.status, FAILED)
 
@@ -182,6 +183,7 @@ _of_a_date = [value for name, value in signature(score).parameters.items() if na
 backfill.__signature__ = Signature([*signature(_range).parameters.values(), *_of_a_date])  # type: ignore[attr-defined]
 backfill.__annotations__ = {**_range.__annotations__, **score.__annotations__}
 
+app.command("submit")(submit_command(score, lambda flags: _job(flags)))
 app.command()(train)
 app.command("import")(import_checkpoint)
 app.command("publish")(publish_run)
@@ -190,19 +192,21 @@ app.command()(clean)
 
 
 def _score(flags: dict[str, Any]) -> int:
-    verdict = _publish(flags)
+    job = _job(flags)
+    if job.runner == "dataflow":
+        return score_on_dataflow(job, flags["log_format"])
+    verdict = _publish(job, flags["log_format"])
     from pipeline.console import EXIT_CODES
 
     return EXIT_CODES.get(verdict.status, FAILED)
 
 
-def _publish(flags: dict[str, Any]) -> Any:
-    job = _job(flags)
+def _publish(job: Any, log_format: str) -> Any:
     with quiet_stderr():
         from pipeline.console import console_for
         from pipeline.scoring import score as run
 
-    console = console_for(flags["log_format"])
+    console = console_for(log_format)
     verdict = run(job, watch=console.watch, progress=console.progress)
     console.verdict(verdict)
     return verdict

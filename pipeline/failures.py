@@ -13,6 +13,10 @@ class RunFailedError(RuntimeError):
     """A run that had started did not come to its end."""
 
 
+class TryLaterError(RuntimeError):
+    """Dataflow does not take the job now: nothing has run, and the same command may do later."""
+
+
 def cause(error: BaseException) -> str:
     """Class and, where it can hold nobody's text, message of what made a pipeline fail."""
     name, message = f"{type(error).__module__}.{type(error).__name__}", str(error)

@@ -25,6 +25,11 @@ def all_hints(options: PipelineOptions, hints: Mapping[str, str]) -> dict[str, s
     return {**general, **hints}
 
 
+def needs_gpu(options: PipelineOptions, hints: Mapping[str, str]) -> bool:
+    """Whether the workers that score are to have a GPU."""
+    return "accelerator" in all_hints(options, hints) or bool(_pool_accelerators(options))
+
+
 def placement_problems(options: PipelineOptions, hints: Mapping[str, str]) -> Iterator[str]:
     """One line for everything that is wrong with which workers have a GPU, on which machine."""
     worker, flexrs = options.view_as(WorkerOptions), options.view_as(GoogleCloudOptions).flexrs_goal

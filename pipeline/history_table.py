@@ -45,7 +45,14 @@ def _document(manifests: Manifests, unfinished: Mapping[str, str], runs: list[Un
             for date, manifest in manifests.published.items()
         ],
         "runs": [
-            {"run_id": run.run_id, "date": run.date or None, "state": run.state, "reason": run.reason} for run in runs
+            {
+                "run_id": run.run_id,
+                "date": run.date or None,
+                "state": run.state,
+                "reason": run.reason,
+                **({"job": dict(run.job)} if run.job else {}),
+            }
+            for run in runs
         ],
         "broken": dict(manifests.broken),
     }

@@ -1,6 +1,7 @@
 """A job that is ready to run: bundle, input, outputs and earlier tries have been looked at, nothing is written yet."""
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
@@ -47,8 +48,15 @@ class Prepared:
     new_tables: tuple[str, ...] = ()
 
 
-def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Prepared:
-    """Looks at bundle, input and outputs, and writes nothing. `progress`: see Compute.
+def prepare(
+    job: JobConfig,
+    now: dt.datetime,
+    progress: str | None = None,
+    *,
+    hints: Mapping[str, str] | None = None,
+    needs_gpu: bool = False,
+) -> Prepared:
+    """Looks at bundle, input and outputs, and writes nothing. `progress`, `hints`, `needs_gpu`: see Compute.
 
     Raises ConfigError, DateError, BundleError, PlanError or NoInputError, each with the way out.
     """
@@ -80,7 +88,12 @@ def prepare(job: JobConfig, now: dt.datetime, progress: str | None = None) -> Pr
         run=run,
         labelling=_labelling(job, bundle, plan, run),
         compute=Compute(
-            token_budget=job.token_budget, precision=_wanted(job), progress=progress if job.runner in LOCAL else None
+            token_budget=job.token_budget,
+            precision=_wanted(job),
+            # A file of this machine is nothing to workers elsewhere.
+            progress=progress if job.runner in LOCAL else None,
+            hints=hints or {},
+            needs_gpu=needs_gpu,
         ),
         about=about,
         resumed=resumed,

@@ -12,7 +12,7 @@ from model.bundle import DESCRIPTION, Bundle, BundleError
 from pipeline.config import ConfigError
 from pipeline.console import emit, err, out
 from pipeline.dates import DateError
-from pipeline.failures import RunFailedError, cause
+from pipeline.failures import RunFailedError, TryLaterError, cause
 from transforms.bundles import open_bundle
 from transforms.columns import PlanError
 from transforms.plan import NoInputError
@@ -28,7 +28,7 @@ USAGE_ERRORS = (ConfigError, DateError, BundleError, PlanError)
 
 def explain(error: Exception, log_format: str) -> int:
     """Says what went wrong, in one line if the user can mend it, and gives the exit code."""
-    if isinstance(error, NoInputError):
+    if isinstance(error, (NoInputError, TryLaterError)):
         code, text = 75, str(error)
     elif isinstance(error, USAGE_ERRORS) or type(error) is ValueError or _is_checkpoint_error(error):
         code, text = 2, str(error)

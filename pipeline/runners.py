@@ -1,14 +1,16 @@
 """Named runner presets -> Beam options. Unknown Beam options are errors here: Beam only warns about them."""
 
 import argparse
+import datetime as dt
 import difflib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
-from pipeline.config import ConfigError
+from pipeline.config import ConfigError, JobConfig
+from pipeline.dataflow_checks import check_dataflow, check_places
 
 LOCAL = ("direct", "local")
 """Runners whose workers are on this machine."""
@@ -32,6 +34,39 @@ def beam_options(runner: str, workers: int, extra: Sequence[str]) -> PipelineOpt
     _refuse_unknown(extra)
     # A worker must know tensorflow-text's ops before it loads any graph.
     return PipelineOptions([*preset, "--beam_plugins=tensorflow_text", *extra])
+
+
+def job_options(job: JobConfig, hints: Mapping[str, str], date: dt.date) -> PipelineOptions:
+    """The options of a job for `date`, looked at first if it is for Dataflow; raises ConfigError.
+
+    A job for Dataflow without a name gets one that is the same for the same date: Dataflow refuses a second one.
+    """
+    options = beam_options(job.runner, job.workers, job.beam_options)
+    if job.runner == "dataflow":
+        google = options.view_as(GoogleCloudOptions)
+        google.job_name = google.job_name or f"bert-batch-{date:%Y%m%d}"
+        _refuse_local_paths(job)
+        check_dataflow(options, hints)
+        temp = {f"--{name}": getattr(google, name) for name in ("temp_location", "staging_location")}
+        check_places(google.region, {flag: path for flag, path in {**temp, **_paths(job)}.items() if path})
+    return options
+
+
+def _paths(job: JobConfig) -> dict[str, str]:
+    inputs = {"--input" if number == 1 else f"--input ({number})": path for number, path in enumerate(job.input, 1)}
+    outputs = {"--output": job.outputs.folder, "--staging": job.outputs.staging}
+    given = {"--bundle": job.bundle, **inputs, **outputs}
+    return {flag: path for flag, path in given.items() if path is not None}
+
+
+def _refuse_local_paths(job: JobConfig) -> None:
+    problems = [
+        f"{flag} {path}: is on this machine, where Dataflow's workers do not see it; copy it to gs:// and name that"
+        for flag, path in _paths(job).items()
+        if not path.startswith(("gs://", "bq://"))
+    ]
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 @contextmanager

@@ -1,18 +1,21 @@
 """START READING HERE: the whole scoring job on one page."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
+from types import MappingProxyType
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineResult
 
 from pipeline.config import JobConfig
 from pipeline.dates import logical_date
 from pipeline.failures import RunFailedError, cause
+from pipeline.gpu_checks import needs_gpu
 from pipeline.preparing import Prepared, prepare
-from pipeline.runners import beam_options, share_cores
+from pipeline.runners import job_options, share_cores
 from transforms.bundles import BundleReference
 from transforms.carry import CarryScores
 from transforms.featurize import FeaturizeTexts
@@ -29,6 +32,7 @@ from transforms.verdicts import PASSED, PublishError, Verdict
 from transforms.write import WriteDeadLetters, WriteScores
 
 Watch = Callable[[Prepared], AbstractContextManager[None]]
+NO_HINTS: Mapping[str, str] = MappingProxyType({})
 
 
 def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None) -> None:
@@ -65,31 +69,55 @@ def score(
     now: dt.datetime | None = None,
     watch: Watch = lambda _: nullcontext(),
     progress: str | None = None,
+    hints: Mapping[str, str] = NO_HINTS,
 ) -> Verdict:
     """Runs the job and gives its verdict; an error that left a verdict behind is told by the verdict alone.
 
-    Raises what `prepare` raises before anything has run, PublishError if the date is to be left alone and its table
-    cannot be brought up to date, and RunFailedError afterwards.
+    Raises what `begin` raises before anything has run, and RunFailedError afterwards.
     """
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
-    options = beam_options(job.runner, job.workers, job.beam_options)
+    options = job_options(job, hints, logical_date(job.date, job.timezone, now))
+    prepared = begin(job, options, hints, now, progress)
+    if isinstance(prepared, Verdict):
+        return prepared
+
+    def run() -> None:
+        with share_cores(job.workers):
+            if (result := start(prepared, options, now)) is not None:
+                result.wait_until_finish()
+
+    with watch(prepared):
+        return verdict_of(prepared.run, run)
+
+
+def begin(
+    job: JobConfig, options: PipelineOptions, hints: Mapping[str, str], now: dt.datetime, progress: str | None = None
+) -> Prepared | Verdict:
+    """A job that is ready and has its plan written down, or what there is if it is to leave its date alone.
+
+    Raises what `prepare` raises, and PublishError if the date is to be left alone and its table cannot be brought up
+    to date.
+    """
     finish_pending(job.home)
     if (there := already_published(job, now)) is not None:
         if there.problems:
             raise PublishError(there.problems[0])
         return there
-    prepared = prepare(job, now, progress)
-    run = prepared.run
+    prepared = prepare(job, now, progress, hints=hints, needs_gpu=needs_gpu(options, hints))
     if prepared.resumed is None:
-        write_plan(store_for(run.output), run.plan, prepared.plan, prepared.about)
-    with watch(prepared):
-        try:
-            _run(prepared, options, now)
-        except Exception as error:
-            verdict = _standing_after(run)
-            if verdict is None or verdict.status == PASSED:
-                raise RunFailedError(f"run {run.run_id} failed: {cause(error)}") from error
-            return verdict
+        write_plan(store_for(prepared.run.output), prepared.run.plan, prepared.plan, prepared.about)
+    return prepared
+
+
+def verdict_of(run: Run, work: Callable[[], object], failed: Callable[[Exception], str] = cause) -> Verdict:
+    """What became of a run that `work` brought to its end; `failed` tells why it did not. Raises RunFailedError."""
+    try:
+        work()
+    except Exception as error:
+        verdict = _standing_after(run)
+        if verdict is None or verdict.status == PASSED:
+            raise RunFailedError(f"run {run.run_id} failed: {failed(error)}") from error
+        return verdict
     verdict = standing(run)
     if verdict is None:
         raise RunFailedError(f"run {run.run_id} ended without a verdict; its files are in {run.file('')}")
@@ -106,13 +134,13 @@ def _standing_after(run: Run) -> Verdict | None:
     return None
 
 
-def _run(prepared: Prepared, options: PipelineOptions, now: dt.datetime) -> None:
+def start(prepared: Prepared, options: PipelineOptions, now: dt.datetime) -> PipelineResult | None:
+    """Starts the pipeline of a job; None if only publishing was left, and that is done."""
     resumed = prepared.resumed
     if resumed is not None and resumed.passed:
         publish(prepared.run)
-        return
+        return None
     taken = None if resumed is None else write_taken(resumed.run, resumed.taken, new_run_id(now))
     p = beam.Pipeline(options=options)
     build(p, prepared, taken)
-    with share_cores(prepared.job.workers):
-        p.run().wait_until_finish()
+    return p.run()

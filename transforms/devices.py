@@ -16,6 +16,10 @@ GPU_BYTES = 14 * 1024**3
 _log = logging.getLogger(__name__)
 
 
+class DeviceError(RuntimeError):
+    """A worker does not have the device it must have; the message says what to look at."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Device:
     """`kind` is cpu or gpu; of a GPU its free memory in bytes."""
@@ -45,6 +49,16 @@ class Device:
             return wanted
         best = "float32" if self.kind == "cpu" else "float16"
         return best if best in exported else "float32"
+
+
+def require_gpu(device: Device) -> None:
+    """Raises DeviceError if the device is no GPU: scoring on a CPU instead would be slow, and cost a GPU."""
+    if device.kind != "gpu":
+        raise DeviceError(
+            "this worker must score on a GPU, and TensorFlow sees none. Look at the driver (install-nvidia-driver in "
+            "the accelerator), the image (its TensorFlow must have CUDA: built with TARGET=gpu) and the placement "
+            "(accelerator hint on Score, or worker_accelerator for all workers); or take a profile without gpu"
+        )
 
 
 def find_device() -> Device:

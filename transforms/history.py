@@ -1,9 +1,10 @@
 """What an output holds: which dates are published, and what became of the runs that did not publish."""
 
 import datetime as dt
+import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from transforms.plan import read_about
@@ -112,13 +113,15 @@ def find_run(output: str, run_id: str) -> Run | None:
 class Unpublished:
     """A run that did not publish: its date (ISO, empty if nothing tells it), verdict and main reason.
 
-    `state` is the status of its verdict; "not_ended" if it has none, "unreadable" if its files are damaged.
+    `state` is the status of its verdict; "not_ended" if it has none, "unreadable" if its files are damaged. `job` is
+    what it is run by, while it has no verdict, if that is not the machine it was started on.
     """
 
     run_id: str
     date: str
     state: str
     reason: str
+    job: Mapping[str, str] = field(default_factory=dict)
 
 
 def unpublished(output: str, run_ids: Sequence[str], manifests: Manifests) -> list[Unpublished]:
@@ -139,7 +142,18 @@ def _look(output: str, run_id: str, manifests: Manifests) -> Unpublished | None:
     if run is None:
         return Unpublished(run_id=run_id, date="", state="unreadable", reason="its plan is gone")
     state, reason = _standing(run, verdict, manifests)
-    return Unpublished(run_id=run_id, date=run.date.isoformat(), state=state, reason=reason)
+    job = _job(run) if verdict is None else {}
+    if job:
+        reason = f"Dataflow job {job['job_id']} works on it, or has failed: {job['url']}"
+    return Unpublished(run_id=run_id, date=run.date.isoformat(), state=state, reason=reason, job=job)
+
+
+def _job(run: Run) -> dict[str, str]:
+    try:
+        content = json.loads(store_for(run.output).read(run.job) or b"{}")
+        return {key: str(content[key]) for key in ("job_id", "project", "region", "url")} if content else {}
+    except (ValueError, KeyError, TypeError, OSError):
+        return {}  # It only helps to find the job.
 
 
 def _standing(run: Run, verdict: Verdict | None, manifests: Manifests) -> tuple[str, str]:

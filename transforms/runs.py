@@ -64,6 +64,11 @@ class Run:
         return self.file("verdict.json")
 
     @property
+    def job(self) -> str:
+        """Where the run is told to work, if that is not where it was started."""
+        return self.file("job.json")
+
+    @property
     def folder(self) -> str:
         """Where the rows of the date are published."""
         return date_folder(self.output, self.date)

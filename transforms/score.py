@@ -1,8 +1,8 @@
 """ScoreTokens: Tokens -> Scores, through Beam's RunInference and the scoring graph of the bundle."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import apache_beam as beam
@@ -16,7 +16,7 @@ from apache_beam.pvalue import TaggedOutput
 from model.bundle import Bundle
 from transforms.books import Work
 from transforms.bundles import BundleReference, fetch
-from transforms.devices import Device, find_device
+from transforms.devices import Device, find_device, require_gpu
 from transforms.infer import Ragged, Scorer, score_rows
 from transforms.label import Labelling, label
 from transforms.memo import Memo
@@ -37,12 +37,15 @@ class Compute:
     """How scoring uses the machine.
 
     `token_budget` and `precision` None: by device; `progress` is the file through which local workers tell how far
-    they are.
+    they are. `hints` are Beam's resource hints for the workers that score (`accelerator`, `min_ram`); with `needs_gpu`
+    a worker without one does not score.
     """
 
     token_budget: int | None = None
     precision: str | None = None
     progress: str | None = None
+    hints: Mapping[str, str] = field(default_factory=dict)
+    needs_gpu: bool = False
 
     def __post_init__(self) -> None:
         if self.token_budget is not None and self.token_budget < 1:
@@ -112,6 +115,8 @@ class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel
 
     def load_model(self) -> ScoringModel:
         device = find_device()
+        if self._compute.needs_gpu:
+            require_gpu(device)
         return ScoringModel(fetch(self._bundle), self._compute, device)
 
     def run_inference(
@@ -169,6 +174,8 @@ class ScoreTokens(beam.PTransform):
         handler = BertModelHandler(self._bundle, self._labelling.columns, self._compute).with_no_batching()
         # RunInference declares Any, and Any travels as a pickle.
         inference = RunInference(handler).with_output_types(pa.RecordBatch)
+        # Not on the handler: its hints would reach the inner step alone, and lists of batches would travel to it.
+        inference = inference.with_resource_hints(**self._compute.hints)
         outputs = (
             tokens
             | "RunInference" >> inference

@@ -139,8 +139,8 @@ def test_every_day_since_the_first_is_scored_once_and_after_it_ended(load, zone,
 
     dates = [dt.date.fromisoformat(date(run.data_interval.start, "")) for run in runs]
     assert dates == [dt.date(2026, 10, day) for day in range(23, 28)]
-    after = [run.run_after.astimezone(ZoneInfo(zone)) - dt.timedelta(hours=3) for run in runs]
-    assert [(at.date(), at.time()) for at in after] == [(day + dt.timedelta(days=1), dt.time()) for day in dates]
+    starts = [run.run_after.astimezone(ZoneInfo(zone)) for run in runs]
+    assert [(at.date(), at.time()) for at in starts] == [(day + dt.timedelta(days=1), dt.time(3)) for day in dates]
     assert (scheduled.catchup, scheduled.max_active_runs) == (True, 1)
 
 
