@@ -19,9 +19,10 @@ demo: $(READY)
 test: $(READY) $(EMULATORS)/.ready
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
-# The DAGs of deploy/airflow, in an environment of their own (1.6 GB); the command runs in this project's.
+# The DAGs of deploy/airflow, in an environment of their own (2.2 GB); the command runs in this project's. Elsewhere a
+# warning is an error; Airflow's own are not ours to mend.
 test-airflow: $(READY) $(AIRFLOW)/.ready
-	$(AIRFLOW)/bin/pytest deploy/airflow
+	$(AIRFLOW)/bin/pytest --override-ini filterwarnings=ignore deploy/airflow
 
 lint: $(READY)
 	$(BIN)/ruff check .

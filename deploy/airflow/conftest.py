@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,9 @@ os.environ.update(
         {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True, "project": "none"}}
     ),
 )
+
+# The stand-in of Dataflow is the one of the other tests.
+sys.path.insert(0, str(ROOT / "tests"))
 
 
 @pytest.fixture(scope="session", autouse=True)

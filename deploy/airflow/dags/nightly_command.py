@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
-from nightly import DATE, IF_PUBLISHED, nightly, setting
+from bert_batch_nightly import DATE, IF_PUBLISHED, nightly, setting
 
 USAGE, OVER_BUDGET, LATER, ALREADY_PUBLISHED = 2, 3, 75, 99
 

@@ -8,7 +8,7 @@ from airflow.providers.google.cloud.hooks.gcs import GCSHook
 from airflow.providers.google.cloud.operators.dataflow import DataflowStartFlexTemplateOperator
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException
-from nightly import DATE, IF_PUBLISHED, nightly, parsed, setting
+from bert_batch_nightly import DATE, IF_PUBLISHED, nightly, parsed, setting
 
 
 class BertBatchFlexTemplateOperator(DataflowStartFlexTemplateOperator):
