@@ -8,7 +8,7 @@ from pipeline.secret_values import shown
 
 KEYS = ("type", "count", "machine_type", "install-nvidia-driver", "use_nvidia_mps")
 DRIVERS = ("5xx",)
-GPU_FAMILIES = ("g2-", "a2-", "a3-")
+GPU_FAMILIES = ("g2-", "g4-", "a2-", "a3-", "a4-", "a4x-")
 """Machines that come with a GPU, whether it is used or not."""
 
 _COUNT = re.compile(r"[1-9][0-9]{0,2}")
@@ -28,12 +28,16 @@ class _Kind:
 
 
 KINDS = {
-    "nvidia-l4": _Kind(machines="g2-standard-*", pattern=r"g2-standard-(\d+)"),
+    "nvidia-l4": _Kind(machines="g2-standard-*", pattern=r"g2-standard-([1-9][0-9]*)"),
     "nvidia-tesla-t4": _Kind(
-        machines="n1-*", pattern=r"n1-(?:standard|highmem|highcpu)-\d+|n1-custom-.+", anywhere=True
+        machines="n1-*",
+        pattern=r"n1-(?:standard|highmem|highcpu)-[0-9]+|n1-custom-[0-9]+-[0-9]+(?:-ext)?",
+        anywhere=True,
     ),
-    "nvidia-tesla-a100": _Kind(machines="a2-highgpu-*g or a2-megagpu-16g", pattern=r"a2-(?:high|mega)gpu-(\d+)g"),
-    "nvidia-a100-80gb": _Kind(machines="a2-ultragpu-*g", pattern=r"a2-ultragpu-(\d+)g"),
+    "nvidia-tesla-a100": _Kind(
+        machines="a2-highgpu-*g or a2-megagpu-16g", pattern=r"a2-(?:high|mega)gpu-([1-9][0-9]*)g"
+    ),
+    "nvidia-a100-80gb": _Kind(machines="a2-ultragpu-*g", pattern=r"a2-ultragpu-([1-9][0-9]*)g"),
 }
 
 
@@ -41,7 +45,7 @@ KINDS = {
 class Accelerator:
     """What `type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver` says."""
 
-    type: str
+    type: str | None
     count: int | None
     machine_type: str | None = None
     driver: str | None = None
@@ -79,7 +83,7 @@ def read_accelerator(text: str) -> tuple[Accelerator, list[str]]:
     if found.get("use_nvidia_mps") is not None:
         problems.append("gives use_nvidia_mps a value; say it without")
     accelerator = Accelerator(
-        type=found.get("type") or "",
+        type=found.get("type") or None,
         count=int(count) if _COUNT.fullmatch(count) else None,
         machine_type=found.get("machine_type"),
         driver=found.get("install-nvidia-driver"),
@@ -95,13 +99,11 @@ def is_gpu_machine(machine: str) -> bool:
 
 def gpu_problems(gpu: Accelerator, machine: str | None) -> list[str]:
     """Why Dataflow cannot make workers with this GPU on this machine, or would for nothing."""
-    if not gpu.type:
+    if gpu.type is None:
         return []
     kind = KINDS.get(gpu.type)
     if kind is None:
-        near = difflib.get_close_matches(gpu.type, KINDS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(KINDS)}"
-        return [f"has the unknown GPU type {shown(gpu.type)}; {hint}"]
+        return [f"has the unknown GPU type {shown(gpu.type)}; known are {', '.join(KINDS)}"]
     problems = []
     if gpu.count is not None and gpu.count > 1:
         problems.append(
@@ -134,10 +136,10 @@ def _count_problems(gpu: Accelerator, machine: str, size: int) -> list[str]:
 
 def memory_problem(min_ram: str, machine: str | None) -> str | None:
     """What is wrong with a least memory such as `14GB`, by itself or on the machine."""
-    size = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGTP]?i?B)", min_ram)
+    size = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([KMGTP]?i?B)", min_ram)
     if size is None or size[2] not in _SIZES:
         return "is no size; write a number and a unit, such as 14GB"
-    named = re.fullmatch(r"([a-z0-9]+-[a-z]+)-(\d+)", machine or "")
+    named = re.fullmatch(r"([a-z0-9]+-[a-z]+)-([0-9]+)", machine or "")
     if named is None or named[1] not in _MEMORY_OF_A_CPU:
         return None
     memory = _MEMORY_OF_A_CPU[named[1]] * int(named[2])

@@ -8,11 +8,11 @@ from pipeline.secret_values import shown
 
 MAX_JOB_NAME = 1024
 MAX_LABELS = 64
-DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
+DIGEST = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9._:/]*@sha256:[0-9a-f]{64}")
 _BUCKET = re.compile(r"gs://([a-z0-9][-_a-z0-9.]{1,220}[a-z0-9])(/[^\s\x00-\x1f]*)?")
 _SERVICE_ACCOUNTS = re.compile(
     r"[a-z][-a-z0-9]{4,28}[a-z0-9]@[-a-z0-9.]+\.iam\.gserviceaccount\.com"
-    r"|\d+-compute@developer\.gserviceaccount\.com"
+    r"|[0-9]+-compute@developer\.gserviceaccount\.com"
     r"|[-a-z0-9.]+@appspot\.gserviceaccount\.com"
 )
 _KMS_KEY = re.compile(r"projects/[^/\s]+/locations/([^/\s]+)/keyRings/[^/\s]+/cryptoKeys/[^/\s]+")
@@ -32,9 +32,9 @@ def project_problem(value: str) -> str | None:
 
 def region_problem(value: str) -> str | None:
     """Of a region."""
-    if re.fullmatch(r"[a-z]+-[a-z]+\d+-[a-z]", value):
+    if re.fullmatch(r"[a-z]+-[a-z]+[0-9]+-[a-z]", value):
         return f"is a zone; give its region, {value[:-2]}"
-    if not re.fullmatch(r"[a-z]+-[a-z]+\d+", value):
+    if not re.fullmatch(r"[a-z]+-[a-z]+[0-9]+", value):
         return "is no region; give one such as us-central1"
     return None
 

@@ -12,7 +12,7 @@ ONE_PROCESS = "no_use_multiple_sdk_containers"
 
 def job_name(profile: Profile, date: dt.date) -> str:
     """`bert-batch-20261121`: the same for the same date, so that Dataflow refuses a second job beside an active one."""
-    return f"{profile.job_name}-{date:%Y%m%d}"
+    return f"{profile.job_name}-{date.isoformat().replace('-', '')}"
 
 
 def dataflow_arguments(profile: Profile, name: str) -> list[str]:

@@ -128,10 +128,12 @@ def _label(text: str) -> dict[str, str]:
 
 def _secret_problems(options: PipelineOptions, hints: Mapping[str, str]) -> Iterator[str]:
     given: dict[str, Any] = {**options.get_all_options(drop_default=True), "hints": dict(hints)}
+    # Names of modules and words such as DEBUG.
+    given.pop("sdk_harness_log_level_overrides", None)
     for name in secrets_of(given):
         yield (
-            f"--{name}: looks like a secret (value not shown), and everybody who sees the job would see it; remove it "
-            "and give the right to the workers' service account"
+            f"--{name}: looks like a secret (value not shown), which all who see the job would see; remove it, and "
+            "give the workers' service account the right"
         )
 
 

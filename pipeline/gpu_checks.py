@@ -42,20 +42,17 @@ def placement_problems(options: PipelineOptions, hints: Mapping[str, str]) -> It
     if flexrs == "COST_OPTIMIZED" and (pools or hints):
         yield "--flexrs_goal COST_OPTIMIZED: FlexRS goes neither with resource hints nor with GPUs; leave it out"
     yield from _hint_problems(hints)
-    shared = []
     for text in pools:
         # The machine of the pool is an option of its own.
         yield from _accelerator_problems("--dataflow_service_options worker_accelerator", text, worker.machine_type)
-        shared.append(text)
     if hint is not None:
         yield from _accelerator_problems("accelerator hint", hint, None, hints.get("min_ram"))
-        shared.append(hint)
     if not pools and worker.machine_type and is_gpu_machine(worker.machine_type):
         yield (
             f"--machine_type {shown(worker.machine_type)}: comes with a GPU that these workers do not use; "
             "take a machine without, or say worker_accelerator"
         )
-    yield from _process_problems(options, shared)
+    yield from _process_problems(options, [*pools, *([] if hint is None else [hint])])
 
 
 def _pool_accelerators(options: PipelineOptions) -> list[str]:
@@ -90,11 +87,11 @@ def _process_problems(options: PipelineOptions, accelerators: list[str]) -> Iter
     if not accelerators:
         return
     one_process = options.view_as(DebugOptions).lookup_experiment(ONE_PROCESS)
-    mps = any("use_nvidia_mps" in text.split(";") for text in accelerators)
+    mps = any(read_accelerator(text)[0].shared_by_processes for text in accelerators)
     if mps and one_process:
         yield f"use_nvidia_mps lets processes share a GPU, --experiments={ONE_PROCESS} makes one only; leave one out"
     if not mps and not one_process:
         yield (
-            "--experiments lacks no_use_multiple_sdk_containers: every processor would have a process with a model "
-            f"of its own on the same GPU; add --experiments={ONE_PROCESS}"
+            f"--experiments={ONE_PROCESS} is missing: every processor would have a process with a model of its own, "
+            "all on the same GPU; add it"
         )

@@ -27,7 +27,7 @@ def place_problem(location: str | None, parts: Iterable[str], region: str) -> st
     beginning, outside = MULTI_REGIONS.get(location.upper()), OUTSIDE.get(location.upper(), ())
     if not regions and beginning and region.startswith(beginning) and region not in outside:
         return None
-    where = " and ".join(regions) or location.lower()
+    where = " and ".join(regions) or (f"the multi-region {location}" if beginning else location.lower())
     return (
         f"the bucket is in {where}, the workers in {region}: every byte between them costs and takes longer; "
         f"take a bucket in {region}, or another region"

@@ -92,7 +92,7 @@ def prepare(
             precision=_wanted(job),
             # A file of this machine is nothing to workers elsewhere.
             progress=progress if job.runner in LOCAL else None,
-            hints=hints or {},
+            hints=dict(hints or {}),
             needs_gpu=needs_gpu,
         ),
         about=about,

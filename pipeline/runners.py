@@ -7,13 +7,16 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+import grpc
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, PortableOptions, StandardOptions
 
 from pipeline.config import ConfigError, JobConfig
 from pipeline.dataflow_checks import check_dataflow, check_places
+from pipeline.failures import RunFailedError
 
 LOCAL = ("direct", "local")
 """Runners whose workers are on this machine."""
+JOB_SERVER_SECONDS = 5.0
 INTRAOP_THREADS = "TF_NUM_INTRAOP_THREADS"
 
 
@@ -29,9 +32,13 @@ def beam_options(runner: str, workers: int, extra: Sequence[str]) -> PipelineOpt
         "dataflow": ["--runner=DataflowRunner"],
         "portable": ["--runner=PortableRunner"],
     }[runner]
+    if runner == "portable":
+        preset.append(f"--direct_num_workers={workers}")
     if workers > 1 and runner in LOCAL:
         preset += [f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing"]
     _refuse_unknown(extra)
+    if runner == "portable" and not PipelineOptions(list(extra)).view_as(PortableOptions).job_endpoint:
+        raise ConfigError("--runner portable needs a job server; say which after `--`: -- --job_endpoint=HOST:PORT")
     # A worker must know tensorflow-text's ops before it loads any graph.
     return PipelineOptions([*preset, "--beam_plugins=tensorflow_text", *extra])
 
@@ -67,6 +74,21 @@ def _refuse_local_paths(job: JobConfig) -> None:
     ]
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def check_job_server(options: PipelineOptions) -> None:
+    """Raises RunFailedError if a portable job has no job server that answers; Beam itself would ask for a minute."""
+    endpoint = options.view_as(PortableOptions).job_endpoint
+    if options.view_as(StandardOptions).runner != "PortableRunner" or endpoint == "embed":
+        return
+    with grpc.insecure_channel(endpoint) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=JOB_SERVER_SECONDS)
+        except grpc.FutureTimeoutError:
+            raise RunFailedError(
+                f"no job server answers at {endpoint} (--job_endpoint): none within {JOB_SERVER_SECONDS:.0f} s; "
+                "nothing has run"
+            ) from None
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
 from pipeline.config import JobConfig
@@ -15,7 +15,8 @@ from pipeline.dates import logical_date
 from pipeline.failures import RunFailedError, cause
 from pipeline.gpu_checks import needs_gpu
 from pipeline.preparing import Prepared, prepare
-from pipeline.runners import job_options, share_cores
+from pipeline.runners import check_job_server, job_options, share_cores
+from pipeline.watchdog import listening, wait
 from transforms.bundles import BundleReference
 from transforms.carry import CarryScores
 from transforms.featurize import FeaturizeTexts
@@ -35,19 +36,28 @@ Watch = Callable[[Prepared], AbstractContextManager[None]]
 NO_HINTS: Mapping[str, str] = MappingProxyType({})
 
 
-def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None) -> None:
-    """Adds the whole job to the pipeline `p`. `taken`: the file of what is taken over from a try that died."""
+def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, beats: str | None = None) -> None:
+    """Adds the whole job to the pipeline `p`.
+
+    `taken` is the file of what is taken over from a try that died; `beats` the folder in which workers beat, if any.
+    """
     run, labelling, earlier = prepared.run, prepared.labelling, prepared.earlier
     columns = prepared.plan.columns
     columns_read = replace(columns, earlier=None if earlier is None else earlier.type)
     bundle = BundleReference(path=prepared.job.bundle, fingerprint=prepared.bundle.fingerprint)
 
     read = p | "Read" >> ReadTexts(
-        run.plan, columns_read, trust_ids=prepared.job.trust_ids, staged=run.staged, taken=taken, earlier=earlier
+        run.plan,
+        columns_read,
+        trust_ids=prepared.job.trust_ids,
+        staged=run.staged,
+        taken=taken,
+        earlier=earlier,
+        beats=beats,
     )
     valid = read.rows | "Validate" >> ValidateTexts(columns_read)
     featurized = valid.texts | "Featurize" >> FeaturizeTexts(bundle, columns)
-    scored = featurized.tokens | "Score" >> ScoreTokens(bundle, labelling, prepared.compute)
+    scored = featurized.tokens | "Score" >> ScoreTokens(bundle, labelling, replace(prepared.compute, beats=beats))
     scores = scored.scores | "Write" >> WriteScores(run, labelling)
     carried = valid.unchanged | "Carry" >> CarryScores(labelling, "" if earlier is None else earlier.precision)
     unchanged = carried | "WriteUnchanged" >> WriteScores(run, labelling, kind="unchanged")
@@ -81,13 +91,8 @@ def score(
     if isinstance(prepared, Verdict):
         return prepared
 
-    def run() -> None:
-        with share_cores(job.workers):
-            if (result := start(prepared, options, now)) is not None:
-                result.wait_until_finish()
-
     with watch(prepared):
-        return verdict_of(prepared.run, run)
+        return verdict_of(prepared.run, lambda: _run(prepared, options, now))
 
 
 def begin(
@@ -103,6 +108,7 @@ def begin(
         if there.problems:
             raise PublishError(there.problems[0])
         return there
+    check_job_server(options)
     prepared = prepare(job, now, progress, hints=hints, needs_gpu=needs_gpu(options, hints))
     if prepared.resumed is None:
         write_plan(store_for(prepared.run.output), prepared.run.plan, prepared.plan, prepared.about)
@@ -134,13 +140,28 @@ def _standing_after(run: Run) -> Verdict | None:
     return None
 
 
-def start(prepared: Prepared, options: PipelineOptions, now: dt.datetime) -> PipelineResult | None:
-    """Starts the pipeline of a job; None if only publishing was left, and that is done."""
+def _run(prepared: Prepared, options: PipelineOptions, now: dt.datetime) -> None:
+    if prepared.job.runner != "portable":
+        with share_cores(prepared.job.workers):
+            if (result := start(prepared, options, now)) is not None:
+                result.wait_until_finish()
+        return
+    # Of this try alone: a run that is gone on with has its id from one that died.
+    beats = prepared.run.file(f"beats-{new_run_id(now)}")
+    with listening(beats):
+        if (result := start(prepared, options, now, beats)) is not None:
+            wait(result, beats, options.view_as(DirectOptions).direct_num_workers)
+
+
+def start(
+    prepared: Prepared, options: PipelineOptions, now: dt.datetime, beats: str | None = None
+) -> PipelineResult | None:
+    """Starts the pipeline of a job; None if only publishing was left, and that is done. `beats`: see `build`."""
     resumed = prepared.resumed
     if resumed is not None and resumed.passed:
         publish(prepared.run)
         return None
     taken = None if resumed is None else write_taken(resumed.run, resumed.taken, new_run_id(now))
     p = beam.Pipeline(options=options)
-    build(p, prepared, taken)
+    build(p, prepared, taken, beats)
     return p.run()

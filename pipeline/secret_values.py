@@ -29,7 +29,8 @@ _VALUES = (
 )
 _VALUE = re.compile("|".join(_VALUES))
 _REFERENCE = re.compile(r"(?:sm://|projects/[^/\s]+/secrets/)\S*")
-_PART = re.compile(r"([\w.-]+)[\"']?\s*[=:]\s*[\"']?([^\s\"',;}]+)")
+# name=value, or "name": value. A bare colon also stands before the tag of an image.
+_PART = re.compile(r"([\w.-]+)(?:\s*=|[\"']\s*[=:])\s*[\"']?([^\s\"',;}]+)")
 
 
 def is_secret(name: str, value: str) -> bool:
@@ -43,6 +44,8 @@ def is_secret(name: str, value: str) -> bool:
 
 def shown(value: Any, name: str = "") -> str:
     """The value for a message; a secret is not shown."""
+    if isinstance(value, (int, float)):
+        return repr(value)
     text = value if isinstance(value, str) else repr(value)
     return HIDDEN if is_secret(name, text) else repr(value)
 

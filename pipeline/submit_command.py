@@ -15,7 +15,7 @@ DONE, FAILED = 0, 1
 def _where(
     profile: Annotated[str, typer.Option(help="YAML file: on which machines. Some are in deploy/profiles.")],
     set: Annotated[
-        list[str] | None, typer.Option("--set", help="Key of the profile: key=value, gpu.count=2. Repeatable.")
+        list[str] | None, typer.Option("--set", help="Key of the profile: key=value, gpu.placement=all. Repeatable.")
     ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what would be sent, to which steps, and what it takes.")

@@ -86,7 +86,7 @@ def steps_of(prepared: Prepared) -> Iterator[Step]:
     def hints(node: AppliedPTransform) -> dict[str, str]:
         transform = proto.components.transforms[context.transforms.get_id(node)]
         environment = proto.components.environments[transform.environment_id]
-        return {_HINTS.get(urn, urn): value.decode() for urn, value in environment.resource_hints.items()}
+        return {_HINTS.get(urn, urn): value.decode() for urn, value in sorted(environment.resource_hints.items())}
 
     def within(node: AppliedPTransform) -> list[AppliedPTransform]:
         return [leaf for part in node.parts for leaf in within(part)] or [node]
@@ -123,7 +123,8 @@ def show_plan(found: SubmitPlan) -> None:
     out.print("options")
     for name, value in found.options.items():
         for one in value if isinstance(value, list) else [value]:
-            out.print(f"  --{name}={one}")
+            switch = {True: f"--{name}", False: f"--no_{name}"}
+            out.print(f"  {switch[one] if isinstance(one, bool) else f'--{name}={one}'}")
     out.print("steps")
     for step in found.steps:
         hints = ", ".join(f"{key}={value}" for key, value in step.hints.items())

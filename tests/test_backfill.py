@@ -81,7 +81,7 @@ def test_a_run_that_failed_says_why_also_when_nothing_can_be_finished_after_it(
         monkeypatch.setattr("pipeline.scoring.standing", lambda _: 1 / 0)
         raise FileNotFoundError("the first error")
 
-    monkeypatch.setattr("pipeline.scoring._run", fail)
+    monkeypatch.setattr("pipeline.scoring.start", fail)
     code, _, err = invoke(*command(classes, lines(tmp_path / "in.jsonl", 5), tmp_path / "out")[3:])
     assert (code, "failed: FileNotFoundError: the first error" in err) == (1, True), err
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.pvalue import TaggedOutput
 
+from transforms.beats import beat
 from transforms.blocks import Block, as_binary
 from transforms.conform import conform, id_strings
 from transforms.earlier import Earlier
@@ -46,12 +47,12 @@ class Found(NamedTuple):
 class FindDuplicates(beam.PTransform):
     """PCollection[Split] -> Found; without an earlier date nothing matches."""
 
-    def __init__(self, columns: Columns, earlier: Earlier | None = None) -> None:
+    def __init__(self, columns: Columns, earlier: Earlier | None = None, beats: str | None = None) -> None:
         super().__init__()
-        self._columns, self._earlier = columns, earlier
+        self._columns, self._earlier, self._beats = columns, earlier, beats
 
     def expand(self, splits: beam.PCollection[Split]):  # type: ignore[no-untyped-def]
-        hashed = splits | "HashIds" >> beam.ParDo(_HashIds(self._columns, self._earlier is not None))
+        hashed = splits | "HashIds" >> beam.ParDo(_HashIds(self._columns, self._earlier is not None, self._beats))
         if self._earlier is not None:
             before = (
                 splits.pipeline
@@ -66,14 +67,17 @@ class FindDuplicates(beam.PTransform):
 
 
 class _HashIds(beam.DoFn):
-    def __init__(self, columns: Columns, with_texts: bool) -> None:
-        self._with_texts = with_texts
+    def __init__(self, columns: Columns, with_texts: bool, beats: str | None) -> None:
+        self._with_texts, self._beats = with_texts, beats
         self._wanted = Columns(
             text=columns.text if with_texts else str(columns.id),
             text_pair=columns.text_pair if with_texts else None,
             id=columns.id,
             id_type=columns.id_type,
         )
+
+    def setup(self) -> None:
+        beat(self._beats)
 
     def process(self, split: Split) -> Iterator[tuple[int, bytes]]:
         # Of a table, the streams that will be scored are read as a whole: a session over the id column alone would be

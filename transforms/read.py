@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import AsMultiMap, TaggedOutput
 
+from transforms.beats import beat
 from transforms.blocks import Damage, Piece
 from transforms.books import Count, count_positions, total
 from transforms.conform import conform
@@ -38,7 +39,7 @@ class ReadTexts(beam.PTransform):
 
     `plan` is the path of the plan file. Duplicate ids are marked unless `trust_ids`. Splits that were read to their end
     are recorded in the folder `staged`; those in the file `taken` (transforms/resume.py) are left out. Rows that
-    `earlier` has unchanged get its scores in the column `earlier`.
+    `earlier` has unchanged get its scores in the column `earlier`. Worker processes beat in the folder `beats`, if any.
     """
 
     def __init__(
@@ -50,9 +51,10 @@ class ReadTexts(beam.PTransform):
         staged: str | None = None,
         taken: str | None = None,
         earlier: Earlier | None = None,
+        beats: str | None = None,
     ) -> None:
         super().__init__()
-        self._plan, self._columns, self._staged, self._taken = plan, columns, staged, taken
+        self._plan, self._columns, self._staged, self._taken, self._beats = plan, columns, staged, taken, beats
         self._find_repeats, self._earlier = not trust_ids and columns.id is not None, earlier
 
     def expand(self, pipeline):  # type: ignore[no-untyped-def]
@@ -62,12 +64,12 @@ class ReadTexts(beam.PTransform):
             | "ListSplits" >> beam.FlatMap(list_splits)
             | "Spread" >> beam.Reshuffle()
         )
-        reader = _ReadSplit(self._plan, self._columns, self._staged, self._taken)
+        reader = _ReadSplit(self._plan, self._columns, self._staged, self._taken, self._beats)
         repeats = unchanged = None
         if self._find_repeats or self._earlier is not None:
             # The side inputs go into the reading step itself: into a later one they would make the runner keep all
             # texts in memory until the ids are through (measured: 862 MB instead of 230).
-            found = splits | "FindDuplicates" >> FindDuplicates(self._columns, self._earlier)
+            found = splits | "FindDuplicates" >> FindDuplicates(self._columns, self._earlier, self._beats)
             repeats = AsMultiMap(found.repeats) if self._find_repeats else None
             if self._earlier is not None and self._staged is not None:
                 unchanged = AsMultiMap(found.matches | "FetchUnchanged" >> FetchUnchanged(self._earlier, self._staged))
@@ -83,10 +85,11 @@ def list_splits(plan: str) -> Iterator[Split]:
 
 
 class _ReadSplit(beam.DoFn):
-    def __init__(self, plan: str, columns: Columns, staged: str | None, taken: str | None) -> None:
-        self._plan, self._columns, self._staged, self._taken_file = plan, columns, staged, taken
+    def __init__(self, plan: str, columns: Columns, staged: str | None, taken: str | None, beats: str | None) -> None:
+        self._plan, self._columns, self._staged, self._taken_file, self._beats = plan, columns, staged, taken, beats
 
     def setup(self) -> None:
+        beat(self._beats)
         self._files: dict[int, str] = {}
         self._taken = read_taken(self._taken_file).splits
 

@@ -14,6 +14,7 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import TaggedOutput
 
 from model.bundle import Bundle
+from transforms.beats import beat
 from transforms.books import Work
 from transforms.bundles import BundleReference, fetch
 from transforms.devices import Device, find_device, require_gpu
@@ -37,13 +38,14 @@ class Compute:
     """How scoring uses the machine.
 
     `token_budget` and `precision` None: by device; `progress` is the file through which local workers tell how far
-    they are. `hints` are Beam's resource hints for the workers that score (`accelerator`, `min_ram`); with `needs_gpu`
-    a worker without one does not score.
+    they are; `beats` the folder in which worker processes beat, if somebody listens there. `hints` are Beam's resource
+    hints for the workers that score (`accelerator`, `min_ram`); with `needs_gpu` a worker without one does not score.
     """
 
     token_budget: int | None = None
     precision: str | None = None
     progress: str | None = None
+    beats: str | None = None
     hints: Mapping[str, str] = field(default_factory=dict)
     needs_gpu: bool = False
 
@@ -114,6 +116,8 @@ class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel
         self._bundle, self._columns, self._compute = bundle, columns, compute
 
     def load_model(self) -> ScoringModel:
+        # First: a process that dies while it loads the model is to be missed too.
+        beat(self._compute.beats)
         device = find_device()
         if self._compute.needs_gpu:
             require_gpu(device)

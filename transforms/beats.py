@@ -1,0 +1,77 @@
+"""Beats: while a worker process lives it rewrites a small file of its own, so that whoever waits for it can miss it.
+
+Only where the runner does not do this itself. A process beats from the set-up of its first step to its own end, and no
+longer than somebody listens: the listener leaves a file behind that says so, and takes it away.
+"""
+
+import atexit
+import os
+import socket
+import threading
+from contextlib import suppress
+
+from transforms.stores import join, literal, store_for
+
+BEAT_SECONDS = 2.0
+LISTENER = "_listener"
+_beating: set[tuple[int, str]] = set()
+_lock = threading.Lock()
+
+
+def beat(folder: str | None) -> None:
+    """Has this process beat in `folder` from now on, however often it is asked; nowhere for None."""
+    me = (os.getpid(), folder or "")
+    with _lock:
+        if folder is None or me in _beating:
+            return
+        _beating.add(me)
+    path, stop = join(folder, process_name()), threading.Event()
+    thread = threading.Thread(target=_beat, args=(folder, path, stop), name="beats", daemon=True)
+    thread.start()
+
+    def end() -> None:
+        # After the last beat, or it would look as if the process had died.
+        stop.set()
+        thread.join(BEAT_SECONDS)
+        store_for(path).delete(path)
+
+    atexit.register(end)
+
+
+def process_name() -> str:
+    """`<host>-<pid>`: of this process, and of its beats."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def _beat(folder: str, path: str, stop: threading.Event) -> None:
+    store = store_for(folder)
+    while True:
+        with suppress(Exception):  # Of a store that is out of order for a moment: the next beat may be heard.
+            if store.stat(join(folder, LISTENER)) is None:
+                store.delete(path)
+                store.prune(folder)
+                return
+            # The same again: what is heard is that it was written.
+            store.write(path, b"alive\n")
+        if stop.wait(BEAT_SECONDS):
+            return
+
+
+def begin_listening(folder: str) -> None:
+    """Lets worker processes beat in `folder`."""
+    store_for(folder).write(join(folder, LISTENER), b"")
+
+
+def hear(folder: str) -> dict[str, str]:
+    """Which processes beat, by name, each with the version of its file: another one since the last time is a beat."""
+    found = store_for(folder).match(join(literal(folder), "*"))
+    return {info.path.rsplit("/", 1)[1]: info.version for info in found}
+
+
+def end_listening(folder: str) -> None:
+    """Deletes all beats, and lets no process beat any more."""
+    store = store_for(folder)
+    store.delete(join(folder, LISTENER))
+    for path in store.list(folder):
+        store.delete(path)
+    store.prune(folder)
