@@ -65,8 +65,8 @@ def _workers(profile: Profile) -> Iterator[str]:
         yield f"--number_of_worker_harness_threads={profile.threads}"
     if profile.flexrs:
         yield "--flexrs_goal=COST_OPTIMIZED"
-    if gpu is not None:
-        yield f"--experiments={ONE_PROCESS}"
-        if gpu.placement == "all":
-            # The machine is an option of its own there.
-            yield f"--dataflow_service_options=worker_accelerator={replace(gpu.accelerator, machine_type=None)}"
+    # One model: it has the GPU to itself, or all processors, which TensorFlow in each of several processes would want.
+    yield f"--experiments={ONE_PROCESS}"
+    if gpu is not None and gpu.placement == "all":
+        # The machine is an option of its own there.
+        yield f"--dataflow_service_options=worker_accelerator={replace(gpu.accelerator, machine_type=None)}"

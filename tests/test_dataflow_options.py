@@ -79,8 +79,7 @@ def test_what_is_not_said_is_left_to_dataflow() -> None:
         True,
     )
     assert options.view_as(GoogleCloudOptions).flexrs_goal == "COST_OPTIMIZED"
-    # Without a GPU a process for each processor is what one wants.
-    assert not options.view_as(DebugOptions).experiments
+    assert options.view_as(DebugOptions).experiments == ["no_use_multiple_sdk_containers"]
     assert resource_hints(Profile(**CPU)) == {}
 
 
