@@ -1,6 +1,7 @@
 """The DAG files, parsed and run by Airflow: the command really scores, the flex template goes to a stand-in."""
 
 import datetime as dt
+import gc
 import json
 import os
 import re
@@ -241,7 +242,9 @@ def to_stub(monkeypatch):
         dag.get_task("score").poll_sleep = 0
         return dag
 
-    return send
+    yield send
+    # Ends what connections are left, while somebody listens.
+    gc.collect()
 
 
 def test_the_template_is_launched_for_the_day_that_ended(load, to_stub):
