@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+import grpc
+
 from transforms.beats import BEAT_SECONDS, begin_listening, end_listening, hear
 
 SILENT_SECONDS = 30.0
@@ -21,6 +23,11 @@ SHORT_SECONDS = 3 * BEAT_SECONDS
 """The same where it is known that a process died."""
 CHANNEL_CLOSED = "Channel closed prematurely"
 """What Beam's Python job server says if it notices that a worker died; between two bundles it does not."""
+POOL_CLOSED = "StatusCode.UNAVAILABLE"
+NOT_BEGUN = (
+    "does the job server reach the worker pool (--environment_config), "
+    "and is `python` there the one that has bert-batch?"
+)
 CANCEL_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 GAP_SECONDS = 5.0
@@ -65,7 +72,7 @@ def _again(worker: Worker, beat: str | None, now: float) -> Worker:
     return worker if beat == worker.beat else replace(worker, last=now, beat=beat, ended=False)
 
 
-def lost(heard: Heard, expected: int, limit: float = SILENT_SECONDS) -> list[Worker]:
+def lost(heard: Heard, expected: int, limit: float) -> list[Worker]:
     """The processes that are silent for longer than `limit` and that no other one has begun in place of.
 
     Of the processes that began, the first `expected` replace nobody: all of a job begin, but not all at once.
@@ -86,11 +93,8 @@ def lost(heard: Heard, expected: int, limit: float = SILENT_SECONDS) -> list[Wor
 def problem(heard: Heard, expected: int) -> str | None:
     """Why there is nothing to wait for any more, as a sentence; None while there is."""
     if not heard.workers and heard.time > BEGIN_SECONDS:
-        return (
-            f"no worker process has begun within {BEGIN_SECONDS:.0f} s; does the job server reach the worker pool "
-            "(--environment_config), and is `python` there the one that has bert-batch?"
-        )
-    if missing := lost(heard, expected):
+        return f"no worker process has begun within {BEGIN_SECONDS:.0f} s; {NOT_BEGUN}"
+    if missing := lost(heard, expected, SILENT_SECONDS):
         silence = heard.time - missing[0].last
         return f"worker process {_names(missing)} was not heard of for {silence:.0f} s and none took its place"
     return None
@@ -119,17 +123,25 @@ def wait(result: Any, folder: str, expected: int) -> None:
             # A job server may wait for the lost process here, too.
             _Call(result.cancel).ended(CANCEL_SECONDS)
             raise WorkersLostError(f"{why}; the job was cancelled")
-    if waiting.error is None:
-        return
-    if CHANNEL_CLOSED not in str(waiting.error):
-        raise waiting.error
+    if waiting.error is not None:
+        raise _told(waiting.error, ear, expected) from waiting.error
+
+
+def _told(error: BaseException, ear: "_Ear", expected: int) -> BaseException:
+    """What a job server reports, in words that help."""
+    if isinstance(error, grpc.RpcError):
+        return ConnectionError("the job server does not answer any more")
+    if not ear.heard.workers and POOL_CLOSED in str(error):
+        return WorkersLostError(f"no worker process has begun; {NOT_BEGUN}")
+    if CHANNEL_CLOSED not in str(error):
+        return error
     # The job server knows that a process died, and not which: its silence will tell.
     until = time.monotonic() + SHORT_SECONDS + 2 * LOOK_SECONDS
     while time.monotonic() < until:
         time.sleep(LOOK_SECONDS)
         ear.listen()
-    names = _names(lost(ear.heard, expected, SHORT_SECONDS)) or "one"
-    raise WorkersLostError(f"worker process {names} died: the job server lost its channel") from waiting.error
+    names = _names(lost(ear.heard, expected, SHORT_SECONDS)) or "of the job"
+    return WorkersLostError(f"worker process {names} died: the job server lost its channel")
 
 
 class _Ear:

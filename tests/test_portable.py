@@ -2,10 +2,10 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,42 +22,55 @@ from pipeline.runners import beam_options
 EXAMPLES = ROOT / "examples" / "snips"
 DATE = "2026-11-21"
 SPLITS = 8
+IMPATIENT = (
+    "import pipeline.watchdog as w; w.SILENT_SECONDS, w.BEGIN_SECONDS = 8, 8; from pipeline.cli import main; main()"
+)
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with engine(tmp_path_factory.mktemp("engine") / "log") as running:
+        yield running
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> list[str]:
-    """The demo, its rows in eight files."""
+def score(tmp_path: Path) -> list[str]:
+    """Arguments that score the demo, its rows in eight files."""
     rows = pq.read_table(EXAMPLES / "validation.parquet")
     size = -(-rows.num_rows // SPLITS)
     for number in range(SPLITS):
         write_parquet(tmp_path / "in" / f"{number}.parquet", rows.slice(number * size, size))
-    files = [f"--bundle={EXAMPLES / 'bundle'}", f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}"]
-    return [sys.executable, "-m", "pipeline", "score", *files, "--rename=label=gold_label", f"--date={DATE}"]
+    paths = [f"--bundle={EXAMPLES / 'bundle'}", f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}"]
+    return ["score", *paths, "--rename=label=gold_label", f"--date={DATE}"]
 
 
-def portable(job: list[str], *options: str, workers: int = 2) -> list[str]:
-    return [*job, "--runner=portable", f"--workers={workers}", "--", *options]
+def run(arguments: list[str], *options: str, impatient: bool = False, code: int = 0) -> str:
+    """What the command says; `impatient`: with short limits of waiting for workers."""
+    on = ["--runner=portable", "--workers=2", "--log-format=json", "--", *options] if options else []
+    start = ["-c", IMPATIENT] if impatient else ["-m", "pipeline"]
+    return run_command([sys.executable, *start, *arguments, *on], code=code, seconds=150)
 
 
-class Scoring(threading.Thread):
-    """Sees which worker processes have staged files open; kills the first one if it is told to."""
+class Attack(threading.Thread):
+    """Sees which worker processes have staged files open, and sends the first of them a signal if there is one."""
 
-    def __init__(self, engine: Engine, output: Path, kill: bool = False) -> None:
+    def __init__(self, engine: Engine, output: Path, number: int | None = None) -> None:
         super().__init__(daemon=True)
-        self._engine, self._staged, self._kill = engine, f"{output}/_runs/", kill
+        self._engine, self._staged, self._number = engine, f"{output}/_runs/", number
         self.pids: set[int] = set()
-        self.killed_at = 0.0
-        self.over = threading.Event()
+        self.at = 0.0
+        self._over = threading.Event()
 
     def run(self) -> None:
-        while not self.over.wait(0.005):
+        while not self._over.wait(0.005):
             for pid in self._engine.workers:
-                if self._stages(pid):
-                    self.pids.add(pid)
-                    if self._kill:
-                        os.kill(pid, signal.SIGKILL)
-                        self.killed_at = time.monotonic()
-                        return
+                if not self._stages(pid):
+                    continue
+                self.pids.add(pid)
+                if self._number is not None:
+                    os.kill(pid, self._number)
+                    self.at = time.monotonic()
+                    return
 
     def _stages(self, pid: int) -> bool:
         with suppress(OSError):
@@ -70,12 +83,12 @@ class Scoring(threading.Thread):
             return target.startswith(self._staged) and "/staged/.scores-" in target
         return False
 
-    def __enter__(self) -> "Scoring":
+    def __enter__(self) -> "Attack":
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.over.set()
+        self._over.set()
         self.join()
 
 
@@ -89,41 +102,54 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_two_worker_processes_score_what_one_does_and_when_one_is_killed_the_command_ends(
-    job: list[str], tmp_path: Path
+def test_two_worker_processes_give_the_same_rows_and_the_command_ends_when_one_is_killed_or_frozen(
+    score: list[str], here: Engine, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    run_command(job)
+    run(score)
     expected, before = rows(output), files(output / f"dt={DATE}")
     assert len(expected) == 700
-    with engine(tmp_path / "engine.log") as here:
-        with Scoring(here, output, kill=True) as killer:
-            process = subprocess.Popen(
-                portable(job, *here.options),
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                stderr=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                process_group=0,
-            )
-            try:
-                _, error = process.communicate(timeout=150)
-            finally:
-                process.kill()
-        took = time.monotonic() - killer.killed_at
-        (killed,) = killer.pids
-        assert (process.returncode, took < 60) == (1, True), (took, error)
-        assert f"-{killed} (host-pid)" in error
+    # The job server may notice that a process died; of one that stands still it hears nothing.
+    for number in (signal.SIGKILL, signal.SIGSTOP):
+        with Attack(here, output, number) as attack:
+            said = run(score, *here.options, impatient=number == signal.SIGSTOP, code=1)
+        assert len(attack.pids) == 1, said
+        (victim,) = attack.pids
+        assert time.monotonic() - attack.at < 60
+        assert f"-{victim} (host-pid)" in said
         assert files(output / f"dt={DATE}") == before
+        os.kill(victim, signal.SIGKILL) if number == signal.SIGSTOP else None
 
-        (died,) = [folder for folder in (output / "_runs").iterdir() if not (folder / "verdict.json").exists()]
-        assert not list(died.glob("beats-*"))
-        # Beats of a command that was killed itself are nobody's.
-        (died / "beats-20261121T000000Z-aaaaaa").mkdir()
-        (died / "beats-20261121T000000Z-aaaaaa" / "host-1").write_bytes(b"alive\n")
-        with Scoring(here, output) as scoring:
-            run_command(portable(job, *here.options), seconds=150)
-        assert len(scoring.pids) == 2
-        assert rows(output) == expected
-        assert files(output / f"dt={DATE}") != before
+    (died,) = [folder for folder in (output / "_runs").iterdir() if not (folder / "verdict.json").exists()]
+    assert not list(died.glob("beats-*/*"))
+    # Beats that a command left which was killed itself are nobody's.
+    stale = died / "beats-20261121T000000Z-aaaaaa" / "host-1"
+    stale.parent.mkdir()
+    stale.write_bytes(b"alive\n")
+    with Attack(here, output) as watched:
+        said = run(score, *here.options)
+    assert '"event": "published"' in said
+    assert died.name in said
+    assert len(watched.pids) == 2
+    assert rows(output) == expected
+    assert files(output / f"dt={DATE}") != before
+
+
+def test_a_worker_pool_that_nobody_reaches_ends_the_command(score: list[str], here: Engine) -> None:
+    said = run(score, *here.options, f"--environment_config=localhost:{free_port()}", impatient=True, code=1)
+    assert "no worker process has begun" in said
+    assert "--environment_config" in said
+
+
+def test_a_job_server_that_nobody_reaches_is_one_line_within_seconds(score: list[str], tmp_path: Path) -> None:
+    endpoint, start = f"localhost:{free_port()}", time.monotonic()
+    said = run(score, f"--job_endpoint={endpoint}", code=1)
+    assert time.monotonic() - start < 40
+    assert f"no job server answers at {endpoint} (--job_endpoint)" in said
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_portable_job_without_a_job_server_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--job_endpoint=HOST:PORT"):
+        beam_options("portable", 2, ["--environment_type=EXTERNAL"])
