@@ -37,7 +37,10 @@ class Engine:
 
 @contextmanager
 def engine(log: Path, server: Sequence[str] = ("pipeline.job_server", "--port")) -> Iterator[Engine]:
-    """Both, ready to take jobs; at the end every process is killed, workers too. `server`: module and flag of its port."""
+    """Both, ready to take jobs; at the end every process is killed.
+
+    `server` is a module and its flag for the port.
+    """
     job_port, pool_port = free_port(), free_port()
     # The pool starts plain `python`, and no environment but ours has the steps of the job.
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])

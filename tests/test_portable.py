@@ -22,9 +22,7 @@ from pipeline.runners import beam_options
 EXAMPLES = ROOT / "examples" / "snips"
 DATE = "2026-11-21"
 SPLITS = 8
-IMPATIENT = (
-    "import pipeline.watchdog as w; w.SILENT_SECONDS, w.BEGIN_SECONDS = 8, 8; from pipeline.cli import main; main()"
-)
+IMPATIENT = "import pipeline.watchdog as w; w.SILENT_SECONDS = 12; from pipeline.cli import main; main()"
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +43,7 @@ def score(tmp_path: Path) -> list[str]:
 
 
 def run(arguments: list[str], *options: str, impatient: bool = False, code: int = 0) -> str:
-    """What the command says; `impatient`: with short limits of waiting for workers."""
+    """What the command says; `impatient`: it soon gives up a silent worker process."""
     on = ["--runner=portable", "--workers=2", "--log-format=json", "--", *options] if options else []
     start = ["-c", IMPATIENT] if impatient else ["-m", "pipeline"]
     return run_command([sys.executable, *start, *arguments, *on], code=code, seconds=150)
@@ -118,25 +116,24 @@ def test_two_worker_processes_give_the_same_rows_and_the_command_ends_when_one_i
         assert time.monotonic() - attack.at < 60
         assert f"-{victim} (host-pid)" in said
         assert files(output / f"dt={DATE}") == before
-        os.kill(victim, signal.SIGKILL) if number == signal.SIGSTOP else None
+        with suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
 
-    (died,) = [folder for folder in (output / "_runs").iterdir() if not (folder / "verdict.json").exists()]
-    assert not list(died.glob("beats-*/*"))
-    # Beats that a command left which was killed itself are nobody's.
-    stale = died / "beats-20261121T000000Z-aaaaaa" / "host-1"
-    stale.parent.mkdir()
-    stale.write_bytes(b"alive\n")
+    for died in [folder for folder in (output / "_runs").iterdir() if not (folder / "verdict.json").exists()]:
+        assert not list(died.glob("beats-*/*"))
+        # Beats that a command left which was killed itself are nobody's, also where its run is gone on with.
+        (died / "beats-20261121T000000Z-aaaaaa").mkdir()
+        (died / "beats-20261121T000000Z-aaaaaa" / "host-1").write_bytes(b"alive\n")
     with Attack(here, output) as watched:
         said = run(score, *here.options)
     assert '"event": "published"' in said
-    assert died.name in said
     assert len(watched.pids) == 2
     assert rows(output) == expected
     assert files(output / f"dt={DATE}") != before
 
 
 def test_a_worker_pool_that_nobody_reaches_ends_the_command(score: list[str], here: Engine) -> None:
-    said = run(score, *here.options, f"--environment_config=localhost:{free_port()}", impatient=True, code=1)
+    said = run(score, *here.options, f"--environment_config=localhost:{free_port()}", code=1)
     assert "no worker process has begun" in said
     assert "--environment_config" in said
 
