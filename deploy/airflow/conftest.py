@@ -1,5 +1,6 @@
 """An Airflow of its own for the tests: SQLite in a temporary folder, no examples, no cloud."""
 
+import datetime as dt
 import json
 import os
 import shutil
@@ -15,6 +16,9 @@ import pytest
 HERE = Path(__file__).resolve().parent
 DAGS, ROOT = HERE / "dags", HERE.parent.parent
 HOME = tempfile.mkdtemp(prefix="airflow-")
+COMMAND, FLEX = "bert_batch_nightly_command", "bert_batch_nightly_flex"
+# The night after 2026-11-20.
+NIGHT = dt.datetime(2026, 11, 21, 3, tzinfo=dt.UTC)
 
 # Airflow reads these when it is imported.
 os.environ.update(
@@ -74,6 +78,13 @@ def parse_dags() -> Any:
     from airflow.dag_processing.dagbag import BundleDagBag
 
     return BundleDagBag(str(DAGS), bundle_path=DAGS, bundle_name="dags-folder")
+
+
+def run(dag: Any, night: dt.datetime | None = NIGHT, **conf: str) -> tuple[str, int, str]:
+    """State of the task, number of its tries, and state of the run."""
+    done = dag.test(logical_date=night, run_conf=conf)
+    (task,) = done.get_task_instances()
+    return str(task.state), task.try_number, str(done.state)
 
 
 Load = Callable[..., dict[str, Any]]
