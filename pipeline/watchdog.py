@@ -124,17 +124,20 @@ def wait(result: Any, folder: str, expected: int) -> None:
             _Call(result.cancel).ended(CANCEL_SECONDS)
             raise WorkersLostError(f"{why}; the job was cancelled")
     if waiting.error is not None:
-        raise _told(waiting.error, ear, expected) from waiting.error
+        told = _told(waiting.error, ear, expected)
+        if told is None:
+            raise waiting.error
+        raise told from waiting.error
 
 
-def _told(error: BaseException, ear: "_Ear", expected: int) -> BaseException:
-    """What a job server reports, in words that help."""
+def _told(error: BaseException, ear: "_Ear", expected: int) -> Exception | None:
+    """What a job server reports, in words that help; None if it speaks for itself."""
     if isinstance(error, grpc.RpcError):
         return ConnectionError("the job server does not answer any more")
     if not ear.heard.workers and POOL_CLOSED in str(error):
         return WorkersLostError(f"no worker process has begun; {NOT_BEGUN}")
     if CHANNEL_CLOSED not in str(error):
-        return error
+        return None
     # The job server knows that a process died, and not which: its silence will tell.
     until = time.monotonic() + SHORT_SECONDS + 2 * LOOK_SECONDS
     while time.monotonic() < until:
