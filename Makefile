@@ -116,9 +116,11 @@ $(EMULATORS)/.ready: requirements/emulators.txt
 		'from duckdb_extensions import import_extension as install; install("spatial"); install("avro")'
 	touch $(EMULATORS)/.ready
 
-$(AIRFLOW)/.ready: requirements/airflow.txt
+# uv installs these 278 packages in seconds where pip takes minutes; pip, where uv does not reach the packages.
+$(AIRFLOW)/.ready: requirements/airflow.txt | $(DEPLOY)/.ready
 	$(PYTHON) -m venv $(AIRFLOW)
-	$(AIRFLOW)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements/airflow.txt
+	$(DEPLOY)/bin/uv pip install --quiet --python $(AIRFLOW)/bin/python --no-deps --requirement requirements/airflow.txt || \
+		$(AIRFLOW)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements/airflow.txt
 	touch $(AIRFLOW)/.ready
 
 $(DEPLOY)/.ready: requirements/deploy.txt

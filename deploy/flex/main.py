@@ -2,7 +2,7 @@
 
 Parameters are the keys of a job file, and `job` (such a file), `profile` and `set`. All else is Beam's options, which
 the launcher makes of the launch request; they win over the profile's. What the command line repeats is separated by
-commas here: `--input=gs://a/*.parquet,gs://b/*.parquet`, `--set=gpu.count=2,labels.team=ml`.
+commas here: `--input=gs://a/*.parquet,gs://b/*.parquet`, `--set=gpu.placement=all,labels.team=ml`.
 """
 
 import logging
