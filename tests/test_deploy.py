@@ -108,7 +108,9 @@ def test_the_build_names_what_is_there() -> None:
 def test_commands_in_the_documents_parse() -> None:
     documents = "".join(file.read_text(encoding="utf-8") for file in sorted(DEPLOY.rglob("*.md")))
     blocks = "".join(re.findall(r"^```sh\n(.*?)^```$", documents, re.MULTILINE | re.DOTALL)).replace("\\\n", " ")
-    for line in re.findall(r"^bert-batch (.*)$", blocks, re.MULTILINE):
+    commands = re.findall(r"^bert-batch (.*)$", blocks, re.MULTILINE)
+    assert len(commands) >= 4
+    for line in commands:
         assert parsed(shlex.split(line, comments=True)), line
 
 

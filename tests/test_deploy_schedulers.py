@@ -37,7 +37,7 @@ def unit(name: str) -> configparser.ConfigParser:
     return parser
 
 
-SERVICE = unit("bert-batch.service")["Service"]
+SERVICE, UNIT = (unit("bert-batch.service")[part] for part in ("Service", "Unit"))
 
 
 def command_of_pod() -> list[str]:
@@ -96,6 +96,9 @@ def test_exit_codes_in_systemd(code: int) -> None:
     # One pause between all tries, twenty minutes: long enough for an input that is late.
     assert service_action(code) == ACTIONS[code].replace("later", "again")
     assert SERVICE["RestartSec"] == "20min"
+    # A limit that tries of an hour never reach would be none.
+    interval, burst = int(UNIT["StartLimitIntervalSec"].removesuffix("h")), int(UNIT["StartLimitBurst"])
+    assert (burst - 1) * (20 + 60) / 60 < interval
 
 
 def test_the_pod_runs_the_command_of_every_night() -> None:

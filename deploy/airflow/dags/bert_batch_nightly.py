@@ -55,7 +55,7 @@ DATE = "{{ scored_date(data_interval_start | default(none), params.date) }}"
 IF_PUBLISHED = "{{ params.if_published }}"
 
 
-def nightly() -> dict[str, Any]:
+def nightly(retries: int = 8) -> dict[str, Any]:
     """Arguments of a DAG that scores the day that ended, every night and every day since the first."""
     first = parsed("first_date", dt.date.fromisoformat, "a date: use YYYY-MM-DD")
     return {
@@ -72,7 +72,7 @@ def nightly() -> dict[str, Any]:
         },
         # Safe, as a date is published whole or not at all, and one that is published is left alone.
         "default_args": {
-            "retries": parsed("retries", int, "a whole number", "8"),
+            "retries": parsed("retries", int, "a whole number", str(retries)),
             "retry_delay": dt.timedelta(seconds=parsed("retry_seconds", float, "a number of seconds", "900")),
             "execution_timeout": dt.timedelta(hours=parsed("timeout_hours", float, "a number of hours", "20")),
         },

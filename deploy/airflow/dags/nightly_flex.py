@@ -47,7 +47,8 @@ def manifest() -> str:
     return f"{{% if params.if_published == 'skip' %}}{output}/dt={DATE}/_manifest.json{{% endif %}}" if output else ""
 
 
-with DAG("bert_batch_nightly_flex", tags=["bert-batch"], doc_md=__doc__, **nightly()) as dag:
+# Nothing says why a job failed: one that would fail again costs as much again.
+with DAG("bert_batch_nightly_flex", tags=["bert-batch"], doc_md=__doc__, **nightly(retries=1)) as dag:
     BertBatchFlexTemplateOperator(
         task_id="score",
         project_id=setting("project"),
