@@ -21,8 +21,9 @@ from pipeline.places import place_problem
 from pipeline.profiles import Profile
 
 PROFILE = Profile(**CPU)
-GOOD = dataflow_arguments(PROFILE, job_name(PROFILE, dt.date(2026, 11, 21)))
 ONE = "--experiments=no_use_multiple_sdk_containers"
+# What a profile says, without the one process that only workers with a GPU must have.
+GOOD = [one for one in dataflow_arguments(PROFILE, job_name(PROFILE, dt.date(2026, 11, 21))) if one != ONE]
 HINT = "type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver"
 POOL = "--dataflow_service_options=worker_accelerator="
 
