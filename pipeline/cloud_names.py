@@ -8,6 +8,8 @@ from pipeline.secret_values import shown
 
 MAX_JOB_NAME = 1024
 MAX_LABELS = 64
+ARM_FAMILIES = ("t2a-", "c4a-", "n4a-", "a4x-")
+N1_SIZES = (1, 2, 4, 8, 16, 32, 64, 96)
 DIGEST = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9._:/]*@sha256:[0-9a-f]{64}")
 _GS_FOLDER = re.compile(r"gs://[a-z0-9][-_a-z0-9.]{1,220}[a-z0-9](/[^\s\x00-\x1f]*)?")
 _IN_BUCKET = re.compile(r"gs://(?P<bucket>[a-z0-9][-_a-z0-9.]{1,220}[a-z0-9])(?:/|$)")
@@ -61,6 +63,18 @@ def machine_problem(value: str) -> str | None:
     """Of a machine type."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)+", value):
         return "is no machine type; give one such as n2-standard-4"
+    if value.startswith(ARM_FAMILIES):
+        return "has Arm processors, on which the image does not run; take an x86 machine such as n2-standard-4"
+    shape = re.fullmatch(r"([a-z0-9]+)-(?:standard|highmem|highcpu)-(.+)", value)
+    if shape is None:
+        return None
+    size = re.fullmatch(r"([1-9][0-9]{0,2})(?:-.+|metal)?", shape[2])
+    if size is None:
+        return f"does not exist; a number of processors stands after {value.removesuffix(shape[2])}"
+    if shape[1] == "n1" and int(size[1]) not in N1_SIZES:
+        return f"does not exist; n1 machines come as {', '.join(map(str, N1_SIZES))}"
+    if int(size[1]) > 1 and int(size[1]) % 2:
+        return "does not exist; a machine has one processor or an even number of them"
     return None
 
 

@@ -2,11 +2,15 @@
 
 import ast
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
     PipelineOptions,
+    SetupOptions,
+    StandardOptions,
+    TestOptions,
     WorkerOptions,
 )
 
@@ -23,7 +27,9 @@ def check_dataflow(options: PipelineOptions, hints: Mapping[str, str]) -> None:
     Raises ConfigError with one line for every problem: what it is about, its value, the rule, and the way out.
     """
     problems = [
+        *_kind_problems(options),
         *_name_problems(options),
+        *_zone_problems(options),
         *_worker_problems(options),
         *_label_problems(options),
         *placement_problems(options, all_hints(options, hints)),
@@ -46,12 +52,55 @@ def check_places(region: str, places: Mapping[str, str]) -> None:
         if (bucket := names.bucket_of(path)) is not None:
             buckets.setdefault(bucket, (path, []))[1].append(flag)
     problems = []
-    with Client(project=None) as client:
+    with _signed_in(), Client(project=None) as client:
         for bucket, (path, flags) in buckets.items():
             if problem := _bucket_problem(client, bucket, region):
                 problems.append(f"{', '.join(flags)} {shown(path)}: {problem}")
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+@contextmanager
+def _signed_in() -> Iterator[None]:
+    from google.auth.exceptions import DefaultCredentialsError, RefreshError
+
+    try:
+        yield
+    except (DefaultCredentialsError, RefreshError) as error:
+        what = "have run out or been taken back" if isinstance(error, RefreshError) else "are not found or not readable"
+        raise ConfigError(
+            f"the credentials for Google Cloud {what}; sign in with `gcloud auth application-default login`, or name "
+            "the key of a service account in GOOGLE_APPLICATION_CREDENTIALS"
+        ) from error
+
+
+def _kind_problems(options: PipelineOptions) -> Iterator[str]:
+    standard, google = options.view_as(StandardOptions), options.view_as(GoogleCloudOptions)
+    runner, setup = standard.runner or "", options.view_as(SetupOptions)
+    if runner.rsplit(".", 1)[-1].lower() not in ("dataflowrunner", "dataflow"):
+        yield f"--runner {shown(runner)}: the job would not run on Dataflow; leave it out"
+    if standard.streaming:
+        yield "--streaming: this job is a batch, which ends; leave it out"
+    if google.update:
+        yield "--update: only a streaming job can be updated; leave it out"
+    # Beam takes any word for true, False too.
+    if options.view_as(TestOptions).dry_run:
+        yield "--dry_run: nothing would be sent, and no verdict ever come; leave it out, `submit --plan` shows the job"
+    if setup.requirements_file:
+        yield f"--requirements_file {shown(setup.requirements_file)}: the image holds all packages; build them into it"
+    if setup.save_main_session:
+        yield "--save_main_session: workers would load what this command imported; the image holds all; leave it out"
+
+
+def _zone_problems(options: PipelineOptions) -> Iterator[str]:
+    region, worker = options.view_as(GoogleCloudOptions).region, options.view_as(WorkerOptions)
+    for flag in ("worker_region", "worker_zone", "zone"):
+        place = getattr(worker, flag)
+        if region and place and (place if flag == "worker_region" else place.rpartition("-")[0]) != region:
+            yield (
+                f"--{flag} {shown(place)}: lies outside --region {region}, where the data and the network are; "
+                "leave it out, or change --region"
+            )
 
 
 def _name_problems(options: PipelineOptions) -> Iterator[str]:
@@ -67,6 +116,7 @@ def _name_problems(options: PipelineOptions) -> Iterator[str]:
         "temp_location": (google.temp_location, names.gs_folder_problem),
         "staging_location": (google.staging_location, names.gs_folder_problem),
         "job_name": (google.job_name, names.job_name_problem),
+        "machine_type": (worker.machine_type, names.machine_problem),
         "service_account_email": (google.service_account_email, names.service_account_problem),
         "subnetwork": (worker.subnetwork, lambda value: names.subnetwork_problem(value, region)),
         "dataflow_kms_key": (google.dataflow_kms_key, lambda value: names.kms_key_problem(value, region)),

@@ -14,7 +14,7 @@ class RunFailedError(RuntimeError):
 
 
 class TryLaterError(RuntimeError):
-    """Dataflow does not take the job now: nothing has run, and the same command may do later."""
+    """Dataflow does not take the job now, or does not say that it does: the same command may do later."""
 
 
 def cause(error: BaseException) -> str:

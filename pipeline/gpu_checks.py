@@ -11,6 +11,7 @@ from apache_beam.options.pipeline_options import (
 )
 
 from pipeline.accelerators import gpu_problems, is_gpu_machine, memory_problem, read_accelerator
+from pipeline.cloud_names import machine_problem
 from pipeline.dataflow import ONE_PROCESS
 from pipeline.secret_values import shown
 
@@ -77,7 +78,11 @@ def _accelerator_problems(where: str, text: str, pool_machine: str | None, min_r
     if is_pool and gpu.machine_type is not None:
         problems.append("has a machine_type; say that with --machine_type")
     machine = pool_machine if is_pool else gpu.machine_type
-    problems += gpu_problems(gpu, machine)
+    found = gpu_problems(gpu, machine)
+    # The machine of a pool is told by its own option.
+    if not found and not is_pool and machine is not None and (problem := machine_problem(machine)):
+        found = [f"has the machine {shown(machine)}, which {problem}"]
+    problems += found
     if min_ram is not None and (problem := memory_problem(min_ram, machine)):
         yield f"min_ram hint {shown(min_ram)}: {problem}"
     yield from (f"{where} {shown(text)}: {problem}" for problem in problems)

@@ -42,6 +42,8 @@ class Gpu(pydantic.BaseModel):
     @pydantic.model_validator(mode="after")
     def _check(self) -> "Gpu":
         problems = gpu_problems(self.accelerator, self.machine_type)
+        if not problems and (problem := names.machine_problem(self.machine_type)):
+            problems.append(f"has the machine {shown(self.machine_type)}, which {problem}")
         if self.min_ram is not None and (problem := memory_problem(self.min_ram, self.machine_type)):
             problems.append(f"has min_ram {shown(self.min_ram)}, which {problem}")
         if problems:

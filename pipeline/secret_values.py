@@ -6,7 +6,7 @@ from typing import Any
 
 HIDDEN = "(value not shown)"
 _NAME = re.compile(
-    r"(?:^|[^a-z0-9])(?:pass(?:word|wd|phrase)|pwd|secret|credentials?|token"
+    r"(?:^|[^a-z0-9])(?:pass(?:word|wd|phrase)|pwd|secret|credentials?|token(?!s_per_second)"
     r"|(?:api|access|private|account|signing)[-_.]?key)s?(?:$|[^a-z0-9])",
     re.IGNORECASE,
 )

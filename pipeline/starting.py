@@ -10,6 +10,7 @@ import typer
 from pipeline.quiet import quiet_stderr
 
 INTERRUPTED = 130
+_what_stays = "a date that is not published yet stays as it was"
 
 
 def run(command: Callable[[], int], log_format: str) -> None:
@@ -25,6 +26,12 @@ def run(command: Callable[[], int], log_format: str) -> None:
     raise typer.Exit(code)
 
 
+def when_interrupted(sentence: str) -> None:
+    """What Ctrl-C says from now on, where more than this process works on the job."""
+    global _what_stays
+    _what_stays = sentence
+
+
 def _end_when_interrupted() -> None:
     """Ctrl-C ends the process at once: the runner would turn it into an error of some step."""
     if threading.current_thread() is not threading.main_thread():
@@ -33,7 +40,7 @@ def _end_when_interrupted() -> None:
 
     def end(*_: object) -> None:
         show_cursor = b"\x1b[?25h\n" if os.isatty(terminal) else b""
-        os.write(terminal, show_cursor + b"interrupted; a date that is not published yet stays as it was\n")
+        os.write(terminal, show_cursor + f"interrupted; {_what_stays}\n".encode())
         os._exit(INTERRUPTED)
 
     signal.signal(signal.SIGINT, end)

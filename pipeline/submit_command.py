@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.quiet import quiet_stderr
-from pipeline.starting import run
+from pipeline.starting import run, when_interrupted
 
 DONE, FAILED = 0, 1
 
@@ -59,7 +59,13 @@ def _submit(flags: dict[str, Any], job_of: Callable[..., Any]) -> int:
     with quiet_stderr():
         from pipeline.submitting import submit
     ended = submit(
-        job, profile, wait=not detach, watch=console.watch, tell=teller(log_format), progress=console.progress
+        job,
+        profile,
+        wait=not detach,
+        watch=console.watch,
+        tell=teller(log_format),
+        warn=warner(log_format),
+        progress=console.progress,
     )
     return end(ended, console)
 
@@ -71,7 +77,8 @@ def score_on_dataflow(job: Any, log_format: str) -> int:
         from pipeline.submitting import submit_job
 
     console = console_for(log_format)
-    return end(submit_job(job, watch=console.watch, tell=teller(log_format)), console)
+    sent = submit_job(job, watch=console.watch, tell=teller(log_format), warn=warner(log_format))
+    return end(sent, console)
 
 
 def overrides(pairs: list[str]) -> dict[str, str]:
@@ -91,6 +98,12 @@ def teller(log_format: str) -> Callable[[Any], None]:
     from pipeline.console import emit, out
 
     def tell(submitted: Any) -> None:
+        if submitted.job_id:
+            cancel = f"gcloud dataflow jobs cancel {submitted.job_id} --region {submitted.region}"
+            when_interrupted(
+                f"Dataflow job {submitted.job_id} goes on and may publish its date; "
+                f"to end it: {cancel} --project {submitted.project}"
+            )
         if log_format == "json":
             emit("submitted", **asdict(submitted))
         elif submitted.job_id:
@@ -103,6 +116,19 @@ def teller(log_format: str) -> Callable[[Any], None]:
             out.print(f"template written, for run {submitted.run_id}")
 
     return tell
+
+
+def warner(log_format: str) -> Callable[[str], None]:
+    """Says what went wrong beside the job. On stdout: nothing gets through on stderr while a job is watched."""
+    from pipeline.console import emit, out
+
+    def warn(message: str) -> None:
+        if log_format == "json":
+            emit("warning", message=message)
+        else:
+            out.print(f"warning: {message}")
+
+    return warn
 
 
 def end(ended: Any, console: Any) -> int:

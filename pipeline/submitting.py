@@ -1,6 +1,7 @@
 """A job on Dataflow: sent there after all checks, and waited for or left to itself."""
 
 import datetime as dt
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -16,12 +17,16 @@ from pipeline.preparing import Prepared
 from pipeline.profiles import Profile
 from pipeline.runners import job_options
 from pipeline.scoring import NO_HINTS, Watch, begin, score, start, verdict_of
-from transforms.runs import to_bytes
+from transforms.runs import Run, to_bytes
 from transforms.stores import store_for
 from transforms.verdicts import Verdict
 
-_LATER = (409, 429, 503)
-"""Answers to a request for a job that change with time: the name is in use, no quota, no service."""
+_LATER = (409, 429)
+"""Answers to a request for a job that change with time: the name is in use, no quota."""
+_LOST = (503, 504)
+"""Answers of what stands before Dataflow, which may have the job all the same."""
+_REFUSED = (400, 401, 403, 404, 409, 429)
+"""Answers by which there is no job; after any other one, or none, Dataflow may have taken it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,7 @@ class Submitted:
 
 
 Tell = Callable[[Submitted], None]
+Warn = Callable[[str], None]
 
 
 def submit(
@@ -48,9 +54,12 @@ def submit(
     now: dt.datetime | None = None,
     watch: Watch = lambda _: nullcontext(),
     tell: Tell = lambda _: None,
+    warn: Warn = warnings.warn,
     progress: str | None = None,
 ) -> Verdict | Submitted:
     """Runs the job where the profile says; `extra` are Beam options, `tell` hears of the job at Dataflow.
+
+    `warn` hears what went wrong beside a job that goes on.
 
     Raises what `score` and `submit_job` raise. A profile for this machine always waits.
     """
@@ -58,7 +67,8 @@ def submit(
     placed = placed_job(job, profile, extra, now)
     if profile.runner == "direct":
         return score(placed, now=now, watch=watch, progress=progress)
-    return submit_job(placed, hints=resource_hints(profile), wait=wait, now=now, watch=watch, tell=tell)
+    hints = resource_hints(profile)
+    return submit_job(placed, hints=hints, wait=wait, now=now, watch=watch, tell=tell, warn=warn)
 
 
 def placed_job(job: JobConfig, profile: Profile, extra: Sequence[str], now: dt.datetime) -> JobConfig:
@@ -79,6 +89,7 @@ def submit_job(
     now: dt.datetime | None = None,
     watch: Watch = lambda _: nullcontext(),
     tell: Tell = lambda _: None,
+    warn: Warn = warnings.warn,
 ) -> Verdict | Submitted:
     """Sends a job with the runner dataflow; gives its verdict, or without `wait` (and for a template) what was sent.
 
@@ -98,13 +109,21 @@ def submit_job(
         with _refusals(prepared):
             result: Any = start(prepared, options, now)
         submitted = _submitted(prepared, result, options)
-        if submitted.job_id:
-            store_for(run.output).write(run.job, to_bytes(asdict(submitted)))
-    tell(submitted)
-    if not wait or not submitted.job_id:
-        return submitted
-    with watch(prepared):
+        # First of all: from here on a job costs money, and only its id stops it.
+        tell(submitted)
+        if not submitted.job_id:
+            return submitted
+        _write_down(run, submitted, warn)
+        if not wait:
+            return submitted
         return verdict_of(run, result.wait_until_finish, lambda error: _why(error, submitted))
+
+
+def _write_down(run: Run, submitted: Submitted, warn: Warn) -> None:
+    try:
+        store_for(run.output).write(run.job, to_bytes(asdict(submitted)))
+    except Exception as error:
+        warn(f"{run.job} cannot be written, so `runs` will not show job {submitted.job_id}: {cause(error)}")
 
 
 def _submitted(prepared: Prepared, result: Any, options: PipelineOptions) -> Submitted:
@@ -123,20 +142,27 @@ def _submitted(prepared: Prepared, result: Any, options: PipelineOptions) -> Sub
 
 @contextmanager
 def _refusals(prepared: Prepared) -> Iterator[None]:
-    """What is said where Dataflow does not take a job: its plan goes, as nothing will ever come of it."""
+    """What is said where Dataflow does not take a job; the plan of one that it surely has not taken goes."""
     from apache_beam.runners.dataflow.internal.apiclient import DataflowJobAlreadyExistsError
     from google.api_core.exceptions import GoogleAPICallError
 
     try:
         yield
     except Exception as error:
-        if prepared.resumed is None:
+        duplicate = isinstance(error, DataflowJobAlreadyExistsError)
+        refused = duplicate or (isinstance(error, GoogleAPICallError) and error.code in _REFUSED)
+        if refused and prepared.resumed is None:
             store_for(prepared.run.output).delete(prepared.run.plan)
         if isinstance(error, DataflowJobAlreadyExistsError):
             raise TryLaterError(f"{error.args[0].split('. If')[0]}: it must end first") from error
         if not isinstance(error, GoogleAPICallError):
             raise
         # The answer to a request that holds no row of the input.
+        if error.code in _LOST:
+            raise TryLaterError(
+                f"Dataflow may have taken the job or not: {error.code} {error.message}; send it again: if there is one "
+                "of its name, no second one is taken"
+            ) from error
         message = f"Dataflow does not take the job: {error.code} {error.message}"
         if error.code in _LATER:
             raise TryLaterError(message) from error

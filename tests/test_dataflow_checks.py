@@ -3,9 +3,12 @@
 import datetime as dt
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from dataflow_stub import DataflowStub
 from fake_gcs import Answer, FakeGcs
 from test_profiles import CPU, IMAGE
 
@@ -18,8 +21,9 @@ from pipeline.places import place_problem
 from pipeline.profiles import Profile
 
 PROFILE = Profile(**CPU)
-GOOD = dataflow_arguments(PROFILE, job_name(PROFILE, dt.date(2026, 11, 21)))
 ONE = "--experiments=no_use_multiple_sdk_containers"
+# What a profile says, without the one process that only workers with a GPU must have.
+GOOD = [one for one in dataflow_arguments(PROFILE, job_name(PROFILE, dt.date(2026, 11, 21))) if one != ONE]
 HINT = "type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver"
 POOL = "--dataflow_service_options=worker_accelerator="
 
@@ -58,6 +62,12 @@ def without(*flags: str) -> list[str]:
         (['--sdk_harness_log_level_overrides={"pipeline.secret_values":"DEBUG"}'], {}),
         (["--subnetwork=https://www.googleapis.com/compute/v1/projects/p/regions/us-central1/subnetworks/s"], {}),
         (["--service_account_email=123-compute@developer.gserviceaccount.com"], {}),
+        (["--runner=dataflow", "--worker_zone=us-central1-b"], {}),
+        (["--worker_region=us-central1"], {}),
+        (["--machine_type=c3-standard-192-metal"], {}),
+        (["--machine_type=c2d-highcpu-2"], {}),
+        (["--machine_type=n1-standard-1"], {}),
+        (["--experiments=tokens_per_second=abc"], {}),
     ],
 )
 def test_what_is_right_passes(more: list[str], hints: dict[str, str]) -> None:
@@ -169,6 +179,10 @@ ACCELERATORS = {
         HINT.replace("count:1", "count:4").replace("g2-standard-4", "g2-standard-48"),
         ["has 4 GPUs a worker: a worker scores on one, the others cost and idle; say 1 and more workers"],
     ),
+    "a T4 on a machine that is none": (
+        "type:nvidia-tesla-t4;count:1;machine_type:n1-standard-3;install-nvidia-driver",
+        ["has the machine 'n1-standard-3', which does not exist; n1 machines come as 1, 2, 4, 8, 16, 32, 64, 96"],
+    ),
     "a value for what has none": (HINT + ";use_nvidia_mps:1", ["gives use_nvidia_mps a value; say it without"]),
 }
 
@@ -272,7 +286,53 @@ def test_gpus_in_the_wrong_place(case: str) -> None:
 DIGEST = "name it IMAGE@sha256:<64 hex digits>"
 LABEL = "begin with a lowercase letter, then letters, digits, - and _, at most 63"
 LABEL_VALUE = "its value has other than lowercase letters, digits, - and _, or more than 63"
+ELSEWHERE = "lies outside --region us-central1, where the data and the network are; leave it out, or change --region"
+N1 = "does not exist; n1 machines come as 1, 2, 4, 8, 16, 32, 64, 96"
+ODD = "does not exist; a machine has one processor or an even number of them"
+ARM = "has Arm processors, on which the image does not run; take an x86 machine such as n2-standard-4"
 OPTIONS = {
+    "a runner on this machine": (
+        [*GOOD, "--runner=DirectRunner"],
+        "--runner 'DirectRunner': the job would not run on Dataflow; leave it out",
+    ),
+    "a stream": ([*GOOD, "--streaming"], "--streaming: this job is a batch, which ends; leave it out"),
+    "an update": ([*GOOD, "--update"], "--update: only a streaming job can be updated; leave it out"),
+    **{
+        f"a dry run that is {said}": (
+            [*GOOD, f"--dry_run={said}"],
+            "--dry_run: nothing would be sent, and no verdict ever come; leave it out, `submit --plan` shows the job",
+        )
+        for said in ("True", "False")
+    },
+    "packages beside the image": (
+        [*GOOD, "--requirements_file=more.txt"],
+        "--requirements_file 'more.txt': the image holds all packages; build them into it",
+    ),
+    "what this command imported": (
+        [*GOOD, "--save_main_session"],
+        "--save_main_session: workers would load what this command imported; the image holds all; leave it out",
+    ),
+    "workers in another region": (
+        [*GOOD, "--worker_region=us-central2"],
+        f"--worker_region 'us-central2': {ELSEWHERE}",
+    ),
+    "workers in a zone of another region": (
+        [*GOOD, "--worker_zone=us-central10-a"],
+        f"--worker_zone 'us-central10-a': {ELSEWHERE}",
+    ),
+    "workers in such a zone by the old option": ([*GOOD, "--zone=us-east1-b"], f"--zone 'us-east1-b': {ELSEWHERE}"),
+    **{
+        f"the machine {machine}": ([*GOOD, f"--machine_type={machine}"], f"--machine_type '{machine}': {problem}")
+        for machine, problem in {
+            "t2a-standard-4": ARM,
+            "c4a-highmem-8": ARM,
+            "n1-standard-3": N1,
+            "n1-highmem-12": N1,
+            "n2-standard-7": ODD,
+            "n2-standard-banana": "does not exist; a number of processors stands after n2-standard-",
+            "n2-standard-0": "does not exist; a number of processors stands after n2-standard-",
+        }.items()
+    },
     "no limit": (
         without("--max_num_workers"),
         "--max_num_workers is missing, so the cost has no limit; give one, such as --max_num_workers=10",
@@ -517,6 +577,33 @@ def test_a_bucket_that_may_not_be_looked_at(
         else:
             with pytest.raises(ConfigError, match=problem):
                 check_places("us-central1", {"bundle": "gs://bucket/x"})
+
+
+def test_without_credentials_it_is_said_how_to_sign_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "STORAGE_EMULATOR_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    with pytest.raises(ConfigError, match=r"not found or .*; sign in with `gcloud auth application-default login`"):
+        check_places("us-central1", {"bundle": "gs://bucket/x"})
+
+
+class Expired(DataflowStub):
+    """Gives no token any more."""
+
+    def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        return 400, {"error": "invalid_grant", "error_description": "Token has been expired or revoked."}
+
+
+def test_with_credentials_that_ran_out_it_is_said_how_to_sign_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    with Expired() as stub:
+        key = stub.write_credentials(tmp_path / "key.json")
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+        with pytest.raises(ConfigError, match=r"run out or .*; sign in with `gcloud auth application-default login`"):
+            check_places("us-central1", {"bundle": "gs://bucket/x"})
 
 
 @pytest.mark.parametrize("unit", ["B", "MB", "GiB", " GB"])

@@ -166,6 +166,22 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
         ],
     ),
     "a number as a label": ({"labels": {"cost": 17}}, ["labels.cost 17: Input should be a valid string"]),
+    "a speed that is no number": (
+        {"tokens_per_second": "abc"},
+        [
+            "tokens_per_second 'abc': Input should be a valid number, unable to parse string as a number",
+        ],
+    ),
+    "a machine that does not exist": (
+        {"machine_type": "n2-standard-7"},
+        [
+            "machine_type 'n2-standard-7': does not exist; a machine has one processor or an even number of them",
+        ],
+    ),
+    "a T4 on a machine that does not exist": (
+        {"gpu": {"type": "nvidia-tesla-t4", "machine_type": "n1-standard-3"}},
+        ["gpu has the machine 'n1-standard-3', which does not exist; n1 machines come as 1, 2, 4, 8, 16, 32, 64, 96"],
+    ),
     "no speed": ({"tokens_per_second": 0}, ["tokens_per_second 0: Input should be greater than 0"]),
 }
 

@@ -4,6 +4,9 @@ import json
 import logging
 import os
 import re
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,7 +16,9 @@ from typing import Any
 import apache_beam as beam
 import pyarrow.parquet as pq
 import pytest
+import requests
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from commands import ROOT
 from conftest import DATE, NOW
 from dataflow_stub import DataflowStub
 from emulators import Emulators
@@ -34,11 +39,12 @@ WRITE_GOLDEN = "WRITE_GOLDEN"
 
 @pytest.fixture(autouse=True)
 def silence(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beam warns of the emulator's bucket, and looks at a job every five seconds; here it waits for a moment."""
+    """Beam warns of the emulator's bucket, and waits between looks and between tries; here for a moment."""
     caplog.set_level(logging.CRITICAL + 1)
     sleep = time.sleep
     fast = SimpleNamespace(sleep=lambda seconds: sleep(0.01), time=time.time)
     monkeypatch.setattr("apache_beam.runners.dataflow.dataflow_runner.time", fast)
+    monkeypatch.setattr("apache_beam.utils.retry.time", fast)
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +206,46 @@ def test_what_dataflow_does_not_take_now_can_be_sent_later(how: dict[str, Any], 
     assert list_runs(demo.home) == {}
 
 
+@pytest.mark.parametrize("code", [503, 504])
+def test_a_job_that_dataflow_may_have_taken_keeps_its_plan(code: int, send: Send, demo: JobConfig) -> None:
+    with DataflowStub(fail=(code, "the answer is lost")) as stub, pytest.raises(TryLaterError, match="may have taken"):
+        send(stub)
+    (run_id,) = list_runs(demo.home)
+    assert [name for name in names(demo.home) if name.endswith(f"{run_id}/plan.parquet")]
+
+
+class HangsUp(DataflowStub):
+    """Takes a job and does not say so."""
+
+    def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        answer = super().answer(method, path, body)
+        if method == "POST" and self.created:
+            raise ConnectionAbortedError
+        return answer
+
+
+def test_a_job_whose_answer_never_came_keeps_its_plan(send: Send, demo: JobConfig) -> None:
+    with HangsUp() as stub, pytest.raises(requests.exceptions.ConnectionError):
+        send(stub)
+    assert stub.jobs
+    assert len(list_runs(demo.home)) == 1
+
+
+def test_a_job_is_told_even_if_it_cannot_be_written_down(
+    send: Send, stub: DataflowStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    said: list[Any] = []
+    monkeypatch.setattr("pipeline.submitting.to_bytes", full)
+    sent = send(stub, wait=False, tell=said.append, warn=said.append)
+    assert said[0] == sent
+    assert sent.job_id in said[1]
+    assert "job.json cannot be written" in said[1]
+    assert "No space left on device" in said[1]
+
+
 def test_what_dataflow_refuses_for_good_is_a_mistake_of_the_user(send: Send, demo: JobConfig) -> None:
     said = r"does not take the job: 403 .*dataflow\.jobs\.create"
     refusing = DataflowStub(fail=(403, "no permission dataflow.jobs.create"))
@@ -291,6 +337,36 @@ def test_a_detached_command_says_where_to_look_and_ends(command: list[str], stub
     assert code == 0
     assert re.match(r"Submitted job: 2026-11-22_02_00_00-1\n", out)
     assert not [request for request in stub.requests if request.method == "GET"]
+
+
+def test_a_waiting_command_tells_its_plan_once_and_then_the_job(command: list[str]) -> None:
+    with DataflowStub(states=["JOB_STATE_FAILED"]) as stub:
+        _, out, _ = invoke(*command, "--log-format", "json", "--", f"--dataflow_endpoint={stub.url}")
+    assert [json.loads(line)["event"] for line in out.splitlines()] == ["planned", "submitted", "error"]
+
+
+def test_ctrl_c_while_a_job_runs_on_dataflow_says_how_to_end_it(command: list[str]) -> None:
+    with DataflowStub(states=["JOB_STATE_RUNNING"]) as stub:
+        words = [sys.executable, "-m", "pipeline", *command, "--", f"--dataflow_endpoint={stub.url}"]
+        with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            job_id = process.stdout.readline().removeprefix("Submitted job: ").strip()
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert job_id in stub.jobs
+    assert err == (
+        f"interrupted; Dataflow job {job_id} goes on and may publish its date; to end it: "
+        f"gcloud dataflow jobs cancel {job_id} --region us-central1 --project demo-project\n"
+    )
+
+
+def test_score_on_dataflow_does_not_run_here(demo: JobConfig, stub: DataflowStub) -> None:
+    job = ("--bundle", demo.bundle, "--input", demo.input[0], "--output", demo.home, "--date", DATE)
+    code, _, err = invoke("score", *job, "--runner", "dataflow", "--", "--runner=DirectRunner")
+    assert code == 2
+    assert "--runner 'DirectRunner': the job would not run on Dataflow" in err
+    assert names(demo.home) == []
 
 
 def test_score_on_dataflow_is_checked_the_same_way(demo: JobConfig, stub: DataflowStub) -> None:
