@@ -1,6 +1,7 @@
 """START READING HERE: the whole scoring job on one page."""
 
 import datetime as dt
+import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
@@ -16,7 +17,7 @@ from pipeline.failures import RunFailedError, cause
 from pipeline.gpu_checks import needs_gpu
 from pipeline.preparing import Prepared, prepare
 from pipeline.runners import check_job_server, job_options, share_cores
-from pipeline.watchdog import listening, wait
+from pipeline.watchdog import listening, start_seconds, wait
 from transforms.bundles import BundleReference
 from transforms.carry import CarryScores
 from transforms.featurize import FeaturizeTexts
@@ -63,7 +64,7 @@ def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, beats:
     unchanged = carried | "WriteUnchanged" >> WriteScores(run, labelling, kind="unchanged")
     dead = (read.dead, valid.dead, featurized.dead, scored.dead) | "WriteDead" >> WriteDeadLetters(run)
     p | "Publish" >> PublishRun(
-        run, read=read.counts, scores=scores, dead=dead, work=scored.work, unchanged=unchanged, taken=taken
+        run, read=read.counts, scores=scores, dead=dead, work=scored.work, unchanged=unchanged, taken=taken, beats=beats
     )
 
 
@@ -87,12 +88,13 @@ def score(
     """
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
     options = job_options(job, hints, logical_date(job.date, job.timezone, now))
+    patience = start_seconds(os.environ) if job.runner == "portable" else None
     prepared = begin(job, options, hints, now, progress)
     if isinstance(prepared, Verdict):
         return prepared
 
     with watch(prepared):
-        return verdict_of(prepared.run, lambda: _run(prepared, options, now))
+        return verdict_of(prepared.run, lambda: _run(prepared, options, now, patience))
 
 
 def begin(
@@ -140,7 +142,7 @@ def _standing_after(run: Run) -> Verdict | None:
     return None
 
 
-def _run(prepared: Prepared, options: PipelineOptions, now: dt.datetime) -> None:
+def _run(prepared: Prepared, options: PipelineOptions, now: dt.datetime, patience: float | None) -> None:
     if prepared.job.runner != "portable":
         with share_cores(prepared.job.workers):
             if (result := start(prepared, options, now)) is not None:
@@ -150,7 +152,7 @@ def _run(prepared: Prepared, options: PipelineOptions, now: dt.datetime) -> None
     beats = prepared.run.file(f"beats-{new_run_id(now)}")
     with listening(beats):
         if (result := start(prepared, options, now, beats)) is not None:
-            wait(result, beats, options.view_as(DirectOptions).direct_num_workers)
+            wait(result, beats, options.view_as(DirectOptions).direct_num_workers, patience)
 
 
 def start(

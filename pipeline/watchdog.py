@@ -4,6 +4,7 @@ The command listens to the beats of the workers (transforms/beats.py). Clocks of
 counts is how long the listener has heard nothing new.
 """
 
+import math
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,12 +14,16 @@ from typing import Any
 
 import grpc
 
-from transforms.beats import BEAT_SECONDS, begin_listening, end_listening, hear
+from pipeline.config import ConfigError
+from transforms.beats import BEAT_SECONDS, begin_listening, end_listening, hear, host_and_pid
 
 SILENT_SECONDS = 30.0
 """A process that is not heard that long is lost: loading a model or a busy store may delay a beat by ten."""
-BEGIN_SECONDS = 300.0
-"""That long a cluster may take to start the first worker process."""
+START_SECONDS = 300.0
+"""That long a cluster may take to start the first worker process, and after it all others, unless START says else."""
+START = "BERT_BATCH_WORKER_START_SECONDS"
+OFF = ("0", "off")
+WAIT_LONGER = f"{START}=SECONDS waits longer, {START}=off for ever"
 SHORT_SECONDS = 3 * BEAT_SECONDS
 """The same where it is known that a process died."""
 CHANNEL_CLOSED = "Channel closed prematurely"
@@ -90,13 +95,40 @@ def lost(heard: Heard, expected: int, limit: float) -> list[Worker]:
     return missing[::-1]
 
 
-def problem(heard: Heard, expected: int) -> str | None:
-    """Why there is nothing to wait for any more, as a sentence; None while there is."""
-    if not heard.workers and heard.time > BEGIN_SECONDS:
-        return f"no worker process has begun within {BEGIN_SECONDS:.0f} s; {NOT_BEGUN}"
+def start_seconds(environment: Mapping[str, str]) -> float | None:
+    """How long worker processes may take to begin; None if the watchdog is off. Raises ConfigError."""
+    given = environment.get(START, "").strip().lower()
+    if given in OFF:
+        return None
+    try:
+        seconds = float(given or START_SECONDS)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise ConfigError(f"{START}={given!r}: is neither seconds, as 1800, nor `off`")
+    return seconds
+
+
+def problem(heard: Heard, expected: int, start: float) -> str | None:
+    """Why there is nothing to wait for any more, as a sentence; None while there is.
+
+    The first process may take `start` seconds to begin, and all others as long after it.
+    """
+    if not heard.workers:
+        late = heard.time > start
+        return f"no worker process has begun within {start:.0f} s; {NOT_BEGUN} {WAIT_LONGER}" if late else None
     if missing := lost(heard, expected, SILENT_SECONDS):
         silence = heard.time - missing[0].last
-        return f"worker process {_names(missing)} was not heard of for {silence:.0f} s and none took its place"
+        return (
+            f"worker process {_names(missing)} was not heard of for {silence:.0f} s and none took its place "
+            f"(of a runner that ends idle processes itself, {START}=off waits for ever)"
+        )
+    # One that stopped before its first beat is never heard; what it was given to do is waited for all the same.
+    if (begun := len(heard.workers)) < expected and heard.time - heard.workers[0].first > start:
+        return (
+            f"only {begun} of {expected} worker processes have begun within {start:.0f} s of the first; "
+            f"does the runner start as many as --workers says? {WAIT_LONGER}"
+        )
     return None
 
 
@@ -111,18 +143,20 @@ def listening(folder: str) -> Iterator[None]:
             end_listening(folder)
 
 
-def wait(result: Any, folder: str, expected: int) -> None:
+def wait(result: Any, folder: str, expected: int, start: float | None) -> None:
     """Waits for the job of a Beam PipelineResult, and raises what waiting raises.
 
-    Raises WorkersLostError, after an attempt to cancel the job, if it will never end: see `problem`.
+    Raises WorkersLostError, after an attempt to cancel the job, if it will never end: see `problem`. It never gives a
+    job up if `start` is None.
     """
     waiting, ear = _Call(result.wait_until_finish), _Ear(folder)
     while not waiting.ended(LOOK_SECONDS):
         ear.listen()
-        if why := problem(ear.heard, expected):
+        if start is not None and (why := problem(ear.heard, expected, start)):
             # A job server may wait for the lost process here, too.
             _Call(result.cancel).ended(CANCEL_SECONDS)
-            raise WorkersLostError(f"{why}; the job was cancelled")
+            # Beam's Python job server forgets the job only: a process that wakes up goes on with it.
+            raise WorkersLostError(f"{why}; the job server was asked to cancel the job, which may still publish")
     if waiting.error is not None:
         told = _told(waiting.error, ear, expected)
         if told is None:
@@ -164,7 +198,7 @@ class _Ear:
 
 
 def _names(workers: Iterable[Worker]) -> str:
-    return ", ".join(f"{worker.name} (host-pid)" for worker in workers)
+    return ", ".join(f"{host_and_pid(worker.name)} (host-pid)" for worker in workers)
 
 
 class _Call:

@@ -1,5 +1,6 @@
 """When the command gives a worker process up, as pure functions of what was heard; and the beats themselves."""
 
+import os
 import subprocess
 import sys
 import time
@@ -9,10 +10,13 @@ import pytest
 from commands import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from publishing import ready
 
 from pipeline import watchdog
-from pipeline.watchdog import GAP_SECONDS, Heard, WorkersLostError, listen, lost, problem
+from pipeline.config import ConfigError
+from pipeline.watchdog import GAP_SECONDS, START, Heard, WorkersLostError, listen, lost, problem, start_seconds
 from transforms import beats
+from transforms.publish import judge_and_publish
 
 LIMIT = 10.0
 steps = st.floats(0.1, GAP_SECONDS)
@@ -90,18 +94,58 @@ def test_a_beat_that_is_gone_is_a_normal_end() -> None:
 
 def test_a_job_of_which_no_process_begins_is_given_up() -> None:
     looks = [dict[str, str]()] * 60
-    assert problem(hear(*looks, elapsed=GAP_SECONDS), 1) is None
-    assert "no worker process has begun" in str(problem(hear(*looks, {}, elapsed=GAP_SECONDS), 1))
+    assert problem(hear(*looks, elapsed=GAP_SECONDS), 1, 300) is None
+    why = str(problem(hear(*looks, {}, elapsed=GAP_SECONDS), 1, 300))
+    assert "no worker process has begun within 300 s" in why
+    assert f"{START}=SECONDS waits longer, {START}=off for ever" in why
+    assert problem(hear(*looks, {}, elapsed=GAP_SECONDS), 1, 306) is None
+
+
+@given(st.integers(0, 40), st.integers(1, 4), st.integers(1, 6), st.integers(1, 30), st.integers(1, 60))
+def test_a_process_that_never_beat_is_given_up_that_long_after_the_first_beat(
+    before: int, begun: int, expected: int, start: int, after: int
+) -> None:
+    alive = [{f"w-{i}": str(number) for i in range(begun)} for number in range(after + 1)]
+    why = problem(hear(*([dict[str, str]()] * before), *alive), expected, start)
+    assert (why is not None) == (begun < expected and after > start)
+    if why is not None:
+        assert why.startswith(f"only {begun} of {expected} worker processes have begun within {start} s of the first")
+        assert f"{START}=off" in why
+
+
+def test_processes_that_began_and_ended_count_as_begun() -> None:
+    assert problem(hear({"a": "1"}, {}, *({"b": str(i)} for i in range(20))), 2, 10) is None
+
+
+def test_a_lost_process_is_told_with_the_way_out() -> None:
+    why = str(problem(hear({"node-7.abc": "1"}, *([{"node-7.abc": "1"}] * 31)), 1, 300))
+    assert "worker process node-7 (host-pid) was not heard of for 31 s" in why
+    assert f"{START}=off" in why
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("", 300), (" 1800 ", 1800), ("0.5", 0.5), ("0", None), ("off", None), ("OFF", None)]
+)
+def test_how_long_processes_may_take_to_begin_is_an_environment_variable(value: str, seconds: float | None) -> None:
+    assert start_seconds({START: value}) == seconds
+    assert start_seconds({}) == 300
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "5m", "false"])
+def test_a_time_to_begin_that_is_none_is_refused(value: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{START}='{value}'.*`off`"):
+        start_seconds({START: value})
 
 
 class Job:
     """A job that ends never, or with an error, and whose cancellation hangs."""
 
-    def __init__(self, error: str = "") -> None:
-        self._error = error
+    def __init__(self, error: str = "", after: float = 0.0) -> None:
+        self._error, self._after = error, after
 
     def wait_until_finish(self) -> None:
         if self._error:
+            time.sleep(self._after)
             raise RuntimeError(self._error)
         time.sleep(3600)
 
@@ -111,27 +155,36 @@ class Job:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    short = {"SILENT_SECONDS": 0.5, "BEGIN_SECONDS": 0.3, "CANCEL_SECONDS": 0.1, "LOOK_SECONDS": 0.05}
+    short = {"SILENT_SECONDS": 0.5, "CANCEL_SECONDS": 0.1, "LOOK_SECONDS": 0.05}
     for name, value in {**short, "SHORT_SECONDS": 0.2}.items():
         monkeypatch.setattr(watchdog, name, value)
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_job_that_cannot_even_be_cancelled_is_left_behind(tmp_path: Path) -> None:
-    with pytest.raises(WorkersLostError, match="no worker process has begun"):
-        watchdog.wait(Job(), str(tmp_path), 1)
-    (tmp_path / "host-77").write_bytes(b"")
+    with pytest.raises(
+        WorkersLostError, match=r"no worker process has begun .* was asked to cancel .* may still publish"
+    ):
+        watchdog.wait(Job(), str(tmp_path), 1, 0.3)
+    (tmp_path / "host-77.abc").write_bytes(b"")
     with pytest.raises(WorkersLostError, match=r"worker process host-77 \(host-pid\) was not heard of"):
-        watchdog.wait(Job(), str(tmp_path), 1)
+        watchdog.wait(Job(), str(tmp_path), 1, 0.3)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_watchdog_that_is_off_gives_no_job_up(tmp_path: Path) -> None:
+    (tmp_path / "host-77.abc").write_bytes(b"")
+    with pytest.raises(RuntimeError, match="a step failed"):
+        watchdog.wait(Job("a step failed", after=1.5), str(tmp_path), 2, None)
 
 
 @pytest.mark.usefixtures("impatient")
 def test_what_a_job_says_itself_is_told_and_a_process_that_died_is_named(tmp_path: Path) -> None:
-    (tmp_path / "host-77").write_bytes(b"")
+    (tmp_path / "host-77.abc").write_bytes(b"")
     with pytest.raises(RuntimeError, match="a step failed"):
-        watchdog.wait(Job("a step failed"), str(tmp_path), 1)
+        watchdog.wait(Job("a step failed"), str(tmp_path), 1, 300)
     with pytest.raises(WorkersLostError, match=r"host-77 \(host-pid\) died"):
-        watchdog.wait(Job("Traceback ...\nRuntimeError: Channel closed prematurely."), str(tmp_path), 1)
+        watchdog.wait(Job("Traceback ...\nRuntimeError: Channel closed prematurely."), str(tmp_path), 1, 300)
 
 
 BEATING = "import sys; from transforms.beats import beat; beat(sys.argv[1]); beat(sys.argv[1]); sys.stdin.read()"
@@ -139,6 +192,10 @@ BEATING = "import sys; from transforms.beats import beat; beat(sys.argv[1]); bea
 
 def beating(folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", BEATING, str(folder)], cwd=ROOT, stdin=subprocess.PIPE)
+
+
+def threads(process: subprocess.Popen[bytes]) -> int:
+    return len(list(Path(f"/proc/{process.pid}/task").iterdir()))
 
 
 def until(seconds: float, holds: object) -> bool:
@@ -153,7 +210,7 @@ def test_a_process_beats_until_it_ends(tmp_path: Path) -> None:
     with beating(tmp_path / "beats") as process:
         assert until(10, lambda: beats.hear(str(tmp_path / "beats")))
         ((name, first),) = beats.hear(str(tmp_path / "beats")).items()
-        assert name.endswith(f"-{process.pid}")
+        assert beats.host_and_pid(name).endswith(f"-{process.pid}")
         assert until(10, lambda: beats.hear(str(tmp_path / "beats")).get(name, first) != first)
         process.communicate(b"")
     assert (process.returncode, beats.hear(str(tmp_path / "beats"))) == (0, {})
@@ -163,9 +220,9 @@ def test_a_process_stops_when_nobody_listens_any_more_and_leaves_nothing(tmp_pat
     beats.begin_listening(str(tmp_path / "beats"))
     with beating(tmp_path / "beats") as process:
         assert until(10, lambda: beats.hear(str(tmp_path / "beats")))
+        before = threads(process)
         beats.end_listening(str(tmp_path / "beats"))
-        time.sleep(beats.BEAT_SECONDS + 0.5)
-        assert not (tmp_path / "beats").exists()
+        assert until(10, lambda: threads(process) < before and not (tmp_path / "beats").exists())
         process.communicate(b"")
     assert not (tmp_path / "beats").exists()
 
@@ -174,3 +231,28 @@ def test_no_process_beats_where_nobody_listens(tmp_path: Path) -> None:
     with beating(tmp_path / "beats") as process:
         process.communicate(b"")
     assert (process.returncode, list(tmp_path.iterdir())) == (0, [])
+
+
+def test_what_a_file_holds_is_a_beat_whatever_its_times_say(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    (tmp_path / "host-77.abc").write_bytes(b"1\n")
+    first = beats.hear(folder)
+    os.utime(tmp_path / "host-77.abc", ns=(1, 1))
+    assert beats.hear(folder) == first
+    (tmp_path / "host-77.abc").write_bytes(b"2\n")
+    os.utime(tmp_path / "host-77.abc", ns=(1, 1))
+    assert beats.hear(folder) != first
+
+
+def test_two_processes_of_the_same_host_and_number_beat_in_two_files() -> None:
+    names = [beats._new_name() for _ in range(2)]
+    assert names[0] != names[1]
+    assert beats.host_and_pid(names[0]) == beats.host_and_pid(names[1])
+
+
+def test_a_process_that_publishes_beats(tmp_path: Path) -> None:
+    folder = str(tmp_path / "beats")
+    beats.begin_listening(folder)
+    judge_and_publish(ready(str(tmp_path / "out")), [], [], [], [], beats=folder)
+    assert until(10, lambda: beats.hear(folder))
+    beats.end_listening(folder)

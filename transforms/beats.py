@@ -5,12 +5,14 @@ longer than somebody listens: the listener leaves a file behind that says so, an
 """
 
 import atexit
+import itertools
 import os
+import secrets
 import socket
 import threading
 from contextlib import suppress
 
-from transforms.stores import join, literal, store_for
+from transforms.stores import each, join, literal, store_for
 
 BEAT_SECONDS = 2.0
 LISTENER = "_listener"
@@ -25,7 +27,7 @@ def beat(folder: str | None) -> None:
         if folder is None or me in _beating:
             return
         _beating.add(me)
-    path, stop = join(folder, process_name()), threading.Event()
+    path, stop = join(folder, _new_name()), threading.Event()
     thread = threading.Thread(target=_beat, args=(folder, path, stop), name="beats", daemon=True)
     thread.start()
 
@@ -38,21 +40,25 @@ def beat(folder: str | None) -> None:
     atexit.register(end)
 
 
-def process_name() -> str:
-    """`<host>-<pid>`: of this process, and of its beats."""
-    return f"{socket.gethostname()}-{os.getpid()}"
+def _new_name() -> str:
+    # Containers that share the name of their host may number their processes alike.
+    return f"{socket.gethostname()}-{os.getpid()}.{secrets.token_hex(4)}"
+
+
+def host_and_pid(name: str) -> str:
+    """`<host>-<pid>` of the process whose beats have this name."""
+    return name.rpartition(".")[0]
 
 
 def _beat(folder: str, path: str, stop: threading.Event) -> None:
     store = store_for(folder)
-    while True:
+    for number in itertools.count():
         with suppress(Exception):  # Of a store that is out of order for a moment: the next beat may be heard.
-            if store.stat(join(folder, LISTENER)) is None:
+            if store.read(join(folder, LISTENER)) is None:
                 store.delete(path)
                 store.prune(folder)
                 return
-            # The same again: what is heard is that it was written.
-            store.write(path, b"alive\n")
+            store.write(path, b"%d\n" % number)
         if stop.wait(BEAT_SECONDS):
             return
 
@@ -63,9 +69,12 @@ def begin_listening(folder: str) -> None:
 
 
 def hear(folder: str) -> dict[str, str]:
-    """Which processes beat, by name, each with the version of its file: another one since the last time is a beat."""
-    found = store_for(folder).match(join(literal(folder), "*"))
-    return {info.path.rsplit("/", 1)[1]: info.version for info in found}
+    """Which processes beat, by name, each with what its file holds: something else since the last time is a beat."""
+    store = store_for(folder)
+    paths = [info.path for info in store.match(join(literal(folder), "*"))]
+    # On a network file system a file that is opened is the newest one; its times may be those of a minute ago.
+    held = zip(paths, each(store.read, paths), strict=True)
+    return {path.rsplit("/", 1)[1]: data.decode() for path, data in held if data is not None}
 
 
 def end_listening(folder: str) -> None:

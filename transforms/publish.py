@@ -15,6 +15,7 @@ from typing import Any
 import apache_beam as beam
 
 from transforms import bigquery_load
+from transforms.beats import beat
 from transforms.books import Count, Work
 from transforms.plan import read_plan
 from transforms.read_session import planned_splits
@@ -59,7 +60,7 @@ STEPS = (
 class PublishRun(beam.PTransform):
     """PBegin -> PCollection[Verdict]: judges the run by its books and publishes it.
 
-    `taken` is the file of what it took over from a try that died.
+    `taken` is the file of what it took over from a try that died. The process beats in the folder `beats`, if any.
     """
 
     def __init__(
@@ -72,15 +73,17 @@ class PublishRun(beam.PTransform):
         work: beam.PCollection[Work],
         unchanged: beam.PCollection[StagedFile],
         taken: str | None = None,
+        beats: str | None = None,
     ) -> None:
         super().__init__()
         self._run, self._books, self._taken = run, (read, scores, dead, work, unchanged), taken
+        self._beats = beats
 
     def expand(self, pipeline):  # type: ignore[no-untyped-def]
         # Create and side inputs: a GroupByKey never fires on a date without rows.
         books = [beam.pvalue.AsList(books) for books in self._books]
         run = pipeline | "Run" >> beam.Create([self._run])
-        return run | "JudgeAndPublish" >> beam.Map(judge_and_publish, *books, self._taken)
+        return run | "JudgeAndPublish" >> beam.Map(judge_and_publish, *books, self._taken, self._beats)
 
 
 def judge_and_publish(
@@ -91,8 +94,10 @@ def judge_and_publish(
     work: Sequence[Work],
     unchanged: Sequence[StagedFile] = (),
     taken_file: str | None = None,
+    beats: str | None = None,
 ) -> Verdict:
     """Writes the verdict of the run down, unless it has one, and publishes it; raises PublishError as publish does."""
+    beat(beats)
     if read_verdict(run.verdict) is None:
         taken = read_taken(taken_file)
         verdict = judge(
