@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import grpc
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, PortableOptions, StandardOptions
 
 from pipeline.config import ConfigError, JobConfig
@@ -81,6 +80,8 @@ def check_job_server(options: PipelineOptions) -> None:
     endpoint = options.view_as(PortableOptions).job_endpoint
     if options.view_as(StandardOptions).runner != "PortableRunner" or endpoint == "embed":
         return
+    import grpc
+
     with grpc.insecure_channel(endpoint) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=JOB_SERVER_SECONDS)

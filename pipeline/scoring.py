@@ -110,8 +110,8 @@ def begin(
         if there.problems:
             raise PublishError(there.problems[0])
         return there
-    check_job_server(options)
     prepared = prepare(job, now, progress, hints=hints, needs_gpu=needs_gpu(options, hints))
+    check_job_server(options)
     if prepared.resumed is None:
         write_plan(store_for(prepared.run.output), prepared.run.plan, prepared.plan, prepared.about)
     return prepared

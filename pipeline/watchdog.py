@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-import grpc
-
 from pipeline.config import ConfigError
 from transforms.beats import BEAT_SECONDS, begin_listening, end_listening, hear, host_and_pid
 
@@ -166,6 +164,8 @@ def wait(result: Any, folder: str, expected: int, start: float | None) -> None:
 
 def _told(error: BaseException, ear: "_Ear", expected: int) -> Exception | None:
     """What a job server reports, in words that help; None if it speaks for itself."""
+    import grpc
+
     if isinstance(error, grpc.RpcError):
         return ConnectionError("the job server does not answer any more")
     if not ear.heard.workers and POOL_CLOSED in str(error):

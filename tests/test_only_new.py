@@ -179,7 +179,7 @@ def test_two_worker_processes_find_the_same(run_job: Score, tmp_path: Path) -> N
 def test_what_workers_elsewhere_score_on_must_be_said(run_job: Score, tmp_path: Path) -> None:
     file = write_parquet(tmp_path / "in.parquet", {"id": ["a"], "text": ["play"]})
     with pytest.raises(ConfigError, match="--precision"):
-        run_job(file, only_new=True, runner="dataflow")
+        run_job(file, only_new=True, runner="portable", beam_options=("--job_endpoint=localhost:1",))
 
 
 def test_an_earlier_file_that_is_gone_fails_the_run_and_publishes_nothing(run_job: Score, tmp_path: Path) -> None:
