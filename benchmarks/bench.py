@@ -43,6 +43,7 @@ SHORT = Scale(
     growth_rows=100,
     growth_rounds=1,
     start_rounds=1,
+    command_warm_up=False,
 )
 LONG = Scale(step_rounds=20, token_rows=25_000, host_rounds=9, job_rounds=5, part_rounds=4, growth_rows=50_000)
 RESULTS = HERE / "RESULTS.md"

@@ -26,8 +26,9 @@ def growth(scale: Scale) -> list[Section]:
     turns: dict[str, tuple[Path, tuple[str, ...]]] = {"start": (one, ())}
     turns |= {str(times): (file, ()) for times, file in files.items()}
     turns["two"] = (files[16], ("--workers", "2"))
-    for file, flags in (turns["start"], turns["two"]):
-        _command(file, *flags)
+    if scale.command_warm_up:
+        for file, flags in (turns["start"], turns["two"]):
+            _command(file, *flags)
     seconds: dict[str, list[float]] = {turn: [] for turn in turns}
     peaks: dict[str, list[float]] = {turn: [] for turn in turns}
     for number in range(scale.growth_rounds):
@@ -110,10 +111,11 @@ def start_up(scale: Scale) -> list[Section]:
     file = workloads.parquet("banking77", 100)
     turns = {"job": lambda: _command(file)[0], "imports": lambda: run([sys.executable, "-c", IMPORTS])[0]}
     seconds: dict[str, list[float]] = {turn: [] for turn in turns}
-    for number in range(scale.start_rounds + 1):
+    warm_up = int(scale.command_warm_up)
+    for number in range(scale.start_rounds + warm_up):
         for turn in rotated(list(turns), number):
             found = turns[turn]()
-            if number:
+            if number >= warm_up:
                 seconds[turn].append(found)
     jobs, imports = seconds["job"], seconds["imports"]
     more = [job - bare for job, bare in zip(jobs, imports, strict=True)]

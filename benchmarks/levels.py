@@ -35,6 +35,7 @@ class Scale:
     growth_rows: int = 12_500
     growth_rounds: int = 3
     start_rounds: int = 5
+    command_warm_up: bool = True
 
 
 def model_step(scale: Scale) -> list[Section]:
