@@ -27,6 +27,10 @@ TYPES = {
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
 
+LATER: frozenset[str] = frozenset()
+"""Settings (by flag, `schema` not `schema_`) that came after the first outputs. At its default, such a setting is left
+out of what resume compares: a run staged by an earlier version is the same work."""
+
 
 class ConfigError(ValueError):
     """A job is described wrongly; nothing has run."""
@@ -149,6 +153,13 @@ class JobConfig(pydantic.BaseModel):
         """What decides the output, for the manifest."""
         idle = {"output", "staging", "dead_letters_table", "allow_missing", "workers", "beam_options", "if_published"}
         return {key: value for key, value in self.model_dump(by_alias=True, mode="json").items() if key not in idle}
+
+    @property
+    def compared_settings(self) -> dict[str, Any]:
+        """The settings by which resume tells whether an earlier attempt did the same work."""
+        idle = {"token_budget", "timezone", "runner", "bundle_fingerprint"}
+        said = self.model_dump(by_alias=True, mode="json", exclude_defaults=True)
+        return {key: value for key, value in self.settings.items() if key not in idle | (LATER - said.keys())}
 
 
 def load_job(file: str | None, flags: Mapping[str, Any], **defaults: Any) -> JobConfig:

@@ -184,7 +184,6 @@ def _digest(
 ) -> str:
     """One string for all tries of the same work: everything that decides the rows, and nothing else."""
     about = _about(job, plan, run, earlier, sink)
-    idle = ("token_budget", "timezone", "runner", "bundle_fingerprint")
-    settings = {name: value for name, value in about["settings"].items() if name not in idle}
+    settings = {**job.compared_settings, "date": run.date.isoformat(), "bundle": run.bundle}
     content = {"version": version("bert-batch"), "precision": precision}
     return plan_digest(plan, {**settings, **content, "table": about["table"], "compared": about["compared_with"]})
