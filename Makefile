@@ -38,14 +38,14 @@ quality: $(READY)
 	$(BIN)/python benchmarks/quality.py $(TASKS)
 
 # Paired with what people use instead; the peers get an environment of their own. Below half an hour on two cores;
-# LEVELS="a b" runs only those. The short form proves that every contestant still runs.
-bench: $(READY) $(PEERS)/.ready
+# LEVELS="a b" runs only those. The short form proves that every contestant still runs that needs no PyTorch.
+bench: $(READY) $(PEERS)/.ready-full
 	$(BIN)/python benchmarks/bench.py $(LEVELS)
 
 bench-short: $(READY) $(PEERS)/.ready
 	$(BIN)/python benchmarks/bench.py --short $(LEVELS)
 
-bench-long: $(READY) $(PEERS)/.ready
+bench-long: $(READY) $(PEERS)/.ready-full
 	$(BIN)/python benchmarks/bench.py --long $(LEVELS)
 
 # Kills runs at every named step and at fifty random moments, to benchmarks/TORTURE.md; the tests have a short form.
@@ -113,9 +113,12 @@ $(READY): setup.py $(addprefix requirements/,runtime.txt dev.txt weights.txt)
 	touch $(READY)
 
 $(PEERS)/.ready: benchmarks/peers.txt
-	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --requirement benchmarks/peers.txt
+	$(call install,$(PEERS),--requirement benchmarks/peers.txt)
 	touch $(PEERS)/.ready
+
+$(PEERS)/.ready-full: $(PEERS)/.ready benchmarks/peers-full.txt
+	$(call install,$(PEERS),--requirement benchmarks/peers-full.txt)
+	touch $(PEERS)/.ready-full
 
 # DuckDB looks for its extensions below HOME: they stay inside the environment.
 $(EMULATORS)/.ready: requirements/emulators.txt

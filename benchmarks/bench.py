@@ -1,7 +1,8 @@
 """Paired benchmarks against what people use instead: `make bench`, figures to benchmarks/RESULTS.md.
 
 Reads the folder $SHARED (default ../shared) and fails when it is missing. `--short` proves in two minutes that every
-contestant still runs, with small models, and writes no report; `--long` takes more rows and rounds.
+contestant that needs no PyTorch still runs, with small models, and writes no report; `--long` takes more rows and
+rounds.
 """
 
 import argparse
@@ -44,6 +45,7 @@ SHORT = Scale(
     growth_rounds=1,
     start_rounds=1,
     command_warm_up=False,
+    with_torch=False,
 )
 LONG = Scale(step_rounds=20, token_rows=25_000, host_rounds=9, job_rounds=5, part_rounds=4, growth_rows=50_000)
 RESULTS = HERE / "RESULTS.md"
@@ -68,6 +70,8 @@ def main() -> None:
     missed = []
     begin = time.monotonic()
     workloads.prepare(scale.model)
+    if not scale.with_torch:
+        print("left out, as they need PyTorch: ONNX Runtime, OpenVINO, PyTorch, Beam's pattern", flush=True)
     for level in given.levels or LEVELS:
         start = time.monotonic()
         sections = LEVELS[level](scale)

@@ -26,7 +26,7 @@ class Contestant:
     def __init__(self, name: str, player: str, *, peers: bool = False, cores: str = "") -> None:
         self.name = name
         if peers and not PEERS_PYTHON.is_file():
-            sys.exit(f"{PEERS_PYTHON} is not there; `make bench` installs the peers (benchmarks/peers.txt)")
+            sys.exit(f"{PEERS_PYTHON} is not there; `make bench` installs the peers (benchmarks/peers-full.txt)")
         python = str(PEERS_PYTHON) if peers else sys.executable
         environment = {**os.environ, CORES: cores, "PYTHONPATH": f"{ROOT}:{HERE}", "TF_CPP_MIN_LOG_LEVEL": "3"}
         LOGS.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,10 @@ HALF = "this project, --precision bfloat16"
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How much a benchmark does. `model` is the name of the large model in workloads.MODELS."""
+    """How much a benchmark does. `model` is the name of the large model in workloads.MODELS.
+
+    Without `with_torch` the contestants whose model PyTorch exports are left out.
+    """
 
     model: str = "base"
     shapes: tuple[tuple[int, int], ...] = ((8, 128), (64, 16))
@@ -36,6 +39,7 @@ class Scale:
     growth_rounds: int = 3
     start_rounds: int = 5
     command_warm_up: bool = True
+    with_torch: bool = True
 
 
 def model_step(scale: Scale) -> list[Section]:
@@ -43,7 +47,7 @@ def model_step(scale: Scale) -> list[Section]:
     folder, bundle = str(workloads.model_folder(scale.model)), str(workloads.bundle(scale.model))
     ours, half = Contestant("this project", "ours.py"), Contestant(HALF, "ours.py")
     keras = Contestant("Keras graph", "keras_graph.py")
-    engines = {**ENGINES, **DEFAULT}
+    engines = {**ENGINES, **DEFAULT} if scale.with_torch else {}
     others = {engine: Contestant(name, "runtimes.py", peers=True) for engine, name in engines.items()}
     players = [ours, keras, *others.values(), half]
     columns = ["batch", "contestant", "computes in", "ms, median", "rows/s"]
@@ -73,6 +77,7 @@ def model_step(scale: Scale) -> list[Section]:
             bars += [
                 Bar.faster(f"(a) {shape}: rows/s ÷ {name}", found.faster(ours.name, name), limit)
                 for name, limit in ((keras.name, 1.35), (ENGINES["onnx_runtime"], 1.0), (ENGINES["openvino"], 1.0))
+                if name in precisions
             ]
         curve = _budgets(scale, ours)
     text = (

@@ -93,7 +93,7 @@ def write(path: Path, command: str, levels: Sequence[Level], seconds: float | No
     content = f"""# Results
 
 Printed by `{command}` on {dates}, {_commits(levels)}: {whole}; minutes of each level: {took}.
-{os.cpu_count()} cores, {processor()}; {versions}; the others are pinned in `benchmarks/peers.txt`.
+{os.cpu_count()} cores, {processor()}; {versions}; the others are pinned in `benchmarks/peers.txt` and `peers-full.txt`.
 
 Contestants are live processes that take turns, or whole commands in (e) and (f); who begins changes with every round;
 each has warmed up before a turn counts. A ratio is taken within each round, and the median of the rounds is quoted with
