@@ -20,9 +20,9 @@ import yaml
 from pipeline.children import Children, Result
 from pipeline.config import ConfigError, JobConfig
 from pipeline.console import EXIT_CODES, emit, err, out, quiet_libraries
+from pipeline.cores import INTRAOP_THREADS, share_of_cores
 from pipeline.job_bundle import bundle_of
 from pipeline.query_file import read_query
-from pipeline.runners import INTRAOP_THREADS, beam_options, share_of_cores
 from transforms.history import published
 from transforms.publish import finish_pending
 from transforms.verdicts import ALREADY_PUBLISHED, PUBLISHED, rows_published
@@ -75,8 +75,10 @@ def _check(job: JobConfig, dates: Sequence[dt.date]) -> None:
             f"{given}: has no {{date}}, so every date would get the same rows; write {{date}} where the date stands "
             "in the path, the --input-filter or the query"
         )
-    beam_options(job.runner, job.workers, job.beam_options)
     bundle_of(job)
+    from pipeline.runners import beam_options  # Imports Beam: last, so that all else that is wrong is told at once.
+
+    beam_options(job.runner, job.workers, job.beam_options)
 
 
 def _shares(job: JobConfig, at_once: int) -> dict[str, str]:

@@ -27,6 +27,9 @@ TYPES = {
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
 
+LOCAL = ("direct", "local")
+"""Runners whose workers are on this machine."""
+
 LATER: frozenset[str] = frozenset()
 """Settings (by flag, `schema` not `schema_`) that came after the first outputs. At its default, such a setting is left
 out of what resume compares: a run staged by an earlier version is the same work."""

@@ -19,7 +19,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.config import ConfigError
-from pipeline.preparing import Prepared
 from pipeline.quiet import quiet_stderr
 from transforms.history import is_expired
 from transforms.progress import rows_done

@@ -7,23 +7,21 @@ from importlib.metadata import version
 from typing import Any
 
 from model.bundle import Bundle
-from pipeline.config import ConfigError, JobConfig
+from pipeline.config import LOCAL, ConfigError, JobConfig
 from pipeline.dates import fill, logical_date
 from pipeline.inputs import table_of
 from pipeline.job_bundle import bundle_of
 from pipeline.query_file import read_query
-from pipeline.runners import LOCAL
 from transforms.bigquery import table_name
 from transforms.bigquery_commit import check_record
 from transforms.bigquery_tables import TableSink, check_tables, table_sink
-from transforms.devices import find_device
+from transforms.compute import Compute
 from transforms.earlier import Earlier, find_earlier
 from transforms.label import Labelling
 from transforms.plan import Plan, plan_digest, plan_inputs
 from transforms.plan_table import plan_query, plan_table
 from transforms.resume import Resumed, find_resumable
 from transforms.runs import Run, date_folder, manifest_path, new_run_id, read_manifest
-from transforms.score import Compute
 from transforms.stores import covers
 
 
@@ -148,6 +146,8 @@ def _precision(job: JobConfig, bundle: Bundle) -> str:
     """What rows will be scored in; `auto` where only the workers elsewhere can tell."""
     if job.precision == "auto" and job.runner not in LOCAL:
         return "auto"
+    from transforms.devices import find_device  # Imports TensorFlow.
+
     return find_device().precision(_wanted(job), bundle.precisions)
 
 

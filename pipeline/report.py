@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from rich.table import Table
 
 from model.bundle import DESCRIPTION, Bundle, BundleError
+from model.errors import CheckpointError
 from pipeline.config import ConfigError
 from pipeline.console import emit, err, out
 from pipeline.dates import DateError
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
     # With it comes TensorFlow, which commands that only look at files do without.
     from pipeline.preparing import Prepared
 
-USAGE_ERRORS = (ConfigError, DateError, BundleError, PlanError)
+USAGE_ERRORS = (ConfigError, DateError, BundleError, PlanError, CheckpointError)
 
 
 def explain(error: Exception, log_format: str) -> int:
     """Says what went wrong, in one line if the user can mend it, and gives the exit code."""
     if isinstance(error, (NoInputError, TryLaterError)):
         code, text = 75, str(error)
-    elif isinstance(error, USAGE_ERRORS) or type(error) is ValueError or _is_checkpoint_error(error):
+    elif isinstance(error, USAGE_ERRORS) or type(error) is ValueError:
         code, text = 2, str(error)
     else:
         code, text = 1, str(error) if isinstance(error, RunFailedError) else cause(error)
@@ -42,12 +43,6 @@ def explain(error: Exception, log_format: str) -> int:
     else:
         err.print("error: " + text)
     return code
-
-
-def _is_checkpoint_error(error: Exception) -> bool:
-    from model.checkpoints import CheckpointError  # Imports TensorFlow.
-
-    return isinstance(error, CheckpointError)
 
 
 def show_prepared(prepared: "Prepared") -> None:

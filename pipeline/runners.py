@@ -3,20 +3,15 @@
 import argparse
 import datetime as dt
 import difflib
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, PortableOptions, StandardOptions
 
-from pipeline.config import ConfigError, JobConfig
+from pipeline.config import LOCAL, ConfigError, JobConfig
 from pipeline.dataflow_checks import check_dataflow, check_places
 from pipeline.failures import RunFailedError
 
-LOCAL = ("direct", "local")
-"""Runners whose workers are on this machine."""
 JOB_SERVER_SECONDS = 5.0
-INTRAOP_THREADS = "TF_NUM_INTRAOP_THREADS"
 
 
 def beam_options(runner: str, workers: int, extra: Sequence[str]) -> PipelineOptions:
@@ -90,26 +85,6 @@ def check_job_server(options: PipelineOptions) -> None:
                 f"no job server answers at {endpoint} (--job_endpoint): none within {JOB_SERVER_SECONDS:.0f} s; "
                 "nothing has run"
             ) from None
-
-
-@contextmanager
-def share_cores(workers: int) -> Iterator[None]:
-    """TensorFlow in worker processes started meanwhile has its share: threads times processes are at most the cores."""
-    before = os.environ.get(INTRAOP_THREADS)
-    if workers > 1:
-        # Read by TensorFlow when a worker process starts it; its own setter is too late once a graph is loaded. A share
-        # that is set already is the share of one date of a back-fill, or the user's own.
-        os.environ.setdefault(INTRAOP_THREADS, share_of_cores(workers))
-    try:
-        yield
-    finally:
-        if before is None and workers > 1:
-            os.environ.pop(INTRAOP_THREADS, None)
-
-
-def share_of_cores(processes: int) -> str:
-    """What each of so many processes may use, as TensorFlow reads it from the environment."""
-    return str(max(1, (os.cpu_count() or 1) // processes))
 
 
 def _refuse_unknown(extra: Sequence[str]) -> None:

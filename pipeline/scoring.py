@@ -12,18 +12,20 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
 from pipeline.config import JobConfig
+from pipeline.cores import share_cores
 from pipeline.dates import logical_date
 from pipeline.failures import RunFailedError, cause
 from pipeline.gpu_checks import needs_gpu
 from pipeline.preparing import Prepared, prepare
-from pipeline.runners import check_job_server, job_options, share_cores
+from pipeline.runners import check_job_server, job_options
 from pipeline.watchdog import listening, start_seconds, wait
 from transforms.bundles import BundleReference
 from transforms.carry import CarryScores
 from transforms.featurize import FeaturizeTexts
 from transforms.history import published
 from transforms.plan import write_plan
-from transforms.publish import PublishRun, finish_pending, publish, standing
+from transforms.publish import finish_pending, publish, standing
+from transforms.publish_step import PublishRun
 from transforms.read import ReadTexts
 from transforms.resume import write_taken
 from transforms.runs import Run, new_run_id

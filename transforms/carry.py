@@ -6,6 +6,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms import coder as coder
 from transforms.label import Labelling, same_for_all, with_precision
 from transforms.schemas import check
 from transforms.unchanged import EARLIER

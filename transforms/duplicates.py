@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.pvalue import TaggedOutput
 
+from transforms import coder as coder
 from transforms.beats import beat
 from transforms.blocks import Block, as_binary
 from transforms.conform import conform, id_strings

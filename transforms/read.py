@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import AsMultiMap, TaggedOutput
 
+from transforms import coder as coder
 from transforms.beats import beat
 from transforms.blocks import Damage, Piece
 from transforms.books import Count, count_positions, total
@@ -20,8 +21,8 @@ from transforms.plan import Split
 from transforms.read_session import open_splits
 from transforms.resume import read_taken
 from transforms.schemas import MAX_ROWS, MAX_TEXT_BYTES, Columns, check, cut, rows_schema, text_bytes
+from transforms.staged import record_read
 from transforms.unchanged import FetchUnchanged, Place, Unchanged
-from transforms.write import record_read
 
 STAGE = "Read"
 

@@ -1,8 +1,7 @@
 """ScoreTokens: Tokens -> Scores, through Beam's RunInference and the scoring graph of the bundle."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import apache_beam as beam
@@ -14,9 +13,11 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import TaggedOutput
 
 from model.bundle import Bundle
+from transforms import coder as coder
 from transforms.beats import beat
 from transforms.books import Work
 from transforms.bundles import BundleReference, fetch
+from transforms.compute import Compute
 from transforms.devices import Device, find_device, require_gpu
 from transforms.infer import Ragged, Scorer, score_rows
 from transforms.label import Labelling, label
@@ -31,27 +32,6 @@ _RESULT = (
     pa.field("outputs", pa.list_(pa.float32()), nullable=False),
     pa.field("failed", pa.bool_(), nullable=False),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compute:
-    """How scoring uses the machine.
-
-    `token_budget` and `precision` None: by device; `progress` is the file through which local workers tell how far
-    they are; `beats` the folder in which worker processes beat, if somebody listens there. `hints` are Beam's resource
-    hints for the workers that score (`accelerator`, `min_ram`); with `needs_gpu` a worker without one does not score.
-    """
-
-    token_budget: int | None = None
-    precision: str | None = None
-    progress: str | None = None
-    beats: str | None = None
-    hints: Mapping[str, str] = field(default_factory=dict)
-    needs_gpu: bool = False
-
-    def __post_init__(self) -> None:
-        if self.token_budget is not None and self.token_budget < 1:
-            raise ValueError(f"--token-budget is {self.token_budget}; it must be at least 1")
 
 
 class ScoringModel(Scorer):
