@@ -202,12 +202,21 @@ def _score(flags: dict[str, Any]) -> int:
 
 
 def _publish(job: Any, log_format: str) -> Any:
+    import datetime as dt
+
     with quiet_stderr():
         from pipeline.console import console_for
-        from pipeline.scoring import score as run
+        from pipeline.preparing import already_published, first_look
 
     console = console_for(log_format)
-    verdict = run(job, watch=console.watch, progress=console.progress)
+    with console.opened():
+        # What is wrong with the job itself is told before TensorFlow is imported.
+        if already_published(job, now := dt.datetime.now(dt.UTC)) is None:
+            first_look(job, now)
+        with quiet_stderr():
+            from pipeline.scoring import score as run
+
+        verdict = run(job, watch=console.watch, progress=console.progress)
     console.verdict(verdict)
     return verdict
 
@@ -218,13 +227,15 @@ def _check(flags: dict[str, Any]) -> int:
     job, now = _job(flags), dt.datetime.now(dt.UTC)
     with quiet_stderr():
         from pipeline.console import console_for
-        from pipeline.preparing import prepare
-        from pipeline.report import show_prepared
-        from pipeline.scoring import already_published
+        from pipeline.preparing import already_published, first_look, prepare
+        from pipeline.report import show_found
 
+    console = console_for(flags["log_format"])
     if (there := already_published(job, now)) is not None:
-        console_for(flags["log_format"]).verdict(there)
-    show_prepared(prepare(job, now))
+        console.verdict(there)
+    first_look(job, now)
+    # The device, which TensorFlow knows, is looked at last: all else has been printed by then.
+    prepare(job, now, tell=show_found)
     return DONE
 
 

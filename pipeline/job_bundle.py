@@ -2,12 +2,20 @@
 
 from model.bundle import Bundle
 from pipeline.config import ConfigError, JobConfig
-from transforms.bundles import open_bundle
+from transforms.bundles import describe_bundle, open_bundle
 
 
 def bundle_of(job: JobConfig) -> Bundle:
     """The verified bundle that the job names; raises BundleError, or ConfigError if the job is not for such one."""
-    bundle = open_bundle(job.bundle)
+    return _fits(open_bundle(job.bundle), job)
+
+
+def describe_for(job: JobConfig) -> Bundle:
+    """The same by what its `bundle.json` says alone: its other files are not looked at."""
+    return _fits(describe_bundle(job.bundle), job)
+
+
+def _fits(bundle: Bundle, job: JobConfig) -> Bundle:
     if not bundle.fingerprint.startswith(job.bundle_fingerprint):
         raise ConfigError(f"{job.bundle}: is bundle {bundle.fingerprint}, not the {job.bundle_fingerprint} of the job")
     if bundle.segments == 2 and job.text_pair_column is None:

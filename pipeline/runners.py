@@ -67,7 +67,7 @@ def _refuse_local_paths(job: JobConfig) -> None:
         if not path.startswith(("gs://", "bq://"))
     ]
     if problems:
-        raise ConfigError("\n".join(problems))
+        raise ConfigError(*problems)
 
 
 def check_job_server(options: PipelineOptions) -> None:

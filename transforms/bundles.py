@@ -24,13 +24,19 @@ def open_bundle(path: str) -> Bundle:
     """The verified bundle at `path`, local or `gs://` (copied to this machine first); raises BundleError."""
     if "://" not in path:
         return Bundle.load(path)
+    return fetch(BundleReference(path=path, fingerprint=describe_bundle(path).fingerprint))
+
+
+def describe_bundle(path: str) -> Bundle:
+    """What the `bundle.json` at `path` says, local or `gs://`; the other files are not read. Raises BundleError."""
+    if "://" not in path:
+        return Bundle.describe(path)
     description = store_for(path).read(join(path, DESCRIPTION))
     if description is None:
         raise BundleError(f"{path}: is no bundle, it has no {DESCRIPTION}; make one with `bert-batch train`")
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / DESCRIPTION).write_bytes(description)
-        fingerprint = Bundle.describe(folder).fingerprint
-    return fetch(BundleReference(path=path, fingerprint=fingerprint))
+        return Bundle.describe(folder)
 
 
 def fetch(reference: BundleReference) -> Bundle:

@@ -19,11 +19,11 @@ from transforms.books import Work
 from transforms.bundles import BundleReference, fetch
 from transforms.compute import Compute
 from transforms.devices import Device, find_device, require_gpu
-from transforms.infer import Ragged, Scorer, score_rows
+from transforms.infer import Ragged, Scorer, Tell, score_rows
 from transforms.label import Labelling, label
 from transforms.memo import Memo
 from transforms.micro_batches import Rows, plan_micro_batches, plan_static, static_shape
-from transforms.progress import advance
+from transforms.progress import Teller
 from transforms.schemas import Columns, check, tokens_schema
 
 STAGE = "Score"
@@ -107,7 +107,10 @@ class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel
         self, batch: pa.RecordBatch, model: ScoringModel, inference_args: dict[str, Any] | None = None
     ) -> list[pa.RecordBatch]:
         check(batch, tokens_schema(self._columns), STAGE)
-        return [infer(batch, model)]
+        teller = Teller(self._compute.progress, batch.num_rows)
+        scored = infer(batch, model, teller)
+        teller.end()
+        return [scored]
 
     def get_num_bytes(self, batch: pa.RecordBatch) -> int:
         return int(batch.nbytes)
@@ -116,15 +119,15 @@ class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel
         return STAGE
 
 
-def infer(batch: pa.RecordBatch, model: Scorer) -> pa.RecordBatch:
+def infer(batch: pa.RecordBatch, model: Scorer, tell: Tell = lambda rows: None) -> pa.RecordBatch:
     """Adds to Tokens what the model says: outputs (float32 [C] a row) and failed; the tokens go.
 
-    The Work it took is in the metadata of the schema: see `work_of`.
+    The Work it took is in the metadata of the schema: see `work_of`. `tell`: see score_rows.
     """
     tokens = batch.column("tokens")
     offsets = tokens.offsets.to_numpy()
     first_segment = batch.column("first_segment").to_numpy()
-    results = score_rows(Ragged(tokens.flatten().to_numpy(), offsets - offsets[0], first_segment), model)
+    results = score_rows(Ragged(tokens.flatten().to_numpy(), offsets - offsets[0], first_segment), model, tell)
     count = np.arange(batch.num_rows + 1, dtype=np.int32) * model.width
     outputs = pa.ListArray.from_arrays(pa.array(count), pa.array(results.outputs.reshape(-1)))
     rest = batch.drop_columns(["tokens", "first_segment"])
@@ -163,23 +166,20 @@ class ScoreTokens(beam.PTransform):
         outputs = (
             tokens
             | "RunInference" >> inference
-            | "Label"
-            >> beam.ParDo(_Label(self._labelling, self._compute.progress)).with_outputs("dead", "work", main="scores")
+            | "Label" >> beam.ParDo(_Label(self._labelling)).with_outputs("dead", "work", main="scores")
         )
         return Scored(outputs.scores, outputs.dead, outputs.work)
 
 
 class _Label(beam.DoFn):
-    def __init__(self, labelling: Labelling, progress: str | None) -> None:
-        self._labelling, self._progress = labelling, progress
+    def __init__(self, labelling: Labelling) -> None:
+        self._labelling = labelling
 
     def process(
         self, batch: pa.RecordBatch
     ) -> Iterator[pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch] | TaggedOutput[Literal["work"], Work]]:
         work = work_of(batch)
         scores, dead = label(batch, self._labelling, work.precision)
-        if self._progress is not None:
-            advance(self._progress, batch.num_rows)
         if scores.num_rows:
             yield scores
         if dead is not None:

@@ -21,7 +21,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 from transforms import coder as coder
 from transforms.books import Count, count_batch, total
 from transforms.fail_points import step
+from transforms.label import STAGE as SCORING
 from transforms.label import Labelling, precision_of
+from transforms.progress import advance
 from transforms.runs import Run
 from transforms.schemas import DEAD_LETTERS, REJECTED, UTC_MICROS, check, plain
 from transforms.staged import StagedFile, record
@@ -53,15 +55,17 @@ class WriteDeadLetters(beam.PTransform):
 
     Each is staged by itself and only the descriptions flow together: a Flatten of the rows would make the runner hold
     them back until all is scored, and a run that dies before that could not be gone on with.
+
+    `progress` is the file in which local workers tell how far they are, if anywhere.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, progress: str | None = None) -> None:
         super().__init__()
-        self._run = run
+        self._run, self._progress = run, progress
 
     def expand(self, dead):  # type: ignore[no-untyped-def]
         staged = [
-            rejected | f"StageDeadLetters{number}" >> beam.ParDo(_StageDeadLetters(self._run))
+            rejected | f"StageDeadLetters{number}" >> beam.ParDo(_StageDeadLetters(self._run, self._progress))
             for number, rejected in enumerate(dead)
         ]
         return staged | beam.Flatten()
@@ -225,8 +229,15 @@ class _Stage(beam.DoFn):
 
 
 class _StageDeadLetters(_Stage):
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, progress: str | None = None) -> None:
         super().__init__(run, REJECTED, DEAD_LETTERS, "dead")
+        self._progress = progress
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[StagedFile]:
+        yield from super().process(batch)
+        # Scoring tells of every row it is given, those it rejects included.
+        if batch.column("stage")[0].as_py() != SCORING:
+            advance(self._progress, batch.num_rows)
 
     def complete(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         run = self._run
