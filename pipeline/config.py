@@ -232,7 +232,8 @@ def _say(model: type[pydantic.BaseModel], problem: Any, file: str | None, in_fil
         return f"{file or 'job'}: key {key!r} is unknown{hint}"
     if problem["type"] == "missing":
         return f"{flag} is missing (or the key {key!r} in --job)"
-    message, value = problem["msg"].removeprefix("Value error, "), _short(problem["input"])
+    message: str = problem["msg"].removeprefix("Value error, ")
+    value = _short(problem["input"])
     if not key:
         return message
     if problem["loc"][0] not in in_file:

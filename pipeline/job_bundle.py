@@ -2,12 +2,14 @@
 
 from model.bundle import Bundle
 from pipeline.config import ConfigError, JobConfig
-from transforms.bundles import describe_bundle, open_bundle
+from transforms.bundles import BundleReference, describe_bundle, fetch
 
 
 def bundle_of(job: JobConfig) -> Bundle:
     """The verified bundle that the job names; raises BundleError, or ConfigError if the job is not for such one."""
-    return _fits(open_bundle(job.bundle), job)
+    # What does not fit is not copied to this machine.
+    fingerprint = describe_for(job).fingerprint
+    return fetch(BundleReference(path=job.bundle, fingerprint=fingerprint))
 
 
 def describe_for(job: JobConfig) -> Bundle:

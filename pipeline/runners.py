@@ -12,6 +12,8 @@ from pipeline.dataflow_checks import check_dataflow, check_places
 from pipeline.failures import RunFailedError
 
 JOB_SERVER_SECONDS = 5.0
+JOB_SECONDS = 10 * 365 * 24 * 3600
+"""No job takes that long."""
 
 
 def beam_options(runner: str, workers: int, extra: Sequence[str]) -> PipelineOptions:
@@ -28,6 +30,9 @@ def beam_options(runner: str, workers: int, extra: Sequence[str]) -> PipelineOpt
     }[runner]
     if runner == "portable":
         preset.append(f"--direct_num_workers={workers}")
+        # Beam takes it for the time a whole job may take, and then leaves one that works on. Whether the job server
+        # answers at all is asked before; later options win, so the user's own does.
+        preset.append(f"--job_server_timeout={JOB_SECONDS}")
     if workers > 1 and runner in LOCAL:
         preset += [f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing"]
     _refuse_unknown(extra)

@@ -16,6 +16,7 @@ from pipeline.cores import share_cores
 from pipeline.dates import logical_date
 from pipeline.failures import RunFailedError, cause
 from pipeline.gpu_checks import needs_gpu
+from pipeline.loopback import loopback_only
 from pipeline.preparing import Prepared, already_published, prepare
 from pipeline.runners import check_job_server, job_options
 from pipeline.watchdog import listening, start_seconds, wait
@@ -150,13 +151,13 @@ def _standing_after(run: Run) -> Verdict | None:
 
 def _run(prepared: Prepared, options: PipelineOptions, now: dt.datetime, patience: float | None) -> None:
     if prepared.job.runner != "portable":
-        with share_cores(prepared.job.workers):
+        with share_cores(prepared.job.workers), loopback_only():
             if (result := start(prepared, options, now)) is not None:
                 result.wait_until_finish()
         return
     # Of this try alone: a run that is gone on with has its id from one that died.
     beats = prepared.run.file(f"beats-{new_run_id(now)}")
-    with listening(beats):
+    with listening(beats), loopback_only():
         if (result := start(prepared, options, now, beats)) is not None:
             wait(result, beats, options.view_as(DirectOptions).direct_num_workers, patience)
 

@@ -65,7 +65,7 @@ def _check_size(text: str) -> None:
     for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise YamlFileError(f"is nested more than {MAX_DEPTH} deep, line {event.start_mark.line + 1}")
+            raise YamlFileError(f"is nested more than {MAX_DEPTH} deep, line {_line(event.start_mark)}")
         if number > MAX_NODES:
             raise YamlFileError(f"has more than {MAX_NODES:,} values")
     node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -76,15 +76,19 @@ def _check_size(text: str) -> None:
 def _count(node: yaml.Node, known: dict[int, int], above: tuple[int, ...]) -> int:
     """How many values a node stands for, aliases written out."""
     if id(node) in above or len(above) > MAX_DEPTH:
-        raise YamlFileError(f"has an alias inside of what it stands for, line {node.start_mark.line + 1}")
+        raise YamlFileError(f"has an alias inside of what it stands for, line {_line(node.start_mark)}")
     if id(node) not in known:
         pairs = node.value if isinstance(node, yaml.MappingNode) else ()
         below = [part for pair in pairs for part in pair] if pairs else node.value
         parts = below if isinstance(node, yaml.CollectionNode) else ()
         known[id(node)] = 1 + sum(_count(part, known, (*above, id(node))) for part in parts)
     if known[id(node)] > MAX_NODES:
-        raise YamlFileError(f"its aliases stand for more than {MAX_NODES:,} values, line {node.start_mark.line + 1}")
+        raise YamlFileError(f"its aliases stand for more than {MAX_NODES:,} values, line {_line(node.start_mark)}")
     return known[id(node)]
+
+
+def _line(mark: Any) -> int:
+    return int(mark.line) + 1
 
 
 class _Loader(yaml.SafeLoader):
@@ -92,7 +96,7 @@ class _Loader(yaml.SafeLoader):
         seen: dict[str, int] = {}
         # Before keys are merged in (`<<`), which those of the mapping itself override.
         for key, _ in node.value:
-            line = key.start_mark.line + 1
+            line = _line(key.start_mark)
             if key.value == "<<" or not isinstance(key, yaml.ScalarNode):
                 continue
             if key.value in seen:
