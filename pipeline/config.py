@@ -123,6 +123,8 @@ class JobConfig(pydantic.BaseModel):
         unknown = [kind for kind in self.schema_.values() if kind not in TYPES]
         if unknown:
             raise ValueError(f"schema type {unknown[0]!r} is unknown; known are {', '.join(TYPES)}")
+        if self.columns.keep is not None and not all(self.columns.keep):
+            raise ValueError(f"--keep {self.keep!r} names no column; give all, none, or columns as a,b")
         _ = self.budget
         self._check_paths()
         # Also fixes what a relative folder means.
@@ -238,7 +240,7 @@ def _say(model: type[pydantic.BaseModel], problem: Any, file: str | None, in_fil
         return message
     if problem["loc"][0] not in in_file:
         return f"{flag} {value}: {message}"
-    if problem["type"] == "string_type":
+    if problem["type"] in ("string_type", "tuple_type"):
         message = "it must be a text; put it into quotes"
     if problem["input"] is None:
         message = "it has no value; give one, or leave the key out"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pydantic
 
 from pipeline.config import ConfigError
+from pipeline.outputs import check_writable
 
 if TYPE_CHECKING:
     # With them comes TensorFlow, which a wrong flag is not to wait for.
@@ -44,6 +45,7 @@ class ImportJob(pydantic.BaseModel):
     def _check(self) -> ImportJob:
         if os.path.exists(self.output):
             raise ValueError(f"output {self.output!r} exists; a bundle is never overwritten: choose another folder")
+        check_writable(self.output)
         if self.labels and self.labels_file:
             raise ValueError("--labels and --labels-file are both given; give one of them")
         if self.tokenizer is not None:

@@ -50,5 +50,5 @@ def loopback_only() -> Iterator[None]:
             stack.enter_context(mock.patch.object(module, "grpc", _Grpc(module.grpc)))
         # Control is at `localhost` for workers of a pool too; data and state would be asked for by the host's name.
         pool = worker_handlers.ExternalWorkerHandler
-        stack.enter_context(mock.patch.object(pool, "host_from_worker", lambda self: "localhost"))
+        stack.enter_context(mock.patch.object(pool, "host_from_worker", return_value="localhost"))
         yield

@@ -83,7 +83,9 @@ def show_found(found: Bundle | Plan | Run | FoundTable | Labelling) -> None:
 
 def inspect_path(path: str) -> None:
     """Prints what is in a bundle or a published date; raises ConfigError if it is neither."""
-    path = path.rstrip("/")
+    path = path.rstrip("/") if path.strip("/") else path
+    if os.path.isfile(path):
+        raise ConfigError(f"{path}: is a file; give the folder of a bundle, or of a published date")
     if store_for(path).stat(join(path, DESCRIPTION)):
         _inspect_bundle(open_bundle(path))
         return
