@@ -103,7 +103,7 @@ def test_in_sql_only_dates_are_replaced() -> None:
     sql = "SELECT REGEXP_CONTAINS(t, r'{3}') , '{{date}}', {year}, '{a,b}', '{date}', {date:%Y}"
     filled = "SELECT REGEXP_CONTAINS(t, r'{3}') , '{2026-01-03}', {year}, '{a,b}', '2026-01-03', 2026"
     assert fill_sql(sql, DAY, "--input-filter") == filled
-    with pytest.raises(DateError, match="--input-filter: %H in {date:%H} is unknown"):
+    with pytest.raises(DateError, match=r"--input-filter: %H in \{date:%H\} is unknown"):
         fill_sql("x = {date:%H}", DAY, "--input-filter")
 
 
@@ -127,7 +127,7 @@ def test_what_is_no_time_zone_is_refused(timezone: str) -> None:
     ],
 )
 def test_a_placeholder_where_none_is_replaced_is_refused_with_the_job(paths: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="{"):
+    with pytest.raises(ConfigError, match=r"\{"):
         load_job(None, {"bundle": "b", "input": ("x",), "output": ("y",), **paths})
 
 

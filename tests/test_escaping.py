@@ -4,7 +4,6 @@ import io
 import json
 import logging
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,13 +44,13 @@ def test_json_says_the_same_to_its_readers(document: object) -> None:
 
 
 @pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     written = io.StringIO()
     for name in ("out", "err"):
         monkeypatch.setattr(
             console, name, console.Terminal(file=written, force_terminal=True, width=400, **console.PLAIN)
         )
-    yield written
+    return written
 
 
 def test_lines_cells_headings_and_json_are_escaped(terminal: io.StringIO) -> None:
@@ -88,10 +87,8 @@ def test_a_file_name_forges_no_line_of_an_error(tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
     code, out, err = invoke("inspect", tmp_path / name)
     assert (code, out) == (2, "")
-    assert (
-        err
-        == f"error: {escaped(str(tmp_path / name))}: is neither a bundle (bundle.json) nor a published date (_manifest.json)\n"
-    )
+    assert err.startswith(f"error: {escaped(str(tmp_path / name))}: is neither a bundle")
+    assert err.count("\n") == 1
 
 
 def test_a_job_with_several_problems_has_a_line_for_each(
