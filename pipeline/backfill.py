@@ -24,6 +24,7 @@ from pipeline.cores import INTRAOP_THREADS, share_of_cores
 from pipeline.dates import fill, fill_sql
 from pipeline.job_bundle import bundle_of
 from pipeline.query_file import read_query
+from pipeline.quiet import quiet_stderr
 from transforms.history import published
 from transforms.publish import finish_pending
 from transforms.verdicts import ALREADY_PUBLISHED, PUBLISHED, rows_published
@@ -77,7 +78,9 @@ def _check(job: JobConfig, dates: Sequence[dt.date]) -> None:
             "in the path, the --input-filter or the query"
         )
     bundle_of(job)
-    from pipeline.runners import beam_options  # Imports Beam: last, so that all else that is wrong is told at once.
+    with quiet_stderr():
+        # Imports Beam: last, so that all else that is wrong is told at once.
+        from pipeline.runners import beam_options
 
     beam_options(job.runner, job.workers, job.beam_options)
 

@@ -13,6 +13,7 @@ from pipeline.inputs import table_of
 from pipeline.job_bundle import bundle_of, describe_for
 from pipeline.outputs import check_writable
 from pipeline.query_file import read_query
+from pipeline.quiet import quiet_stderr
 from transforms.bigquery import table_name
 from transforms.bigquery_commit import check_record
 from transforms.bigquery_tables import TableSink, check_tables, table_sink
@@ -198,7 +199,8 @@ def _precision(job: JobConfig, bundle: Bundle) -> str:
     """What rows will be scored in; `auto` where only the workers elsewhere can tell."""
     if job.precision == "auto" and job.runner not in LOCAL:
         return "auto"
-    from transforms.devices import find_device  # Imports TensorFlow.
+    with quiet_stderr():
+        from transforms.devices import find_device  # Imports TensorFlow.
 
     return find_device().precision(_wanted(job), bundle.precisions)
 

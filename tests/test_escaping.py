@@ -3,6 +3,9 @@
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
-from test_cli import invoke
+from test_cli import ROOT, invoke
 
 from pipeline import bar, console
 from pipeline.escaping import escaped, json_text
@@ -100,6 +103,14 @@ def test_a_job_with_several_problems_has_a_line_for_each(
     monkeypatch.setattr(report, "err", console.err)
     assert report.explain(ConfigError("--a x\ny: is wrong", "--b: too"), "text") == 2
     assert terminal.getvalue() == "error: --a x\\ny: is wrong\n--b: too\n"
+
+
+def test_a_terminal_without_unicode_is_no_reason_to_fail(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipeline", "runs", "--output", str(tmp_path / "Füße")]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"F\\xfc\\xdfe: nothing was published there" in done.stdout
 
 
 def test_steps_have_names() -> None:
