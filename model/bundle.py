@@ -7,6 +7,7 @@ Knows no TensorFlow, so that looking at a bundle is quick.
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -69,7 +70,7 @@ class Bundle:
             raise BundleError(
                 f"{path}: is no bundle, it has no {DESCRIPTION}; make one with `bert-batch train`"
             ) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BundleError(f"{path / DESCRIPTION}: is not JSON; restore the bundle from its source") from error
         if not isinstance(found, dict):
             raise BundleError(f"{path / DESCRIPTION}: is no description of a bundle; restore the bundle")
@@ -83,6 +84,7 @@ class Bundle:
             )
         if found["fingerprint"] != fingerprint(found):
             raise BundleError(f"{path / DESCRIPTION}: was edited, its fingerprint does not match; restore the bundle")
+        _check_kinds(found, path / DESCRIPTION)
         return cls(path=path, **{**found, "labels": tuple(found["labels"]), "precisions": tuple(found["precisions"])})
 
     @classmethod
@@ -90,6 +92,7 @@ class Bundle:
         """Reads a bundle and verifies every file; raises BundleError naming the first missing, added or changed."""
         bundle = cls.describe(path)
         found = _files(bundle.path)
+        # Names were checked: each lies below the folder, and none of the files is a link to another place.
         for name in sorted(found.keys() | bundle.files.keys()):
             if name not in found:
                 problem = "is missing"
@@ -126,9 +129,39 @@ def fingerprint(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def is_file_name(name: object) -> bool:
+    """Whether a bundle may have a file of that name: below its folder whatever the system, and printable."""
+    if not isinstance(name, str) or not name.isprintable() or "\\" in name or ":" in name:
+        return False
+    return all(part not in ("", ".", "..") for part in name.split("/")) and name != DESCRIPTION
+
+
+def _check_kinds(found: Mapping[str, Any], where: Path) -> None:
+    """A fingerprint that fits says who wrote the description, not that they meant well."""
+    texts = all(isinstance(found[key], str) for key in ("name", "task", "created", "fingerprint"))
+    mappings = ("tokenizer", "model", "quality", "baseline", "origin", "versions", "files")
+    lists = all(
+        isinstance(found[key], list) and all(isinstance(entry, str) for entry in found[key])
+        for key in ("labels", "precisions")
+    )
+    numbers = all(type(found[key]) is int and found[key] > 0 for key in ("max_tokens", "segments"))
+    if not (texts and lists and numbers and all(isinstance(found[key], dict) for key in mappings)):
+        raise BundleError(f"{where}: is no description of a bundle; restore the bundle")
+    if odd := [name for name in found["files"] if not is_file_name(name)]:
+        raise BundleError(f"{where}: names the file {odd[0]!r}, which is no place inside the bundle; do not use it")
+
+
 def _files(path: Path) -> dict[str, Path]:
-    found = (file for file in path.rglob("*") if file.is_file())
-    return {file.relative_to(path).as_posix(): file for file in found if file != path / DESCRIPTION}
+    """The files below a bundle by name, `bundle.json` apart; raises BundleError for links and what is no file."""
+    found = {}
+    for folder, folders, names in os.walk(path):
+        for name in (*folders, *names):
+            file = Path(folder) / name
+            if file.is_symlink() or (name in names and not file.is_file()):
+                raise BundleError(f"{file}: is a link or no file; a bundle holds plain files: copy it with `cp -rL`")
+        found |= {(Path(folder) / name).relative_to(path).as_posix(): Path(folder) / name for name in names}
+    found.pop(DESCRIPTION, None)
+    return found
 
 
 def _sha256(file: Path) -> str:

@@ -16,15 +16,12 @@ import tf_keras
 from model.classifier import BertClassifier
 from model.config import BertConfig
 from model.encoder import BertEncoder
+from model.errors import CheckpointError as CheckpointError
 
 ENCODER_PREFIX = "_network/"
 
 # Keras numbers the layers of a functional model, and a head brought by the user hangs on two attributes.
 _SECOND_NAMES = ("layer-", "layer_with_weights-", "_cls_head")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint does not fit the model; the message names file, key, shape and way out."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,9 +20,11 @@ import yaml
 from pipeline.children import Children, Result
 from pipeline.config import ConfigError, JobConfig
 from pipeline.console import EXIT_CODES, emit, err, out, quiet_libraries
+from pipeline.cores import INTRAOP_THREADS, share_of_cores
+from pipeline.dates import fill, fill_sql
 from pipeline.job_bundle import bundle_of
 from pipeline.query_file import read_query
-from pipeline.runners import INTRAOP_THREADS, beam_options, share_of_cores
+from pipeline.quiet import quiet_stderr
 from transforms.history import published
 from transforms.publish import finish_pending
 from transforms.verdicts import ALREADY_PUBLISHED, PUBLISHED, rows_published
@@ -69,14 +71,29 @@ def backfill(job: JobConfig, dates: Sequence[dt.date], max_parallel: int, tell: 
 
 def _check(job: JobConfig, dates: Sequence[dt.date]) -> None:
     query = "" if job.input_query is None else read_query(job.input_query)
-    if len(dates) > 1 and not any("{date}" in source for source in (*job.input, job.input_filter or "", query)):
+    if len(dates) > 1 and not _has_date(job, query):
         given = f"--input-query {job.input_query}" if job.input_query else f"--input {', '.join(job.input)}"
         raise ConfigError(
             f"{given}: has no {{date}}, so every date would get the same rows; write {{date}} where the date stands "
             "in the path, the --input-filter or the query"
         )
-    beam_options(job.runner, job.workers, job.beam_options)
     bundle_of(job)
+    with quiet_stderr():
+        # Imports Beam: last, so that all else that is wrong is told at once.
+        from pipeline.runners import beam_options
+
+    beam_options(job.runner, job.workers, job.beam_options)
+
+
+def _has_date(job: JobConfig, query: str) -> bool:
+    """Whether what is read differs from one date to another."""
+
+    def sources(date: dt.date) -> list[str]:
+        sql = [fill_sql(text, date, "--input-query") for text in (job.input_filter or "", query)]
+        return [*(fill(path, date) for path in job.input), *sql]
+
+    # Two days that differ in every part of a date.
+    return sources(dt.date(2026, 11, 21)) != sources(dt.date(2031, 3, 3))
 
 
 def _shares(job: JobConfig, at_once: int) -> dict[str, str]:

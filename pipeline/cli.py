@@ -1,5 +1,6 @@
 """The commands. Heavy imports happen inside them, so that --help answers at once."""
 
+import io
 import os
 import sys
 from inspect import Signature, signature
@@ -10,6 +11,7 @@ import typer
 from pipeline.import_command import import_checkpoint
 from pipeline.quiet import quiet_stderr
 from pipeline.run_commands import clean, publish_run, show_runs
+from pipeline.score_command import backfill_job, check_job, publish_job
 from pipeline.starting import run as _run
 from pipeline.submit_command import score_on_dataflow, submit_command
 from pipeline.train_command import train
@@ -120,7 +122,7 @@ def score(
 @app.command()
 def check(**flags: Any) -> None:
     """Validate a job without running it: configuration, bundle, plan, schema."""
-    _run(lambda: _check(flags), flags["log_format"])
+    _run(lambda: check_job(_job(flags), flags["log_format"]), flags["log_format"])
 
 
 # The whole job, flag for flag, as `score` takes it.
@@ -158,7 +160,7 @@ def demo(
 
         if not os.path.isdir(examples):
             raise ConfigError(f"{examples}: is not there; run this in a checkout of the project, or give --examples")
-        verdict = _publish(_job({**flags, "rename": ["label=gold_label"]}), "text")
+        verdict = publish_job(_job({**flags, "rename": ["label=gold_label"]}), "text")
         show_rows(verdict.folder, 5, ("id", "gold_label", "label", "probability", "token_count"))
         return EXIT_CODES.get(verdict.status, FAILED)
 
@@ -175,7 +177,9 @@ def _range(
 @app.command()
 def backfill(**flags: Any) -> None:
     """Score every date of a range, each as `score` does and in a process of its own."""
-    _run(lambda: _backfill(flags), flags["log_format"])
+    first, last, max_parallel = (flags.pop(name) for name in ("first", "last", "max_parallel"))
+    log_format = flags["log_format"]
+    _run(lambda: backfill_job(_job(flags, if_published="skip"), log_format, first, last, max_parallel), log_format)
 
 
 # Beside the range every flag of `score`, but the date.
@@ -195,54 +199,10 @@ def _score(flags: dict[str, Any]) -> int:
     job = _job(flags)
     if job.runner == "dataflow":
         return score_on_dataflow(job, flags["log_format"])
-    verdict = _publish(job, flags["log_format"])
+    verdict = publish_job(job, flags["log_format"])
     from pipeline.console import EXIT_CODES
 
     return EXIT_CODES.get(verdict.status, FAILED)
-
-
-def _publish(job: Any, log_format: str) -> Any:
-    with quiet_stderr():
-        from pipeline.console import console_for
-        from pipeline.scoring import score as run
-
-    console = console_for(log_format)
-    verdict = run(job, watch=console.watch, progress=console.progress)
-    console.verdict(verdict)
-    return verdict
-
-
-def _check(flags: dict[str, Any]) -> int:
-    import datetime as dt
-
-    job, now = _job(flags), dt.datetime.now(dt.UTC)
-    with quiet_stderr():
-        from pipeline.console import console_for
-        from pipeline.preparing import prepare
-        from pipeline.report import show_prepared
-        from pipeline.scoring import already_published
-
-    if (there := already_published(job, now)) is not None:
-        console_for(flags["log_format"]).verdict(there)
-    show_prepared(prepare(job, now))
-    return DONE
-
-
-def _backfill(flags: dict[str, Any]) -> int:
-    import datetime as dt
-
-    first, last, max_parallel = (flags.pop(name) for name in ("first", "last", "max_parallel"))
-    job = _job(flags, if_published="skip")
-    with quiet_stderr():
-        from pipeline.backfill import Reporter
-        from pipeline.backfill import backfill as run
-        from pipeline.dates import date_range
-
-    reporter = Reporter(flags["log_format"])
-    dates = date_range(first, last, job.timezone, dt.datetime.now(dt.UTC))
-    code = run(job, dates, max_parallel, reporter.tell)
-    reporter.sum_up()
-    return code
 
 
 def _job(flags: dict[str, Any], **defaults: Any) -> Any:
@@ -267,4 +227,8 @@ def _pairs(flag: str, separator: str, values: list[str] | None) -> dict[str, str
 
 def main() -> None:
     """Entry point of the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that is not UTF-8 shows what it has no letter for escaped.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(app())

@@ -4,16 +4,17 @@ import datetime as dt
 import difflib
 import functools
 import os
-from collections.abc import Mapping
-from pathlib import Path
+import re
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 import pydantic
-import yaml
 
+from pipeline.dates import SAMPLE, fill, fill_sql, placeholder_in
 from pipeline.inputs import check_input
 from pipeline.outputs import Outputs, absolute, outputs
+from pipeline.yaml_file import YamlFileError, read_mapping
 from transforms.columns import ColumnsRequest
 from transforms.plan import FORMATS
 from transforms.runs import ErrorBudget
@@ -27,13 +28,19 @@ TYPES = {
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
 
+LOCAL = ("direct", "local")
+"""Runners whose workers are on this machine."""
+
 LATER: frozenset[str] = frozenset()
 """Settings (by flag, `schema` not `schema_`) that came after the first outputs. At its default, such a setting is left
 out of what resume compares: a run staged by an earlier version is the same work."""
 
 
 class ConfigError(ValueError):
-    """A job is described wrongly; nothing has run."""
+    """A job is described wrongly, in one or several ways; nothing has run."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
 
 
 class JobConfig(pydantic.BaseModel):
@@ -80,6 +87,8 @@ class JobConfig(pydantic.BaseModel):
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         values = (value,) if isinstance(value, str) else value
+        if not isinstance(values, (list, tuple)):
+            return value  # Pydantic says that it is no text.
         return tuple(os.path.expanduser(v) if isinstance(v, str) else v for v in values)
 
     @pydantic.field_validator("date", mode="before")
@@ -96,7 +105,7 @@ class JobConfig(pydantic.BaseModel):
     @pydantic.field_validator("bundle")
     @classmethod
     def _bundle_path(cls, value: str) -> str:
-        return absolute(value)
+        return absolute(value) if value.strip() else value
 
     @pydantic.field_validator("input_query")
     @classmethod
@@ -114,11 +123,29 @@ class JobConfig(pydantic.BaseModel):
         unknown = [kind for kind in self.schema_.values() if kind not in TYPES]
         if unknown:
             raise ValueError(f"schema type {unknown[0]!r} is unknown; known are {', '.join(TYPES)}")
+        if self.columns.keep is not None and not all(self.columns.keep):
+            raise ValueError(f"--keep {self.keep!r} names no column; give all, none, or columns as a,b")
         _ = self.budget
+        self._check_paths()
         # Also fixes what a relative folder means.
         if self.outputs.table is None and self.dead_letters_table:
             raise ValueError("--dead-letters-table is for an output table; add --output bq://project.dataset.table")
         return self
+
+    def _check_paths(self) -> None:
+        paths = [("--bundle", self.bundle), ("--input-query", self.input_query or "-")]
+        paths += [("--input", path) for path in self.input] + [("--output", path) for path in self.output]
+        for flag, path in paths:
+            if not path.strip() or "\0" in path or re.fullmatch("gs:/*", path):
+                raise ValueError(f"{flag} {path!r} is no path; name a file or a folder")
+            if flag == "--input":
+                fill(path, SAMPLE)
+            elif found := placeholder_in(path):
+                raise ValueError(
+                    f"{flag} {path}: {found} is not replaced there, the path is the same for all dates; "
+                    "placeholders are for --input, --input-filter and the text of a query"
+                )
+        fill_sql(self.input_filter or "", SAMPLE, "--input-filter")
 
     @functools.cached_property
     def outputs(self) -> Outputs:
@@ -170,12 +197,11 @@ def load_job(file: str | None, flags: Mapping[str, Any], **defaults: Any) -> Job
     content: dict[str, Any] = {}
     if file is not None:
         try:
-            content = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"--job {file}: cannot be read as YAML ({type(error).__name__})") from error
-        if not isinstance(content, dict):
-            raise ConfigError(f"--job {file}: is not a mapping of keys to values")
-    return _make(JobConfig, {**defaults, **content, **_given(flags)}, file)
+            content = read_mapping(file)
+        except YamlFileError as error:
+            raise ConfigError(f"--job {file}: {error}") from error
+    given = _given(flags)
+    return _make(JobConfig, {**defaults, **content, **given}, file, content.keys() - given.keys())
 
 
 def described(model: "type[Model]", flags: Mapping[str, Any]) -> "Model":
@@ -190,14 +216,15 @@ def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in flags.items() if value not in (None, [], {})}
 
 
-def _make(model: type[Model], values: Mapping[str, Any], file: str | None) -> Model:
+def _make(model: type[Model], values: Mapping[str, Any], file: str | None, in_file: Collection[str] = ()) -> Model:
     try:
         return model(**values)
     except pydantic.ValidationError as error:
-        raise ConfigError("; ".join(_say(model, problem, file) for problem in error.errors())) from error
+        problems = [_say(model, problem, file, in_file) for problem in error.errors()]
+        raise ConfigError("; ".join(problems)) from error
 
 
-def _say(model: type[pydantic.BaseModel], problem: Any, file: str | None) -> str:
+def _say(model: type[pydantic.BaseModel], problem: Any, file: str | None, in_file: Collection[str]) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     flag = "--" + key.replace("_", "-")
     if problem["type"] == "extra_forbidden":
@@ -207,5 +234,19 @@ def _say(model: type[pydantic.BaseModel], problem: Any, file: str | None) -> str
         return f"{file or 'job'}: key {key!r} is unknown{hint}"
     if problem["type"] == "missing":
         return f"{flag} is missing (or the key {key!r} in --job)"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{flag} {problem['input']!r}: {message}" if key else message
+    message: str = problem["msg"].removeprefix("Value error, ")
+    value = _short(problem["input"])
+    if not key:
+        return message
+    if problem["loc"][0] not in in_file:
+        return f"{flag} {value}: {message}"
+    if problem["type"] in ("string_type", "tuple_type"):
+        message = "it must be a text; put it into quotes"
+    if problem["input"] is None:
+        message = "it has no value; give one, or leave the key out"
+    return f"{file}: key {key!r} is {value}: {message}"
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 200 else shown[:200] + "…"

@@ -1,28 +1,27 @@
 """What a run tells while it goes and when it ends: to people on a terminal, or one JSON object a line to machines."""
 
 import datetime as dt
-import json
 import logging
 import os
 import sys
 import tempfile
 import threading
-import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.highlighter import JSONHighlighter
+from rich.text import Text
 
+from pipeline.bar import STEPS, Bar, steps_of
 from pipeline.config import ConfigError
-from pipeline.preparing import Prepared
+from pipeline.escaping import escaped, json_text
 from pipeline.quiet import quiet_stderr
 from transforms.history import is_expired
-from transforms.progress import rows_done
 from transforms.runs import MANIFEST, read_manifest
 from transforms.stores import join
 from transforms.verdicts import (
@@ -41,7 +40,19 @@ if TYPE_CHECKING:
 
 # Paths and names are printed as they are: brackets in them are no markup, colons no emoji.
 PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True, "markup": False, "emoji": False}
-out, err = Console(**PLAIN), Console(stderr=True, **PLAIN)
+PROGRESS_SECONDS = 120.0
+"""How often a long local run tells machines how far it is."""
+
+
+class Terminal(Console):
+    """Everything that is printed goes through here: what comes from outside is shown escaped, cells of tables too."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """One string that is printed is one line."""
+        return super().render_str(escaped(text), **options)
+
+
+out, err = Terminal(**PLAIN), Terminal(stderr=True, **PLAIN)
 EXIT_CODES = {PUBLISHED: 0, UNBALANCED: 1, ABANDONED: 1, OVER_BUDGET: 3, SUPERSEDED: 4, ALREADY_PUBLISHED: 99}
 
 
@@ -49,6 +60,8 @@ class Reporter(Protocol):
     """How a command tells what happens. `progress` is where local workers shall tell how far they are, if anywhere."""
 
     progress: str | None
+
+    def opened(self) -> AbstractContextManager[None]: ...
 
     def watch(self, prepared: "Prepared") -> AbstractContextManager[None]: ...
 
@@ -65,15 +78,41 @@ def console_for(log_format: str) -> Reporter:
 
 def quiet_libraries() -> None:
     """Beam logs an error with its whole message, which may quote a text, before it hands the error to us."""
-    logging.getLogger().setLevel(logging.ERROR)
+    root = logging.getLogger()
+    root.setLevel(logging.ERROR)
+    if not root.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Escaped())
+        root.addHandler(handler)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)
     warnings.simplefilter("ignore")
 
 
+class _Escaped(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return escaped(record.getMessage())
+
+
+def _progress_file() -> str:
+    return os.path.join(tempfile.gettempdir(), f"bert-batch-{uuid.uuid4().hex}.progress")
+
+
 class _Text:
     def __init__(self) -> None:
-        name = f"bert-batch-{uuid.uuid4().hex}.progress"
-        self.progress = os.path.join(tempfile.gettempdir(), name) if err.is_terminal else None
+        self.progress = _progress_file() if err.is_terminal else None
+        self._bar: Bar | None = None
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """On a terminal the bar is there from the beginning, before the input is looked at."""
+        if self.progress is None:
+            yield
+            return
+        # What libraries write to stderr meanwhile goes elsewhere.
+        with os.fdopen(os.dup(2), "w") as terminal:
+            self._bar = Bar(Terminal(file=terminal, force_terminal=True, **PLAIN))
+            with self._bar.drawn():
+                yield
 
     @contextmanager
     def watch(self, prepared: "Prepared") -> Iterator[None]:
@@ -83,11 +122,12 @@ class _Text:
             with quiet_stderr():
                 yield
             return
-        terminal = os.fdopen(os.dup(2), "w")
-        console = Console(file=terminal, force_terminal=True, **PLAIN)
+        opening = nullcontext() if self._bar else self.opened()
         try:
-            with terminal, quiet_stderr(), _bar(prepared, path, console):
-                yield
+            with opening:
+                assert self._bar
+                with quiet_stderr(), self._bar.following(steps_of(prepared, path)):
+                    yield
         finally:
             Path(path).unlink(missing_ok=True)
 
@@ -149,38 +189,20 @@ def _why(verdict: Verdict) -> str:
     return f"nothing was published: {'; '.join(verdict.problems[:5])}"
 
 
-@contextmanager
-def _bar(prepared: "Prepared", path: str, console: Console) -> Iterator[None]:
-    rate = TextColumn("rows  {task.fields[rate]}  left")
-    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=prepared.plan.rows or None, rate="")
-        stop, start = threading.Event(), time.monotonic()
-
-        def poll() -> None:
-            while not stop.wait(0.5):
-                done = rows_done(path)
-                speed = f"{done / (time.monotonic() - start):,.0f} texts/s"
-                progress.update(task, completed=done, rate=speed)
-
-        thread = threading.Thread(target=poll, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-
-
 class _Json:
-    progress: str | None = None
+    def __init__(self) -> None:
+        self.progress: str | None = _progress_file()
+
+    def opened(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     @contextmanager
     def watch(self, prepared: "Prepared") -> Iterator[None]:
         run, plan = prepared.run, prepared.plan
         about = {"rows" if plan.exact else "estimated_rows": plan.rows}
         emit("planned", run_id=run.run_id, date=run.date.isoformat(), bundle=run.bundle, **about)
-        with quiet_stderr():
+        path = prepared.compute.progress
+        with quiet_stderr(), nullcontext() if path is None else _told_now_and_then(prepared, path):
             yield
 
     def verdict(self, verdict: Verdict) -> None:
@@ -197,24 +219,32 @@ class _Json:
         )
 
 
+@contextmanager
+def _told_now_and_then(prepared: "Prepared", path: str) -> Iterator[None]:
+    steps, stop = steps_of(prepared, path), threading.Event()
+
+    def poll() -> None:
+        while not stop.wait(PROGRESS_SECONDS):
+            step, done, _ = steps.look()
+            emit("progress", run_id=prepared.run.run_id, step=STEPS[step], rows_done=done)
+
+    thread = threading.Thread(target=poll, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        Path(path).unlink(missing_ok=True)
+
+
+def print_json(document: Any) -> None:
+    """Prints a JSON document for people, in colours on a terminal."""
+    out.print(JSONHighlighter()(Text(json_text(document, indent=2))))
+
+
 def emit(event: str, **fields: Any) -> None:
     """Prints one event as one line of JSON."""
     now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
-    sys.stdout.write(json.dumps({"time": now, "event": event, **fields}, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_text({"time": now, "event": event, **fields}) + "\n")
     sys.stdout.flush()
-
-
-@contextmanager
-def training_progress() -> Iterator[Callable[[Any], None] | None]:
-    """A progress bar over the epochs on a terminal, nothing in a pipe."""
-    if not err.is_terminal:
-        yield None
-        return
-    with Progress(TextColumn("training"), BarColumn(), TextColumn("{task.fields[metrics]}"), console=err) as progress:
-        task = progress.add_task("", total=None, metrics="")
-
-        def show(state: Any) -> None:
-            metrics = "  ".join(f"{name} {value:.4f}" for name, value in state.metrics.items())
-            progress.update(task, total=state.epochs, completed=state.epoch, metrics=metrics)
-
-        yield show

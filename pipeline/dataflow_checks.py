@@ -36,7 +36,7 @@ def check_dataflow(options: PipelineOptions, hints: Mapping[str, str]) -> None:
         *_secret_problems(options),
     ]
     if problems:
-        raise ConfigError("\n".join(dict.fromkeys(problems)))
+        raise ConfigError(*dict.fromkeys(problems))
 
 
 def check_places(region: str, places: Mapping[str, str]) -> None:
@@ -57,7 +57,7 @@ def check_places(region: str, places: Mapping[str, str]) -> None:
             if problem := _bucket_problem(client, bucket, region):
                 problems.append(f"{', '.join(flags)} {shown(path)}: {problem}")
     if problems:
-        raise ConfigError("\n".join(problems))
+        raise ConfigError(*problems)
 
 
 @contextmanager

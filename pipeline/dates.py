@@ -1,20 +1,40 @@
-"""Logical dates: the day a run is for, which is not always the day it runs on."""
+"""Logical dates: the day a run is for, which is not always the day it runs on, and where it stands in paths and SQL."""
 
 import datetime as dt
+import re
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 MAX_DAYS = 3_700
+SAMPLE = dt.date(2026, 11, 21)
+"""Any date, to see whether a pattern can be filled in."""
+
+_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
+_IN_SQL = re.compile(r"\{(date(?::[^{}]*)?)\}")
+_DIRECTIVE = re.compile(r"%(.?)", re.DOTALL)
+_PARTS = {
+    "Y": lambda date: f"{date.year:04}",
+    "m": lambda date: f"{date.month:02}",
+    "d": lambda date: f"{date.day:02}",
+    "y": lambda date: f"{date.year % 100:02}",
+    "j": lambda date: f"{date.timetuple().tm_yday:03}",
+    "G": lambda date: f"{date.isocalendar().year:04}",
+    "V": lambda date: f"{date.isocalendar().week:02}",
+    "u": lambda date: str(date.isoweekday()),
+    "%": lambda date: "%",
+}
+KNOWN = "{date} (2026-11-21) and {date:…} with %Y %m %d %y %j %G %V %u, as in {date:%Y/%m/%d}"
 
 
 class DateError(ValueError):
-    """A date or a time zone cannot be understood."""
+    """A date, a time zone or a placeholder for a date cannot be understood."""
 
 
 def logical_date(text: str, timezone: str, now: dt.datetime, flag: str = "--date") -> dt.date:
     """`2026-11-21`, `today` or `yesterday` in `timezone` as a date; raises DateError that names the flag."""
     try:
         zone = ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise DateError(f"--timezone {timezone!r} is unknown; use a name such as UTC or Europe/Berlin") from error
     today = now.astimezone(zone).date()
     if text == "today":
@@ -22,7 +42,8 @@ def logical_date(text: str, timezone: str, now: dt.datetime, flag: str = "--date
     if text == "yesterday":
         return today - dt.timedelta(days=1)
     try:
-        if len(text) != len("YYYY-MM-DD"):
+        # Python reads 20261121 and 2026-W48-6 too.
+        if not _ISO.fullmatch(text):
             raise ValueError(text)
         return dt.date.fromisoformat(text)
     except ValueError as error:
@@ -40,6 +61,51 @@ def date_range(first: str, last: str, timezone: str, now: dt.datetime) -> list[d
     return [start + dt.timedelta(day) for day in range(days)]
 
 
-def fill(pattern: str, date: dt.date) -> str:
-    """`pattern` with every `{date}` replaced by the ISO date."""
-    return pattern.replace("{date}", date.isoformat())
+def fill(pattern: str, date: dt.date, flag: str = "--input") -> str:
+    """A path with every `{date}` replaced by the ISO date, `{date:%Y/%m}` by these parts of it, `{{` by `{`.
+
+    Raises DateError for another placeholder: taken as text, it would name files that never come.
+    """
+
+    def part(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return found[0][0]
+        if found[1] == "date" or found[1].startswith("date:"):
+            return _value(found[1], date, f"{flag} {pattern}")
+        if "," in found[1]:
+            raise DateError(
+                f"{flag} {pattern}: {found[0]} is no placeholder, and patterns have no alternatives in braces; repeat "
+                f"{flag} for each of them, or write {{{{ and }}}} for braces in the name of a file"
+            )
+        raise DateError(
+            f"{flag} {pattern}: the placeholder {found[0]} is unknown; known are {KNOWN}; "
+            "write {{ and }} for braces in the name of a file"
+        )
+
+    return _PLACEHOLDER.sub(part, pattern)
+
+
+def fill_sql(text: str, date: dt.date, where: str) -> str:
+    """The same of SQL, where braces of other kinds mean something else and stay as they are."""
+    return _IN_SQL.sub(lambda found: _value(found[1], date, where), text)
+
+
+def placeholder_in(text: str) -> str | None:
+    """What looks like a placeholder in a path where none is replaced."""
+    found = re.search(r"\{[^{}]*\}", text)
+    return None if found is None else found[0]
+
+
+def _value(name: str, date: dt.date, where: str) -> str:
+    _, colon, form = name.partition(":")
+    if not colon:
+        return date.isoformat()
+
+    def directive(found: re.Match[str]) -> str:
+        if found[1] not in _PARTS:
+            raise DateError(f"{where}: {found[0]} in {{{name}}} is unknown; known are {KNOWN}")
+        return _PARTS[found[1]](date)
+
+    if "%" not in form:
+        raise DateError(f"{where}: {{{name}}} says no part of the date; known are {KNOWN}")
+    return _DIRECTIVE.sub(directive, form)

@@ -30,7 +30,7 @@ from model.training import Progress, TrainingOptions, evaluate, fine_tune, seed_
 from model.vocabulary import learn_vocabulary
 from pipeline.config import ConfigError
 from pipeline.runners import beam_options
-from pipeline.training_config import TrainingJob
+from pipeline.training_config import TrainingJob, plan_rows
 from transforms.featurize import read_labels
 from transforms.fit import (
     CorpusBaseline,
@@ -42,7 +42,7 @@ from transforms.fit import (
     read_examples,
 )
 from transforms.formats import read_piece
-from transforms.plan import Plan, plan_inputs, write_plan
+from transforms.plan import Plan, write_plan
 from transforms.preprocessing import Preprocessing
 from transforms.read import ReadTexts
 from transforms.runs import ErrorBudget
@@ -64,8 +64,8 @@ class Trained:
 
 def train(job: TrainingJob, on_progress: OnProgress | None = None) -> Trained:
     """Runs the whole training; the bundle appears at `job.output` complete or not at all."""
-    plan = plan_inputs(job.input, job.columns, file_format=job.format)
-    test = plan_inputs(job.test_input, job.columns, file_format=job.format) if job.test_input else None
+    plan = plan_rows(job, "--input", job.input)
+    test = plan_rows(job, "--test-input", job.test_input) if job.test_input else None
     with tempfile.TemporaryDirectory() as temp:
         work = Path(temp)
         spec = tokenizer_of(job)
@@ -224,7 +224,10 @@ def _vocabulary(job: TrainingJob, plan: Plan, work: Path, spec: TokenizerSpec) -
     if job.encoder is not None:
         return write_vocabulary(load_vocabulary(job.encoder), work / "vocab.txt")
     path = work / "vocab.txt"
-    learn_vocabulary(_texts(plan), path, size=job.vocabulary_size, lower_case=spec.lower_case)
+    texts = list(_texts(plan))
+    if not any(text.strip() for text in texts):
+        raise ConfigError(f"--input {', '.join(job.input)}: has no text to learn from in column {job.text_column!r}")
+    learn_vocabulary(texts, path, size=job.vocabulary_size, lower_case=spec.lower_case)
     return path
 
 

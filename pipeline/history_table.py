@@ -1,13 +1,13 @@
 """What `bert-batch runs` prints: the dates that are published, and the runs that did not publish."""
 
 import datetime as dt
-import json
 import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from pipeline.config import ConfigError
 from pipeline.console import err, out
+from pipeline.escaping import escaped, json_text
 from transforms.history import Manifest, Manifests, Unpublished, list_runs, pending, read_manifests, unpublished
 from transforms.publish import finish_pending
 from transforms.verdicts import rows_published
@@ -26,7 +26,7 @@ def show_history(output: str, format: str) -> None:
     }
     runs = unpublished(output, list(list_runs(output)), manifests)
     if format == "json":
-        sys.stdout.write(json.dumps(_document(manifests, unfinished, runs), indent=1, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_text(_document(manifests, unfinished, runs), indent=1) + "\n")
         return
     if not manifests.published and not runs:
         out.print(f"{output}: nothing was published there, and no run is there")
@@ -109,6 +109,7 @@ def _print_table(rows: list[list[str]], right: Collection[int] = ()) -> None:
     """Prints rows below their headings, if there are any; never cut to a width, so that they can be searched."""
     if len(rows) == 1:
         return
+    rows = [[escaped(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (f"{cell:{'>' if i in right else '<'}{widths[i]}}" for i, cell in enumerate(row))

@@ -33,11 +33,14 @@ def _import(flags: dict[str, Any]) -> int:
         from pipeline.config import described
         from pipeline.console import out, quiet_libraries
         from pipeline.import_job import ImportJob
-        from pipeline.importing import import_model
         from pipeline.report import inspect_path
 
+    # Before TensorFlow is imported: a wrong flag answers at once.
     job = described(ImportJob, flags)
     quiet_libraries()
+    with quiet_stderr():
+        from pipeline.importing import import_model
+
     imported = import_model(job)
     for line in imported.report:
         out.print(line)

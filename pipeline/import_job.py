@@ -1,15 +1,20 @@
 """ImportJob, and what its flags and the checkpoint decide together."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 
-from model.checkpoints import Checkpoint
-from model.tokenization import TokenizerSpec, has_capitals
-from model.tokenizer_files import read_tokens
 from pipeline.config import ConfigError
+from pipeline.outputs import check_writable
+
+if TYPE_CHECKING:
+    # With them comes TensorFlow, which a wrong flag is not to wait for.
+    from model.checkpoints import Checkpoint
+    from model.tokenization import TokenizerSpec
 
 
 class ImportJob(pydantic.BaseModel):
@@ -37,12 +42,15 @@ class ImportJob(pydantic.BaseModel):
         return tuple(label.strip() for label in value.split(",")) if isinstance(value, str) else value
 
     @pydantic.model_validator(mode="after")
-    def _check(self) -> "ImportJob":
+    def _check(self) -> ImportJob:
         if os.path.exists(self.output):
             raise ValueError(f"output {self.output!r} exists; a bundle is never overwritten: choose another folder")
+        check_writable(self.output)
         if self.labels and self.labels_file:
             raise ValueError("--labels and --labels-file are both given; give one of them")
         if self.tokenizer is not None:
+            from model.tokenization import TokenizerSpec
+
             TokenizerSpec(flavour=self.tokenizer)
         return self
 
@@ -119,6 +127,8 @@ def label_notes(checkpoint: Checkpoint, labels: tuple[str, ...]) -> list[str]:
 
 def choose_vocabulary(job: ImportJob, checkpoint: Checkpoint) -> tuple[str, ...]:
     """The tokens by id: of the file that the flag names, else of the one beside the checkpoint; raises ConfigError."""
+    from model.tokenizer_files import read_tokens
+
     if job.vocabulary is not None:
         if not Path(job.vocabulary).is_file():
             raise ConfigError(f"--vocabulary {job.vocabulary}: not there; give a file with one token a line")
@@ -132,6 +142,8 @@ def choose_tokenizer(
     job: ImportJob, checkpoint: Checkpoint, tokens: tuple[str, ...]
 ) -> tuple[TokenizerSpec, list[str]]:
     """How texts become tokens, and notes on what had to be assumed."""
+    from model.tokenization import TokenizerSpec, has_capitals
+
     segments, notes = _segments(job, checkpoint)
     lower_case = job.lower_case if job.lower_case is not None else checkpoint.lower_case
     if lower_case is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pipeline.dates import SAMPLE, fill
 from transforms.bigquery import SCHEME, is_table, table_name
 
 
@@ -25,7 +26,7 @@ def check_input(
     if table is not None and len(input) > 1:
         raise ValueError(f"--input {table}: a table is the only input of a job; join tables with --input-query")
     if table is not None:
-        table_name(table.replace("{date}", "2026-11-21"))
+        table_name(fill(table, SAMPLE))
     elif input_filter is not None:
         where = "write it into the WHERE of" if input_query else "it goes with --input"
         what = f"--input-query {input_query}" if input_query else f"{SCHEME}project.dataset.table"

@@ -2,12 +2,22 @@
 
 from model.bundle import Bundle
 from pipeline.config import ConfigError, JobConfig
-from transforms.bundles import open_bundle
+from transforms.bundles import BundleReference, describe_bundle, fetch
 
 
 def bundle_of(job: JobConfig) -> Bundle:
     """The verified bundle that the job names; raises BundleError, or ConfigError if the job is not for such one."""
-    bundle = open_bundle(job.bundle)
+    # What does not fit is not copied to this machine.
+    fingerprint = describe_for(job).fingerprint
+    return fetch(BundleReference(path=job.bundle, fingerprint=fingerprint))
+
+
+def describe_for(job: JobConfig) -> Bundle:
+    """The same by what its `bundle.json` says alone: its other files are not looked at."""
+    return _fits(describe_bundle(job.bundle), job)
+
+
+def _fits(bundle: Bundle, job: JobConfig) -> Bundle:
     if not bundle.fingerprint.startswith(job.bundle_fingerprint):
         raise ConfigError(f"{job.bundle}: is bundle {bundle.fingerprint}, not the {job.bundle_fingerprint} of the job")
     if bundle.segments == 2 and job.text_pair_column is None:

@@ -8,6 +8,8 @@ from apache_beam.portability.api import beam_job_api_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.local_job_service import BeamJob, LocalJobServicer
 
+from pipeline.loopback import loopback_only
+
 
 class ParallelJob(BeamJob):
     """A job in `--direct_num_workers` worker processes; of its own accord Beam's server uses one and says nothing."""
@@ -24,13 +26,14 @@ class ParallelJob(BeamJob):
 
 def serve(port: int) -> None:
     """Takes jobs at localhost:`port` until the process ends."""
-    server = LocalJobServicer(beam_job_type=ParallelJob)
-    server.start_grpc_server(port)
-    try:
-        while True:
-            time.sleep(3600)
-    finally:
-        server.stop()
+    with loopback_only():
+        server = LocalJobServicer(beam_job_type=ParallelJob)
+        server.start_grpc_server(port)
+        try:
+            while True:
+                time.sleep(3600)
+        finally:
+            server.stop()
 
 
 def main() -> None:

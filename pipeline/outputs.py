@@ -14,6 +14,19 @@ def absolute(path: str) -> str:
     return path.rstrip("/") if "://" in path else os.path.abspath(os.path.expanduser(path))
 
 
+def check_writable(folder: str) -> None:
+    """Raises ValueError if nothing can be written below a folder of this machine; makes nothing."""
+    if "://" in folder:
+        return
+    there = folder
+    while not os.path.lexists(there) and os.path.dirname(there) != there:
+        there = os.path.dirname(there)
+    if not os.path.isdir(there):
+        raise ValueError(f"--output {folder!r}: {there} is a file; the output is a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"--output {folder!r}: nothing can be written into {there}; name another folder")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
     """`folder` is local or gs://, `table` is `project.dataset.table`, `staging` a gs:// folder; each may be missing.

@@ -1,30 +1,32 @@
 """A job that is ready to run: bundle, input, outputs and earlier tries have been looked at, nothing is written yet."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 from model.bundle import Bundle
-from pipeline.config import ConfigError, JobConfig
-from pipeline.dates import fill, logical_date
+from pipeline.config import LOCAL, ConfigError, JobConfig
+from pipeline.dates import fill, fill_sql, logical_date
 from pipeline.inputs import table_of
-from pipeline.job_bundle import bundle_of
+from pipeline.job_bundle import bundle_of, describe_for
+from pipeline.outputs import check_writable
 from pipeline.query_file import read_query
-from pipeline.runners import LOCAL
+from pipeline.quiet import quiet_stderr
 from transforms.bigquery import table_name
 from transforms.bigquery_commit import check_record
 from transforms.bigquery_tables import TableSink, check_tables, table_sink
-from transforms.devices import find_device
+from transforms.compute import Compute
 from transforms.earlier import Earlier, find_earlier
+from transforms.history import published
 from transforms.label import Labelling
-from transforms.plan import Plan, plan_digest, plan_inputs
+from transforms.plan import Plan, list_inputs, plan_digest, plan_inputs
 from transforms.plan_table import plan_query, plan_table
 from transforms.resume import Resumed, find_resumable
 from transforms.runs import Run, date_folder, manifest_path, new_run_id, read_manifest
-from transforms.score import Compute
 from transforms.stores import covers
+from transforms.verdicts import Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,23 +50,63 @@ class Prepared:
     new_tables: tuple[str, ...] = ()
 
 
+class FoundTable(NamedTuple):
+    """The table that a job loads into, whether it is there yet, and the folder it is loaded from."""
+
+    name: str
+    new: bool
+    loaded_from: str
+
+
+Tell = Callable[[Bundle | Plan | Run | FoundTable | Labelling], None]
+
+
+def first_look(job: JobConfig, now: dt.datetime) -> None:
+    """Raises what a look at names and `bundle.json` can tell: it takes no TensorFlow, which takes ten seconds.
+
+    That is ConfigError, DateError, BundleError, PlanError or NoInputError; `prepare` looks again, and at the contents.
+    """
+    date = logical_date(job.date, job.timezone, now)
+    describe_for(job)
+    if job.outputs.folder is not None:
+        check_writable(job.outputs.folder)
+    if job.input_query is not None:
+        fill_sql(read_query(job.input_query), date, f"--input-query {job.input_query}")
+    elif (table := table_of(job.input)) is None:
+        list_inputs(_patterns(job, date), job.format, allow_missing=job.allow_missing)
+    else:
+        fill(table, date, "--input")
+        fill_sql(job.input_filter or "", date, "--input-filter")
+
+
+def already_published(job: JobConfig, now: dt.datetime) -> Verdict | None:
+    """What there is, if the job is to leave a published date alone; None if there is something to do."""
+    date = logical_date(job.date, job.timezone, now)
+    return published(job.home, date) if job.if_published == "skip" else None
+
+
 def prepare(
     job: JobConfig,
     now: dt.datetime,
     progress: str | None = None,
     *,
+    tell: Tell = lambda _: None,
     hints: Mapping[str, str] | None = None,
     needs_gpu: bool = False,
 ) -> Prepared:
     """Looks at bundle, input and outputs, and writes nothing. `progress`, `hints`, `needs_gpu`: see Compute.
 
+    `tell` is given each thing as soon as it is found to be right.
+
     Raises ConfigError, DateError, BundleError, PlanError or NoInputError, each with the way out.
     """
     date = logical_date(job.date, job.timezone, now)
     bundle = bundle_of(job)
+    tell(bundle)
     # Before the input is listed: a run that lists more and publishes meanwhile must not be overtaken by this one.
     manifest, _ = read_manifest(manifest_path(job.home, date))
     plan = plan_of(job, date)
+    tell(plan)
     run = Run(
         run_id=new_run_id(now),
         output=job.home,
@@ -74,7 +116,12 @@ def prepare(
         bundle=bundle.reference,
         budget=job.budget,
     )
-    sink, new_tables = _sink(job, _labelling(job, bundle, plan, run))
+    tell(run)
+    labelling = _labelling(job, bundle, plan, run)
+    sink, new_tables = _sink(job, labelling)
+    if sink is not None:
+        tell(FoundTable(sink.table, sink.table in new_tables, sink.staging or run.output))
+    tell(labelling)
     precision = _precision(job, bundle)
     earlier = _earlier(job, bundle, run, precision) if job.only_new else None
     about = _about(job, plan, run, earlier, sink) | {"digest": _digest(job, plan, run, earlier, sink, precision)}
@@ -106,17 +153,21 @@ def prepare(
 def plan_of(job: JobConfig, date: dt.date) -> Plan:
     """What the job reads for `date`: files, a table, or the result of a query; raises what the plans raise."""
     if job.input_query is not None:
-        query = fill(read_query(job.input_query), date)
+        query = fill_sql(read_query(job.input_query), date, f"--input-query {job.input_query}")
         return plan_query(job.input_query, query, job.columns, allow_missing=job.allow_missing)
     if (table := table_of(job.input)) is not None:
-        restriction = None if job.input_filter is None else fill(job.input_filter, date)
-        name = table_name(fill(table, date))
+        restriction = None if job.input_filter is None else fill_sql(job.input_filter, date, "--input-filter")
+        name = table_name(fill(table, date, "--input"))
         return plan_table(name, job.columns, restriction=restriction, allow_missing=job.allow_missing)
-    patterns = [fill(pattern, date) for pattern in job.input]
+    return plan_inputs(_patterns(job, date), job.columns, file_format=job.format, allow_missing=job.allow_missing)
+
+
+def _patterns(job: JobConfig, date: dt.date) -> list[str]:
+    patterns = [fill(pattern, date, "--input") for pattern in job.input]
     for pattern in patterns:
         if covers(pattern, date_folder(job.home, date)):
             raise ConfigError(f"--input {pattern} takes in the files of --output {job.home}: keep them apart")
-    return plan_inputs(patterns, job.columns, file_format=job.format, allow_missing=job.allow_missing)
+    return patterns
 
 
 def _labelling(job: JobConfig, bundle: Bundle, plan: Plan, run: Run) -> Labelling:
@@ -148,6 +199,9 @@ def _precision(job: JobConfig, bundle: Bundle) -> str:
     """What rows will be scored in; `auto` where only the workers elsewhere can tell."""
     if job.precision == "auto" and job.runner not in LOCAL:
         return "auto"
+    with quiet_stderr():
+        from transforms.devices import find_device  # Imports TensorFlow.
+
     return find_device().precision(_wanted(job), bundle.precisions)
 
 

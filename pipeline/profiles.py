@@ -2,16 +2,15 @@
 
 import difflib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
-import yaml
 
 from pipeline import cloud_names as names
 from pipeline.accelerators import KINDS, Accelerator, gpu_problems, is_gpu_machine, memory_problem
 from pipeline.config import ConfigError
 from pipeline.secret_values import secrets_of, shown
+from pipeline.yaml_file import YamlFileError, read_mapping
 
 REQUIRED = ("project", "region", "temp", "image", "max_workers", "labels")
 """Keys that a profile for Dataflow must have."""
@@ -140,18 +139,16 @@ def load_profile(file: str, overrides: Mapping[str, str]) -> Profile:
     Raises ConfigError with a line for every problem.
     """
     try:
-        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"--profile {file}: cannot be read as YAML ({type(error).__name__})") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"--profile {file}: is not a mapping of keys to values")
+        content = read_mapping(file)
+    except YamlFileError as error:
+        raise ConfigError(f"--profile {file}: {error}") from error
     for key, value in overrides.items():
         _override(content, key, value)
     try:
         return Profile(**{str(key): value for key, value in content.items()})
     except pydantic.ValidationError as error:
         lines = [line for problem in error.errors() for line in _say(problem)]
-        raise ConfigError("\n".join(f"--profile {file}: {line}" for line in lines)) from error
+        raise ConfigError(*(f"--profile {file}: {line}" for line in lines)) from error
 
 
 def _override(content: dict[str, Any], key: str, value: str) -> None:

@@ -1,82 +1,98 @@
 """What the commands print about errors, plans, bundles and published dates."""
 
+import errno
 import json
+import os
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 from rich.table import Table
 
 from model.bundle import DESCRIPTION, Bundle, BundleError
+from model.errors import CheckpointError
 from pipeline.config import ConfigError
-from pipeline.console import emit, err, out
+from pipeline.console import emit, err, out, print_json
 from pipeline.dates import DateError
 from pipeline.failures import RunFailedError, TryLaterError, cause
+from pipeline.preparing import FoundTable
 from transforms.bundles import open_bundle
 from transforms.columns import PlanError
-from transforms.plan import NoInputError
-from transforms.runs import MANIFEST, date_folder, read_manifest
+from transforms.label import Labelling
+from transforms.plan import NoInputError, Plan
+from transforms.runs import MANIFEST, Run, date_folder, read_manifest
 from transforms.stores import join, store_for
 
-if TYPE_CHECKING:
-    # With it comes TensorFlow, which commands that only look at files do without.
-    from pipeline.preparing import Prepared
-
-USAGE_ERRORS = (ConfigError, DateError, BundleError, PlanError)
+OF_A_PATH = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
+"""What the system says about a path that a user has given, before anything has run."""
+USAGE_ERRORS = (ConfigError, DateError, BundleError, PlanError, CheckpointError)
 
 
 def explain(error: Exception, log_format: str) -> int:
-    """Says what went wrong, in one line if the user can mend it, and gives the exit code."""
+    """Says what went wrong, in one line for each thing that the user can mend, and gives the exit code."""
     if isinstance(error, (NoInputError, TryLaterError)):
-        code, text = 75, str(error)
-    elif isinstance(error, USAGE_ERRORS) or type(error) is ValueError or _is_checkpoint_error(error):
-        code, text = 2, str(error)
+        code, lines = 75, [str(error)]
+    elif isinstance(error, ConfigError):
+        code, lines = 2, [str(problem) for problem in error.args]
+    elif isinstance(error, USAGE_ERRORS) or type(error) is ValueError:
+        code, lines = 2, [str(error)]
+    elif isinstance(error, OSError) and error.errno in OF_A_PATH and isinstance(error.filename, str):
+        code, lines = 2, [f"{error.filename}: {os.strerror(error.errno).lower()}"]
     else:
-        code, text = 1, str(error) if isinstance(error, RunFailedError) else cause(error)
+        code, lines = 1, [str(error) if isinstance(error, RunFailedError) else cause(error)]
         source = error.__cause__ if isinstance(error, RunFailedError) else error.__cause__ or error
         frames = traceback.extract_tb(source.__traceback__)[-8:] if source else []
-        text += "".join(f"\n  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
+        lines += [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
     if log_format == "json":
-        emit("error", code=code, message=text)
+        emit("error", code=code, message="\n".join(lines))
     else:
-        err.print("error: " + text)
+        err.print("error: " + lines[0])
+        for line in lines[1:]:
+            err.print(line)
     return code
 
 
-def _is_checkpoint_error(error: Exception) -> bool:
-    from model.checkpoints import CheckpointError  # Imports TensorFlow.
-
-    return isinstance(error, CheckpointError)
-
-
-def show_prepared(prepared: "Prepared") -> None:
-    """Prints what a job would do."""
-    plan, run = prepared.plan, prepared.run
-    about, size = "" if plan.exact else "about ", sum(info.size for info in plan.inputs)
-    out.print(f"bundle   {run.bundle}")
-    what = f"{len(plan.inputs):,} files" if plan.table is None else plan.table.source
-    out.print(f"input    {what}, {size:,} bytes, {about}{plan.rows:,} rows")
-    out.print(f"splits   {len(plan.splits):,}" if plan.table is None else "splits   made when the run starts")
-    out.print(f"output   {date_folder(run.output, run.date)} (sequence {run.sequence} now)")
-    if prepared.sink is not None:
-        new = " (new)" if prepared.sink.table in prepared.new_tables else ""
-        out.print(f"table    {prepared.sink.table}{new}, loaded from {prepared.sink.staging or run.output}")
-    out.print("schema")
-    for field in prepared.labelling.file_schema:
-        out.print(f"  {field.name:<16} {field.type}{'' if field.nullable else ', required'}")
+def show_found(found: Bundle | Plan | Run | FoundTable | Labelling) -> None:
+    """Prints a part of what a job would do, as `prepare` finds it."""
+    match found:
+        case Bundle():
+            out.print(f"bundle   {found.reference}")
+        case Plan():
+            about, size = "" if found.exact else "about ", sum(info.size for info in found.inputs)
+            what = f"{len(found.inputs):,} files" if found.table is None else found.table.source
+            out.print(f"input    {what}, {size:,} bytes, {about}{found.rows:,} rows")
+            out.print(f"splits   {len(found.splits):,}" if found.table is None else "splits   made when the run starts")
+        case Run():
+            out.print(f"output   {date_folder(found.output, found.date)} (sequence {found.sequence} now)")
+        case FoundTable():
+            out.print(f"table    {found.name}{' (new)' if found.new else ''}, loaded from {found.loaded_from}")
+        case Labelling():
+            out.print("schema")
+            for field in found.file_schema:
+                out.print(f"  {field.name:<16} {field.type}{'' if field.nullable else ', required'}")
 
 
 def inspect_path(path: str) -> None:
     """Prints what is in a bundle or a published date; raises ConfigError if it is neither."""
-    path = path.rstrip("/")
+    path = path.rstrip("/") if path.strip("/") else path
+    if os.path.isfile(path):
+        raise ConfigError(f"{path}: is a file; give the folder of a bundle, or of a published date")
     if store_for(path).stat(join(path, DESCRIPTION)):
         _inspect_bundle(open_bundle(path))
         return
     manifest, _ = read_manifest(join(path, MANIFEST))
     if manifest is None:
         raise ConfigError(f"{path}: is neither a bundle ({DESCRIPTION}) nor a published date ({MANIFEST})")
-    out.print_json(json.dumps(manifest))
+    print_json(manifest)
 
 
 def _inspect_bundle(bundle: Bundle) -> None:

@@ -3,20 +3,17 @@
 import argparse
 import datetime as dt
 import difflib
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, PortableOptions, StandardOptions
 
-from pipeline.config import ConfigError, JobConfig
+from pipeline.config import LOCAL, ConfigError, JobConfig
 from pipeline.dataflow_checks import check_dataflow, check_places
 from pipeline.failures import RunFailedError
 
-LOCAL = ("direct", "local")
-"""Runners whose workers are on this machine."""
 JOB_SERVER_SECONDS = 5.0
-INTRAOP_THREADS = "TF_NUM_INTRAOP_THREADS"
+JOB_SECONDS = 10 * 365 * 24 * 3600
+"""No job takes that long."""
 
 
 def beam_options(runner: str, workers: int, extra: Sequence[str]) -> PipelineOptions:
@@ -33,6 +30,9 @@ def beam_options(runner: str, workers: int, extra: Sequence[str]) -> PipelineOpt
     }[runner]
     if runner == "portable":
         preset.append(f"--direct_num_workers={workers}")
+        # Beam takes it for the time a whole job may take, and then leaves one that works on. Whether the job server
+        # answers at all is asked before; later options win, so the user's own does.
+        preset.append(f"--job_server_timeout={JOB_SECONDS}")
     if workers > 1 and runner in LOCAL:
         preset += [f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing"]
     _refuse_unknown(extra)
@@ -72,7 +72,7 @@ def _refuse_local_paths(job: JobConfig) -> None:
         if not path.startswith(("gs://", "bq://"))
     ]
     if problems:
-        raise ConfigError("\n".join(problems))
+        raise ConfigError(*problems)
 
 
 def check_job_server(options: PipelineOptions) -> None:
@@ -90,26 +90,6 @@ def check_job_server(options: PipelineOptions) -> None:
                 f"no job server answers at {endpoint} (--job_endpoint): none within {JOB_SERVER_SECONDS:.0f} s; "
                 "nothing has run"
             ) from None
-
-
-@contextmanager
-def share_cores(workers: int) -> Iterator[None]:
-    """TensorFlow in worker processes started meanwhile has its share: threads times processes are at most the cores."""
-    before = os.environ.get(INTRAOP_THREADS)
-    if workers > 1:
-        # Read by TensorFlow when a worker process starts it; its own setter is too late once a graph is loaded. A share
-        # that is set already is the share of one date of a back-fill, or the user's own.
-        os.environ.setdefault(INTRAOP_THREADS, share_of_cores(workers))
-    try:
-        yield
-    finally:
-        if before is None and workers > 1:
-            os.environ.pop(INTRAOP_THREADS, None)
-
-
-def share_of_cores(processes: int) -> str:
-    """What each of so many processes may use, as TensorFlow reads it from the environment."""
-    return str(max(1, (os.cpu_count() or 1) // processes))
 
 
 def _refuse_unknown(extra: Sequence[str]) -> None:

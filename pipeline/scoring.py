@@ -12,18 +12,20 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
 from pipeline.config import JobConfig
+from pipeline.cores import share_cores
 from pipeline.dates import logical_date
 from pipeline.failures import RunFailedError, cause
 from pipeline.gpu_checks import needs_gpu
-from pipeline.preparing import Prepared, prepare
-from pipeline.runners import check_job_server, job_options, share_cores
+from pipeline.loopback import loopback_only
+from pipeline.preparing import Prepared, already_published, prepare
+from pipeline.runners import check_job_server, job_options
 from pipeline.watchdog import listening, start_seconds, wait
 from transforms.bundles import BundleReference
 from transforms.carry import CarryScores
 from transforms.featurize import FeaturizeTexts
-from transforms.history import published
 from transforms.plan import write_plan
-from transforms.publish import PublishRun, finish_pending, publish, standing
+from transforms.publish import finish_pending, publish, standing
+from transforms.publish_step import PublishRun
 from transforms.read import ReadTexts
 from transforms.resume import write_taken
 from transforms.runs import Run, new_run_id
@@ -43,7 +45,7 @@ def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, beats:
     `taken` is the file of what is taken over from a try that died; `beats` the folder in which workers beat, if any.
     """
     run, labelling, earlier = prepared.run, prepared.labelling, prepared.earlier
-    columns = prepared.plan.columns
+    columns, progress = prepared.plan.columns, prepared.compute.progress
     columns_read = replace(columns, earlier=None if earlier is None else earlier.type)
     bundle = BundleReference(path=prepared.job.bundle, fingerprint=prepared.bundle.fingerprint)
 
@@ -55,23 +57,28 @@ def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, beats:
         taken=taken,
         earlier=earlier,
         beats=beats,
+        progress=progress,
     )
     valid = read.rows | "Validate" >> ValidateTexts(columns_read)
     featurized = valid.texts | "Featurize" >> FeaturizeTexts(bundle, columns)
     scored = featurized.tokens | "Score" >> ScoreTokens(bundle, labelling, replace(prepared.compute, beats=beats))
     scores = scored.scores | "Write" >> WriteScores(run, labelling)
-    carried = valid.unchanged | "Carry" >> CarryScores(labelling, "" if earlier is None else earlier.precision)
-    unchanged = carried | "WriteUnchanged" >> WriteScores(run, labelling, kind="unchanged")
-    dead = (read.dead, valid.dead, featurized.dead, scored.dead) | "WriteDead" >> WriteDeadLetters(run)
-    p | "Publish" >> PublishRun(
-        run, read=read.counts, scores=scores, dead=dead, work=scored.work, unchanged=unchanged, taken=taken, beats=beats
+    carried = valid.unchanged | "Carry" >> CarryScores(
+        labelling, "" if earlier is None else earlier.precision, progress
     )
-
-
-def already_published(job: JobConfig, now: dt.datetime) -> Verdict | None:
-    """What there is, if the job is to leave a published date alone; None if there is something to do."""
-    date = logical_date(job.date, job.timezone, now)
-    return published(job.home, date) if job.if_published == "skip" else None
+    unchanged = carried | "WriteUnchanged" >> WriteScores(run, labelling, kind="unchanged")
+    dead = (read.dead, valid.dead, featurized.dead, scored.dead) | "WriteDead" >> WriteDeadLetters(run, progress)
+    p | "Publish" >> PublishRun(
+        run,
+        read=read.counts,
+        scores=scores,
+        dead=dead,
+        work=scored.work,
+        unchanged=unchanged,
+        taken=taken,
+        beats=beats,
+        progress=progress,
+    )
 
 
 def score(
@@ -144,13 +151,13 @@ def _standing_after(run: Run) -> Verdict | None:
 
 def _run(prepared: Prepared, options: PipelineOptions, now: dt.datetime, patience: float | None) -> None:
     if prepared.job.runner != "portable":
-        with share_cores(prepared.job.workers):
+        with share_cores(prepared.job.workers), loopback_only():
             if (result := start(prepared, options, now)) is not None:
                 result.wait_until_finish()
         return
     # Of this try alone: a run that is gone on with has its id from one that died.
     beats = prepared.run.file(f"beats-{new_run_id(now)}")
-    with listening(beats):
+    with listening(beats), loopback_only():
         if (result := start(prepared, options, now, beats)) is not None:
             wait(result, beats, options.view_as(DirectOptions).direct_num_workers, patience)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import typer
 
+from pipeline.escaping import escaped
 from pipeline.quiet import quiet_stderr
 
 INTERRUPTED = 130
@@ -40,7 +41,7 @@ def _end_when_interrupted() -> None:
 
     def end(*_: object) -> None:
         show_cursor = b"\x1b[?25h\n" if os.isatty(terminal) else b""
-        os.write(terminal, show_cursor + f"interrupted; {_what_stays}\n".encode())
+        os.write(terminal, show_cursor + f"interrupted; {escaped(_what_stays)}\n".encode())
         os._exit(INTERRUPTED)
 
     signal.signal(signal.SIGINT, end)

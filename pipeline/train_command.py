@@ -50,12 +50,13 @@ def _train(flags: dict[str, Any]) -> int:
 
     job = training_job(flags)
     with quiet_stderr():
-        from pipeline.console import quiet_libraries, training_progress
+        from pipeline.bar import training_progress
+        from pipeline.console import err, quiet_libraries
         from pipeline.fitting import train as fit
         from pipeline.report import inspect_path
 
     quiet_libraries()
-    with training_progress() as on_progress:
+    with training_progress(err) as on_progress:
         fit(job, on_progress)
     inspect_path(job.output)
     return 0

@@ -1,13 +1,15 @@
 """TrainingJob: one validated description of a training."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pydantic
 
-from pipeline.config import TYPES, described
+from pipeline.config import TYPES, ConfigError, described
+from pipeline.outputs import check_writable
 from transforms.columns import ColumnsRequest
+from transforms.plan import Plan, plan_inputs
 
 
 class TrainingJob(pydantic.BaseModel):
@@ -50,6 +52,7 @@ class TrainingJob(pydantic.BaseModel):
     def _check(self) -> "TrainingJob":
         if os.path.exists(self.output):
             raise ValueError(f"output {self.output!r} exists; a bundle is never overwritten: choose another folder")
+        check_writable(self.output)
         return self
 
     @property
@@ -69,3 +72,11 @@ class TrainingJob(pydantic.BaseModel):
 def training_job(flags: Mapping[str, Any]) -> TrainingJob:
     """The training that the flags describe; raises ConfigError."""
     return described(TrainingJob, flags)
+
+
+def plan_rows(job: TrainingJob, flag: str, paths: Sequence[str]) -> Plan:
+    """The labelled rows of some files; raises what plan_inputs raises, and ConfigError if there is none."""
+    plan = plan_inputs(paths, job.columns, file_format=job.format)
+    if not plan.rows:
+        raise ConfigError(f"{flag} {', '.join(paths)}: has no rows; give labelled rows")
+    return plan

@@ -13,12 +13,13 @@ from transforms.blocks import Piece
 from transforms.books import Count, count_positions
 from transforms.dead_letters import place, reject_positions
 from transforms.plan import Plan, Split, write_plan
-from transforms.publish import judge_and_publish
+from transforms.publish_step import judge_and_publish
 from transforms.runs import ErrorBudget, Run, manifest_path, new_run_id, read_manifest
 from transforms.schemas import Columns, placed
+from transforms.staged import StagedFile
 from transforms.stores import join, store_for
 from transforms.verdicts import judge, write_verdict
-from transforms.write import StagedFile, _Stage, _StageDeadLetters
+from transforms.write import _Stage, _StageDeadLetters
 
 DATE = dt.date(2026, 11, 21)
 SOURCE = "in.parquet"

@@ -18,8 +18,9 @@ from transforms.books import count_positions
 from transforms.dead_letters import place
 from transforms.runs import Run, manifest_path, read_manifest
 from transforms.schemas import placed, scores_schema
+from transforms.staged import StagedFile
 from transforms.stores import join, store_for
-from transforms.write import StagedFile, _Stage
+from transforms.write import _Stage
 
 KEPT = pa.schema(
     [

@@ -306,7 +306,7 @@ def test_no_more_dates_at_once_than_allowed_and_they_share_the_cores(
 
 
 def test_the_share_of_a_date_is_not_overridden_by_its_own_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.runners import share_cores
+    from pipeline.cores import share_cores
 
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
     monkeypatch.setattr("os.cpu_count", lambda: 16)

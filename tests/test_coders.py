@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from pipeline.config import JobConfig
 from pipeline.preparing import prepare
 from pipeline.scoring import build
-from transforms.schemas import LABEL, PROBABILITIES, RecordBatchCoder
+from transforms.coder import RecordBatchCoder
+from transforms.schemas import LABEL, PROBABILITIES
 
 CODER = RecordBatchCoder()
 

@@ -40,6 +40,21 @@ def test_no_transform_switches_beams_type_checks_off() -> None:
         assert "from __future__ import annotations" not in file.read_text(encoding="utf-8"), file
 
 
+def test_every_transform_with_beam_in_it_imports_the_coder_of_batches() -> None:
+    # Without it Beam pickles RecordBatches, and nothing fails.
+    with_beam = {
+        file.stem
+        for file in (ROOT / "transforms").rglob("*.py")
+        if "apache_beam" in imported(file) and file.stem != "coder"
+    }
+    assert len(with_beam) > 8
+    assert with_beam == {
+        file.stem
+        for file in (ROOT / "transforms").rglob("*.py")
+        if "from transforms import coder" in file.read_text(encoding="utf-8")
+    }
+
+
 def test_no_file_is_longer_than_a_person_reads() -> None:
     for package in FORBIDDEN:
         for file in (ROOT / package).rglob("*.py"):

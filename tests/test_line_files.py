@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from transforms.blocks import Block, Piece
+from transforms.coder import RecordBatchCoder
 from transforms.columns import ColumnsRequest, SchemaUnion
 from transforms.json_lines import infer, json_block, keys_of, read_jsonl
 from transforms.line_files import Lines, lines_of, read_plain, split_lines
-from transforms.schemas import Columns, RecordBatchCoder
+from transforms.schemas import Columns
 
 BOM = b"\xef\xbb\xbf"
 BYTES = st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"{", b"}", b" ", b"\xff", b"\0", BOM])).map(b"".join)

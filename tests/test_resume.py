@@ -202,7 +202,7 @@ def test_a_run_whose_staged_file_was_deleted_before_publishing_is_started_anew(
         return publish(run)
 
     with monkeypatch.context() as patch:
-        patch.setattr("transforms.publish.publish", delete)
+        patch.setattr("transforms.publish_step.publish", delete)
         with pytest.raises(RunFailedError, match="a staged file is gone"):
             run_job(files)
     dead_run = the_run(tmp_path / "out")

@@ -29,8 +29,8 @@ from pipeline.config import ConfigError, JobConfig
 from pipeline.failures import RunFailedError, TryLaterError
 from pipeline.profiles import load_profile
 from pipeline.submitting import Submitted, submit
+from transforms.coder import RecordBatchCoder
 from transforms.history import list_runs
-from transforms.schemas import RecordBatchCoder
 
 PROFILES = ("dataflow-cpu", "dataflow-gpu-l4", "dataflow-gpu-t4")
 WRITE_GOLDEN = "WRITE_GOLDEN"

@@ -16,7 +16,7 @@ from pipeline import watchdog
 from pipeline.config import ConfigError
 from pipeline.watchdog import GAP_SECONDS, START, Heard, WorkersLostError, listen, lost, problem, start_seconds
 from transforms import beats
-from transforms.publish import judge_and_publish
+from transforms.publish_step import judge_and_publish
 
 LIMIT = 10.0
 steps = st.floats(0.1, GAP_SECONDS)

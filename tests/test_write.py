@@ -20,8 +20,9 @@ from transforms.dead_letters import place, reject_positions
 from transforms.label import Labelling, _top, label
 from transforms.runs import Run
 from transforms.schemas import DEAD_LETTERS, Columns
+from transforms.staged import StagedFile
 from transforms.stores import store_for
-from transforms.write import StagedFile, StagingFile, _Stage, _StageDeadLetters, repetitive
+from transforms.write import StagingFile, _Stage, _StageDeadLetters, repetitive
 
 KEPT = pa.schema([("k", pa.int64()), ("code", pa.list_(pa.string()))])
 LABELS = ("play", "book", "rate")

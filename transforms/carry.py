@@ -6,7 +6,9 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms import coder as coder
 from transforms.label import Labelling, same_for_all, with_precision
+from transforms.progress import advance
 from transforms.schemas import check
 from transforms.unchanged import EARLIER
 
@@ -14,22 +16,26 @@ STAGE = "Carry"
 
 
 class CarryScores(beam.PTransform):
-    """PCollection[RecordBatch of Texts with `earlier`] -> PCollection[RecordBatch of placed Scores]."""
+    """PCollection[RecordBatch of Texts with `earlier`] -> PCollection[RecordBatch of placed Scores].
 
-    def __init__(self, labelling: Labelling, precision: str) -> None:
+    `progress` is the file in which local workers tell how far they are, if anywhere.
+    """
+
+    def __init__(self, labelling: Labelling, precision: str, progress: str | None = None) -> None:
         super().__init__()
-        self._labelling, self._precision = labelling, precision
+        self._labelling, self._precision, self._progress = labelling, precision, progress
 
     def expand(self, unchanged: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
-        return unchanged | "CarryOver" >> beam.ParDo(_Carry(self._labelling, self._precision))
+        return unchanged | "CarryOver" >> beam.ParDo(_Carry(self._labelling, self._precision, self._progress))
 
 
 class _Carry(beam.DoFn):
-    def __init__(self, labelling: Labelling, precision: str) -> None:
-        self._labelling, self._precision = labelling, precision
+    def __init__(self, labelling: Labelling, precision: str, progress: str | None) -> None:
+        self._labelling, self._precision, self._progress = labelling, precision, progress
 
     def process(self, unchanged: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         yield carry(unchanged, self._labelling, self._precision)
+        advance(self._progress, unchanged.num_rows)
 
 
 def carry(unchanged: pa.RecordBatch, labelling: Labelling, precision: str) -> pa.RecordBatch:

@@ -15,13 +15,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.pvalue import TaggedOutput
 
+from transforms import coder as coder
 from transforms.beats import beat
-from transforms.blocks import Block, as_binary
+from transforms.blocks import Block, Blocks, as_binary
 from transforms.conform import conform, id_strings
 from transforms.earlier import Earlier
 from transforms.fingerprints import id_hash, text_hash
 from transforms.formats import read_piece
 from transforms.plan import Split
+from transforms.progress import IDS, advance
 from transforms.schemas import MAX_ROWS, Columns
 from transforms.stores import store_for
 from transforms.unchanged import MATCH, Matches
@@ -47,12 +49,19 @@ class Found(NamedTuple):
 class FindDuplicates(beam.PTransform):
     """PCollection[Split] -> Found; without an earlier date nothing matches."""
 
-    def __init__(self, columns: Columns, earlier: Earlier | None = None, beats: str | None = None) -> None:
+    def __init__(
+        self,
+        columns: Columns,
+        earlier: Earlier | None = None,
+        beats: str | None = None,
+        progress: str | None = None,
+    ) -> None:
         super().__init__()
-        self._columns, self._earlier, self._beats = columns, earlier, beats
+        self._columns, self._earlier, self._beats, self._progress = columns, earlier, beats, progress
 
     def expand(self, splits: beam.PCollection[Split]):  # type: ignore[no-untyped-def]
-        hashed = splits | "HashIds" >> beam.ParDo(_HashIds(self._columns, self._earlier is not None, self._beats))
+        ids = _HashIds(self._columns, self._earlier is not None, self._beats, self._progress)
+        hashed = splits | "HashIds" >> beam.ParDo(ids)
         if self._earlier is not None:
             before = (
                 splits.pipeline
@@ -67,8 +76,8 @@ class FindDuplicates(beam.PTransform):
 
 
 class _HashIds(beam.DoFn):
-    def __init__(self, columns: Columns, with_texts: bool, beats: str | None) -> None:
-        self._with_texts, self._beats = with_texts, beats
+    def __init__(self, columns: Columns, with_texts: bool, beats: str | None, progress: str | None) -> None:
+        self._with_texts, self._beats, self._progress = with_texts, beats, progress
         self._wanted = Columns(
             text=columns.text if with_texts else str(columns.id),
             text_pair=columns.text_pair if with_texts else None,
@@ -87,9 +96,14 @@ class _HashIds(beam.DoFn):
             if self._with_texts
             else entries(block, self._wanted.id, piece.number)
             for piece in split.pieces
-            for block in read_piece(piece, self._wanted)
+            for block in self._told(read_piece(piece, self._wanted))
         ]
         yield from _by_bucket(np.concatenate([np.empty(0, _HASHED if self._with_texts else _ENTRY), *found]))
+
+    def _told(self, blocks: Blocks) -> Blocks:
+        for block in blocks:
+            yield block
+            advance(self._progress, len(block.covered), IDS)
 
 
 def _hash_part(part: tuple[int, str]) -> Iterator[tuple[int, bytes]]:

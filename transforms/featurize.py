@@ -15,6 +15,7 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.shared import Shared
 
 from model.tokenization import SEGMENTS
+from transforms import coder as coder
 from transforms.bundles import BundleReference, fetch
 from transforms.dead_letters import reject
 from transforms.preprocessing import LABELS

@@ -18,6 +18,7 @@ from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 from model.examples import Examples
 from model.tokenization import SEGMENTS
+from transforms import coder as coder
 from transforms.dead_letters import reject
 from transforms.fingerprints import text_hash
 from transforms.preprocessing import Preprocessing

@@ -4,7 +4,7 @@ Knows no Beam.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -14,6 +14,8 @@ import tensorflow as tf
 from transforms.books import Work
 from transforms.memo import Memo
 from transforms.micro_batches import LEAST_BUDGET, Rows, unique_rows
+
+Tell = Callable[[int], None]
 
 
 class DeviceMemoryError(RuntimeError):
@@ -95,8 +97,10 @@ class _Books:
         self.tokens = self.padded = self.nanos = 0
 
 
-def score_rows(ragged: Ragged, scorer: Scorer) -> Results:
+def score_rows(ragged: Ragged, scorer: Scorer, tell: Tell = lambda rows: None) -> Results:
     """Scores every row; rows with the same tokens once. A failing micro-batch is narrowed down to the rows at fault.
+
+    `tell` is called with the number of rows that each micro-batch finished, those with the same tokens included.
 
     The last bits of a row's outputs depend on the rows it shares a micro-batch with: scored again it gets the same
     within rounding (1e-6 of a probability in float32), not the same bytes. Raises DeviceMemoryError, and whatever the
@@ -110,7 +114,11 @@ def score_rows(ragged: Ragged, scorer: Scorer) -> Results:
     keys = scorer.memo.keys(values, offsets)
     known, outputs = scorer.memo.recall(keys)
     rows = unique.first[~known]
-    new, failed, books = _score_all(ragged.take(rows) if len(rows) < count else ragged, scorer)
+    alike = np.bincount(unique.inverse, minlength=len(unique.first))
+    tell(int(alike[known].sum()))
+    left = alike[~known]
+    distinct = ragged.take(rows) if len(rows) < count else ragged
+    new, failed, books = _score_all(distinct, scorer, lambda done: tell(int(left[done].sum())))
     outputs[~known] = new
     sound = np.isfinite(new).all(axis=1)  # Failed rows are NaN too.
     scorer.memo.remember(keys[~known][sound], new[sound])
@@ -129,8 +137,10 @@ def score_rows(ragged: Ragged, scorer: Scorer) -> Results:
     return Results(outputs[unique.inverse], wrong[unique.inverse], work)
 
 
-def _score_all(ragged: Ragged, scorer: Scorer) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], _Books]:
-    """Outputs [B, C] and which rows failed, of rows that are all different."""
+def _score_all(
+    ragged: Ragged, scorer: Scorer, finished: Callable[[Rows], None]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], _Books]:
+    """Outputs [B, C] and which rows failed, of rows that are all different; each row is `finished` once."""
     count = len(ragged.first_segment)
     outputs, failed, books = np.full((count, scorer.width), np.nan, np.float32), np.zeros(count, bool), _Books()
     planned = scorer.plan(np.diff(ragged.offsets))
@@ -143,6 +153,7 @@ def _score_all(ragged: Ragged, scorer: Scorer) -> tuple[npt.NDArray[np.float32],
         budget, size = scorer.token_budget, rows.stop - rows.start
         try:
             outputs[order[rows]] = _score(ragged.slice(rows), scorer, books)
+            finished(order[rows])
         except tf.errors.ResourceExhaustedError as error:
             # What does not fit into memory will not fit the next time either, here or in the next macro-batch.
             lengths = np.diff(ragged.offsets[: rows.stop + 1])
@@ -151,10 +162,12 @@ def _score_all(ragged: Ragged, scorer: Scorer) -> tuple[npt.NDArray[np.float32],
                 pending = _slices(scorer.plan(lengths))
             else:
                 failed[order[rows]] = True
+                finished(order[rows])
         except tf.errors.InvalidArgumentError:
             # The only error that a row can be at fault for: others would fail every row while the device is gone.
             if size == 1:
                 failed[order[rows]] = True
+                finished(order[rows])
             else:
                 middle = rows.start + size // 2
                 pending += [slice(rows.start, middle), slice(middle, rows.stop)]

@@ -76,20 +76,13 @@ def plan_inputs(
     Raises NoInputError when nothing matches (unless `allow_missing`), and PlanError, naming the file, when one is
     not what it claims to be, lacks a column, or does not fit the others.
     """
-    inputs = sorted({info.path: info for pattern in patterns for info in _match(pattern)}.values(), key=_path)
-    if not inputs and not allow_missing:
-        raise NoInputError(f"no input file matches {', '.join(patterns)}; is it written yet? (or --allow-missing)")
-    for info in inputs:
-        if not info.path.isprintable() and any("\udc80" <= c <= "\udcff" for c in info.path):
-            raise PlanError(f"{info.path!a}: the name of the file is not UTF-8; rename it")
-    formats = {info.path: _format(info.path, file_format) for info in inputs}
+    formats = list_inputs(patterns, file_format, allow_missing=allow_missing)
+    inputs = list(formats)
     kinds = sorted({kind for kind, _ in formats.values()})
-    if len(kinds) > 1:
-        raise PlanError(f"the input mixes {' and '.join(kinds)} files; a job reads one format: narrow --input")
     if kinds == ["text"]:
         request = replace(request, id=None, text="text")
     with ThreadPoolExecutor(16) as pool:
-        facts = list(pool.map(lambda info: look(info, *formats[info.path]), inputs))
+        facts = list(pool.map(lambda info: look(info, *formats[info]), inputs))
     union = SchemaUnion(request, loose=kinds in (["csv"], ["tsv"]))
     for info, fact in zip(inputs, facts, strict=True):
         if fact.schema is not None:
@@ -105,6 +98,26 @@ def plan_inputs(
         rows=sum(rows for rows, _ in weights),
         exact=all(piece.rows is not None for piece in pieces),
     )
+
+
+def list_inputs(
+    patterns: Sequence[str], file_format: str | None = None, *, allow_missing: bool = False
+) -> dict[FileInfo, tuple[str, str | None]]:
+    """The input files in order, each with its format and compression; their contents are not looked at.
+
+    Raises NoInputError when nothing matches (unless `allow_missing`), PlanError where the names do not go together.
+    """
+    inputs = sorted({info.path: info for pattern in patterns for info in _match(pattern)}.values(), key=_path)
+    if not inputs and not allow_missing:
+        raise NoInputError(f"no input file matches {', '.join(patterns)}; is it written yet? (or --allow-missing)")
+    for info in inputs:
+        if not info.path.isprintable() and any("\udc80" <= c <= "\udcff" for c in info.path):
+            raise PlanError(f"{info.path!a}: the name of the file is not UTF-8; rename it")
+    formats = {info: _format(info.path, file_format) for info in inputs}
+    kinds = sorted({kind for kind, _ in formats.values()})
+    if len(kinds) > 1:
+        raise PlanError(f"the input mixes {' and '.join(kinds)} files; a job reads one format: narrow --input")
+    return formats
 
 
 def _path(info: FileInfo) -> str:

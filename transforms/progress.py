@@ -1,26 +1,70 @@
-"""How far a local run is, told by its worker processes through one small file."""
+"""How far a local run is, told by its worker processes through one small file.
+
+A row is told when it has its end: scored, carried over unchanged, or a dead letter. Rows of the id pass are told apart.
+"""
 
 import os
 import struct
+import time
 
-_ROWS = struct.Struct("<q")
+IDS, ROWS, PUBLISH = range(3)
+"""What is told of: rows whose id was looked at, rows that have their end, the beginning of publishing."""
+TELL_SECONDS = 0.25
+_RECORD = struct.Struct("<qq")
 
 
-def advance(path: str, rows: int) -> None:
-    """Says that `rows` more rows came through the model; rows that were dead letters before are not told."""
-    # One write of eight bytes to a file opened for appending is atomic: processes need no lock.
+def advance(path: str | None, rows: int, what: int = ROWS) -> None:
+    """Says that `rows` more rows came through; nothing for None."""
+    if path is None or not rows:
+        return
+    # One write of a few bytes to a file opened for appending is atomic: processes need no lock.
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(file, _ROWS.pack(rows))
+        os.write(file, _RECORD.pack(what, rows))
     finally:
         os.close(file)
 
 
-def rows_done(path: str) -> int:
-    """Rows told so far."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except FileNotFoundError:
-        return 0
-    return sum(rows for (rows,) in _ROWS.iter_unpack(data[: len(data) // _ROWS.size * _ROWS.size]))
+class Teller:
+    """Tells of `total` rows in parts, a few times a second at most; `end` tells of those that are left."""
+
+    def __init__(self, path: str | None, total: int, what: int = ROWS) -> None:
+        self._path, self._what, self._left, self._held = path, what, total, 0
+        self._last = time.monotonic()
+
+    def __call__(self, rows: int) -> None:
+        """`rows` more of them have come through."""
+        self._held += rows
+        if self._path is not None and time.monotonic() - self._last >= TELL_SECONDS:
+            self._tell()
+
+    def end(self) -> None:
+        """All of them have."""
+        self._held = self._left
+        self._tell()
+
+    def _tell(self) -> None:
+        advance(self._path, self._held, self._what)
+        self._left, self._held, self._last = self._left - self._held, 0, time.monotonic()
+
+
+class Told:
+    """What was told in the file `path`, which is read on from where the last look ended."""
+
+    def __init__(self, path: str) -> None:
+        self._path, self._read = path, 0
+        self._rows = dict.fromkeys((IDS, ROWS, PUBLISH), 0)
+
+    def look(self) -> dict[int, int]:
+        """Rows told of so far, by what is told of; all 0 before there is a file."""
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(self._read)
+                data = file.read()
+        except FileNotFoundError:
+            return dict(self._rows)
+        whole = len(data) // _RECORD.size * _RECORD.size
+        self._read += whole
+        for what, rows in _RECORD.iter_unpack(data[:whole]):
+            self._rows[what] += rows
+        return dict(self._rows)

@@ -1,4 +1,4 @@
-"""PublishRun and publish: one logical date is committed by one compare-and-swap of its manifest, and its table follows.
+"""publish: one logical date is committed by one compare-and-swap of its manifest, and its table follows.
 
 `publish` may be called again, on two machines at once, or long after another run has published. Before the swap
 nothing has happened; after it anyone can finish the tidying; an overtaken run never undoes a newer one.
@@ -8,18 +8,11 @@ A manifest is marked finished, or replaced by the next, only when the verdict of
 
 import datetime as dt
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import apache_beam as beam
-
 from transforms import bigquery_load
-from transforms.beats import beat
-from transforms.books import Count, Work
 from transforms.plan import read_plan
-from transforms.read_session import planned_splits
-from transforms.resume import read_taken
 from transforms.runs import Run, read_manifest, run_file, to_bytes
 from transforms.stores import Store, each, store_for
 from transforms.tidy import At, before, finish_pending, tidy
@@ -33,14 +26,11 @@ from transforms.verdicts import (
     PublishError,
     Verdict,
     claim,
-    judge,
     read_verdict,
     settle,
-    write_verdict,
 )
-from transforms.write import StagedFile
 
-__all__ = ["STEPS", "PublishError", "PublishRun", "finish_pending", "judge_and_publish", "publish", "standing", "tidy"]
+__all__ = ["STEPS", "PublishError", "finish_pending", "publish", "standing", "tidy"]
 
 STEPS = (
     "copy",
@@ -55,63 +45,6 @@ STEPS = (
     "finish",
 )
 """Where a publisher can be held or killed: `at(step)` is called before each."""
-
-
-class PublishRun(beam.PTransform):
-    """PBegin -> PCollection[Verdict]: judges the run by its books and publishes it.
-
-    `taken` is the file of what it took over from a try that died. The process beats in the folder `beats`, if any.
-    """
-
-    def __init__(
-        self,
-        run: Run,
-        *,
-        read: beam.PCollection[Count],
-        scores: beam.PCollection[StagedFile],
-        dead: beam.PCollection[StagedFile],
-        work: beam.PCollection[Work],
-        unchanged: beam.PCollection[StagedFile],
-        taken: str | None = None,
-        beats: str | None = None,
-    ) -> None:
-        super().__init__()
-        self._run, self._books, self._taken = run, (read, scores, dead, work, unchanged), taken
-        self._beats = beats
-
-    def expand(self, pipeline):  # type: ignore[no-untyped-def]
-        # Create and side inputs: a GroupByKey never fires on a date without rows.
-        books = [beam.pvalue.AsList(books) for books in self._books]
-        run = pipeline | "Run" >> beam.Create([self._run])
-        return run | "JudgeAndPublish" >> beam.Map(judge_and_publish, *books, self._taken, self._beats)
-
-
-def judge_and_publish(
-    run: Run,
-    read: Sequence[Count],
-    scores: Sequence[StagedFile],
-    dead: Sequence[StagedFile],
-    work: Sequence[Work],
-    unchanged: Sequence[StagedFile] = (),
-    taken_file: str | None = None,
-    beats: str | None = None,
-) -> Verdict:
-    """Writes the verdict of the run down, unless it has one, and publishes it; raises PublishError as publish does."""
-    beat(beats)
-    if read_verdict(run.verdict) is None:
-        taken = read_taken(taken_file)
-        verdict = judge(
-            run,
-            planned_splits(run.plan),
-            read=[*read, *taken.read],
-            scored=[*scores, *taken.files["scores"]],
-            dead=[*dead, *taken.files["dead"]],
-            work=work,
-            unchanged=[*unchanged, *taken.files["unchanged"]],
-            taken_over=len(taken.read),
-        )
-        write_verdict(run, verdict)
-    return publish(run)
 
 
 def publish(run: Run, at: At = before) -> Verdict:

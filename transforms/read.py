@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import AsMultiMap, TaggedOutput
 
+from transforms import coder as coder
 from transforms.beats import beat
 from transforms.blocks import Damage, Piece
 from transforms.books import Count, count_positions, total
@@ -20,8 +21,8 @@ from transforms.plan import Split
 from transforms.read_session import open_splits
 from transforms.resume import read_taken
 from transforms.schemas import MAX_ROWS, MAX_TEXT_BYTES, Columns, check, cut, rows_schema, text_bytes
+from transforms.staged import record_read
 from transforms.unchanged import FetchUnchanged, Place, Unchanged
-from transforms.write import record_read
 
 STAGE = "Read"
 
@@ -39,7 +40,8 @@ class ReadTexts(beam.PTransform):
 
     `plan` is the path of the plan file. Duplicate ids are marked unless `trust_ids`. Splits that were read to their end
     are recorded in the folder `staged`; those in the file `taken` (transforms/resume.py) are left out. Rows that
-    `earlier` has unchanged get its scores in the column `earlier`. Worker processes beat in the folder `beats`, if any.
+    `earlier` has unchanged get its scores in the column `earlier`. Worker processes beat in the folder `beats`, if any;
+    `progress` is the file in which local ones tell how far they are.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class ReadTexts(beam.PTransform):
         taken: str | None = None,
         earlier: Earlier | None = None,
         beats: str | None = None,
+        progress: str | None = None,
     ) -> None:
         super().__init__()
+        self._progress = progress
         self._plan, self._columns, self._staged, self._taken, self._beats = plan, columns, staged, taken, beats
         self._find_repeats, self._earlier = not trust_ids and columns.id is not None, earlier
 
@@ -69,7 +73,9 @@ class ReadTexts(beam.PTransform):
         if self._find_repeats or self._earlier is not None:
             # The side inputs go into the reading step itself: into a later one they would make the runner keep all
             # texts in memory until the ids are through (measured: 862 MB instead of 230).
-            found = splits | "FindDuplicates" >> FindDuplicates(self._columns, self._earlier, self._beats)
+            found = splits | "FindDuplicates" >> FindDuplicates(
+                self._columns, self._earlier, self._beats, self._progress
+            )
             repeats = AsMultiMap(found.repeats) if self._find_repeats else None
             if self._earlier is not None and self._staged is not None:
                 unchanged = AsMultiMap(found.matches | "FetchUnchanged" >> FetchUnchanged(self._earlier, self._staged))

@@ -17,9 +17,9 @@ from transforms.history import list_runs
 from transforms.plan import read_about
 from transforms.read_session import can_go_on
 from transforms.runs import Run, run_file, to_bytes
+from transforms.staged import StagedFile
 from transforms.stores import Store, each, store_for
 from transforms.verdicts import PASSED, read_verdict
-from transforms.write import StagedFile
 
 UNREADABLE = (ValueError, KeyError, TypeError, IndexError)
 KINDS = ("scores", "unchanged", "dead")

@@ -1,13 +1,11 @@
-"""The Arrow schema of every arrow in the graph, and the coder RecordBatches travel with.
+"""The Arrow schema of every arrow in the graph.
 
 A column of ours is declared not null unless the contract marks it `?`, down to list elements, so that it reaches
 Parquet as REQUIRED. Kept columns (the user's own) are always nullable.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -232,30 +230,3 @@ def _weights(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
     for name in {"text", "text_pair"} & set(batch.schema.names):
         weights += pc.fill_null(pc.binary_length(batch.column(name)), 0).to_numpy(zero_copy_only=False)
     return weights
-
-
-class RecordBatchCoder(beam.coders.Coder):
-    """Arrow IPC. Pickle would carry the whole parent of a slice (measured: 2 MB for one row)."""
-
-    def encode(self, value: pa.RecordBatch) -> bytes:
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, value.schema) as writer:
-            writer.write_batch(value)
-        return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
-
-    def decode(self, encoded: bytes) -> pa.RecordBatch:
-        with pa.ipc.open_stream(encoded) as reader:
-            return reader.read_next_batch()
-
-    def estimate_size(self, value: pa.RecordBatch) -> int:
-        # Beam samples sizes for its metrics, and would encode the batch for that.
-        return int(value.nbytes)
-
-    def is_deterministic(self) -> bool:
-        return True
-
-    def to_type_hint(self) -> Any:
-        return pa.RecordBatch
-
-
-beam.coders.registry.register_coder(pa.RecordBatch, RecordBatchCoder)

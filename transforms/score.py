@@ -1,8 +1,7 @@
 """ScoreTokens: Tokens -> Scores, through Beam's RunInference and the scoring graph of the bundle."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import apache_beam as beam
@@ -14,15 +13,17 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import TaggedOutput
 
 from model.bundle import Bundle
+from transforms import coder as coder
 from transforms.beats import beat
 from transforms.books import Work
 from transforms.bundles import BundleReference, fetch
+from transforms.compute import Compute
 from transforms.devices import Device, find_device, require_gpu
-from transforms.infer import Ragged, Scorer, score_rows
+from transforms.infer import Ragged, Scorer, Tell, score_rows
 from transforms.label import Labelling, label
 from transforms.memo import Memo
 from transforms.micro_batches import Rows, plan_micro_batches, plan_static, static_shape
-from transforms.progress import advance
+from transforms.progress import Teller
 from transforms.schemas import Columns, check, tokens_schema
 
 STAGE = "Score"
@@ -31,27 +32,6 @@ _RESULT = (
     pa.field("outputs", pa.list_(pa.float32()), nullable=False),
     pa.field("failed", pa.bool_(), nullable=False),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compute:
-    """How scoring uses the machine.
-
-    `token_budget` and `precision` None: by device; `progress` is the file through which local workers tell how far
-    they are; `beats` the folder in which worker processes beat, if somebody listens there. `hints` are Beam's resource
-    hints for the workers that score (`accelerator`, `min_ram`); with `needs_gpu` a worker without one does not score.
-    """
-
-    token_budget: int | None = None
-    precision: str | None = None
-    progress: str | None = None
-    beats: str | None = None
-    hints: Mapping[str, str] = field(default_factory=dict)
-    needs_gpu: bool = False
-
-    def __post_init__(self) -> None:
-        if self.token_budget is not None and self.token_budget < 1:
-            raise ValueError(f"--token-budget is {self.token_budget}; it must be at least 1")
 
 
 class ScoringModel(Scorer):
@@ -127,7 +107,10 @@ class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel
         self, batch: pa.RecordBatch, model: ScoringModel, inference_args: dict[str, Any] | None = None
     ) -> list[pa.RecordBatch]:
         check(batch, tokens_schema(self._columns), STAGE)
-        return [infer(batch, model)]
+        teller = Teller(self._compute.progress, batch.num_rows)
+        scored = infer(batch, model, teller)
+        teller.end()
+        return [scored]
 
     def get_num_bytes(self, batch: pa.RecordBatch) -> int:
         return int(batch.nbytes)
@@ -136,15 +119,15 @@ class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel
         return STAGE
 
 
-def infer(batch: pa.RecordBatch, model: Scorer) -> pa.RecordBatch:
+def infer(batch: pa.RecordBatch, model: Scorer, tell: Tell = lambda rows: None) -> pa.RecordBatch:
     """Adds to Tokens what the model says: outputs (float32 [C] a row) and failed; the tokens go.
 
-    The Work it took is in the metadata of the schema: see `work_of`.
+    The Work it took is in the metadata of the schema: see `work_of`. `tell`: see score_rows.
     """
     tokens = batch.column("tokens")
     offsets = tokens.offsets.to_numpy()
     first_segment = batch.column("first_segment").to_numpy()
-    results = score_rows(Ragged(tokens.flatten().to_numpy(), offsets - offsets[0], first_segment), model)
+    results = score_rows(Ragged(tokens.flatten().to_numpy(), offsets - offsets[0], first_segment), model, tell)
     count = np.arange(batch.num_rows + 1, dtype=np.int32) * model.width
     outputs = pa.ListArray.from_arrays(pa.array(count), pa.array(results.outputs.reshape(-1)))
     rest = batch.drop_columns(["tokens", "first_segment"])
@@ -183,23 +166,20 @@ class ScoreTokens(beam.PTransform):
         outputs = (
             tokens
             | "RunInference" >> inference
-            | "Label"
-            >> beam.ParDo(_Label(self._labelling, self._compute.progress)).with_outputs("dead", "work", main="scores")
+            | "Label" >> beam.ParDo(_Label(self._labelling)).with_outputs("dead", "work", main="scores")
         )
         return Scored(outputs.scores, outputs.dead, outputs.work)
 
 
 class _Label(beam.DoFn):
-    def __init__(self, labelling: Labelling, progress: str | None) -> None:
-        self._labelling, self._progress = labelling, progress
+    def __init__(self, labelling: Labelling) -> None:
+        self._labelling = labelling
 
     def process(
         self, batch: pa.RecordBatch
     ) -> Iterator[pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch] | TaggedOutput[Literal["work"], Work]]:
         work = work_of(batch)
         scores, dead = label(batch, self._labelling, work.precision)
-        if self._progress is not None:
-            advance(self._progress, batch.num_rows)
         if scores.num_rows:
             yield scores
         if dead is not None:

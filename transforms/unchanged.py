@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from transforms import coder as coder
 from transforms.earlier import Earlier
 from transforms.fail_points import step
 from transforms.stores import join, store_for

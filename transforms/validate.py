@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.pvalue import TaggedOutput
 
+from transforms import coder as coder
 from transforms.blocks import as_binary
 from transforms.dead_letters import reject
 from transforms.fingerprints import text_hash

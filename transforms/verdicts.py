@@ -11,8 +11,8 @@ from transforms.books import Count, Work, differences, total, total_work
 from transforms.fail_points import step
 from transforms.plan import Split
 from transforms.runs import Run, to_bytes
+from transforms.staged import StagedFile
 from transforms.stores import join, store_for
-from transforms.write import StagedFile
 
 PASSED, PUBLISHED, SUPERSEDED = "passed", "published", "superseded"
 UNBALANCED, OVER_BUDGET = "unbalanced", "over_budget"

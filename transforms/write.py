@@ -5,11 +5,10 @@ A file counts only if its description reaches Publish, so a bundle that is tried
 
 import base64
 import io
-import json
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any, BinaryIO
 
 import apache_beam as beam
@@ -19,11 +18,15 @@ import pyarrow.parquet as pq
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
+from transforms import coder as coder
 from transforms.books import Count, count_batch, total
 from transforms.fail_points import step
+from transforms.label import STAGE as SCORING
 from transforms.label import Labelling, precision_of
+from transforms.progress import advance
 from transforms.runs import Run
 from transforms.schemas import DEAD_LETTERS, REJECTED, UTC_MICROS, check, plain
+from transforms.staged import StagedFile, record
 from transforms.stores import join, store_for
 
 FILE_ROWS = 1_000_000
@@ -32,23 +35,6 @@ ROW_GROUP_BYTES = 64 * 1024 * 1024
 DISTINCT = frozenset(
     {"id", "probability", "probabilities.list.element.probability", "value", "text_hash", "row"},
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class StagedFile:
-    """One closed file: where, how large, `crc32c:…`, and the books of its rows.
-
-    `codes` of a file of dead letters: code -> how many, and the place (`<file>#<row>`) of one of them. `precision` of
-    a file of scores: what its rows were computed in.
-    """
-
-    path: str
-    rows: int
-    bytes: int
-    checksum: str
-    counts: tuple[Count, ...]
-    codes: dict[str, tuple[int, str]] = field(default_factory=dict)
-    precision: str = ""
 
 
 class WriteScores(beam.PTransform):
@@ -69,29 +55,20 @@ class WriteDeadLetters(beam.PTransform):
 
     Each is staged by itself and only the descriptions flow together: a Flatten of the rows would make the runner hold
     them back until all is scored, and a run that dies before that could not be gone on with.
+
+    `progress` is the file in which local workers tell how far they are, if anywhere.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, progress: str | None = None) -> None:
         super().__init__()
-        self._run = run
+        self._run, self._progress = run, progress
 
     def expand(self, dead):  # type: ignore[no-untyped-def]
         staged = [
-            rejected | f"StageDeadLetters{number}" >> beam.ParDo(_StageDeadLetters(self._run))
+            rejected | f"StageDeadLetters{number}" >> beam.ParDo(_StageDeadLetters(self._run, self._progress))
             for number, rejected in enumerate(dead)
         ]
         return staged | beam.Flatten()
-
-
-def record(path: str, content: object) -> None:
-    """Writes down what a run has finished, for one that goes on after it has died; see transforms/resume.py."""
-    store_for(path).write(path, json.dumps(content).encode())
-
-
-def record_read(staged: str, count: Count) -> None:
-    """Records that a split was read to its end."""
-    with step("record_read"):
-        record(join(staged, f"read-{count.split:06d}-{uuid.uuid4().hex}.json"), count)
 
 
 def repetitive(schema: pa.Schema) -> list[str]:
@@ -252,8 +229,15 @@ class _Stage(beam.DoFn):
 
 
 class _StageDeadLetters(_Stage):
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, progress: str | None = None) -> None:
         super().__init__(run, REJECTED, DEAD_LETTERS, "dead")
+        self._progress = progress
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[StagedFile]:
+        yield from super().process(batch)
+        # Scoring tells of every row it is given, those it rejects included.
+        if batch.column("stage")[0].as_py() != SCORING:
+            advance(self._progress, batch.num_rows)
 
     def complete(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         run = self._run

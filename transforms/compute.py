@@ -1,0 +1,25 @@
+"""How scoring uses the machine. Plain values: a job is described without TensorFlow."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """How scoring uses the machine.
+
+    `token_budget` and `precision` None: by device; `progress` is the file through which local workers tell how far
+    they are; `beats` the folder in which worker processes beat, if somebody listens there. `hints` are Beam's resource
+    hints for the workers that score (`accelerator`, `min_ram`); with `needs_gpu` a worker without one does not score.
+    """
+
+    token_budget: int | None = None
+    precision: str | None = None
+    progress: str | None = None
+    beats: str | None = None
+    hints: Mapping[str, str] = field(default_factory=dict)
+    needs_gpu: bool = False
+
+    def __post_init__(self) -> None:
+        if self.token_budget is not None and self.token_budget < 1:
+            raise ValueError(f"--token-budget is {self.token_budget}; it must be at least 1")
