@@ -33,7 +33,7 @@ def test_a_bundle_of_format_1_gives_the_tokens_and_the_scores_of_its_time(name: 
     rows = [part.tolist() for part in np.split(tokens.values, tokens.offsets[1:-1])]
     assert rows == expected["tokens"]
     assert tokens.first_segment.tolist() == expected["first_segment"]
-    model = ScoringModel(bundle, Compute(precision="float32"), Device(kind="cpu", name="cpu"))
+    model = ScoringModel(bundle, Compute(precision="float32"), Device(kind="cpu"))
     found = model(tokens.values, np.diff(tokens.offsets).astype(np.int32), tokens.first_segment)
     wanted = expected["value" if bundle.task == "regression" else "probabilities"]
     # The graph is the old one, bit for bit (its checksum says so); another CPU may round a product otherwise.
