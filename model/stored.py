@@ -34,7 +34,7 @@ class Stored:
             return self._reader.get_tensor(key)
 
     def weights(self, key: str) -> np.ndarray:
-        """A variable as float32; raises CheckpointError for one of another kind, or with weights that are not finite."""
+        """A variable as float32; raises CheckpointError for one of another type, or that is not finite."""
         if not self._types[key].is_floating:
             raise CheckpointError(
                 f"{self.origin}: {key} has type {self._types[key].name}, which is no weight of a BERT; save the model "

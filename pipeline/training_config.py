@@ -63,6 +63,7 @@ class TrainingJob(pydantic.BaseModel):
             keep=(self.label_column,),
             rename={self.label_column: "target"},
             types={self.label_column: kind},
+            label=self.label_column,
         )
 
 
