@@ -31,7 +31,12 @@ TEXTS = [
     "\u00bd \ufb01 \u2122",
     "A",
 ]
-PAIRS = [*itertools.pairwise(TEXTS), ("hello " * 5, "world " * 30), ("hello " * 30, "world " * 30), ("fox " * 30, "song")]
+PAIRS = [
+    *itertools.pairwise(TEXTS),
+    ("hello " * 5, "world " * 30),
+    ("hello " * 30, "world " * 30),
+    ("fox " * 30, "song"),
+]
 
 
 def weights(outputs: int, seed: int) -> dict[str, np.ndarray]:
