@@ -185,7 +185,7 @@ def test_other_layouts_have_a_raw_value_by_definition(tmp_path: Path) -> None:
 
 
 def test_an_activation_that_does_not_exist_is_refused_by_flag(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="^--activation 'tanh'"):
+    with pytest.raises(ConfigError, match=r"^--activation 'tanh'"):
         job(tmp_path, tmp_path, activation="tanh")
 
 

@@ -16,7 +16,10 @@ from pipeline.import_job import ImportJob
 from pipeline.importing import import_model
 from transforms.featurize import TransformGraph
 
-WORDS = "play a song the quick brown fox book table for two hello world rain in 4 ? ! , . ' - ##s ##ing ##ed caf cafe ##e jazz"
+WORDS = (
+    "play a song the quick brown fox book table for two hello world rain in 4 ? ! , . ' - ##s ##ing ##ed caf cafe ##e "
+    "jazz"
+)
 LETTERS = [*"bcdefghijklmnoqrstuvwxyz0123456789", *("##" + c for c in "abcdfghijklmnopqrtuvwxyz0123456789")]
 TOKENS = list(dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split(), *LETTERS]))
 TEXTS = [
@@ -31,7 +34,8 @@ TEXTS = [
     "\u00bd \ufb01 \u2122",
     "A",
 ]
-PAIRS = [
+LONG = [("hello " * 5, "world " * 30), ("hello " * 30, "world " * 30), ("fox " * 30, "song")]
+PAIRS = [*itertools.pairwise(TEXTS), *LONG]
     *itertools.pairwise(TEXTS),
     ("hello " * 5, "world " * 30),
     ("hello " * 30, "world " * 30),
