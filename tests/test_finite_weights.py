@@ -67,9 +67,8 @@ def test_no_encoder_is_trained_from_them(tmp_path: Path) -> None:
 
 def model_garden(tmp_path: Path) -> Path:
     classifier = oracle_classifier()
-    classifier.network.trainable_variables[0].assign_add(
-        tf.fill(classifier.network.trainable_variables[0].shape, np.nan)
-    )
+    words = classifier.network.trainable_variables[0]
+    words.assign(tf.fill(words.shape, np.nan))
     tf.train.Checkpoint(model=classifier).write(str(tmp_path / "ckpt"))
     return tmp_path / "ckpt"
 
@@ -84,7 +83,7 @@ def google(tmp_path: Path) -> Path:
     [
         (
             model_garden,
-            r"ckpt: model/.*/\.ATTRIBUTES/VARIABLE_VALUE has 1,024 of 1,024 weights that are NaN or infinite",
+            r"ckpt: model/.*/\.ATTRIBUTES/VARIABLE_VALUE has 1,024 of 1,024 weights that are NaN",
         ),
         (google, r"bert_model\.ckpt: bert/pooler/dense/bias has 16 of 16 weights that are NaN or infinite"),
     ],

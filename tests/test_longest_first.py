@@ -10,9 +10,8 @@ import tensorflow as tf
 from model.tokenization import Tokenized, TokenizerSpec, pack
 from pipeline.training_config import training_job
 
-CUT: dict[str, list[str]] = json.loads(
-    (Path(__file__).parent / "data" / "tokenizer" / "longest_first.json").read_text()
-)
+DATA = Path(__file__).parent / "data" / "tokenizer" / "longest_first.json"
+CUT: dict[str, list[str]] = json.loads(DATA.read_text())
 """Room -> by length of the first text a line, by length of the second a digit: how many tokens of the first stay."""
 DIGITS = string.digits + string.ascii_letters
 LENGTHS = range(58)

@@ -36,11 +36,6 @@ TEXTS = [
 ]
 LONG = [("hello " * 5, "world " * 30), ("hello " * 30, "world " * 30), ("fox " * 30, "song")]
 PAIRS = [*itertools.pairwise(TEXTS), *LONG]
-    *itertools.pairwise(TEXTS),
-    ("hello " * 5, "world " * 30),
-    ("hello " * 30, "world " * 30),
-    ("fox " * 30, "song"),
-]
 
 
 def weights(outputs: int, seed: int) -> dict[str, np.ndarray]:
