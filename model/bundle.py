@@ -13,10 +13,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
+"""The format that is written. Every one from 1 on is read: format 2 added `activation`."""
 DESCRIPTION = "bundle.json"
 SCORING = "scoring"
 TASKS = ("classification", "regression")
+ACTIVATIONS = ("none", "sigmoid")
+"""What may stand between the one output of a regression and its value."""
 _OUTSIDE_FINGERPRINT = ("fingerprint", "created", "versions")
 
 
@@ -28,14 +31,17 @@ class BundleError(ValueError):
 class Bundle:
     """What `bundle.json` says, read from `path`.
 
-    `labels` is empty for a regression. `segments` is 1, or 2 for pairs. `quality` is what was measured when the
-    bundle was built, `baseline` describes the texts it was trained on, `files` maps each other file to its sha256.
+    `labels` is empty for a regression. `activation` is what makes the shown numbers of the logits: softmax for a
+    classification, none or sigmoid for a regression; it is part of the scoring graph. `segments` is 1, or 2 for pairs.
+    `quality` is what was measured when the bundle was built, `baseline` describes the texts it was trained on, `files`
+    maps each other file to its sha256.
     """
 
     path: Path
     name: str
     task: str
     labels: tuple[str, ...]
+    activation: str
     max_tokens: int
     tokenizer: Mapping[str, Any]
     segments: int
@@ -74,9 +80,10 @@ class Bundle:
             raise BundleError(f"{path / DESCRIPTION}: is not JSON; restore the bundle from its source") from error
         if not isinstance(found, dict):
             raise BundleError(f"{path / DESCRIPTION}: is no description of a bundle; restore the bundle")
-        if found.get("format") != FORMAT:
-            raise BundleError(f"{path}: has bundle format {found.get('format')!r}; this version reads format {FORMAT}")
+        _check_format(path, found.get("format"))
         keys = {entry.name for entry in fields(cls)} - {"path"}
+        if found["format"] == 1:
+            keys -= {"activation"}
         if found.keys() != keys:
             odd = sorted(found.keys() ^ keys)
             raise BundleError(
@@ -84,8 +91,10 @@ class Bundle:
             )
         if found["fingerprint"] != fingerprint(found):
             raise BundleError(f"{path / DESCRIPTION}: was edited, its fingerprint does not match; restore the bundle")
-        _check_kinds(found, path / DESCRIPTION)
-        return cls(path=path, **{**found, "labels": tuple(found["labels"]), "precisions": tuple(found["precisions"])})
+        # After the fingerprint, which is that of the file: what an earlier format does not say is no part of it.
+        read = {"activation": default_activation(found["task"]), **found}
+        _check_kinds(read, path / DESCRIPTION)
+        return cls(path=path, **{**read, "labels": tuple(read["labels"]), "precisions": tuple(read["precisions"])})
 
     @classmethod
     def load(cls, path: str | Path) -> "Bundle":
@@ -109,17 +118,40 @@ class Bundle:
 def seal(path: str | Path, description: Mapping[str, Any]) -> Bundle:
     """Writes `bundle.json` over the files in the folder `path`, with their checksums and the fingerprint.
 
-    `description` has every field of Bundle but path, format, files and fingerprint.
+    `description` has every field of Bundle but path, format, files and fingerprint; `activation` may be left out where
+    it is that of every model of the task. Raises BundleError.
     """
     path = Path(path)
-    if description["task"] not in TASKS:
-        raise BundleError(f"task is {description['task']!r}; it must be {' or '.join(TASKS)}")
+    task = description["task"]
+    if task not in TASKS:
+        raise BundleError(f"task is {task!r}; it must be {' or '.join(TASKS)}")
+    usual = default_activation(task)
+    activation = description.get("activation", usual)
+    if activation not in (ACTIVATIONS if task == "regression" else (usual,)):
+        raise BundleError(
+            f"activation is {activation!r}, which no {task} has; a classification has softmax, a "
+            f"regression {' or '.join(ACTIVATIONS)}"
+        )
     files = {name: _sha256(file) for name, file in sorted(_files(path).items())}
-    content = {"format": FORMAT, **description, "files": files}
+    content = {"activation": activation, **description, "format": FORMAT, "files": files}
     content["fingerprint"] = fingerprint(content)
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
     (path / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
     return Bundle.load(path)
+
+
+def default_activation(task: str) -> str:
+    """The activation of a bundle that does not say any: that of every bundle of format 1."""
+    return "softmax" if task == "classification" else "none"
+
+
+def _check_format(path: Path, found: Any) -> None:
+    if type(found) is int and 1 <= found <= FORMAT:
+        return
+    way_out = "restore the bundle from its source"
+    if type(found) is int and found > FORMAT:
+        way_out = "score it with the version of bert-batch that made it, or a later one"
+    raise BundleError(f"{path}: has bundle format {found!r}; this version reads formats 1 to {FORMAT}: {way_out}")
 
 
 def fingerprint(content: Mapping[str, Any]) -> str:
@@ -138,7 +170,7 @@ def is_file_name(name: object) -> bool:
 
 def _check_kinds(found: Mapping[str, Any], where: Path) -> None:
     """A fingerprint that fits says who wrote the description, not that they meant well."""
-    texts = all(isinstance(found[key], str) for key in ("name", "task", "created", "fingerprint"))
+    texts = all(isinstance(found[key], str) for key in ("name", "task", "activation", "created", "fingerprint"))
     mappings = ("tokenizer", "model", "quality", "baseline", "origin", "versions", "files")
     lists = all(
         isinstance(found[key], list) and all(isinstance(entry, str) for entry in found[key])

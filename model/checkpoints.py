@@ -32,7 +32,8 @@ class Checkpoint:
     sentences on what had to be assumed. `labels` are in the order of the logits, None if the source does not say;
     `vocabulary` (tokens by id), `lower_case` and `seq_length` are None where the source does not say. `text_fields` are
     the names of the texts of a row in training, if it says. `flavour_assumed` means that nothing says how the training
-    tokenized.
+    tokenized. `truncator` is how pairs were cut. `activation` is where a function after the one or more outputs is
+    named, and its name there; `activation_assumed` means that nothing says what becomes of the one output.
     """
 
     origin: str
@@ -48,6 +49,9 @@ class Checkpoint:
     text_fields: tuple[str, ...] = ()
     flavour: str = "model_garden"
     flavour_assumed: bool = False
+    truncator: str = "round_robin"
+    activation: tuple[str, str] | None = None
+    activation_assumed: bool = False
 
     def check_segments(self, segments: int) -> None:
         """Raises CheckpointError if the model was trained on fewer segment types than `segments`."""
@@ -178,6 +182,18 @@ def assign(model: BertClassifier | BertEncoder, weights: Mapping[str, np.ndarray
             )
     for name, variable in variables.items():
         variable.assign(weights[name])
+
+
+def as_weights(origin: str, key: str, stored: np.ndarray) -> np.ndarray:
+    """`stored` as float32; raises CheckpointError if a weight is not finite, or too large for float32."""
+    with np.errstate(over="ignore"):
+        weights = np.asarray(stored, np.float32)
+    if odd := weights.size - int(np.isfinite(weights).sum()):
+        raise CheckpointError(
+            f"{origin}: {key} has {odd:,} of {weights.size:,} weights that are NaN or infinite, so the scores would be "
+            "too; the training went wrong or the file is damaged: bring an earlier checkpoint, or copy the file again"
+        )
+    return weights
 
 
 def some(names: Iterable[str]) -> str:

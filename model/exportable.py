@@ -1,7 +1,11 @@
 """Which classifiers the ScoringGraph computes."""
 
+from collections.abc import Mapping
+
+import numpy as np
 import tf_keras
 
+from model.bundle import ACTIVATIONS
 from model.classifier import BertClassifier, ClassificationHead
 from model.config import BertConfig
 from model.encoder import BertEncoder
@@ -49,6 +53,24 @@ def check_exportable(classifier: BertClassifier, config: BertConfig) -> None:
             f"the classifier has use_encoder_pooler={classifier.use_encoder_pooler}, the config has "
             f"{config.use_encoder_pooler}; set it in the config with replace(use_encoder_pooler=…)"
         )
+
+
+def check_activation(activation: str | None, outputs: int) -> str:
+    """The activation of a model with so many outputs, None the usual one; raises ValueError if they do not fit."""
+    known = ACTIVATIONS if outputs == 1 else ("softmax",)
+    if activation not in (None, *known):
+        raise ValueError(f"activation is {activation!r} with {outputs} outputs; it must be {' or '.join(known)}")
+    return activation or known[0]
+
+
+def check_finite(weights: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError naming the first of `weights` that has NaN or infinity: every score would be NaN too."""
+    for name, array in weights.items():
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"the model's weights {name} are not finite (NaN or infinity), so its scores would not be either. "
+                "After a training: lower the learning rate, and look for labels far larger than the others"
+            )
 
 
 def _check_head(classifier: BertClassifier) -> None:

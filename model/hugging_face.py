@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from model.checkpoints import Checkpoint, CheckpointError, encoder_shapes, some
+from model.checkpoints import Checkpoint, CheckpointError, as_weights, encoder_shapes, some
 from model.config import BertConfig
+from model.cross_encoder import read_activation
 from model.tokenizer_files import read_json, read_tokenizer
 
 _FLOAT_TYPES = ("F16", "F32", "F64")
@@ -55,10 +56,12 @@ def read_hugging_face(folder: str | Path, *, head: bool = True) -> Checkpoint:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
     tensors = _read_safetensors(path)
     shapes = encoder_shapes(config)
-    labels = None
+    labels, activation, assumed = None, None, False
     if head and "classifier.weight" in tensors:
         _check_architecture(folder / "config.json", described)
         labels = _labels(folder / "config.json", described, len(tensors["classifier.weight"]))
+        activation = read_activation(folder, described)
+        assumed = len(labels) == 1 and activation is None and described.get("problem_type") is None
         shapes |= {
             "classifier/out_proj/kernel": (config.hidden_size, len(labels)),
             "classifier/out_proj/bias": (len(labels),),
@@ -72,6 +75,9 @@ def read_hugging_face(folder: str | Path, *, head: bool = True) -> Checkpoint:
         ignored=_ignored(path, tensors, {_key(name) for name in shapes}, head),
         labels=labels,
         flavour="huggingface",
+        truncator="longest_first",
+        activation=activation,
+        activation_assumed=assumed,
         **read_tokenizer(folder, config.vocab_size),
     )
 
@@ -157,7 +163,8 @@ def _reshaped(path: Path, tensors: dict[str, np.ndarray], name: str, shape: tupl
             f"{path}: {key} has shape {list(tensor.shape)}, but config.json asks for {list(wanted)}; "
             "does config.json belong to this file?"
         )
-    return (tensor.T if name.endswith("/kernel") else tensor).reshape(shape).astype(np.float32)
+    tensor = as_weights(str(path), key, tensor)
+    return (tensor.T if name.endswith("/kernel") else tensor).reshape(shape)
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from model.checkpoints import read_weights
 from model.classifier import BertClassifier
 from model.config import BertConfig
-from model.exportable import check_exportable
+from model.exportable import check_activation, check_exportable, check_finite
 from model.fused_layers import Dense, Form, LastLayer, Layer, LayerNorm, Weights, constant
 
 SIGNATURE = "score"
@@ -35,16 +35,22 @@ class ScoringGraph(tf.Module):
     Inputs of `score`: `tokens` int32 `[N]`, the rows' tokens one after the other, special tokens included, no
     padding; `lengths` int32 `[B]`, tokens of each row, at least 1; `first_segment` int32 `[B]`, how many of them
     have type id 0 (the rest has 1). Outputs: `logits` float32 `[B, C]`, and `probabilities` float32 `[B, C]` for
-    C > 1 or `value` float32 `[B]` for C = 1. B may be 0. InvalidArgumentError is raised for a row longer than the
+    C > 1 or `value` float32 `[B]` for C = 1, which is the logit or, with the activation sigmoid, its sigmoid in
+    float32. B may be 0. InvalidArgumentError is raised for a row longer than the
     model's positions, lengths that do not add up to N and, on CPU, a token outside the vocabulary.
 
     The export has more signatures on the same float32 weights: `score_bfloat16` with the layers in bfloat16, and
     `compiled_<precision>` of padded rows, int32 `[B, T]`, which XLA compiles once for each B and T it meets.
     """
 
-    def __init__(self, config: BertConfig, weights: Weights) -> None:
-        """`weights` are a BertClassifier's, by canonical name; `from_classifier` checks that they fit."""
+    def __init__(self, config: BertConfig, weights: Weights, activation: str | None = None) -> None:
+        """`weights` are a BertClassifier's, by canonical name; `from_classifier` checks that they fit.
+
+        `activation` None: softmax of several outputs, none of one. Raises ValueError for another that does not go with
+        the number of outputs, and for weights that are not finite.
+        """
         super().__init__(name="scoring_graph")
+        check_finite(weights)
         self._config = config
         network = "_network/"
         types = weights[f"{network}_type_embedding_layer/embeddings"]
@@ -66,18 +72,22 @@ class ScoringGraph(tf.Module):
         )
         # A plain Dense in place of the default head stands there itself.
         own_head = "classifier/kernel" in weights
-        self._out = Dense.read(weights, "classifier" if own_head else "classifier/out_proj")
+        head = "classifier" if own_head else "classifier/out_proj"
+        self._out = Dense.read(weights, head)
+        self._activation = check_activation(activation, len(weights[f"{head}/bias"]))
         # Made here and not by a decorator: a decorated method holds its object only weakly.
         self.score = self._ragged(tf.float32)
 
     @classmethod
-    def from_classifier(cls, classifier: BertClassifier, config: BertConfig) -> "ScoringGraph":
+    def from_classifier(
+        cls, classifier: BertClassifier, config: BertConfig, activation: str | None = None
+    ) -> "ScoringGraph":
         """Copies the weights of `classifier`; raises ValueError if it is not the model `config` describes.
 
         The head must be a ClassificationHead on the first token, or a linear Dense on the pooled output.
         """
         check_exportable(classifier, config)
-        return cls(config, read_weights(classifier))
+        return cls(config, read_weights(classifier), activation)
 
     def _ragged(self, dtype: tf.DType) -> Any:
         def score(tokens: tf.Tensor, lengths: tf.Tensor, first_segment: tf.Tensor) -> Outputs:
@@ -86,7 +96,7 @@ class ScoringGraph(tf.Module):
             places = (tf.cumsum(lengths) - lengths)[:, tf.newaxis] + tf.range(longest)
             # Padding reads whatever token comes next: one that exists, and attention never sees it.
             padded = tf.gather(tokens, tf.minimum(places, tf.size(tokens) - 1))
-            return _outputs(self.logits(padded, lengths, first_segment, dtype))
+            return self._outputs(self.logits(padded, lengths, first_segment, dtype))
 
         return tf.function(score, input_signature=_signature([None]), autograph=False)
 
@@ -94,7 +104,7 @@ class ScoringGraph(tf.Module):
         """The function of the signature `compiled_<dtype>`. Nothing is checked: XLA drops all assertions."""
 
         def score(tokens: tf.Tensor, lengths: tf.Tensor, first_segment: tf.Tensor) -> Outputs:
-            return _outputs(self.logits(tokens, lengths, first_segment, dtype, compiled=True))
+            return self._outputs(self.logits(tokens, lengths, first_segment, dtype, compiled=True))
 
         return tf.function(score, input_signature=_signature([None, None]), autograph=False, jit_compile=True)
 
@@ -130,6 +140,12 @@ class ScoringGraph(tf.Module):
             rows = layer(rows, adder, form)
         return self._out(tf.tanh(self._pooler(self._last_layer(rows, adder, form))))
 
+    def _outputs(self, logits: tf.Tensor) -> Outputs:
+        if self._activation == "softmax":
+            return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
+        value = logits[:, 0]
+        return {"logits": logits, "value": tf.sigmoid(value) if self._activation == "sigmoid" else value}
+
     def export(self, path: str | Path) -> None:
         """Writes a SavedModel whose signature "score" is `score`; it needs no code of ours to be loaded."""
         signatures = {SIGNATURE: self.score, f"{SIGNATURE}_bfloat16": self._ragged(tf.bfloat16)}
@@ -149,9 +165,3 @@ class ScoringGraph(tf.Module):
 def _signature(tokens: list[None]) -> list[tf.TensorSpec]:
     shapes = {"tokens": tokens, "lengths": [None], "first_segment": [None]}
     return [tf.TensorSpec(shape, tf.int32, name) for name, shape in shapes.items()]
-
-
-def _outputs(logits: tf.Tensor) -> Outputs:
-    if logits.shape[-1] == 1:
-        return {"logits": logits, "value": logits[:, 0]}
-    return {"logits": logits, "probabilities": tf.nn.softmax(logits)}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from model.checkpoints import CheckpointError
+from model.checkpoints import CheckpointError, as_weights
 
 # TensorFlow looks for a checkpoint by pattern.
 _PATTERN = frozenset("*?[\\")
@@ -34,13 +34,13 @@ class Stored:
             return self._reader.get_tensor(key)
 
     def weights(self, key: str) -> np.ndarray:
-        """A variable as float32."""
+        """A variable as float32; raises CheckpointError for one of another type, or that is not finite."""
         if not self._types[key].is_floating:
             raise CheckpointError(
                 f"{self.origin}: {key} has type {self._types[key].name}, which is no weight of a BERT; save the model "
                 "with weights in float32"
             )
-        return np.asarray(self.get(key), np.float32)
+        return as_weights(self.origin, key, self.get(key))
 
     @contextmanager
     def _whole(self) -> Iterator[None]:

@@ -11,15 +11,16 @@ from model.flavours import FLAVOURS, UNKNOWN
 
 SPECIAL_TOKENS = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
 SEGMENTS = ("text", "text_pair")
-TRUNCATORS = ("round_robin", "waterfall")
+TRUNCATORS = ("round_robin", "longest_first", "waterfall")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerSpec:
     """How one text, or a pair (`segments` 2), becomes at most `max_tokens` tokens, special ones included.
 
-    `flavour` names a class of model.flavours. `truncator` says which tokens of a pair stay: `round_robin` gives each
-    segment half the room and what the other leaves of its half; with `waterfall` the first takes all it needs.
+    `flavour` names a class of model.flavours. `truncator` says which tokens of a pair stay: `round_robin` (Model
+    Garden) and `longest_first` (Hugging Face's fast tokenizers) give each segment half the room and what the other
+    leaves of its half, and differ only in an odd token of room; with `waterfall` the first takes all it needs.
     """
 
     flavour: str = "model_garden"
@@ -94,16 +95,15 @@ class Tokenizer(tf.Module):
 def pack(pieces: list[tf.RaggedTensor], spec: TokenizerSpec, *, start: int, end: int) -> Tokenized:
     """Cuts one or two segments (ragged int32 [B, (T)]) to the room there is and sets the special tokens.
 
-    As BertPackInputs of the Model Garden (reference, bert_classifier_semantics section 5), without padding.
+    As BertPackInputs of the Model Garden (reference, bert_classifier_semantics section 5), without padding; with
+    longest_first as Hugging Face's fast tokenizers (reference, more_networks section 3).
     """
     room = tf.constant(spec.max_tokens - 1 - len(pieces), tf.int64)
     lengths = [segment.row_lengths() for segment in pieces]
     if len(pieces) == 1:
         kept = [tf.minimum(lengths[0], room)]
     else:
-        # An odd token of room goes to the first segment.
-        share = room if spec.truncator == "waterfall" else tf.maximum((room + 1) // 2, room - lengths[1])
-        first = tf.minimum(lengths[0], share)
+        first = tf.minimum(lengths[0], _first_share(spec.truncator, room, *lengths))
         kept = [first, tf.minimum(lengths[1], room - first)]
     ones = tf.ones_like(lengths[0], tf.int32)[:, tf.newaxis]
     parts = [start * ones]
@@ -112,3 +112,12 @@ def pack(pieces: list[tf.RaggedTensor], spec: TokenizerSpec, *, start: int, end:
         parts += [tf.gather(segment.values, tf.ragged.range(starts, starts + count)), end * ones]
     tokens = tf.concat(parts, axis=1)
     return Tokenized(tokens, tf.cast(kept[0] + 2, tf.int32), tf.add_n(lengths) > tf.add_n(kept))
+
+
+def _first_share(truncator: str, room: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """Tokens that the first segment of a pair may keep: int64, a scalar or `[B]`, of the lengths int64 `[B]`."""
+    if truncator == "waterfall":
+        return room
+    # Who gets an odd token of room: always the first segment, or the longer one, and of two equally long the second.
+    odd = tf.cast(first > second, tf.int64) if truncator == "longest_first" else 1
+    return tf.maximum((room + odd) // 2, room - second)

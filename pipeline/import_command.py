@@ -18,10 +18,15 @@ def import_checkpoint(
     tokenizer: Annotated[str | None, typer.Option(help="Tokenizer flavour; by default by origin.")] = None,
     lower_case: Annotated[bool | None, typer.Option(help="Fold case; by default as the files say.")] = None,
     task: Annotated[str | None, typer.Option(help="classification or regression; by default by outputs.")] = None,
+    activation: Annotated[
+        str | None, typer.Option(help="Of one output: none (raw) or sigmoid; by default as the files say, else none.")
+    ] = None,
     new_head: Annotated[int | None, typer.Option(help="Outputs of an untrained head for an encoder without.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longer texts are truncated [what the model was for].")] = None,
     segments: Annotated[int | None, typer.Option(help="2 for pairs of texts; by default as trained, else 1.")] = None,
-    truncator: Annotated[str | None, typer.Option(help="Of pairs: round_robin (default) or waterfall.")] = None,
+    truncator: Annotated[
+        str | None, typer.Option(help="Of pairs: round_robin, longest_first, waterfall; by default by origin.")
+    ] = None,
 ) -> None:
     """Make a bundle of a model that somebody else trained."""
     flags = dict(locals())

@@ -31,10 +31,11 @@ class ImportJob(pydantic.BaseModel):
     tokenizer: str | None = None
     lower_case: bool | None = None
     task: Literal["classification", "regression"] | None = None
+    activation: Literal["none", "sigmoid"] | None = None
     new_head: int | None = pydantic.Field(default=None, ge=1)
     max_tokens: int | None = pydantic.Field(default=None, ge=2)
     segments: Literal[1, 2] | None = None
-    truncator: Literal["round_robin", "waterfall"] | None = None
+    truncator: Literal["round_robin", "longest_first", "waterfall"] | None = None
 
     @pydantic.field_validator("labels", mode="before")
     @classmethod
@@ -79,6 +80,45 @@ def choose_task(job: ImportJob, checkpoint: Checkpoint, outputs: int) -> str:
             "exactly one output, a classification several"
         )
     return task
+
+
+def choose_activation(job: ImportJob, checkpoint: Checkpoint, outputs: int) -> tuple[str, list[str]]:
+    """The function after the head: softmax of several outputs, none or sigmoid of one; and notes on who decided it.
+
+    Raises ConfigError where the model's maker has a function that no bundle has.
+    """
+    from model.cross_encoder import IDENTITY, SIGMOID, SOFTMAX
+
+    place, name = checkpoint.activation or ("", "")
+    if outputs > 1:
+        if job.activation is not None:
+            raise ConfigError(
+                f"--activation {job.activation}: {checkpoint.origin} has {outputs} outputs, a classification, whose "
+                "probabilities are always a softmax; the flag is for a model of one output: leave it out"
+            )
+        if name and name not in (*IDENTITY, *SOFTMAX):
+            raise ConfigError(
+                f"{place} is {name!r} with {outputs} outputs; only one label of several, by softmax, can be scored "
+                "(a sigmoid for each output is a multi-label model): bring such a model"
+            )
+        return "softmax", []
+    meant = "sigmoid" if name in SIGMOID else "none" if name in IDENTITY else None
+    if job.activation is not None:
+        differs = name and job.activation != meant
+        return job.activation, [f"activation: {job.activation} as asked, although {place} is {name}"] if differs else []
+    if name and meant is None:
+        raise ConfigError(
+            f"{place} is {name!r}; only Sigmoid and Identity of torch.nn are known: choose what the value is with "
+            "--activation none (the raw output) or --activation sigmoid"
+        )
+    if meant is not None:
+        shown = "a number from 0 to 1" if meant == "sigmoid" else "the raw output"
+        return meant, [f"activation: {meant}, because {place} is {name}; the value is {shown}"]
+    notes = [
+        "activation: none, so the value is the raw output; nothing says what the model's maker shows. transformers' "
+        "text-classification pipeline shows a sigmoid of it: give --activation sigmoid for that"
+    ]
+    return "none", notes if checkpoint.activation_assumed else []
 
 
 def choose_labels(job: ImportJob, checkpoint: Checkpoint, outputs: int) -> tuple[str, ...]:
@@ -167,7 +207,7 @@ def choose_tokenizer(
         lower_case=lower_case,
         max_tokens=longest,
         segments=segments,
-        truncator=job.truncator or "round_robin",
+        truncator=job.truncator or checkpoint.truncator,
     )
     return spec, notes
 
@@ -188,11 +228,6 @@ def _segments(job: ImportJob, checkpoint: Checkpoint) -> tuple[int, list[str]]:
             f"segments: 2, because training had two text_fields; the text is {fields[0]}, its pair {fields[1]}"
         )
     checkpoint.check_segments(segments)
-    if segments == 2 and checkpoint.flavour == "huggingface" and job.truncator is None:
-        notes.append(
-            "truncator: round_robin; where both texts of a pair are cut and the room is odd, the first text gets the "
-            "odd token, with Hugging Face's fast tokenizers the longer one (of two equally long, the second)"
-        )
     if job.truncator and segments == 1:
         raise ConfigError(
             f"--truncator {job.truncator}: cuts pairs, and this model is imported for single texts; leave the flag "

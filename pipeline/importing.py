@@ -22,6 +22,7 @@ from model.training import seed_everything
 from pipeline.fitting import PACKAGES, move_bundle
 from pipeline.import_job import (
     ImportJob,
+    choose_activation,
     choose_labels,
     choose_task,
     choose_tokenizer,
@@ -36,7 +37,10 @@ from transforms.preprocessing import Preprocessing
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """A bundle, the Keras classifier it was exported from, and what was loaded, ignored and assumed."""
+    """A bundle, the Keras classifier it was exported from (logits, whatever the activation), and a report.
+
+    The report says what was loaded, ignored and assumed.
+    """
 
     bundle: Bundle
     classifier: BertClassifier
@@ -54,7 +58,8 @@ def import_model(job: ImportJob) -> Imported:
     labels = choose_labels(job, checkpoint, outputs)
     tokens = choose_vocabulary(job, checkpoint)
     spec, notes = choose_tokenizer(job, checkpoint, tokens)
-    notes += label_notes(checkpoint, labels)
+    activation, more = choose_activation(job, checkpoint, outputs)
+    notes += [*label_notes(checkpoint, labels), *more]
     if checkpoint.outputs is None:
         notes.append(
             f"head: untrained, {outputs} outputs with random weights; the scores mean nothing before a training"
@@ -65,7 +70,7 @@ def import_model(job: ImportJob) -> Imported:
         folder = work / "bundle"
         _fit(write_vocabulary(tokens, work / "vocab.txt"), spec, task, work)
         config = checkpoint.config
-        ScoringGraph.from_classifier(classifier, config).export(folder / SCORING)
+        ScoringGraph.from_classifier(classifier, config, activation).export(folder / SCORING)
         origin = {
             "weights": "untrained head" if checkpoint.outputs is None else Path(os.path.abspath(job.path)).name,
             "layout": checkpoint.layout,
@@ -76,6 +81,7 @@ def import_model(job: ImportJob) -> Imported:
             "name": job.name,
             "task": task,
             "labels": list(labels),
+            "activation": activation,
             "max_tokens": spec.max_tokens,
             "tokenizer": spec.described,
             "segments": spec.segments,

@@ -97,7 +97,8 @@ def inspect_path(path: str) -> None:
 
 def _inspect_bundle(bundle: Bundle) -> None:
     table = Table(show_header=False, box=None)
-    for name in ("name", "fingerprint", "task", "labels", "max_tokens", "segments", "tokenizer", "model", "precisions"):
+    names = ("name", "fingerprint", "format", "task", "labels", "activation", "max_tokens", "segments", "tokenizer")
+    for name in (*names, "model", "precisions"):
         table.add_row(name, str(getattr(bundle, name)))
     for name, value in (*bundle.quality.items(), ("baseline", bundle.baseline), ("origin", bundle.origin)):
         table.add_row(name, json.dumps(value))

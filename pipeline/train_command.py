@@ -30,7 +30,9 @@ def train(
     lower_case: Annotated[
         bool | None, typer.Option(help="Fold case; by default as the encoder does, else yes.")
     ] = None,
-    truncator: Annotated[str | None, typer.Option(help="Of pairs: round_robin (default) or waterfall.")] = None,
+    truncator: Annotated[
+        str | None, typer.Option(help="Of pairs: round_robin (default), longest_first or waterfall.")
+    ] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longer texts are truncated [128].")] = None,
     epochs: Annotated[int | None, typer.Option(help="At most [4 with an encoder, 10 without].")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows of one step [32].")] = None,

@@ -38,7 +38,7 @@ class TrainingJob(pydantic.BaseModel):
     vocabulary_size: int = pydantic.Field(default=8_000, ge=100)
     tokenizer: Literal["model_garden", "huggingface"] | None = None
     lower_case: bool | None = None
-    truncator: Literal["round_robin", "waterfall"] = "round_robin"
+    truncator: Literal["round_robin", "longest_first", "waterfall"] = "round_robin"
     max_tokens: int = pydantic.Field(default=128, ge=2)
     epochs: int | None = pydantic.Field(default=None, ge=1)
     batch_size: int = pydantic.Field(default=32, ge=1)
@@ -66,6 +66,7 @@ class TrainingJob(pydantic.BaseModel):
             keep=(self.label_column,),
             rename={self.label_column: "target"},
             types={self.label_column: kind},
+            label=self.label_column,
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Built
+from test_cli import invoke
 
 from model.bundle import Bundle, BundleError, seal
 
@@ -48,7 +49,14 @@ def flip(name: str) -> Callable[[Path], None]:
         (edit({"labels": ["book", "play", "rate"]}), "bundle.json: was edited"),
         (edit({"max_tokens": 32}), "bundle.json: was edited"),
         (edit({"extra": 1}), "'extra' is missing or not known"),
-        (edit({"format": 99}), "format 99"),
+        (edit({"format": 3}), "format 3; this version reads formats 1 to 2: score it with the version of bert-batch"),
+        (edit({"format": 0}), "format 0; this version reads formats 1 to 2: restore the bundle"),
+        (edit({"format": True}), "format True; this version reads"),
+        (edit({"format": "2"}), "format '2'; this version reads"),
+        (edit({"format": None}), "format None; this version reads"),
+        # Format 1 had no activation, format 2 always has one.
+        (edit({"format": 1}), "'activation' is missing or not known"),
+        (edit({"activation": "none"}), "bundle.json: was edited"),
     ],
 )
 def test_a_damaged_or_edited_bundle_is_refused_by_the_name_of_the_file(
@@ -72,3 +80,35 @@ def test_when_and_with_what_a_bundle_was_built_does_not_change_its_fingerprint(c
 
 def test_a_bundle_loads_from_another_place(copy: Path, classes: Built) -> None:
     assert Bundle.load(copy).reference == classes.bundle.reference
+
+
+@pytest.mark.parametrize(
+    ("task", "activation", "expected"),
+    [
+        ("classification", None, "softmax"),
+        ("classification", "softmax", "softmax"),
+        ("regression", None, "none"),
+        ("regression", "sigmoid", "sigmoid"),
+        ("regression", "softmax", None),
+        ("classification", "sigmoid", None),
+        ("classification", "none", None),
+    ],
+)
+def test_a_bundle_says_what_makes_its_numbers(
+    copy: Path, task: str, activation: str | None, expected: str | None
+) -> None:
+    found = json.loads((copy / "bundle.json").read_text()) | {"task": task, "labels": []}
+    for key in ("format", "files", "fingerprint", "activation"):
+        del found[key]
+    description = found if activation is None else found | {"activation": activation}
+    if expected is None:
+        with pytest.raises(BundleError, match=f"activation is '{activation}', which no {task} has"):
+            seal(copy, description)
+    else:
+        assert (seal(copy, description).activation, Bundle.load(copy).format) == (expected, 2)
+
+
+def test_a_newer_format_ends_a_command_with_2(copy: Path) -> None:
+    edit({"format": 3})(copy)
+    code, _, err = invoke("inspect", copy)
+    assert (code, f"{copy}: has bundle format 3" in err, err.count("\n")) == (2, True, 1)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import yaml
 from conftest import Built, Score, write_parquet
 from safetensors.numpy import load_file, save_file
 from test_importing import EXPORT, TEXT, TEXTS, hugging_face, job, probabilities, softmax
+from test_layouts import write_tf1
 from test_pairs import SETTINGS, plain_loop
 
 from model.checkpoints import CheckpointError
@@ -20,7 +22,9 @@ from pipeline.fitting import tokenizer_of
 from pipeline.import_job import choose_tokenizer
 from pipeline.importing import Imported, import_model
 from pipeline.training_config import training_job
+from transforms.featurize import TransformGraph
 
+HF_PAIRS = Path(__file__).parent / "data" / "hf_pairs"
 PAIRS = [*zip(TEXTS, reversed(TEXTS), strict=True), ("hello", "world hello"), ("hello world", "hello")]
 
 
@@ -120,7 +124,7 @@ def test_flags_that_no_pair_fits_are_refused(tmp_path: Path, settings: dict[str,
         import_model(job(TEXT / "ckpt_model", tmp_path, labels="a,b,c", **settings))
 
 
-@pytest.mark.parametrize("flag", [{"segments": 3}, {"truncator": "longest_first"}])
+@pytest.mark.parametrize("flag", [{"segments": 3}, {"truncator": "only_first"}])
 def test_values_that_do_not_exist_are_refused_by_flag(tmp_path: Path, flag: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=f"^--{next(iter(flag))} "):
         job(TEXT / "ckpt_model", tmp_path, **flag)
@@ -155,10 +159,32 @@ def test_an_encoder_trained_on_more_texts_may_still_be_trained_anew(tmp_path: Pa
     assert tokenizer_of(training_job({**given, "text_pair_column": "other"})).segments == 2
 
 
-def test_how_hugging_face_would_cut_a_pair_is_told_unless_one_says_how(tmp_path: Path) -> None:
-    folder = hugging_face(tmp_path)
-    checkpoint = load(folder)
-    for truncator, count in ((None, 1), ("round_robin", 0), ("waterfall", 0)):
+@pytest.mark.parametrize("truncator", [None, "round_robin", "longest_first", "waterfall"])
+def test_pairs_are_cut_as_the_models_maker_does_unless_one_says_how(tmp_path: Path, truncator: str | None) -> None:
+    (tmp_path / "tf1").mkdir()
+    google = write_tf1(tmp_path / "tf1")
+    shutil.copy(hugging_face(tmp_path) / "vocab.txt", google)
+    models = {tmp_path / "hf": "longest_first", google: "round_robin", TEXT / "ckpt_model": "round_robin"}
+    for path, expected in models.items():
+        checkpoint = load(path)
         flags = {"segments": 2} if truncator is None else {"segments": 2, "truncator": truncator}
-        _, notes = choose_tokenizer(job(folder, tmp_path, **flags), checkpoint, checkpoint.vocabulary or ())
-        assert len([note for note in notes if note.startswith("truncator: round_robin; where both")]) == count
+        spec, notes = choose_tokenizer(job(path, tmp_path, **flags), checkpoint, checkpoint.vocabulary or ())
+        assert spec.truncator == (truncator or expected)
+        assert not [note for note in notes if "truncator" in note]
+
+
+def test_a_hugging_face_model_of_pairs_has_the_tokens_and_logits_of_transformers(tmp_path: Path) -> None:
+    done = import_model(job(HF_PAIRS / "model", tmp_path, segments=2))
+    expected = json.loads((HF_PAIRS / "pairs_ids.json").read_text())
+    assert done.bundle.max_tokens == expected["max_length"]
+    pairs = json.loads((HF_PAIRS / "pairs.json").read_text())
+    columns = (np.array([text.encode() for text in column], object) for column in zip(*pairs, strict=True))
+    tokens = TransformGraph(str(done.bundle.path), segments=2)(*columns)
+    assert [row.tolist() for row in np.split(tokens.values, tokens.offsets[1:-1])] == expected["input_ids"]
+    assert tokens.first_segment.tolist() == [row.count(0) for row in expected["token_type_ids"]]
+    assert tokens.truncated.tolist() == expected["truncated"]
+    lengths = np.diff(tokens.offsets).astype(np.int32)
+    given = {"tokens": tokens.values, "lengths": lengths, "first_segment": tokens.first_segment}
+    graph = tf.saved_model.load(done.bundle.scoring).signatures["score"]
+    logits = graph(**{name: tf.constant(array) for name, array in given.items()})["logits"]
+    np.testing.assert_allclose(logits, np.load(HF_PAIRS / "pairs_logits.npy"), rtol=0, atol=1e-5)

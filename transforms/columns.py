@@ -17,7 +17,7 @@ class PlanError(ValueError):
 class ColumnsRequest:
     """What the user said about columns. `id` None asks for ids from positions; `keep` None keeps all but the text.
 
-    `types` overrides the types found in the files.
+    `types` overrides the types found in the files. `label` is the one of `keep` that a training learns.
     """
 
     text: str = "text"
@@ -26,6 +26,7 @@ class ColumnsRequest:
     keep: tuple[str, ...] | None = None
     rename: Mapping[str, str] = field(default_factory=dict)
     types: Mapping[str, pa.DataType] = field(default_factory=dict)
+    label: str | None = None
 
     def keeps(self, name: str) -> bool:
         """Whether the column `name` goes into the output beside ours. The text does if it is asked for by name."""
@@ -157,6 +158,7 @@ def resolve(schema: pa.Schema, request: ColumnsRequest) -> Columns:
         text_pair=request.text_pair,
         kept=pa.schema(fields),
         kept_from=tuple(names),
+        label=request.label,
     )
 
 

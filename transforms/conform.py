@@ -16,7 +16,8 @@ def conform(block: Block, columns: Columns, *, source: str, split: int) -> tuple
     fits = np.ones(rows.num_rows, bool)
     kept, misfits = [], []
     for name, field in zip(columns.kept_from, columns.kept, strict=True):
-        converted, bad = convert(_column(rows, name, field.type), field.type)
+        column = _column(rows, name, field.type)
+        converted, bad = convert(without_nan(column) if name == columns.label else column, field.type)
         kept.append(converted)
         bad = bad & fits
         if bad.any():
@@ -43,6 +44,15 @@ def id_strings(column: pa.Array) -> pa.Array:
     if pa.types.is_integer(column.type):
         return column.cast(pa.string())
     return as_binary(column).cast(pa.string(), safe=False)
+
+
+def without_nan(column: pa.Array) -> pa.Array:
+    """`column` with null for NaN: as a string it would be a class named nan."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if not pa.types.is_floating(column.type):
+        return column
+    return pc.if_else(pc.is_nan(column.cast(pa.float64())), pa.scalar(None, column.type), column)
 
 
 def convert(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, npt.NDArray[np.bool_]]:

@@ -55,10 +55,11 @@ class _TakeTargets(beam.DoFn):
     ) -> Iterator[pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch]]:
         good = pc.is_valid(texts.column(TARGET))
         if task == "regression":
-            good = pc.and_(good, pc.is_finite(pc.fill_null(texts.column(TARGET), 0.0)))
+            # In the type that the network is trained in: 1e300 is no number there.
+            good = pc.and_(good, pc.is_finite(pc.fill_null(texts.column(TARGET), 0.0).cast(pa.float32())))
         bad = np.flatnonzero(~good.to_numpy(zero_copy_only=False))
         if len(bad):
-            reason = "the label is null, absent or not a finite number"
+            reason = "the label is null, absent, or not a number that is finite in float32"
             yield TaggedOutput("dead", reject(texts, bad, "Label", ["missing_label"] * len(bad), [reason] * len(bad)))
             texts = texts.filter(good)
         if texts.num_rows:

@@ -4,7 +4,7 @@ What becomes of a line depends on that line only, never on the lines around it.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ class Keys(NamedTuple):
     given: pa.Schema
     id: str | None
     texts: tuple[str, ...]
+    label: str | None = None
 
 
 def keys_of(columns: Columns) -> Keys:
@@ -48,7 +49,7 @@ def keys_of(columns: Columns) -> Keys:
     given = [
         pa.field(f.name, pa.binary() if pa.types.is_string(f.type) or f.name == columns.id else f.type) for f in told
     ]
-    return Keys(pa.schema(told), pa.schema(given), columns.id, tuple(str(name) for name in texts))
+    return Keys(pa.schema(told), pa.schema(given), columns.id, tuple(str(name) for name in texts), columns.label)
 
 
 def read_jsonl(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
@@ -135,17 +136,23 @@ def _parse_line(line: bytes, keys: Keys) -> pa.RecordBatch | tuple[str, str]:
 
 
 def _load(line: bytes, keys: Keys) -> pa.RecordBatch | tuple[str, str]:
+    # NaN and its like are no JSON, but Python writes them: as a label they are none at all.
+    constants: list[str] = []
     try:
         # Invalid bytes come back as they were; only the validation decides about them.
         row = json.loads(
             line.decode("utf-8", "surrogateescape"),
             object_pairs_hook=_unique_keys,
-            parse_constant=_no_constant,
+            parse_constant=lambda name: constants.append(name) or constants,
         )
     except (ValueError, RecursionError):
         return "not_json", "the line is not a JSON object"
     if not isinstance(row, dict):
         return "not_json", "the line is JSON but not an object"
+    if len(constants) == 1 and keys.label is not None and row.get(keys.label) is constants:
+        row[keys.label] = None
+    elif constants:
+        return "not_json", "the line is not a JSON object"
     arrays = []
     for field in keys.given:
         try:
@@ -198,10 +205,6 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(row) != len(pairs):
         raise ValueError("a key stands twice")
     return row
-
-
-def _no_constant(name: str) -> Callable[[], None]:
-    raise ValueError(f"{name} is not JSON")
 
 
 def infer(lines: Sequence[bytes]) -> tuple[dict[str, pa.DataType], int]:

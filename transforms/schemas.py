@@ -37,7 +37,8 @@ class Columns:
     `id` None makes ids from positions (`<file>#<row>`); `id_type` is its type in the files. `kept` has
     the output names and types of the user's own
     columns, `kept_from` their input names in the same order. `earlier` is the type of what a row can take over from a
-    published date, if there is one to compare with.
+    published date, if there is one to compare with. `label` is the input name of the kept column that a training
+    learns: there a NaN is no value.
     """
 
     text: str
@@ -47,6 +48,7 @@ class Columns:
     kept: pa.Schema = field(default_factory=lambda: pa.schema([]))
     kept_from: tuple[str, ...] = ()
     earlier: pa.StructType | None = None
+    label: str | None = None
 
     @property
     def segments(self) -> int:
