@@ -81,7 +81,9 @@ class _ByCharacter(tf.Module):
         # Most texts are plain ASCII, where lower case is a matter of bytes: ten times as fast as with Unicode's tables.
         plain = tf.strings.lower(texts) if self._lower_case else texts
         ascii_ = tf.strings.length(texts, "UTF8_CHAR") == tf.strings.length(texts)
-        return _where(~ascii_ | tf.strings.regex_full_match(texts, self._not_plain), texts, self._cleaned, plain)
+        # The others need no look, which takes longer than leaving them out.
+        asked = tf.cond(tf.reduce_all(ascii_), lambda: texts, lambda: tf.where(ascii_, texts, ""))
+        return _where(~ascii_ | tf.strings.regex_full_match(asked, self._not_plain), texts, self._cleaned, plain)
 
     def _cleaned(self, texts: tf.Tensor) -> tf.Tensor:
         texts = _where(tf.strings.regex_full_match(texts, self._touched), texts, self._mended, texts)
