@@ -1,10 +1,12 @@
 """Tokenizer flavours: what a text goes through before WordPiece, as graph pieces on tensorflow-text's fast kernels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_text as tf_text
+
+from model.code_points import GOOGLE_RESEARCH, HUGGING_FACE, CodePoints, members, pairs, ranges
 
 UNKNOWN = "[UNK]"
 
@@ -19,16 +21,11 @@ _NO_SPACE = {  # By lower_case: case folding makes the others U+0020.
 }
 _PRIVATE_USE = "\ue000"
 
-# RE2 has no class for unassigned code points: they are what is in no class, as controls and format characters are here.
-_DROPPED = {True: r"[^\pL\p{Mc}\p{Me}\pN\pP\pS\pZ\t\n\r]|\x{FFFD}", False: r"[^\pL\pM\pN\pP\pS\pZ\t\n\r]|\x{FFFD}"}
 _ASCII_PUNCTUATION = r"!-/:-@\[-`{-~"
 _CJK = r"\x{3400}-\x{4DBF}\x{4E00}-\x{9FFF}\x{F900}-\x{FAFF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2CEAF}\x{2F800}-\x{2FA1F}"
-_MAX_CHARACTERS = 100
-_MAX_BYTES = 4 * _MAX_CHARACTERS
-_LONG_WORD = rf"[^ \t\n\r{_ASCII_PUNCTUATION}]{{{_MAX_CHARACTERS + 1}}}"
-_NOT_PLAIN = rf"(?s).*(?:[\x00-\x08\x0B\x0C\x0E-\x1F\x7F]|{_LONG_WORD}).*"
-"""ASCII with a control that is dropped, or perhaps with a word that is too long."""
-_TOO_LONG = "x" * (_MAX_BYTES + 1)
+_SIGMA = ("\u03a3", "\u03c3")
+_STAND_INS = range(0x40000, 0x50000)
+"""A plane where nothing is assigned: letters to ICU, RE2 and every maker."""
 
 
 class ModelGarden(tf.Module):
@@ -49,55 +46,141 @@ class ModelGarden(tf.Module):
         return self._kernel.tokenize(tf.strings.regex_replace(texts, self._odd, _PRIVATE_USE))
 
 
-class HuggingFace(tf.Module):
-    """`tokenize(texts)`: string [B] -> ragged int32 [B, (T)], what transformers' BertTokenizer gives.
+class _ByCharacter(tf.Module):
+    """`tokenize(texts)`: string [B] -> ragged int32 [B, (T)], by the rules of `code_points`.
 
-    Controls, format characters, unassigned code points and U+FFFD are dropped; lower case also means NFD and no
-    accents; a word of more than 100 characters is [UNK]. Cased texts stay as they are composed, as in its fast
-    tokenizer (the slow one of version 4 makes them NFC).
+    Lower case also means NFD and no accents; cased texts stay as they are composed. Where the kernel takes a character
+    otherwise than the maker does, another one, which is a letter to all, stands for it in texts and in the vocabulary.
     """
+
+    code_points: CodePoints
 
     def __init__(self, tokens: Sequence[str], *, lower_case: bool) -> None:
         super().__init__()
         self._lower_case = lower_case
+        unknown, stand_ins = _stand_ins(tokens, self.code_points, lower_case)
+        self._replaced = _replacements(tokens, self.code_points, lower_case, unknown, stand_ins)
+        self._touched = f"(?s).*(?:{'|'.join(pattern for pattern, _ in self._replaced)}).*"
+        self._marks = _class(self.code_points.marks)
+        most = self.code_points.max_characters
+        self._long_word = rf"[^ \t\n\r{_ASCII_PUNCTUATION}]{{{most + 1}}}"
+        # ASCII with a control that is dropped, or perhaps with a word that is too long.
+        self._not_plain = rf"(?s).*(?:[\x00-\x08\x0B\x0C\x0E-\x1F\x7F]|{self._long_word}).*"
+        table = str.maketrans(stand_ins)
         self._kernel: Any = tf_text.FastWordpieceTokenizer(
-            list(tokens), token_out_type=tf.int32, unknown_token=UNKNOWN, max_bytes_per_word=_MAX_BYTES
+            [token.translate(table) for token in tokens],
+            token_out_type=tf.int32,
+            unknown_token=UNKNOWN,
+            max_bytes_per_word=4 * most,
         )
 
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         return self._kernel.tokenize(self._normalized(texts))
 
     def _normalized(self, texts: tf.Tensor) -> tf.Tensor:
-        if not self._lower_case:
-            return _without_long_words(tf.strings.regex_replace(texts, _DROPPED[False], ""))
         # Most texts are plain ASCII, where lower case is a matter of bytes: ten times as fast as with Unicode's tables.
-        lower = tf.strings.lower(texts)
+        plain = tf.strings.lower(texts) if self._lower_case else texts
         ascii_ = tf.strings.length(texts, "UTF8_CHAR") == tf.strings.length(texts)
-        other = tf.where(~ascii_ | tf.strings.regex_full_match(texts, _NOT_PLAIN))
+        # The others need no look, which takes longer than leaving them out.
+        asked = tf.cond(tf.reduce_all(ascii_), lambda: texts, lambda: tf.where(ascii_, texts, ""))
+        return _where(~ascii_ | tf.strings.regex_full_match(asked, self._not_plain), texts, self._cleaned, plain)
 
-        def replaced() -> tf.Tensor:
-            decomposed = tf_text.normalize_utf8(tf.gather_nd(texts, other), "NFD")
-            kept = tf.strings.regex_replace(decomposed, _DROPPED[True], "")
+    def _cleaned(self, texts: tf.Tensor) -> tf.Tensor:
+        texts = _where(tf.strings.regex_full_match(texts, self._touched), texts, self._mended, texts)
+        if self._lower_case:
+            decomposed = tf_text.normalize_utf8(texts, "NFD")
             # Last, because this op ends a text at its first NUL, which is gone by now.
-            folded = _without_long_words(tf.strings.lower(kept, encoding="utf-8"))
-            return tf.tensor_scatter_nd_update(lower, other, folded)
+            texts = tf.strings.lower(tf.strings.regex_replace(decomposed, self._marks, ""), encoding="utf-8")
+        most = self.code_points.max_characters
+        # Two steps, because the pattern is slow and few texts are that long.
+        long = tf.strings.length(texts) > most
+        return _where(long, texts, self._without_long_words, texts)
 
-        return tf.cond(tf.size(other) > 0, replaced, lambda: lower)
+    def _mended(self, texts: tf.Tensor) -> tf.Tensor:
+        for pattern, other in self._replaced:
+            texts = tf.strings.regex_replace(texts, pattern, other)
+        return texts
 
+    def _without_long_words(self, texts: tf.Tensor) -> tf.Tensor:
+        found = tf.strings.regex_full_match(texts, rf"(?s).*{self._long_word}.*")
+        return _where(found, texts, self._with_unknown, texts)
 
-def _without_long_words(texts: tf.Tensor) -> tf.Tensor:
-    """Puts something too long even in bytes, which the kernel counts, for words of more than 100 characters."""
-    long = tf.where(tf.strings.length(texts) > _MAX_CHARACTERS)
-    long = tf.boolean_mask(long, tf.strings.regex_full_match(tf.gather_nd(texts, long), rf"(?s).*{_LONG_WORD}.*"))
-
-    def replaced() -> tf.Tensor:
+    def _with_unknown(self, texts: tf.Tensor) -> tf.Tensor:
+        """Puts something too long even in bytes, which the kernel counts, for words of too many characters."""
+        most = self.code_points.max_characters
         # Splits first: counting to 101 in a class as large as "no punctuation" is too much for RE2's memory.
-        spaced = tf.strings.regex_replace(tf.gather_nd(texts, long), r"[\pZ\t\n\r]", " ")
+        spaced = tf.strings.regex_replace(texts, r"[\pZ\t\n\r]", " ")
         spaced = tf.strings.regex_replace(spaced, rf"([\pP{_ASCII_PUNCTUATION}{_CJK}])", r" \1 ")
-        spaced = tf.strings.regex_replace(spaced, rf"[^ ]{{{_MAX_CHARACTERS + 1},}}", _TOO_LONG)
-        return tf.tensor_scatter_nd_update(texts, long, spaced)
-
-    return tf.cond(tf.size(long) > 0, replaced, lambda: texts)
+        return tf.strings.regex_replace(spaced, rf"[^ ]{{{most + 1},}}", "x" * (4 * most + 1))
 
 
-FLAVOURS: dict[str, type[ModelGarden | HuggingFace]] = {"model_garden": ModelGarden, "huggingface": HuggingFace}
+class HuggingFace(_ByCharacter):
+    """What transformers 5's BertTokenizer gives: the fast tokenizers (Rust) 0.13 to 0.23.
+
+    Controls, format characters, private use and U+FFFD are dropped; unassigned code points are letters; a word of more
+    than 100 characters is [UNK].
+    """
+
+    code_points = HUGGING_FACE
+
+
+class GoogleResearch(_ByCharacter):
+    """What google-research/bert's FullTokenizer gives on a Python with Unicode 14.
+
+    Controls, format characters and U+FFFD are dropped; private use and unassigned code points are letters; a word of
+    more than 200 characters is [UNK].
+    """
+
+    code_points = GOOGLE_RESEARCH
+
+
+def _where(
+    condition: tf.Tensor, texts: tf.Tensor, change: Callable[[tf.Tensor], tf.Tensor], others: tf.Tensor
+) -> tf.Tensor:
+    """`change` of the texts where `condition` holds, `others` elsewhere; costs nothing where it holds nowhere."""
+    rows = tf.where(condition)
+
+    def changed() -> tf.Tensor:
+        return tf.tensor_scatter_nd_update(others, rows, change(tf.gather_nd(texts, rows)))
+
+    return tf.cond(tf.size(rows) > 0, changed, lambda: others)
+
+
+def _stand_ins(tokens: Sequence[str], code_points: CodePoints, lower_case: bool) -> tuple[str, dict[str, str]]:
+    """What stands in for all characters that no token has, and for each one that some token has."""
+    known = set().union(*tokens)
+    free = (chr(c) for c in _STAND_INS if chr(c) not in known)
+    unknown = next(free)
+    return unknown, dict(zip(sorted(known & _letters(code_points, lower_case)), free, strict=False))
+
+
+def _letters(code_points: CodePoints, lower_case: bool) -> set[str]:
+    return members(code_points.letters) | (members(code_points.undecomposed) if lower_case else set())
+
+
+def _replacements(
+    tokens: Sequence[str], code_points: CodePoints, lower_case: bool, unknown: str, stand_ins: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """Patterns and what comes in their place, in order."""
+    found = [(_class(code_points.dropped), "")]
+    if lower_case:
+        known = set().union(*tokens)
+        # Where no token has either letter, the word is unknown with both.
+        found += [pair for pair in pairs(code_points.lowered) if known & set(pair)]
+        found += [] if code_points.final_sigma else [_SIGMA]
+    if code_points.split:
+        found.append((_class(code_points.split), r" \0 "))
+    letters = (_letters(code_points, lower_case) - stand_ins.keys()) | {unknown, *stand_ins.values()}
+    return [*found, (f"[{''.join(sorted(letters))}]", unknown), *stand_ins.items()]
+
+
+def _class(text: str) -> str:
+    """The ranges as a class of RE2."""
+    return "[" + "".join(rf"\x{{{first:X}}}-\x{{{last:X}}}" for first, last in ranges(text)) + "]"
+
+
+FLAVOURS: dict[str, type[ModelGarden | HuggingFace | GoogleResearch]] = {
+    "model_garden": ModelGarden,
+    "huggingface": HuggingFace,
+    "google_research": GoogleResearch,
+}

@@ -27,8 +27,11 @@ _LAYERS = {
     "_output_dense": "output/dense",
     "_output_layer_norm": "output/LayerNorm",
 }
-# Its FullTokenizer lowers, takes accents off and drops controls as Hugging Face's, which was made from it, does.
-_TOKENIZER = "tokenizer: huggingface, which equals google-research's, but words of 101 to 200 characters are [UNK]"
+# Its FullTokenizer asks the Python that it runs on for the class of a character.
+_TOKENIZER = (
+    "tokenizer: google_research, with Unicode 14; a training on a Python with another Unicode version took characters "
+    "that only one of the two knows otherwise"
+)
 _HEAD = {"classifier/out_proj/kernel": "output_weights", "classifier/out_proj/bias": "output_bias"}
 
 
@@ -75,7 +78,7 @@ def read_tf1(prefix: str | Path, run: RunConfig | None, *, head: bool = True) ->
         weights=weights,
         ignored=ignored,
         notes=(*notes, _TOKENIZER),
-        flavour="huggingface",
+        flavour="google_research",
     )
 
 

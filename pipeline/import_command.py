@@ -15,7 +15,9 @@ def import_checkpoint(
     labels: Annotated[str | None, typer.Option(help="a,b,c in the order of the model's classes.")] = None,
     labels_file: Annotated[str | None, typer.Option(help="File with one label a line, in that order.")] = None,
     vocabulary: Annotated[str | None, typer.Option(help="WordPiece file; by default the one beside it.")] = None,
-    tokenizer: Annotated[str | None, typer.Option(help="Tokenizer flavour; by default by origin.")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="model_garden, huggingface or google_research; by default the maker's.")
+    ] = None,
     lower_case: Annotated[bool | None, typer.Option(help="Fold case; by default as the files say.")] = None,
     task: Annotated[str | None, typer.Option(help="classification or regression; by default by outputs.")] = None,
     activation: Annotated[

@@ -192,7 +192,7 @@ def choose_tokenizer(
     if checkpoint.flavour_assumed and job.tokenizer is None:
         notes.append(
             "tokenizer: model_garden is assumed, as for a training on texts; one on TFRecords of "
-            "create_finetuning_data.py tokenized otherwise: give --tokenizer huggingface for it"
+            "create_finetuning_data.py tokenized otherwise: give --tokenizer google_research for it"
         )
     positions = checkpoint.config.max_sequence_length
     longest = job.max_tokens or min(checkpoint.seq_length or positions, positions)

@@ -26,7 +26,10 @@ def train(
     preset: Annotated[str | None, typer.Option(help="Without --encoder: tiny (default), mini … large.")] = None,
     vocabulary: Annotated[str | None, typer.Option(help="WordPiece file; by default the encoder's or learned.")] = None,
     vocabulary_size: Annotated[int | None, typer.Option(help="Tokens to learn at most [8000].")] = None,
-    tokenizer: Annotated[str | None, typer.Option(help="huggingface (default with --encoder) or model_garden.")] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="model_garden, huggingface or google_research; by default the encoder's, else the first."),
+    ] = None,
     lower_case: Annotated[
         bool | None, typer.Option(help="Fold case; by default as the encoder does, else yes.")
     ] = None,

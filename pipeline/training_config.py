@@ -17,7 +17,7 @@ class TrainingJob(pydantic.BaseModel):
 
     `encoder` is a Hugging Face folder to start from; without it a `preset` is trained from scratch on a vocabulary of
     its own. `epochs` and `learning_rate` None: 4 and 5e-5 for an encoder, 10 and 1e-3 from scratch. `tokenizer` None:
-    huggingface for an encoder, model_garden from scratch; `lower_case` None: as the encoder's tokenizer, else yes.
+    its maker's for an encoder, model_garden from scratch; `lower_case` None: as the encoder's tokenizer, else yes.
     `text_pair_column` makes it a training on pairs, cut by `truncator`.
     """
 
@@ -36,7 +36,7 @@ class TrainingJob(pydantic.BaseModel):
     preset: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
     vocabulary: str | None = None
     vocabulary_size: int = pydantic.Field(default=8_000, ge=100)
-    tokenizer: Literal["model_garden", "huggingface"] | None = None
+    tokenizer: Literal["model_garden", "huggingface", "google_research"] | None = None
     lower_case: bool | None = None
     truncator: Literal["round_robin", "longest_first", "waterfall"] = "round_robin"
     max_tokens: int = pydantic.Field(default=128, ge=2)

@@ -558,6 +558,6 @@ def test_what_was_taken_from_the_folder_above_is_said(tmp_path: Path) -> None:
     assert all(str(tmp_path) in note and "folder above" in note for note in notes)
 
 
-def test_google_research_tokenizes_as_hugging_face_and_not_as_model_garden(tmp_path: Path) -> None:
-    assert load(write_tf1(tmp_path)).flavour == "huggingface"
+def test_google_research_tokenizes_by_rules_of_its_own(tmp_path: Path) -> None:
+    assert load(write_tf1(tmp_path)).flavour == "google_research"
     assert load(ORACLE / "cls3_pooler_v2" / "ckpt_model").flavour == "model_garden"
