@@ -10,7 +10,7 @@ from rich.table import Table
 
 from model.bundle import DESCRIPTION, Bundle, BundleError
 from pipeline.config import ConfigError
-from pipeline.console import emit, err, out
+from pipeline.console import compared, emit, err, out
 from pipeline.dates import DateError
 from pipeline.failures import RunFailedError, TryLaterError, cause
 from transforms.bundles import open_bundle
@@ -59,6 +59,8 @@ def show_prepared(prepared: "Prepared") -> None:
     out.print(f"input    {what}, {size:,} bytes, {about}{plan.rows:,} rows")
     out.print(f"splits   {len(plan.splits):,}" if plan.table is None else "splits   made when the run starts")
     out.print(f"output   {date_folder(run.output, run.date)} (sequence {run.sequence} now)")
+    if prepared.job.only_new:
+        out.print(f"compared {compared(prepared.about)}")
     if prepared.sink is not None:
         new = " (new)" if prepared.sink.table in prepared.new_tables else ""
         out.print(f"table    {prepared.sink.table}{new}, loaded from {prepared.sink.staging or run.output}")
