@@ -12,7 +12,7 @@ from transforms.duplicates import _ENTRY, BUCKETS, entries, find_repeats, mark, 
 from transforms.fingerprints import id_hash, secret_keys
 from transforms.schemas import Columns, rows_schema
 
-KEYS = secret_keys()
+KEYS = ((1, 2), (3, 4))
 PLACES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 9), st.integers(0, 99)), max_size=60)
 
 
@@ -51,7 +51,7 @@ def test_an_integer_id_equals_the_string_that_says_the_same() -> None:
         for piece, ids in enumerate(([1, -2], ["1", "-2", "01"], [b"1"]))
     ]  # fmt: skip
     repeats = find_repeats(np.concatenate(packed))
-    assert {piece: rows["row"].tolist() for piece, rows in repeats.items()} == {1: [0, 1], 2: [0]}
+    assert {piece: sorted(rows["row"].tolist()) for piece, rows in repeats.items()} == {1: [0, 1], 2: [0]}
 
 
 def test_ids_are_hashed_by_keys_that_no_writer_of_ids_knows() -> None:
