@@ -1,15 +1,18 @@
 """What a night costs when little has changed, and when it was killed: `make bench-nightly`, to benchmarks/NIGHTLY.md.
 
-Four commands on one input: a full run; the next date with --only-new; a third date, killed with SIGKILL when 90 % of
-its rows are staged; the third date again. Wall time, start-up included. All must publish the same rows. `--short`
-takes few rows and the demo bundle, checks only that, and writes no report.
+Four commands on one input: a full run that keeps digests of its texts; the next date with --only-new; a third date,
+killed with SIGKILL when 90 % of its rows are staged; the third date again. Wall time, start-up included. All must
+publish the same rows. Then, with a model of one layer, pairs of full runs with and without digests: user CPU seconds.
+`--short` takes few rows and the demo bundle, checks only the rows, and writes no report.
 """
 
 import argparse
 import datetime as dt
 import json
 import os
+import resource
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -37,14 +40,15 @@ CLOSE = 1e-5
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """`killed_at` is the share of rows that are staged when the run is killed."""
+    """`killed_at` is the share of rows that are staged when the run is killed; `pairs` of runs are for digest_cost."""
 
     rows: int = 200_000
     killed_at: float = 0.9
+    pairs: int = 5
 
 
 # Killed sooner: the demo model leaves no time between 90 % and the end.
-SHORT = Scale(rows=32_768, killed_at=0.5)
+SHORT = Scale(rows=32_768, killed_at=0.5, pairs=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,37 @@ class Nights:
     carried: int
     taken_over: int
     splits: int
+    digests: "DigestCost | None" = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DigestCost:
+    """User CPU seconds of full runs without digests of the texts, and of the same with them, pair by pair."""
+
+    without: tuple[float, ...]
+    kept: tuple[float, ...]
+
+    @property
+    def line(self) -> str:
+        """What digests cost, in the words of the report."""
+        more = [kept - bare for kept, bare in zip(self.kept, self.without, strict=True)]
+        spread = f"{min(more):+.2f} to {max(more):+.2f}, {len(more)} pairs"
+        return f"{statistics.median(more):+.2f} s ({spread}) of {statistics.median(self.without):.2f} s"
+
+
+def digest_cost(folder: Path, input: Path, pairs: int) -> DigestCost | None:
+    """Runs the pairs, every other one the other way round; None for no pairs."""
+    if not pairs:
+        return None
+    output = Output(folder / "cost", workloads.bundle("host7"), input)
+    spent: dict[tuple[str, ...], list[float]] = {(): [], ("--keep-text-digests",): []}
+    for number in range(pairs):
+        for flags in sorted(spent, reverse=bool(number % 2)):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+            output.score(FULL, *flags)
+            spent[flags].append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before)
+    without, kept = spent.values()
+    return DigestCost(without=tuple(without), kept=tuple(kept))
 
 
 def write_input(file: Path, rows: int) -> None:
@@ -160,7 +195,7 @@ def measure(folder: Path, bundle: Path, scale: Scale) -> tuple[Nights, list[str]
     input = folder / "input.parquet"
     write_input(input, scale.rows)
     output = Output(folder / "scored", bundle, input)
-    full = output.score(FULL)
+    full = output.score(FULL, "--keep-text-digests")
     unchanged = output.score(UNCHANGED, "--only-new")
     until_killed, staged = output.kill(KILLED, int(scale.killed_at * scale.rows))
     resumed = output.score(KILLED)
@@ -176,6 +211,7 @@ def measure(folder: Path, bundle: Path, scale: Scale) -> tuple[Nights, list[str]
         carried=output.manifest(UNCHANGED)["counts"]["skipped"],
         taken_over=output.manifest(KILLED)["splits_taken_over"],
         splits=len(_splits(folder / "scored", output.manifest(KILLED)["run_id"])),
+        digests=digest_cost(folder, input, scale.pairs),
     )
     if nights.carried != scale.rows:
         wrong.append(f"{UNCHANGED}: {nights.carried:,} of {scale.rows:,} rows taken from {FULL}")
@@ -218,6 +254,14 @@ rows of all dates are the same by id, label and text_hash.
 | what | measured | spread | limit | kept |
 |---|---|---|---|---|
 {lines}
+{_digests(nights.digests)}"""
+
+
+def _digests(cost: DigestCost | None) -> str:
+    if cost is None:
+        return ""
+    return f"""
+What `--keep-text-digests` costs in a full run with a model of one layer: {cost.line} of user CPU.
 """
 
 

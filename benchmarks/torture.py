@@ -80,8 +80,8 @@ class Torture:
         start = time.monotonic()
         assert self._finish(self._start(self.input, full, NIGHT2, only_new=False)) == 0
         self.new, self.duration = self.rows(full), time.monotonic() - start
-        # Staged files are gone by then: two for each part, and one for each split that was read.
-        self.files = 3 * len(list(full.glob("**/part-*"))) + 8
+        # Staged files are gone by then: two for each part, one for its digests, and one for each split that was read.
+        self.files = 3 * len(list(full.glob("**/part-*"))) + 2 * len(list(full.glob("**/_digests-*"))) + 8
         assert self.new != self.old
 
     def _write(self, name: str, rows: pa.Table) -> Path:
@@ -187,7 +187,9 @@ class Torture:
         if self.rows(output) != self.new:
             attempt.problems.append("the second run publishes other rows")
         listed = {part["path"] for part in (*manifest["files"], *manifest["dead_letters"])}
-        there = {str(path.relative_to(output)) for path in output.glob(f"**/dt={NIGHT2}/part-*")}
+        listed |= {part["digests"]["path"] for part in manifest["files"]}
+        found = (path for name in ("part-*", "_digests-*") for path in output.glob(f"**/dt={NIGHT2}/{name}"))
+        there = {str(path.relative_to(output)) for path in found}
         if there != listed:
             attempt.problems.append(f"{len(there - listed)} files are left over, {len(listed - there)} missing")
         if not manifest["finished"] or (left := list((output / "_runs" / manifest["run_id"]).glob("staged/*"))):
@@ -226,7 +228,7 @@ def _score(source: Path, output: Path, date: str, only_new: bool, kill_at: str) 
 
     os.environ[fail_points.VARIABLE] = kill_at
     transforms.plan.SPLIT_ROWS = SPLIT_ROWS
-    settings: dict[str, Any] = {"max_dead_fraction": 0.2, "only_new": only_new}
+    settings: dict[str, Any] = {"max_dead_fraction": 0.2, "only_new": only_new, "keep_text_digests": True}
     job = JobConfig(bundle=str(BUNDLE), input=(str(source),), output=str(output), date=date, **settings)
     quiet_libraries()
     with quiet_stderr():

@@ -68,6 +68,12 @@ OnlyNew = Annotated[
     bool | None,
     typer.Option("--only-new/--no-only-new", help="Take scores of unchanged texts from the newest published date."),
 ]
+KeepTextDigests = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-text-digests/--no-keep-text-digests", help="Keep digests of the texts for a later --only-new."
+    ),
+]
 TokenBudget = Annotated[int | None, typer.Option(help="Padded tokens of one micro-batch; by default by device.")]
 Precision = Annotated[str | None, typer.Option(help="float32, bfloat16, float16, or auto: by device [auto].")]
 Runner = Annotated[str | None, typer.Option(help="direct (alias local), dataflow or portable [direct].")]
@@ -106,6 +112,7 @@ def score(
     allow_missing: AllowMissing = None,
     trust_ids: TrustIds = None,
     only_new: OnlyNew = None,
+    keep_text_digests: KeepTextDigests = None,
     token_budget: TokenBudget = None,
     precision: Precision = None,
     runner: Runner = None,

@@ -31,7 +31,7 @@ TYPES = {
 LOCAL = ("direct", "local")
 """Runners whose workers are on this machine."""
 
-LATER: frozenset[str] = frozenset()
+LATER: frozenset[str] = frozenset({"keep_text_digests"})
 """Settings (by flag, `schema` not `schema_`) that came after the first outputs. At its default, such a setting is left
 out of what resume compares: a run staged by an earlier version is the same work."""
 
@@ -76,6 +76,7 @@ class JobConfig(pydantic.BaseModel):
     allow_missing: bool = False
     trust_ids: bool = False
     only_new: bool = False
+    keep_text_digests: bool = False
     token_budget: int | None = pydantic.Field(default=None, ge=1)
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     runner: Literal["direct", "local", "dataflow", "portable"] = "direct"
@@ -176,6 +177,11 @@ class JobConfig(pydantic.BaseModel):
         return ErrorBudget(fraction=self.max_dead_fraction, rows=self.max_dead_rows)
 
     @property
+    def digests(self) -> bool:
+        """Whether digests of the texts are kept, for --only-new of a later date."""
+        return self.only_new or self.keep_text_digests
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What decides the output, for the manifest."""
         idle = {"output", "staging", "dead_letters_table", "allow_missing", "workers", "beam_options", "if_published"}
@@ -186,6 +192,8 @@ class JobConfig(pydantic.BaseModel):
         """The settings by which resume tells whether an earlier attempt did the same work."""
         idle = {"token_budget", "timezone", "runner", "bundle_fingerprint"}
         said = self.model_dump(by_alias=True, mode="json", exclude_defaults=True)
+        if self.only_new:
+            said.pop("keep_text_digests", None)  # Which says nothing more then.
         return {key: value for key, value in self.settings.items() if key not in idle | (LATER - said.keys())}
 
 

@@ -8,8 +8,9 @@ import tempfile
 import threading
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -116,7 +117,9 @@ class _Text:
 
     @contextmanager
     def watch(self, prepared: "Prepared") -> Iterator[None]:
-        """A progress bar on a terminal for a local run, nothing otherwise."""
+        """A progress bar on a terminal for a local run, nothing otherwise but what --only-new cannot do."""
+        if prepared.passed_over is not None:
+            err.print(_not_compared(asdict(prepared.passed_over)))
         path = prepared.compute.progress
         if path is None:
             with quiet_stderr():
@@ -146,7 +149,7 @@ class _Text:
                 out.print(f"  manifest   {join(verdict.folder, MANIFEST)} (sequence {manifest['sequence']})")
                 out.print(f"  bundle     {manifest['bundle']}")
                 if manifest["settings"].get("only_new"):
-                    out.print(f"  compared   {_compared(manifest)}")
+                    out.print(f"  compared   {compared(manifest)}")
                 if table := _table(manifest):
                     out.print(f"  table      {table}")
             out.print(f"  work       {_work(verdict)}")
@@ -166,11 +169,17 @@ def _table(manifest: dict[str, Any] | None) -> str | None:
     return table and str(table["table"])
 
 
-def _compared(manifest: dict[str, Any]) -> str:
-    found = manifest.get("compared_with")
-    if found is None:
+def compared(manifest: Mapping[str, Any]) -> str:
+    """What --only-new took scores from, and why not from others."""
+    found, other = manifest.get("compared_with"), manifest.get("not_compared_with")
+    if found is None and other is None:
         return "with no date: none up to this one has this bundle, precision and top_k; every row was scored"
-    return f"with dt={found['date']}"
+    date = "no date" if found is None else f"dt={found['date']}"
+    return f"with {date}" + ("" if other is None else f": {_not_compared(other)}")
+
+
+def _not_compared(found: Mapping[str, Any]) -> str:
+    return f"dt={found['date']} has {found['why']}; texts without one are scored once more"
 
 
 def _work(verdict: Verdict) -> str:
@@ -199,7 +208,9 @@ class _Json:
     @contextmanager
     def watch(self, prepared: "Prepared") -> Iterator[None]:
         run, plan = prepared.run, prepared.plan
-        about = {"rows" if plan.exact else "estimated_rows": plan.rows}
+        about: dict[str, Any] = {"rows" if plan.exact else "estimated_rows": plan.rows}
+        if prepared.passed_over is not None:
+            about["not_compared_with"] = asdict(prepared.passed_over)
         emit("planned", run_id=run.run_id, date=run.date.isoformat(), bundle=run.bundle, **about)
         path = prepared.compute.progress
         with quiet_stderr(), nullcontext() if path is None else _told_now_and_then(prepared, path):

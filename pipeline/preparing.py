@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from transforms.bigquery import table_name
 from transforms.bigquery_commit import check_record
 from transforms.bigquery_tables import TableSink, check_tables, table_sink
 from transforms.compute import Compute
-from transforms.earlier import Earlier, find_earlier
+from transforms.earlier import Earlier, Found, PassedOver, find_earlier
 from transforms.history import published
 from transforms.label import Labelling
 from transforms.plan import Plan, list_inputs, plan_digest, plan_inputs
@@ -26,6 +26,7 @@ from transforms.plan_table import plan_query, plan_table
 from transforms.resume import Resumed, find_resumable
 from transforms.runs import Run, date_folder, manifest_path, new_run_id, read_manifest
 from transforms.stores import covers
+from transforms.text_digests import DIGEST
 from transforms.verdicts import Verdict
 
 
@@ -34,7 +35,8 @@ class Prepared:
     """A job that is ready to run.
 
     `about` is what the plan file says besides its splits; `resumed` the try of the same work that died, if there is
-    one; `earlier` the date that scores can be taken from; `new_tables` those of `sink` that are not there yet.
+    one; `earlier` the date that scores can be taken from, `passed_over` one that they cannot, for want of digests;
+    `new_tables` those of `sink` that are not there yet.
     """
 
     job: JobConfig
@@ -46,6 +48,7 @@ class Prepared:
     about: dict[str, Any]
     resumed: Resumed | None = None
     earlier: Earlier | None = None
+    passed_over: PassedOver | None = None
     sink: TableSink | None = None
     new_tables: tuple[str, ...] = ()
 
@@ -58,7 +61,13 @@ class FoundTable(NamedTuple):
     loaded_from: str
 
 
-Tell = Callable[[Bundle | Plan | Run | FoundTable | Labelling], None]
+class Comparison(NamedTuple):
+    """What --only-new compares with, as the plan and the manifest say it."""
+
+    about: Mapping[str, Any]
+
+
+Tell = Callable[[Bundle | Plan | Run | FoundTable | Labelling | Comparison], None]
 
 
 def first_look(job: JobConfig, now: dt.datetime) -> None:
@@ -107,6 +116,7 @@ def prepare(
     manifest, _ = read_manifest(manifest_path(job.home, date))
     plan = plan_of(job, date)
     tell(plan)
+    plan = replace(plan, columns=replace(plan.columns, digests=job.digests))
     run = Run(
         run_id=new_run_id(now),
         output=job.home,
@@ -123,8 +133,12 @@ def prepare(
         tell(FoundTable(sink.table, sink.table in new_tables, sink.staging or run.output))
     tell(labelling)
     precision = _precision(job, bundle)
-    earlier = _earlier(job, bundle, run, precision) if job.only_new else None
-    about = _about(job, plan, run, earlier, sink) | {"digest": _digest(job, plan, run, earlier, sink, precision)}
+    earlier, passed_over = _earlier(job, bundle, run, precision) if job.only_new else Found()
+    about = _about(job, plan, run, earlier, sink)
+    about |= {"not_compared_with": None if passed_over is None else asdict(passed_over)}
+    if job.only_new:
+        tell(Comparison(about))
+    about |= {"digest": _digest(job, plan, run, earlier, sink, precision)}
     resumed = find_resumable(run, about["digest"])
     # A try that died is gone on with under its own id.
     run = run if resumed is None else resumed.run
@@ -145,6 +159,7 @@ def prepare(
         about=about,
         resumed=resumed,
         earlier=earlier,
+        passed_over=passed_over,
         sink=sink,
         new_tables=new_tables,
     )
@@ -205,7 +220,7 @@ def _precision(job: JobConfig, bundle: Bundle) -> str:
     return find_device().precision(_wanted(job), bundle.precisions)
 
 
-def _earlier(job: JobConfig, bundle: Bundle, run: Run, precision: str) -> Earlier | None:
+def _earlier(job: JobConfig, bundle: Bundle, run: Run, precision: str) -> Found:
     """The published date that --only-new compares with."""
     if precision == "auto":
         raise ConfigError(
@@ -240,4 +255,6 @@ def _digest(
     about = _about(job, plan, run, earlier, sink)
     settings = {**job.compared_settings, "date": run.date.isoformat(), "bundle": run.bundle}
     content = {"version": version("bert-batch"), "precision": precision}
-    return plan_digest(plan, {**settings, **content, "table": about["table"], "compared": about["compared_with"]})
+    # A try of an earlier version compared by `text_hash`: its rows are not taken over.
+    compared = None if earlier is None else {**about["compared_with"], "by": DIGEST}
+    return plan_digest(plan, {**settings, **content, "table": about["table"], "compared": compared})

@@ -15,7 +15,7 @@ from pipeline.config import ConfigError
 from pipeline.console import emit, err, out, print_json
 from pipeline.dates import DateError
 from pipeline.failures import RunFailedError, TryLaterError, cause
-from pipeline.preparing import FoundTable
+from pipeline.preparing import Comparison, FoundTable
 from transforms.bundles import open_bundle
 from transforms.columns import PlanError
 from transforms.label import Labelling
@@ -61,7 +61,7 @@ def explain(error: Exception, log_format: str) -> int:
     return code
 
 
-def show_found(found: Bundle | Plan | Run | FoundTable | Labelling) -> None:
+def show_found(found: Bundle | Plan | Run | FoundTable | Labelling | Comparison) -> None:
     """Prints a part of what a job would do, as `prepare` finds it."""
     match found:
         case Bundle():
@@ -75,6 +75,8 @@ def show_found(found: Bundle | Plan | Run | FoundTable | Labelling) -> None:
             out.print(f"output   {date_folder(found.output, found.date)} (sequence {found.sequence} now)")
         case FoundTable():
             out.print(f"table    {found.name}{' (new)' if found.new else ''}, loaded from {found.loaded_from}")
+        case Comparison(about):
+            out.print(f"compared {compared(about)}")
         case Labelling():
             out.print("schema")
             for field in found.file_schema:

@@ -18,6 +18,7 @@ from transforms.runs import ErrorBudget, Run, manifest_path, new_run_id, read_ma
 from transforms.schemas import Columns, placed
 from transforms.staged import StagedFile
 from transforms.stores import join, store_for
+from transforms.text_digests import text_digests
 from transforms.verdicts import judge, write_verdict
 from transforms.write import _Stage, _StageDeadLetters
 
@@ -25,6 +26,8 @@ DATE = dt.date(2026, 11, 21)
 SOURCE = "in.parquet"
 SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("run_id", pa.string(), nullable=False)])
 ROWS = ("a", "b", "c", "d")
+DIGESTS = False
+"""Whether the runs keep digests of their texts."""
 _numbers = itertools.count()
 
 Row = tuple[str, str]
@@ -68,9 +71,10 @@ def scored(run: Run, ids: Sequence[str] = ROWS) -> list[StagedFile]:
     for split in range((len(ids) + 1) // 2):
         part = ids[2 * split : 2 * split + 2]
         where = place(SOURCE, split, pa.array(range(2 * split, 2 * split + len(part))).to_numpy())
-        columns = [*where, pa.array(part, pa.string()), pa.array([run.run_id] * len(part))]
-        batch = pa.RecordBatch.from_arrays(columns, schema=placed(SCHEMA))
-        files += run_bundle(_Stage(run, placed(SCHEMA), SCHEMA), batch)
+        digests = [text_digests(pa.array(part))] if DIGESTS else []
+        columns = [*where, *digests, pa.array(part, pa.string()), pa.array([run.run_id] * len(part))]
+        schema = placed(SCHEMA, digests=DIGESTS)
+        files += run_bundle(_Stage(run, schema, SCHEMA), pa.RecordBatch.from_arrays(columns, schema=schema))
     return files
 
 
@@ -150,6 +154,7 @@ def assert_holds(output: str, run: Run) -> None:
     assert read_parts(output, run.date) == rows_of(run)
     assert len(read_parts(output, run.date, "dead_letters")) == 1
     listed = [*manifest["files"], *manifest["dead_letters"]]
+    listed += [part["digests"] for part in manifest["files"] if "digests" in part]
     assert visible(output, run.date) == {part["path"] for part in listed}
     store = store_for(output)
     for part in listed:

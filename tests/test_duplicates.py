@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from transforms.blocks import Block, no_rows
 from transforms.duplicates import _ENTRY, BUCKETS, entries, find_repeats, mark, unpack_repeats
+from transforms.fingerprints import id_hash, secret_keys
 from transforms.schemas import Columns, rows_schema
 
+KEYS = ((1, 2), (3, 4))
 PLACES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 9), st.integers(0, 99)), max_size=60)
 
 
@@ -36,7 +38,7 @@ def block(ids: pa.Array, start: int = 0) -> Block:
 
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=2)), max_size=40))
 def test_ids_of_any_bytes_are_compared_whole(ids: list[bytes | None]) -> None:
-    packed = entries(block(pa.array(ids, pa.binary()), start=10), "id", 3)
+    packed = entries(block(pa.array(ids, pa.binary()), start=10), "id", 3, KEYS)
     seen: set[bytes] = set()
     again = [10 + i for i, id in enumerate(ids) if id is not None and (id in seen or seen.add(id))]  # type: ignore[func-returns-value]
     assert len(packed) == sum(id is not None for id in ids)
@@ -45,16 +47,30 @@ def test_ids_of_any_bytes_are_compared_whole(ids: list[bytes | None]) -> None:
 
 def test_an_integer_id_equals_the_string_that_says_the_same() -> None:
     packed = [
-        entries(block(pa.array(ids)), "id", piece)
+        entries(block(pa.array(ids)), "id", piece, KEYS)
         for piece, ids in enumerate(([1, -2], ["1", "-2", "01"], [b"1"]))
     ]  # fmt: skip
     repeats = find_repeats(np.concatenate(packed))
-    assert {piece: rows["row"].tolist() for piece, rows in repeats.items()} == {1: [0, 1], 2: [0]}
+    assert {piece: sorted(rows["row"].tolist()) for piece, rows in repeats.items()} == {1: [0, 1], 2: [0]}
+
+
+def test_ids_are_hashed_by_keys_that_no_writer_of_ids_knows() -> None:
+    # Both have the FarmHash64 of b"play the song": found by inverting it. Its second half, a hash with a key that
+    # stood in the source, would have been the only thing between two ids.
+    ids = pa.array([b"play the song", b"rG3XIW973tbvsw axclrWQV35k2ueyds"], pa.binary())
+    first, again = id_hash(ids, KEYS), id_hash(ids, secret_keys())
+    for column, other in zip(first, again, strict=True):
+        assert column[0] != column[1]
+        assert not np.intersect1d(column, other).size
+    assert not np.intersect1d(*first).size
+    assert [column.tolist() for column in id_hash(ids, KEYS)] == [column.tolist() for column in first]
+    (key_a, key_b), (key_c, key_d) = secret_keys(), secret_keys()
+    assert len({key_a, key_b, key_c, key_d}) == 4
 
 
 def test_a_block_without_ids_has_no_entries() -> None:
     nothing = np.empty(0, np.int64)
-    assert not len(entries(Block(nothing, no_rows(pa.schema([])), nothing, []), "id", 0))
+    assert not len(entries(Block(nothing, no_rows(pa.schema([])), nothing, []), "id", 0, KEYS))
 
 
 @given(st.sets(st.integers(0, 30)), st.lists(st.integers(0, 30), min_size=1, unique=True))
@@ -83,5 +99,5 @@ def test_marks_land_on_their_rows(repeated: set[int], rows: list[int]) -> None:
 
 
 def test_the_buckets_are_not_so_many_that_their_hashes_are_lost() -> None:
-    hashes = entries(block(pa.array([f"id {i}" for i in range(20_000)])), "id", 0)["a"].astype(np.uint64)
+    hashes = entries(block(pa.array([f"id {i}" for i in range(20_000)])), "id", 0, KEYS)["a"].astype(np.uint64)
     assert len(np.unique(hashes % BUCKETS)) == BUCKETS

@@ -43,6 +43,7 @@ def same(left: Rows, right: Rows, besides: tuple[str, ...] = ("run_id", "scored_
 def night(run_job: Score, tmp_path: Path, rows: dict[str, Any], date: str, **settings: Any) -> Outcome:
     file = write_parquet(tmp_path / f"{date}-{len(list(tmp_path.iterdir()))}.parquet", rows)
     now = EARLY if date == NIGHT1 else LATE
+    settings = {"keep_text_digests": date == NIGHT1, **settings}
     outcome = run_job(file, date=date, now=now, **settings)
     assert outcome.verdict.status == "published"
     return Outcome(verdict=outcome.verdict, output=outcome.output, date=date)
@@ -119,7 +120,7 @@ def test_scores_made_another_way_are_not_taken(
 
 def test_a_night_between_with_another_bundle_is_passed_over(run_job: Score, tmp_path: Path, regression: Built) -> None:
     rows = {"id": ["a", "b"], "text": many_texts(2)}
-    night(run_job, tmp_path, rows, "2026-11-19")
+    night(run_job, tmp_path, rows, "2026-11-19", keep_text_digests=True)
     night(run_job, tmp_path, rows, NIGHT1, bundle=str(regression.path))
     second = night(run_job, tmp_path, rows, NIGHT2, only_new=True)
     assert (counts(second), second.manifest["compared_with"]["date"]) == ((2, 0, 2, 0), "2026-11-19")
@@ -157,7 +158,7 @@ def test_many_splits_and_many_parts_meet(
     monkeypatch.setattr("transforms.write.ROW_GROUP_ROWS", 16)
     rows = pa.table({"id": [f"r{i}" for i in range(200)], "text": many_texts(200), "n": range(200)})
     files = [write_parquet(tmp_path / f"in-{i}.parquet", rows.slice(20 * i, 20), row_group_size=7) for i in range(10)]
-    first = run_job(files, date=NIGHT1, now=EARLY)
+    first = run_job(files, date=NIGHT1, now=EARLY, keep_text_digests=True)
     assert len(first.verdict.files) == 5
     backwards = write_parquet(
         tmp_path / "backwards.parquet", rows.take(pa.array(range(199, -1, -1))), row_group_size=30
@@ -193,16 +194,16 @@ def test_an_earlier_file_that_is_gone_fails_the_run_and_publishes_nothing(run_jo
 
 
 keys = st.integers(0, 3)
-entry = st.tuples(keys, keys, keys)
+entry = st.tuples(keys, keys, keys, keys)
 
 
 @given(st.lists(entry, max_size=12, unique_by=lambda e: e[:2]), st.lists(entry, max_size=12))
 def test_matches_are_those_of_a_plain_dictionary(before: list[Any], today: list[Any]) -> None:
     packed = np.zeros(len(before) + len(today), _HASHED)
-    for i, (a, b, text) in enumerate(before):
-        packed[i] = (a, b, -1 - i % 2, i, text, 0)
-    for i, (a, b, text) in enumerate(today):
-        packed[len(before) + i] = (a, b, i % 3, i, text, i % 2)
+    for i, (a, b, *text) in enumerate(before):
+        packed[i] = (a, b, -1 - i % 2, i, *text, 0)
+    for i, (a, b, *text) in enumerate(today):
+        packed[len(before) + i] = (a, b, i % 3, i, *text, i % 2)
     expected = set()
     where = {key: (i % 2, i) for i, key in enumerate(before)}
     for i, key in enumerate(today):

@@ -44,7 +44,7 @@ _WHY = {
 REPLACED_DAYS = 30
 """Plan and verdict of a run whose rows were replaced by a later run are kept that long."""
 _TIME = re.compile(r"\d{8}T\d{6}Z")
-_PART = re.compile(r".*/dt=(?P<date>[^/]+)/part-(?P<run_id>[^/]+)-\d+\.parquet")
+_PART = re.compile(r".*/dt=(?P<date>[^/]+)/(?:part|_digests)-(?P<run_id>[^/]+)-\d+\.(?:parquet|sha128)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +133,7 @@ def _expire(output: str, date: str, now: dt.datetime, dry_run: bool) -> Iterator
             return
         tidy(output, path, run_id)
     parts = [*manifest["files"], *manifest["dead_letters"]]
+    parts += [part["digests"] for part in parts if part.get("digests")]
     yield Cleaned(what=f"dt={date}", why="too old", files=len(parts), bytes=sum(part["bytes"] for part in parts))
 
 
@@ -141,10 +142,11 @@ def _dates_with_parts(output: str) -> dict[str, set[str]]:
     store = store_for(output)
     found: dict[str, set[str]] = defaultdict(set)
     for folder in (output, join(output, "_dead_letters")):
-        for info in store.match(join(literal(folder), "dt=*", "part-*.parquet")):
-            part = _PART.fullmatch(info.path)
-            if part and RUN_ID.fullmatch(part["run_id"]):
-                found[part["run_id"]].add(part["date"])
+        for name in ("part-*.parquet", "_digests-*.sha128"):
+            for info in store.match(join(literal(folder), "dt=*", name)):
+                part = _PART.fullmatch(info.path)
+                if part and RUN_ID.fullmatch(part["run_id"]):
+                    found[part["run_id"]].add(part["date"])
     return found
 
 
@@ -207,7 +209,9 @@ def _files(output: str, run: _Leftover) -> list[str]:
     # The parts of one that was published are deleted with its manifest's next version: by whoever tidies that.
     dates = () if run.was_published else run.dates
     places = [join(output, *below, f"dt={date}") for date in dates for below in ((), ("_dead_letters",))]
-    parts = [path for place in places for path in store.list(place) if f"part-{run.run_id}-" in path.rsplit("/", 1)[1]]
+    names = (f"part-{run.run_id}-", f"_digests-{run.run_id}-")
+    found = [path for place in places for path in store.list(place)]
+    parts = [path for path in found if any(name in path.rsplit("/", 1)[1] for name in names)]
     return [*parts, *store.list(run_file(output, run.run_id, ""))]
 
 

@@ -1,7 +1,8 @@
 """The id pass: finds every row whose id an earlier row has, from the id column alone.
 
-About 30 bytes a row are shuffled: two hashes of the id, the number of the piece, the row. Where there is a published
-date to compare with, the pass reads the texts too and shuffles their hashes, and its rows meet those of that date.
+About 30 bytes a row are shuffled: two keyed hashes of the id, the number of the piece, the row. Where there is a
+published date to compare with, the pass reads the texts too and shuffles their digests, and its rows meet those of that
+date.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,18 +20,19 @@ from transforms import coder as coder
 from transforms.beats import beat
 from transforms.blocks import Block, Blocks, as_binary
 from transforms.conform import conform, id_strings
-from transforms.earlier import Earlier
-from transforms.fingerprints import id_hash, text_hash
+from transforms.earlier import Earlier, EarlierPart
+from transforms.fingerprints import Keys, id_hash, secret_keys
 from transforms.formats import read_piece
 from transforms.plan import Split
 from transforms.progress import IDS, advance
 from transforms.schemas import MAX_ROWS, Columns
 from transforms.stores import store_for
+from transforms.text_digests import as_rows, read_digests, text_digests
 from transforms.unchanged import MATCH, Matches
 
 BUCKETS = 256
 _ENTRY = np.dtype([("a", "<i8"), ("b", "<i8"), ("piece", "<i8"), ("row", "<i8")])
-_HASHED = np.dtype([*_ENTRY.descr, ("text", "<i8"), ("split", "<i8")])
+_HASHED = np.dtype([*_ENTRY.descr, ("text_a", "<i8"), ("text_b", "<i8"), ("split", "<i8")])
 _REPEAT = np.dtype([("row", "<i8"), ("first_piece", "<i8"), ("first_row", "<i8")])
 
 Entries = npt.NDArray[np.void]
@@ -60,14 +62,15 @@ class FindDuplicates(beam.PTransform):
         self._columns, self._earlier, self._beats, self._progress = columns, earlier, beats, progress
 
     def expand(self, splits: beam.PCollection[Split]):  # type: ignore[no-untyped-def]
-        ids = _HashIds(self._columns, self._earlier is not None, self._beats, self._progress)
-        hashed = splits | "HashIds" >> beam.ParDo(ids)
+        keys = secret_keys()
+        hash_ids = _HashIds(self._columns, self._earlier is not None, keys, self._beats, self._progress)
+        hashed = splits | "HashIds" >> beam.ParDo(hash_ids)
         if self._earlier is not None:
             before = (
                 splits.pipeline
                 | "Parts" >> beam.Create(list(enumerate(self._earlier.parts)))
                 | "SpreadParts" >> beam.Reshuffle()
-                | "HashPart" >> beam.FlatMap(_hash_part)
+                | "HashPart" >> beam.FlatMap(_hash_part, keys)
             )
             hashed = (hashed, before) | beam.Flatten()
         find = beam.ParDo(_FindRepeats(_ENTRY if self._earlier is None else _HASHED))
@@ -76,8 +79,10 @@ class FindDuplicates(beam.PTransform):
 
 
 class _HashIds(beam.DoFn):
-    def __init__(self, columns: Columns, with_texts: bool, beats: str | None, progress: str | None) -> None:
-        self._with_texts, self._beats, self._progress = with_texts, beats, progress
+    def __init__(
+        self, columns: Columns, with_texts: bool, keys: Keys, beats: str | None, progress: str | None = None
+    ) -> None:
+        self._with_texts, self._keys, self._beats, self._progress = with_texts, keys, beats, progress
         self._wanted = Columns(
             text=columns.text if with_texts else str(columns.id),
             text_pair=columns.text_pair if with_texts else None,
@@ -92,9 +97,9 @@ class _HashIds(beam.DoFn):
         # Of a table, the streams that will be scored are read as a whole: a session over the id column alone would be
         # cut in other places, and no position would match.
         found = [
-            hashed_entries(block, self._wanted, piece.number, split.number, piece.file)
+            hashed_entries(block, self._wanted, piece.number, split.number, piece.file, self._keys)
             if self._with_texts
-            else entries(block, self._wanted.id, piece.number)
+            else entries(block, self._wanted.id, piece.number, self._keys)
             for piece in split.pieces
             for block in self._told(read_piece(piece, self._wanted))
         ]
@@ -106,18 +111,24 @@ class _HashIds(beam.DoFn):
             advance(self._progress, len(block.covered), IDS)
 
 
-def _hash_part(part: tuple[int, str]) -> Iterator[tuple[int, bytes]]:
-    number, path = part
+def _hash_part(part: tuple[int, EarlierPart], keys: Keys) -> Iterator[tuple[int, bytes]]:
+    number, (path, beside) = part
+    digests = read_digests(beside)
     with store_for(path).open(path) as file:
         row = 0
-        for batch in pq.ParquetFile(file).iter_batches(16 * MAX_ROWS, columns=["id", "text_hash"]):
+        for batch in pq.ParquetFile(file).iter_batches(16 * MAX_ROWS, columns=["id"]):
             packed = np.zeros(batch.num_rows, _HASHED)
-            packed["a"], packed["b"] = id_hash(as_binary(batch.column("id")))
-            packed["text"] = batch.column("text_hash").to_numpy()
+            packed["a"], packed["b"] = id_hash(as_binary(batch.column("id")), keys)
+            packed["text_a"], packed["text_b"] = _halves(digests.slice(row, batch.num_rows))
             # Below all pieces of today.
             packed["piece"], packed["row"] = -1 - number, np.arange(row, row + batch.num_rows)
             row += batch.num_rows
             yield from _by_bucket(packed)
+
+
+def _halves(digests: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    halves = as_rows(digests).view("<i8")
+    return halves[:, 0], halves[:, 1]
 
 
 def _by_bucket(packed: Entries) -> Iterator[tuple[int, bytes]]:
@@ -144,7 +155,7 @@ class _FindRepeats(beam.DoFn):
                 yield TaggedOutput("matches", (part, matches.tobytes()))
 
 
-def entries(block: Block, id_column: str | None, piece: int) -> Entries:
+def entries(block: Block, id_column: str | None, piece: int, keys: Keys) -> Entries:
     """One entry for each row of `block` that has an id."""
     if id_column not in block.rows.schema.names:
         return np.empty(0, _ENTRY)
@@ -152,30 +163,33 @@ def entries(block: Block, id_column: str | None, piece: int) -> Entries:
     present = ids.is_valid().to_numpy(zero_copy_only=False)
     known = ids.drop_null()
     packed = np.empty(len(known), _ENTRY)
-    packed["a"], packed["b"] = id_hash(as_binary(known))
+    packed["a"], packed["b"] = id_hash(as_binary(known), keys)
     packed["piece"], packed["row"] = piece, block.positions[present]
     return packed
 
 
-def hashed_entries(block: Block, columns: Columns, piece: int, split: int, source: str) -> Entries:
-    """One entry for each row of `block` that has an id, with the hash of its text."""
+def hashed_entries(block: Block, columns: Columns, piece: int, split: int, source: str, keys: Keys) -> Entries:
+    """One entry for each row of `block` that has an id, with the digest of its text."""
     rows, _ = conform(block, columns, source=source, split=split)
     rows = rows.filter(rows.column("id").is_valid())
     packed = np.empty(rows.num_rows, _HASHED)
-    packed["a"], packed["b"] = id_hash(as_binary(rows.column("id")))
-    # A text that is missing hashes like an empty one: neither is ever among those scored.
-    packed["text"] = text_hash(
-        *(pc.fill_null(rows.column(name), b"") for name in ("text", "text_pair") if name in rows.schema.names)
-    ).to_numpy()
+    packed["a"], packed["b"] = id_hash(as_binary(rows.column("id")), keys)
+    # A text that is missing counts as an empty one: neither is ever among those scored.
+    packed["text_a"], packed["text_b"] = _halves(
+        text_digests(
+            *(pc.fill_null(rows.column(name), b"") for name in ("text", "text_pair") if name in rows.schema.names)
+        )
+    )
     packed["piece"], packed["row"], packed["split"] = piece, rows.column("row").to_numpy(), split
     return packed
 
 
 def find_matches(packed: Entries) -> dict[int, Matches]:
     """For each part of the earlier date, its rows whose id and text stand in a row of today."""
-    packed = packed[np.lexsort((packed["row"], packed["piece"], packed["text"], packed["b"], packed["a"]))]
+    names = ("a", "b", "text_a", "text_b")
+    packed = packed[np.lexsort([packed[name] for name in ("row", "piece", *reversed(names))])]
     other = np.ones(len(packed), bool)
-    keys = [packed[name] for name in ("a", "b", "text")]
+    keys = [packed[name] for name in names]
     other[1:] = np.logical_or.reduce([key[1:] != key[:-1] for key in keys])
     # Rows of the earlier date stand first in their group.
     first = packed[np.maximum.accumulate(np.where(other, np.arange(len(packed)), 0))]

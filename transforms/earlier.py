@@ -1,15 +1,23 @@
-"""The published date that scores can be taken from: same bundle, same precision, same top_k."""
+"""The published date that scores can be taken from: same bundle, same precision, same top_k, digests of its texts."""
 
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from transforms.history import read_manifests
 from transforms.schemas import plain, scores_schema
-from transforms.stores import join
+from transforms.stores import each, join, store_for
+from transforms.text_digests import DIGEST, DIGEST_TYPE, published_beside
+
+
+class EarlierPart(NamedTuple):
+    """A file of scores, and the file with the digests of their texts."""
+
+    path: str
+    digests: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +28,7 @@ class Earlier:
     run_id: str
     precision: str
     task: str
-    parts: tuple[str, ...]
+    parts: tuple[EarlierPart, ...]
 
     @property
     def columns(self) -> list[str]:
@@ -30,27 +38,66 @@ class Earlier:
 
     @property
     def type(self) -> pa.StructType:
-        """Type of the column `earlier` of Rows."""
+        """Type of the column `earlier` of Rows: those columns, and the digest of the text they were computed from."""
         fields = [scores_schema(pa.schema([]), self.task).field(name) for name in self.columns]
-        return pa.struct([field.with_type(plain(field.type)) for field in fields])
+        digest = pa.field(DIGEST, DIGEST_TYPE, nullable=False)
+        return pa.struct([*(field.with_type(plain(field.type)) for field in fields), digest])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassedOver:
+    """The newest date whose scores could be taken if it had digests; `why`: what it has, and in how many files."""
+
+    date: str
+    run_id: str
+    why: str
+
+
+class Found(NamedTuple):
+    """`earlier`: what to compare with, if there is something; `passed_over`: what cannot be, or not all of it."""
+
+    earlier: Earlier | None = None
+    passed_over: PassedOver | None = None
 
 
 def find_earlier(
     output: str, date: dt.date, *, fingerprint: str, task: str, precision: str, top_k: int | None
-) -> Earlier | None:
-    """The newest date up to `date` below `output` whose rows this job would score the same way, if there is one."""
+) -> Found:
+    """The newest date up to `date` below `output` whose rows this job would score the same way, if there is one.
+
+    Files without digests are left out, and so are dates that have no others: `text_hash` can be aimed at.
+    """
     published = read_manifests(output).published
+    passed_over = None
     for day in sorted((day for day in published if day <= date.isoformat()), reverse=True):
         manifest = published[day]
-        if _fits(manifest, fingerprint, precision, top_k):
-            return Earlier(
-                date=day,
-                run_id=manifest["run_id"],
-                precision=precision,
-                task=task,
-                parts=tuple(join(output, part["path"]) for part in manifest["files"]),
-            )
-    return None
+        if not _fits(manifest, fingerprint, precision, top_k):
+            continue
+        run_id, files = manifest["run_id"], manifest["files"]
+        whole = each(lambda part: _beside(output, part), files)
+        parts = [EarlierPart(join(output, part["path"]), at) for part, at in zip(files, whole, strict=True) if at]
+        if len(parts) < len(files):
+            passed_over = passed_over or PassedOver(date=day, run_id=run_id, why=_why(files, len(parts)))
+        if parts or not files:
+            earlier = Earlier(date=day, run_id=run_id, precision=precision, task=task, parts=tuple(parts))
+            return Found(earlier, passed_over)
+    return Found(None, passed_over)
+
+
+def _beside(output: str, part: Mapping[str, Any]) -> str | None:
+    """The whole file of digests beside a part of a manifest, if there is one."""
+    path, said = published_beside(part["path"]), part.get("digests")
+    if not isinstance(said, Mapping) or said.get("path") != path:
+        return None
+    path = join(output, path)
+    return path if store_for(output).checksum(path) == said.get("checksum") else None
+
+
+def _why(files: list[Mapping[str, Any]], whole: int) -> str:
+    missing = len(files) - whole
+    named = sum(1 for part in files if part.get("digests"))
+    what = "no digests of its texts" if named == 0 else "digests of its texts that are gone or damaged"
+    return f"{what} ({missing:,} of {len(files):,} files)"
 
 
 def _fits(manifest: Mapping[str, Any], fingerprint: str, precision: str, top_k: int | None) -> bool:

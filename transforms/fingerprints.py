@@ -1,5 +1,6 @@
-"""64- and 128-bit hashes of byte strings, computed for a whole column at once."""
+"""64- and 126-bit hashes of byte strings, computed for a whole column at once."""
 
+import secrets
 from typing import Any
 
 import numpy as np
@@ -7,13 +8,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import tensorflow as tf
 
-_STRONG_KEY = (0x6265727462617463, 0x6964706173733031)
 _LARGEST = 2**63 - 1
+Keys = tuple[tuple[int, int], tuple[int, int]]
+"""Two keys of SipHash."""
 
 
 def text_hash(texts: pa.Array, pairs: pa.Array | None = None) -> pa.Array:
     """FarmHash64 fingerprint of each text as int64, what BigQuery calls FARM_FINGERPRINT.
 
+    For SQL and for dead letters. Nothing may be decided by it alone: texts can be made to have a given one in a second.
     Pairs are hashed as text, U+001F, text_pair. Source: tf.fingerprint; equality measured on BigQuery's documented
     vectors (reference, measurements).
     """
@@ -23,14 +26,23 @@ def text_hash(texts: pa.Array, pairs: pa.Array | None = None) -> pa.Array:
     return pa.array(_farm(tf.constant(values, tf.string)), pa.int64())
 
 
-def id_hash(ids: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Two independent hashes of each id (FarmHash64, and SipHash reduced to 63 bits): together they name it."""
+def secret_keys() -> Keys:
+    """Keys for `id_hash` that nobody knows: each pass over the ids draws its own, and writes them nowhere."""
+    first, second = ((secrets.randbits(63), secrets.randbits(63)) for _ in range(2))
+    return first, second
+
+
+def id_hash(ids: pa.Array, keys: Keys) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Two hashes of each id (SipHash reduced to 63 bits, each with a key of its own): together they name it.
+
+    Whoever writes ids cannot make one that is taken for another's: for that he would have to know the keys.
+    """
     values = _objects(ids)
     if not len(values):
         return np.empty(0, np.int64), np.empty(0, np.int64)
     tensor = tf.constant(values)
-    strong = tf.strings.to_hash_bucket_strong(tensor, _LARGEST, list(_STRONG_KEY)).numpy()
-    return _farm(tensor), strong
+    first, second = (tf.strings.to_hash_bucket_strong(tensor, _LARGEST, list(key)).numpy() for key in keys)
+    return first, second
 
 
 def _farm(values: tf.Tensor) -> npt.NDArray[np.int64]:

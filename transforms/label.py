@@ -37,7 +37,7 @@ class Labelling:
     @property
     def schema(self) -> pa.Schema:
         """Schema of the arrow to WriteScores: the file's, with the place of each row."""
-        return placed(self.file_schema)
+        return placed(self.file_schema, digests=self.columns.digests)
 
 
 def label(

@@ -68,7 +68,7 @@ def publish(run: Run, at: At = before) -> Verdict:
         tidy(run.output, run.manifest, run.run_id, at)
     else:
         # A reader that globs must not see rows of a run that lost. No manifest names them now, and none ever will.
-        each(store.delete, [part.path for part in (*verdict.files, *verdict.dead_letters)])
+        each(store.delete, [part.path for part in verdict.all_files])
         at("report")
         settle(run.verdict, SUPERSEDED)
         at("drop_staging")
@@ -106,7 +106,7 @@ def _copy(run: Run, verdict: Verdict, store: Store) -> None:
             raise PublishError(f"{part.staged}: is not the file that the run wrote; start the run again")
 
     try:
-        each(copy, (*verdict.files, *verdict.dead_letters))
+        each(copy, verdict.all_files)
     except (FileNotFoundError, PublishError) as error:
         # Another publisher of this run may have come to its end meanwhile and have deleted what was staged, or
         # another run of the date what was copied.
@@ -184,6 +184,7 @@ def _manifest(run: Run, verdict: Verdict) -> dict[str, Any]:
         "precision": verdict.precision,
         "splits_taken_over": verdict.taken_over,
         "compared_with": about.get("compared_with"),
+        "not_compared_with": about.get("not_compared_with"),
         "padding_factor": verdict.padding_factor,
     }
 
@@ -192,6 +193,9 @@ def _named(part: Part, run: Run, *, staged: bool) -> dict[str, Any]:
     def below(path: str) -> str:
         return path.removeprefix(run.output.rstrip("/") + "/")
 
-    named = {"path": below(part.path), "rows": part.rows, "bytes": part.bytes, "checksum": part.checksum}
+    def of(file: Part) -> dict[str, Any]:
+        return {"path": below(file.path), "bytes": file.bytes, "checksum": file.checksum}
+
+    named = {"rows": part.rows, **of(part), **({} if part.digests is None else {"digests": of(part.digests)})}
     # A table is loaded from there, after the commit too if need be.
     return {**named, "staged": below(part.staged)} if staged else named

@@ -19,6 +19,7 @@ from transforms.read_session import can_go_on
 from transforms.runs import Run, run_file, to_bytes
 from transforms.staged import StagedFile
 from transforms.stores import Store, each, store_for
+from transforms.text_digests import DigestFile
 from transforms.verdicts import PASSED, read_verdict
 
 UNREADABLE = (ValueError, KeyError, TypeError, IndexError)
@@ -88,7 +89,7 @@ def _look(run: Run) -> Resumed | None:
         return Resumed(run=run, taken=finished_splits(run), passed=False) if going else None
     if verdict.status != PASSED:
         return None
-    parts = (*verdict.files, *verdict.dead_letters)
+    parts = verdict.all_files
     whole = each(lambda part: part.checksum in (store.checksum(part.staged), store.checksum(part.path)), parts)
     return Resumed(run=run, taken=TakenOver(), passed=True) if all(whole) else None
 
@@ -109,17 +110,22 @@ def finished_splits(run: Run) -> TakenOver:
         parsed = _parse(kind, content)
         if isinstance(parsed, Count):
             read[parsed.split].add(parsed)
-        elif parsed is not None and parsed.path in there:
+        elif parsed is not None and {file.path for file in _pieces(parsed)} <= there:
             files[parsed.counts[0].split].append((kind, parsed))
     balanced = {split: files[split] for split, counts in read.items() if _balance(counts, files[split])}
     listed = [file for some in balanced.values() for _, file in some]
-    sums = each(lambda file: store.checksum(file.path) == file.checksum, listed)
+    sums = each(lambda file: all(store.checksum(f.path) == f.checksum for f in _pieces(file)), listed)
     whole = {file.path for file, same in zip(listed, sums, strict=True) if same}
     taken = {split: some for split, some in balanced.items() if all(file.path in whole for _, file in some)}
     return TakenOver(
         read=tuple(count for split in sorted(taken) for count in read[split]),
         files={kind: tuple(file for split in sorted(taken) for k, file in taken[split] if k == kind) for kind in KINDS},
     )
+
+
+def _pieces(file: StagedFile) -> tuple[StagedFile | DigestFile, ...]:
+    """A staged file, and that of the digests of its texts if it has one: only together they are whole."""
+    return (file,) if file.digests is None else (file, file.digests)
 
 
 def _parse(kind: str, record: bytes | None) -> Count | StagedFile | None:
@@ -165,5 +171,6 @@ def read_taken(path: str | None) -> TakenOver:
 def parse_staged(content: Mapping[str, Any]) -> StagedFile:
     """A StagedFile from its JSON."""
     codes = {code: (count, example) for code, (count, example) in content["codes"].items()}
-    file = StagedFile(**{**content, "counts": (), "codes": codes})
+    digests = None if content.get("digests") is None else DigestFile(**content["digests"])
+    file = StagedFile(**{**content, "counts": (), "codes": codes, "digests": digests})
     return replace(file, counts=tuple(Count(*count) for count in content["counts"]))

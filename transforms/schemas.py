@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.text_digests import DIGEST, DIGEST_TYPE
+
 MAX_ROWS = 8_192
 """Rows of one RecordBatch at most; architecture section 3."""
 MAX_TEXT_BYTES = 16 * 1024 * 1024
@@ -24,7 +26,7 @@ SCORE_COLUMNS = ("label", "probability", "probabilities", "value")
 OWN_COLUMNS = frozenset(
     {"id", "text", "text_pair", "token_count", "truncated", "text_hash", "logical_date", "bundle", "run_id"}
     | {"scored_at", "split", "row", "source", "duplicate", "duplicate_of", "tokens", "first_segment", "dt"}
-    | {"outputs", "failed", "earlier"}
+    | {"outputs", "failed", "earlier", DIGEST}
     | set(SCORE_COLUMNS)
 )
 """Names a kept column may not have; `dt` is taken by the path of the output."""
@@ -38,7 +40,7 @@ class Columns:
     the output names and types of the user's own
     columns, `kept_from` their input names in the same order. `earlier` is the type of what a row can take over from a
     published date, if there is one to compare with. `label` is the input name of the kept column that a training
-    learns: there a NaN is no value.
+    learns: there a NaN is no value. `digests`: those of the texts go with the rows.
     """
 
     text: str
@@ -49,6 +51,7 @@ class Columns:
     kept_from: tuple[str, ...] = ()
     earlier: pa.StructType | None = None
     label: str | None = None
+    digests: bool = False
 
     @property
     def segments(self) -> int:
@@ -72,6 +75,10 @@ def _place() -> list[pa.Field]:
 
 def _earlier(columns: Columns) -> list[pa.Field]:
     return [] if columns.earlier is None else [pa.field("earlier", columns.earlier)]
+
+
+def _digest(kept: bool) -> list[pa.Field]:
+    return [_required(DIGEST, DIGEST_TYPE)] if kept else []
 
 
 def rows_schema(columns: Columns) -> pa.Schema:
@@ -102,6 +109,7 @@ def texts_schema(columns: Columns) -> pa.Schema:
             *columns.kept,
             *_place(),
             _required("text_hash", pa.int64()),
+            *_digest(columns.digests),
             *_earlier(columns),
         ]
     )
@@ -115,6 +123,7 @@ def tokens_schema(columns: Columns) -> pa.Schema:
             *columns.kept,
             *_place(),
             _required("text_hash", pa.int64()),
+            *_digest(columns.digests),
             _required("tokens", pa.large_list(_required("item", pa.int32()))),
             _required("first_segment", pa.int32()),
             _required("truncated", pa.bool_()),
@@ -165,9 +174,12 @@ def plain(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def placed(schema: pa.Schema) -> pa.Schema:
-    """`schema` with the place of each row in front, which the books need and the files leave out."""
-    return pa.schema([*_place(), *schema])
+def placed(schema: pa.Schema, *, digests: bool = False) -> pa.Schema:
+    """`schema` with the place of each row in front, which the books need and the files leave out.
+
+    `digests`: with the digest of its text too.
+    """
+    return pa.schema([*_place(), *_digest(digests), *schema])
 
 
 DEAD_LETTERS = pa.schema(

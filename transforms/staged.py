@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from transforms.books import Count
 from transforms.fail_points import step
 from transforms.stores import join, store_for
+from transforms.text_digests import DigestFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +15,7 @@ class StagedFile:
     """One closed file: where, how large, `crc32c:…`, and the books of its rows.
 
     `codes` of a file of dead letters: code -> how many, and the place (`<file>#<row>`) of one of them. `precision` of
-    a file of scores: what its rows were computed in.
+    a file of scores: what its rows were computed in. `digests`: the file with those of its texts, row for row.
     """
 
     path: str
@@ -24,6 +25,7 @@ class StagedFile:
     counts: tuple[Count, ...]
     codes: dict[str, tuple[int, str]] = field(default_factory=dict)
     precision: str = ""
+    digests: DigestFile | None = None
 
 
 def record(path: str, content: object) -> None:

@@ -81,12 +81,13 @@ def _delete_replaced(output: str, folder: str, key: str, manifest_path: str, run
     manifest = _manifest_of(run_id, manifest_path)
     if manifest is None:
         return
-    named = {part["path"].rsplit("/", 1)[1] for part in manifest[key]}
+    files = [file for part in manifest[key] for file in (part, part.get("digests")) if file]
+    named = {file["path"].rsplit("/", 1)[1] for file in files}
     others: dict[str, list[str]] = {}
     for path in store.list(folder):
         name = path.rsplit("/", 1)[1]
-        if name.startswith("part-") and name not in named:
-            others.setdefault(name.removeprefix("part-").rsplit("-", 1)[0], []).append(path)
+        if name.startswith(("part-", "_digests-")) and name not in named:
+            others.setdefault(name.split("-", 1)[1].rsplit("-", 1)[0], []).append(path)
     lost = [paths for other, paths in others.items() if _is_lost(output, other, manifest["sequence"])]
     # Looked at again: a run of which nothing is known may have been published and cleaned away in the meantime.
     if _manifest_of(run_id, manifest_path) is not None:

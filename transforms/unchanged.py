@@ -1,7 +1,7 @@
 """Rows whose id and text a published date has already: their scores are fetched from its files, by place.
 
-What is shuffled are places and hashes; the scores go from file to file: one for each part of the earlier date, with a
-batch for each split of today, which Read attaches.
+What is shuffled are places, hashes and digests; the scores go from file to file: one for each part of the earlier
+date, with a batch for each split of today, which Read attaches.
 """
 
 import itertools
@@ -19,6 +19,7 @@ from transforms import coder as coder
 from transforms.earlier import Earlier
 from transforms.fail_points import step
 from transforms.stores import join, store_for
+from transforms.text_digests import read_digests
 
 MATCH = np.dtype([("split", "<i8"), ("piece", "<i8"), ("row", "<i8"), ("at", "<i8")])
 """Row `row` of piece `piece` today stands in row `at` of one part of the earlier date."""
@@ -76,10 +77,10 @@ def fetch(earlier: Earlier, part: int, matches: Matches) -> Iterator[tuple[int, 
 
     One row group is in memory at a time. Raises FileNotFoundError if the date has been published again meanwhile.
     """
-    path = earlier.parts[part]
+    path, beside = earlier.parts[part]
     matches = matches[np.argsort(matches["at"])]
     with store_for(path).open(path) as file:
-        parquet = pq.ParquetFile(file)
+        parquet, digests = pq.ParquetFile(file), read_digests(beside)
         first = 0
         for group in range(parquet.num_row_groups):
             end = first + parquet.metadata.row_group(group).num_rows
@@ -89,13 +90,13 @@ def fetch(earlier: Earlier, part: int, matches: Matches) -> Iterator[tuple[int, 
                 for split in np.unique(here["split"]):
                     some = here[here["split"] == split]
                     rows = table.take(pa.array(some["at"] - first)).combine_chunks().to_batches()[0]
-                    yield int(split), _placed(rows, some, earlier)
+                    yield int(split), _placed(rows, digests.take(pa.array(some["at"])), some, earlier)
             first = end
 
 
-def _placed(rows: pa.RecordBatch, matches: Matches, earlier: Earlier) -> pa.RecordBatch:
+def _placed(rows: pa.RecordBatch, digests: pa.Array, matches: Matches, earlier: Earlier) -> pa.RecordBatch:
     fields = list(earlier.type)
-    columns = [column.cast(field.type) for column, field in zip(rows.columns, fields, strict=True)]
+    columns = [column.cast(field.type) for column, field in zip([*rows.columns, digests], fields, strict=True)]
     scores = pa.StructArray.from_arrays(columns, fields=fields)
     places = [pa.array(np.ascontiguousarray(matches[name])) for name in ("piece", "row")]
     return pa.RecordBatch.from_arrays([*places, scores], schema=_schema(earlier.type))

@@ -15,6 +15,7 @@ from transforms.blocks import as_binary
 from transforms.dead_letters import reject
 from transforms.fingerprints import text_hash
 from transforms.schemas import Columns, check, rows_schema, texts_schema
+from transforms.text_digests import DIGEST, text_digests
 from transforms.unchanged import EARLIER
 
 STAGE = "Validate"
@@ -96,14 +97,15 @@ def validate(rows: pa.RecordBatch, columns: Columns) -> tuple[pa.RecordBatch, pa
     place = [rows.column(name) for name in ("source", "split", "row")]
     kept = [rows.column(name) for name in columns.kept.names]
     earlier = [rows.column(EARLIER)] if columns.earlier is not None else []
+    hashes = [text_hash(*texts), *([text_digests(*texts)] if columns.digests else [])]
     schema = texts_schema(columns)
-    return pa.RecordBatch.from_arrays([ids, *texts, *kept, *place, text_hash(*texts), *earlier], schema=schema), dead
+    return pa.RecordBatch.from_arrays([ids, *texts, *kept, *place, *hashes, *earlier], schema=schema), dead
 
 
 def part_unchanged(texts: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """Texts with the column `earlier` -> those to score, without it, and those whose text has not changed."""
     earlier = texts.column(EARLIER)
-    same = pc.fill_null(pc.equal(pc.struct_field(earlier, "text_hash"), texts.column("text_hash")), False)
+    same = pc.fill_null(pc.equal(pc.struct_field(earlier, DIGEST), texts.column(DIGEST)), False)
     return texts.filter(pc.invert(same)).drop_columns([EARLIER]), texts.filter(same)
 
 

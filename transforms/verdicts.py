@@ -13,6 +13,7 @@ from transforms.plan import Split
 from transforms.runs import Run, to_bytes
 from transforms.staged import StagedFile
 from transforms.stores import join, store_for
+from transforms.text_digests import published_beside
 
 PASSED, PUBLISHED, SUPERSEDED = "passed", "published", "superseded"
 UNBALANCED, OVER_BUDGET = "unbalanced", "over_budget"
@@ -27,13 +28,17 @@ class PublishError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A file to publish: where it is staged, its final path below the output, rows, bytes and `crc32c:…`."""
+    """A file to publish: where it is staged, its final path below the output, rows, bytes and `crc32c:…`.
+
+    `digests`: the file with the digests of its texts, which is published beside it.
+    """
 
     staged: str
     path: str
     rows: int
     bytes: int
     checksum: str
+    digests: "Part | None" = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +62,12 @@ class Verdict:
     taken_over: int = 0
     precision: str = ""
     claimed: str = ""
+
+    @property
+    def all_files(self) -> tuple[Part, ...]:
+        """Everything that is copied to be published: parts, their digests, dead letters."""
+        parts = (*self.files, *self.dead_letters)
+        return (*parts, *(part.digests for part in parts if part.digests))
 
     @property
     def padding_factor(self) -> float:
@@ -143,16 +154,16 @@ def _codes(dead: Iterable[StagedFile]) -> dict[str, list[Any]]:
 def _parts(run: Run, folder: str, files: Iterable[StagedFile]) -> tuple[Part, ...]:
     # Sorted by split, so that every call of publish gives a staged file the same final name.
     ordered = enumerate(sorted(files, key=_order))
-    return tuple(
-        Part(
-            staged=file.path,
-            path=join(folder, f"part-{run.run_id}-{number:05d}.parquet"),
-            rows=file.rows,
-            bytes=file.bytes,
-            checksum=file.checksum,
-        )
-        for number, file in ordered
-    )
+    return tuple(_part(file, join(folder, f"part-{run.run_id}-{number:05d}.parquet")) for number, file in ordered)
+
+
+def _part(file: StagedFile, path: str) -> Part:
+    part = Part(staged=file.path, path=path, rows=file.rows, bytes=file.bytes, checksum=file.checksum)
+    if file.digests is None:
+        return part
+    beside, at = file.digests, published_beside(path)
+    digests = Part(staged=beside.path, path=at, rows=file.rows, bytes=beside.bytes, checksum=beside.checksum)
+    return replace(part, digests=digests)
 
 
 def _order(file: StagedFile) -> tuple[list[int], str]:
@@ -229,5 +240,10 @@ def read_verdict(path: str) -> Verdict | None:
 
 def _parse(raw: bytes) -> Verdict:
     found: dict[str, Any] = json.loads(raw)
-    parts = {name: tuple(Part(**part) for part in found[name]) for name in ("files", "dead_letters")}
+    parts = {name: tuple(_parse_part(part) for part in found[name]) for name in ("files", "dead_letters")}
     return Verdict(**{**found, **parts, "problems": tuple(found["problems"])})
+
+
+def _parse_part(found: Mapping[str, Any]) -> Part:
+    digests = found.get("digests")
+    return Part(**{**found, "digests": None if digests is None else Part(**digests)})

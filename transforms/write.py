@@ -9,10 +9,8 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any, BinaryIO
 
 import apache_beam as beam
-import google_crc32c
 import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.transforms.window import GlobalWindow
@@ -20,6 +18,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms import coder as coder
 from transforms.books import Count, count_batch, total
+from transforms.checksummed import Checksummed
 from transforms.fail_points import step
 from transforms.label import STAGE as SCORING
 from transforms.label import Labelling, precision_of
@@ -28,6 +27,7 @@ from transforms.runs import Run
 from transforms.schemas import DEAD_LETTERS, REJECTED, UTC_MICROS, check, plain
 from transforms.staged import StagedFile, record
 from transforms.stores import join, store_for
+from transforms.text_digests import DIGEST, DigestWriter, staged_beside
 
 FILE_ROWS = 1_000_000
 ROW_GROUP_ROWS = 131_072
@@ -87,12 +87,13 @@ def repetitive(schema: pa.Schema) -> list[str]:
 class StagingFile:
     """A Parquet file being written: zstd, row groups of about 128k rows or 64 MB. `close` says what was written.
 
-    `schema` is that of the file; the batches it is given have the columns source, split and row besides.
+    `schema` is that of the file; the batches it is given have the columns source, split and row besides, and where
+    digests of the texts are kept, those: they go into a file beside this one.
     """
 
     def __init__(self, path: str, schema: pa.Schema) -> None:
         self._path, self._schema = path, schema
-        self._sink = _Checksummed(store_for(path).create(path))
+        self._sink = Checksummed(store_for(path).create(path))
         self._footers: list[pq.FileMetaData] = []
         self._writer = pq.ParquetWriter(
             self._sink,
@@ -111,6 +112,7 @@ class StagingFile:
         self._codes: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
         self._precisions: set[str] = set()
+        self._digests: DigestWriter | None = None
         self.rows = 0
 
     def add(self, placed: pa.RecordBatch) -> None:
@@ -119,6 +121,9 @@ class StagingFile:
         self._precisions.add(precision_of(placed))
         if self._schema.equals(DEAD_LETTERS):
             self._note_codes(placed)
+        if DIGEST in placed.schema.names:
+            self._digests = self._digests or DigestWriter(staged_beside(self._path))
+            self._digests.add(placed.column(DIGEST))
         batch = _columns_of(placed, self._schema)
         self.rows += batch.num_rows
         if self._held and (
@@ -149,10 +154,11 @@ class StagingFile:
             path=self._path,
             rows=self._footers[0].num_rows,
             bytes=self._sink.size,
-            checksum=f"crc32c:{self._sink.crc:08x}",
+            checksum=self._sink.checksum,
             counts=tuple(total(self._counts).values()),
             codes={code: (count, self._examples[code]) for code, count in self._codes.items()},
             precision="+".join(sorted(self._precisions - {""})),
+            digests=None if self._digests is None else self._digests.close(),
         )
 
 
@@ -160,30 +166,6 @@ def _columns_of(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     columns = [batch.column(field.name) for field in schema]
     arrays = [c if c.type == field.type else c.cast(field.type) for c, field in zip(columns, schema, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-class _Checksummed:
-    """A writable file that counts and sums what passes; closing it closes what is under it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self.size, self.crc = file, 0, 0
-
-    def write(self, data: Any) -> int:
-        data = bytes(data)
-        self._file.write(data)
-        self.size += len(data)
-        self.crc = google_crc32c.extend(self.crc, data)
-        return len(data)
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
-
-    @property
-    def closed(self) -> bool:
-        return self._file.closed
 
 
 class _Stage(beam.DoFn):
