@@ -21,6 +21,7 @@ from pipeline.children import Children, Result
 from pipeline.config import ConfigError, JobConfig
 from pipeline.console import EXIT_CODES, emit, err, out, quiet_libraries
 from pipeline.job_bundle import bundle_of
+from pipeline.own_files import check_places
 from pipeline.query_file import read_query
 from pipeline.runners import INTRAOP_THREADS, beam_options, share_of_cores
 from transforms.history import published
@@ -75,6 +76,8 @@ def _check(job: JobConfig, dates: Sequence[dt.date]) -> None:
             f"{given}: has no {{date}}, so every date would get the same rows; write {{date}} where the date stands "
             "in the path, the --input-filter or the query"
         )
+    for date in dates:
+        check_places(job, date)
     beam_options(job.runner, job.workers, job.beam_options)
     bundle_of(job)
 

@@ -219,12 +219,13 @@ def _check(flags: dict[str, Any]) -> int:
     with quiet_stderr():
         from pipeline.console import console_for
         from pipeline.preparing import prepare
-        from pipeline.report import show_prepared
+        from pipeline.report import show_foreign, show_prepared
         from pipeline.scoring import already_published
 
     if (there := already_published(job, now)) is not None:
         console_for(flags["log_format"]).verdict(there)
     show_prepared(prepare(job, now))
+    show_foreign(job.home)
     return DONE
 
 

@@ -66,6 +66,8 @@ def console_for(log_format: str) -> Reporter:
 def quiet_libraries() -> None:
     """Beam logs an error with its whole message, which may quote a text, before it hands the error to us."""
     logging.getLogger().setLevel(logging.ERROR)
+    # What ours say is for the user: it names a file and quotes none.
+    logging.getLogger("transforms").setLevel(logging.WARNING)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)
     warnings.simplefilter("ignore")
 

@@ -11,6 +11,7 @@ from pipeline.config import ConfigError, JobConfig
 from pipeline.dates import fill, logical_date
 from pipeline.inputs import table_of
 from pipeline.job_bundle import bundle_of
+from pipeline.own_files import check_file, check_places
 from pipeline.query_file import read_query
 from pipeline.runners import LOCAL
 from transforms.bigquery import table_name
@@ -22,9 +23,8 @@ from transforms.label import Labelling
 from transforms.plan import Plan, plan_digest, plan_inputs
 from transforms.plan_table import plan_query, plan_table
 from transforms.resume import Resumed, find_resumable
-from transforms.runs import Run, date_folder, manifest_path, new_run_id, read_manifest
+from transforms.runs import Run, manifest_path, new_run_id, read_manifest
 from transforms.score import Compute
-from transforms.stores import covers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,7 @@ def prepare(
     Raises ConfigError, DateError, BundleError, PlanError or NoInputError, each with the way out.
     """
     date = logical_date(job.date, job.timezone, now)
+    check_places(job, date)
     bundle = bundle_of(job)
     # Before the input is listed: a run that lists more and publishes meanwhile must not be overtaken by this one.
     manifest, _ = read_manifest(manifest_path(job.home, date))
@@ -111,12 +112,17 @@ def plan_of(job: JobConfig, date: dt.date) -> Plan:
     if (table := table_of(job.input)) is not None:
         restriction = None if job.input_filter is None else fill(job.input_filter, date)
         name = table_name(fill(table, date))
+        if job.outputs.table is not None and name.removesuffix("__dead_letters") == job.outputs.table:
+            raise ConfigError(f"--input bq://{name}: is the output table, of which the rows of a date are replaced")
         return plan_table(name, job.columns, restriction=restriction, allow_missing=job.allow_missing)
     patterns = [fill(pattern, date) for pattern in job.input]
-    for pattern in patterns:
-        if covers(pattern, date_folder(job.home, date)):
-            raise ConfigError(f"--input {pattern} takes in the files of --output {job.home}: keep them apart")
-    return plan_inputs(patterns, job.columns, file_format=job.format, allow_missing=job.allow_missing)
+    return plan_inputs(
+        patterns,
+        job.columns,
+        file_format=job.format,
+        allow_missing=job.allow_missing,
+        check=check_file(job.home),
+    )
 
 
 def _labelling(job: JobConfig, bundle: Bundle, plan: Plan, run: Run) -> Labelling:

@@ -15,7 +15,10 @@ from pipeline.dates import DateError
 from pipeline.failures import RunFailedError, TryLaterError, cause
 from transforms.bundles import open_bundle
 from transforms.columns import PlanError
+from transforms.deletion import examples, foreign
+from transforms.history import read_manifests
 from transforms.plan import NoInputError
+from transforms.records import RecordError
 from transforms.runs import MANIFEST, date_folder, read_manifest
 from transforms.stores import join, store_for
 
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     # With it comes TensorFlow, which commands that only look at files do without.
     from pipeline.preparing import Prepared
 
-USAGE_ERRORS = (ConfigError, DateError, BundleError, PlanError)
+USAGE_ERRORS = (ConfigError, DateError, BundleError, PlanError, RecordError)
 
 
 def explain(error: Exception, log_format: str) -> int:
@@ -65,6 +68,12 @@ def show_prepared(prepared: "Prepared") -> None:
     out.print("schema")
     for field in prepared.labelling.file_schema:
         out.print(f"  {field.name:<16} {field.type}{'' if field.nullable else ', required'}")
+
+
+def show_foreign(output: str) -> None:
+    """Says which files among those of an output are not its own, if there are any."""
+    if found := foreign(output, read_manifests(output).named):
+        out.print(f"not ours {examples(found)}: left alone by every command")
 
 
 def inspect_path(path: str) -> None:

@@ -15,6 +15,7 @@ from pipeline.config import JobConfig
 from pipeline.dates import logical_date
 from pipeline.failures import RunFailedError, cause
 from pipeline.gpu_checks import needs_gpu
+from pipeline.own_files import check_places
 from pipeline.preparing import Prepared, prepare
 from pipeline.runners import check_job_server, job_options, share_cores
 from pipeline.watchdog import listening, start_seconds, wait
@@ -105,6 +106,7 @@ def begin(
     Raises what `prepare` raises, and PublishError if the date is to be left alone and its table cannot be brought up
     to date.
     """
+    check_places(job, logical_date(job.date, job.timezone, now))
     finish_pending(job.home)
     if (there := already_published(job, now)) is not None:
         if there.problems:

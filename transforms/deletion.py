@@ -96,17 +96,12 @@ def foreign(output: str, named: Iterable[str]) -> list[str]:
     paths = [path for path in (below(path, output) for path in found) if path and not names.is_manifest(path)]
     owners = [names.owner(path) for path in paths]
     there = {run for path, run in zip(paths, owners, strict=True) if run and makes_known([path])} | {*named}
-    return [path for path, run in zip(paths, owners, strict=True) if run not in there and _is_in_ours(path)]
+    return [path for path, run in zip(paths, owners, strict=True) if run not in there and names.is_own_place(path)]
 
 
 def makes_known(files: Iterable[str]) -> bool:
     """Whether the output knows the run that has these files in its folder."""
     return any(path.endswith(("/plan.parquet", "/verdict.json")) for path in files)
-
-
-def _is_in_ours(path: str) -> bool:
-    first = path.split("/", 1)[0]
-    return first in (names.RUNS, names.DEAD_LETTERS) or names.DATE_FOLDER.fullmatch(first) is not None
 
 
 def examples(paths: Sequence[str], count: int = 3) -> str:

@@ -55,6 +55,12 @@ def is_staged_of(path: str, run_id: str) -> bool:
     return found is not None and found["run"] == run_id
 
 
+def is_own_place(path: str) -> bool:
+    """Whether a path below the output is, or is in, one of the folders in which its runs write and delete."""
+    first = path.split("/", 1)[0]
+    return first in (RUNS, DEAD_LETTERS) or first.startswith("dt=")
+
+
 def is_manifest(path: str) -> bool:
     """Whether a path below the output is that of the manifest of a date, or of one being written."""
     folder, _, name = path.partition("/")

@@ -5,7 +5,7 @@ What workers shuffle is these descriptions, never texts.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -70,13 +70,16 @@ def plan_inputs(
     *,
     file_format: str | None = None,
     allow_missing: bool = False,
+    check: Callable[[FileInfo], None] = lambda _: None,
 ) -> Plan:
-    """Lists and looks at every input file.
+    """Lists and looks at every input file; `check` may raise for one before any is looked at.
 
     Raises NoInputError when nothing matches (unless `allow_missing`), and PlanError, naming the file, when one is
     not what it claims to be, lacks a column, or does not fit the others.
     """
     inputs = sorted({info.path: info for pattern in patterns for info in _match(pattern)}.values(), key=_path)
+    for info in inputs:
+        check(info)
     if not inputs and not allow_missing:
         raise NoInputError(f"no input file matches {', '.join(patterns)}; is it written yet? (or --allow-missing)")
     for info in inputs:

@@ -126,9 +126,9 @@ def finished_splits(run: Run) -> TakenOver:
         elif parsed is not None and parsed.path in there:
             files[parsed.counts[0].split].append((kind, parsed))
     balanced = {split: files[split] for split, counts in read.items() if _balance(counts, files[split])}
-    listed = [file for some in balanced.values() for _, file in some]
-    sums = each(lambda file: store.checksum(file.path) == file.checksum, listed)
-    whole = {file.path for file, same in zip(listed, sums, strict=True) if same}
+    held = [file for some in balanced.values() for _, file in some]
+    sums = each(lambda file: store.checksum(file.path) == file.checksum, held)
+    whole = {file.path for file, same in zip(held, sums, strict=True) if same}
     taken = {split: some for split, some in balanced.items() if all(file.path in whole for _, file in some)}
     return TakenOver(
         read=tuple(count for split in sorted(taken) for count in read[split]),

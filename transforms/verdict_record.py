@@ -76,9 +76,7 @@ def parse(raw: bytes, path: str) -> Verdict:
     for name, time in (("claimed", verdict.claimed), ("cleaned", verdict.cleaned)):
         if time and not records.is_time(time):
             records.broken(path, f"{name} is no time")
-    if not all(
-        len(told) == 2 and type(told[0]) is int and type(told[1]) is str for told in verdict.dead_codes.values()
-    ):
+    if not all([type(value) for value in told] == [int, str] for told in verdict.dead_codes.values()):
         records.broken(path, "dead_codes are not counts and examples")
     if not all(type(number) is str or (type(number) is int and number >= 0) for number in verdict.work.values()):
         records.broken(path, "work is not made of counts")

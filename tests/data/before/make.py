@@ -9,12 +9,12 @@ from pathlib import Path
 TEXTS = ["play some jazz", "rate this book five stars", "what is the weather in paris", "add this song to my playlist"]
 DATES = {
     "2026-11-17": ("", ()),
-    "2026-11-18": ("before delete_staged", ()),
     "2026-11-19": ("before write_verdict", ()),
     "2026-11-20": ("before commit", ()),
     "2026-11-21": ("", ("--max-dead-fraction", "0")),
+    "2026-11-22": ("before delete_staged", ()),
 }
-"""Date -> where its process is killed, and more flags."""
+"""Date -> where its process is killed, and more flags. The next command would finish the last one."""
 RECORD = """
 import hashlib, os, sys, types
 import transforms.plan as plan
@@ -41,7 +41,7 @@ def main(folder: Path) -> None:
         os.utime(file, ns=(0, 1_795_000_000_000_000_000))
         environment = {"BERT_BATCH_KILL_AT": kill_at, "DIGESTED": str(folder / f"digested-{date}.json")}
         job = ["--bundle", "examples/snips/bundle", "--input", f"{folder}/in/{{date}}.jsonl", "--date", date]
-        budget = ["--max-dead-fraction", "1", *flags] if not flags else flags
+        budget = flags or ("--max-dead-fraction", "1")
         done = subprocess.run(
             [sys.executable, "-c", RECORD, "score", *job, "--output", str(folder / "out"), *budget],
             env={**os.environ, "PYTHONPATH": os.getcwd(), **environment},
