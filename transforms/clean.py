@@ -42,7 +42,7 @@ _WHY = {
     UNBALANCED: "unbalanced",
     OVER_BUDGET: "over budget",
     SUPERSEDED: "superseded",
-    ABANDONED: "cleaned by half",
+    ABANDONED: "cleaned away",
     PUBLISHED: "replaced",
 }
 REPLACED_DAYS = 30
