@@ -23,6 +23,7 @@ from pipeline.console import EXIT_CODES, emit, err, out, quiet_libraries
 from pipeline.cores import INTRAOP_THREADS, share_of_cores
 from pipeline.dates import fill, fill_sql
 from pipeline.job_bundle import bundle_of
+from pipeline.own_files import check_places
 from pipeline.query_file import read_query
 from pipeline.quiet import quiet_stderr
 from transforms.history import published
@@ -77,6 +78,8 @@ def _check(job: JobConfig, dates: Sequence[dt.date]) -> None:
             f"{given}: has no {{date}}, so every date would get the same rows; write {{date}} where the date stands "
             "in the path, the --input-filter or the query"
         )
+    for date in dates:
+        check_places(job, date)
     bundle_of(job)
     with quiet_stderr():
         # Imports Beam: last, so that all else that is wrong is told at once.

@@ -85,6 +85,8 @@ def quiet_libraries() -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(_Escaped())
         root.addHandler(handler)
+    # What ours say is for the user: it names a file and quotes none.
+    logging.getLogger("transforms").setLevel(logging.WARNING)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)
     warnings.simplefilter("ignore")
 

@@ -1,47 +1,70 @@
 """What `bert-batch runs` prints: the dates that are published, and the runs that did not publish."""
 
 import datetime as dt
+import shlex
 import sys
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import ConfigError
 from pipeline.console import err, out
 from pipeline.escaping import escaped, json_text
-from transforms.history import Manifest, Manifests, Unpublished, list_runs, pending, read_manifests, unpublished
-from transforms.publish import finish_pending
+from transforms.history import (
+    Manifest,
+    Manifests,
+    Unpublished,
+    is_expired,
+    list_runs,
+    pending,
+    read_manifests,
+    unpublished,
+)
 from transforms.verdicts import rows_published
 
 
 def show_history(output: str, format: str) -> None:
-    """Finishes what is pending below `output` and prints its dates and runs; raises ConfigError for another format."""
+    """Prints the dates and runs of `output`, and changes nothing there; raises ConfigError for another format."""
     if format not in ("text", "json"):
         raise ConfigError(f"--format {format!r} is unknown; use text or json")
     manifests = read_manifests(output)
-    finished = finish_pending(output, manifests)
     unfinished = {
-        date: what
-        for date, manifest in manifests.published.items()
-        if (what := pending(manifest)) and manifest["run_id"] not in finished
+        date: Pending(what=what, finish=_finish(output, manifest))
+        for date, manifest in manifests.read.items()
+        if (what := pending(manifest))
     }
     runs = unpublished(output, list(list_runs(output)), manifests)
     if format == "json":
         sys.stdout.write(json_text(_document(manifests, unfinished, runs), indent=1) + "\n")
         return
-    if not manifests.published and not runs:
+    if not (manifests.published or manifests.broken or unfinished or runs):
         out.print(f"{output}: nothing was published there, and no run is there")
     _print_dates(manifests, unfinished)
-    if manifests.published and runs:
+    if runs and (manifests.published or manifests.broken or unfinished):
         out.print()
     _print_runs(runs)
     for problem in manifests.broken.values():
         err.print(problem)
 
 
-def _document(manifests: Manifests, unfinished: Mapping[str, str], runs: list[Unpublished]) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Pending:
+    """What a committed run has not finished, and the command that does."""
+
+    what: str
+    finish: str
+
+
+def _finish(output: str, manifest: Manifest) -> str:
+    words = ["clean"] if is_expired(manifest) else ["publish", manifest["run_id"]]
+    return shlex.join(["bert-batch", *words, "--output", output])
+
+
+def _document(manifests: Manifests, unfinished: Mapping[str, Pending], runs: list[Unpublished]) -> dict[str, Any]:
+    expired = {date: found.finish for date, found in unfinished.items() if date not in manifests.published}
     return {
         "dates": [
-            {"date": date, **_row(manifest), "pending": unfinished.get(date)}
+            {"date": date, **_row(manifest), **_pending(unfinished.get(date))}
             for date, manifest in manifests.published.items()
         ],
         "runs": [
@@ -55,7 +78,13 @@ def _document(manifests: Manifests, unfinished: Mapping[str, str], runs: list[Un
             for run in runs
         ],
         "broken": dict(manifests.broken),
+        # Rows that were deleted for their age, of which files may be there yet.
+        **({"expired_pending": expired} if expired else {}),
     }
+
+
+def _pending(found: Pending | None) -> dict[str, str | None]:
+    return {"pending": None} if found is None else {"pending": found.what, "finish": found.finish}
 
 
 def _row(manifest: Manifest) -> dict[str, Any]:
@@ -81,7 +110,7 @@ def _seconds(manifest: Manifest) -> int | None:
     return seconds if seconds >= 0 else None
 
 
-def _print_dates(manifests: Manifests, unfinished: Mapping[str, str]) -> None:
+def _print_dates(manifests: Manifests, unfinished: Mapping[str, Pending]) -> None:
     counted = ("rows", "dead", "skipped", "splits_taken_over")
     table = [["date", "run", "published (UTC)", "rows", "dead", "skipped", "taken over", "bundle", "duration", ""]]
     for date, manifest in manifests.published.items():
@@ -89,10 +118,19 @@ def _print_dates(manifests: Manifests, unfinished: Mapping[str, str]) -> None:
         name, _, fingerprint = row["bundle"].partition("@")
         when = (row["published_at"] or "?").replace("T", " ").removesuffix("+00:00")
         counts = [f"{row[key]:,}" for key in counted]
-        mark = f"{unfinished[date]} pending" if date in unfinished else ""
+        mark = _mark(unfinished[date]) if date in unfinished else ""
         about = (f"{name}@{fingerprint[:12]}", _duration(row["seconds"]), mark)
         table.append([date, row["run_id"], when, *counts, *about])
+    nothing = ["?"] * 8
+    table += [[date, *nothing, "broken: its manifest, see below"] for date in manifests.broken]
+    gone = (date for date in unfinished if date not in manifests.published)
+    table += [[date, *nothing, f"deleted for its age, {_mark(unfinished[date])}"] for date in gone]
+    table[1:] = sorted(table[1:])
     _print_table(table, right=range(3, 7))
+
+
+def _mark(found: Pending) -> str:
+    return f"{found.what} pending: {found.finish}"
 
 
 def _duration(seconds: int | None) -> str:

@@ -12,6 +12,7 @@ from pipeline.dates import fill, fill_sql, logical_date
 from pipeline.inputs import table_of
 from pipeline.job_bundle import bundle_of, describe_for
 from pipeline.outputs import check_writable
+from pipeline.own_files import check_file, check_places
 from pipeline.query_file import read_query
 from pipeline.quiet import quiet_stderr
 from transforms.bigquery import table_name
@@ -24,8 +25,7 @@ from transforms.label import Labelling
 from transforms.plan import Plan, list_inputs, plan_digest, plan_inputs
 from transforms.plan_table import plan_query, plan_table
 from transforms.resume import Resumed, find_resumable
-from transforms.runs import Run, date_folder, manifest_path, new_run_id, read_manifest
-from transforms.stores import covers
+from transforms.runs import Run, manifest_path, new_run_id, read_manifest
 from transforms.text_digests import DIGEST
 from transforms.verdicts import Verdict
 
@@ -76,6 +76,7 @@ def first_look(job: JobConfig, now: dt.datetime) -> None:
     That is ConfigError, DateError, BundleError, PlanError or NoInputError; `prepare` looks again, and at the contents.
     """
     date = logical_date(job.date, job.timezone, now)
+    check_places(job, date)
     describe_for(job)
     if job.outputs.folder is not None:
         check_writable(job.outputs.folder)
@@ -110,6 +111,7 @@ def prepare(
     Raises ConfigError, DateError, BundleError, PlanError or NoInputError, each with the way out.
     """
     date = logical_date(job.date, job.timezone, now)
+    check_places(job, date)
     bundle = bundle_of(job)
     tell(bundle)
     # Before the input is listed: a run that lists more and publishes meanwhile must not be overtaken by this one.
@@ -173,16 +175,20 @@ def plan_of(job: JobConfig, date: dt.date) -> Plan:
     if (table := table_of(job.input)) is not None:
         restriction = None if job.input_filter is None else fill_sql(job.input_filter, date, "--input-filter")
         name = table_name(fill(table, date, "--input"))
+        if job.outputs.table is not None and name.removesuffix("__dead_letters") == job.outputs.table:
+            raise ConfigError(f"--input bq://{name}: is the output table, of which the rows of a date are replaced")
         return plan_table(name, job.columns, restriction=restriction, allow_missing=job.allow_missing)
-    return plan_inputs(_patterns(job, date), job.columns, file_format=job.format, allow_missing=job.allow_missing)
+    return plan_inputs(
+        _patterns(job, date),
+        job.columns,
+        file_format=job.format,
+        allow_missing=job.allow_missing,
+        check=check_file(job.home),
+    )
 
 
 def _patterns(job: JobConfig, date: dt.date) -> list[str]:
-    patterns = [fill(pattern, date, "--input") for pattern in job.input]
-    for pattern in patterns:
-        if covers(pattern, date_folder(job.home, date)):
-            raise ConfigError(f"--input {pattern} takes in the files of --output {job.home}: keep them apart")
-    return patterns
+    return [fill(pattern, date, "--input") for pattern in job.input]
 
 
 def _labelling(job: JobConfig, bundle: Bundle, plan: Plan, run: Run) -> Labelling:

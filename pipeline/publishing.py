@@ -1,10 +1,15 @@
 """Publishing a run that is there, as its own last step would have done."""
 
+import datetime as dt
+
 from pipeline.config import ConfigError
 from pipeline.failures import RunFailedError
-from transforms.history import find_run, list_runs
+from pipeline.own_files import check_links
+from transforms.books import Work
+from transforms.history import find_run, list_runs, read_manifests
 from transforms.publish import PublishError, finish_pending, publish, standing
-from transforms.verdicts import PASSED, Verdict
+from transforms.runs import date_folder
+from transforms.verdicts import PASSED, PUBLISHED, Verdict
 
 
 def publish_again(output: str, run_id: str) -> Verdict:
@@ -13,8 +18,11 @@ def publish_again(output: str, run_id: str) -> Verdict:
     Raises ConfigError if no such run was planned there, RunFailedError if it did not come to its end, and PublishError
     if a staged file is gone.
     """
-    finish_pending(output)
+    finished = finish_pending(output)
     run = find_run(output, run_id)
+    if (run is None or run.output != output) and run_id in finished:
+        # Its plan is gone, or the output was moved: to finish what is committed takes no more than the manifest.
+        return _committed(output, run_id)
     if run is None:
         newest = sorted(list_runs(output), reverse=True)[:5]
         there = f"the newest are {', '.join(newest)}" if newest else "there are none"
@@ -22,6 +30,7 @@ def publish_again(output: str, run_id: str) -> Verdict:
     if run.output != output:
         # Plan and verdict hold whole paths: they would be published there, and not be found here.
         raise ConfigError(f"run {run_id} was planned for --output {run.output}: give that, or score the date again")
+    check_links(output, run.date.isoformat())
     try:
         return publish(run)
     except PublishError:
@@ -34,3 +43,15 @@ def publish_again(output: str, run_id: str) -> Verdict:
         if verdict.status == PASSED:
             raise
         return verdict
+
+
+def _committed(output: str, run_id: str) -> Verdict:
+    """What the manifest says of a run that it names."""
+    manifest = next(found for found in read_manifests(output).read.values() if found["run_id"] == run_id)
+    return Verdict(
+        status=PUBLISHED,
+        run_id=run_id,
+        folder=date_folder(output, dt.date.fromisoformat(manifest["logical_date"])),
+        counts=manifest["counts"],
+        work={**Work()._asdict(), **manifest["work"]},
+    )

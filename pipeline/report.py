@@ -18,8 +18,11 @@ from pipeline.failures import RunFailedError, TryLaterError, cause
 from pipeline.preparing import Comparison, FoundTable
 from transforms.bundles import open_bundle
 from transforms.columns import PlanError
+from transforms.deletion import examples, foreign
+from transforms.history import read_manifests
 from transforms.label import Labelling
 from transforms.plan import NoInputError, Plan
+from transforms.records import RecordError
 from transforms.runs import MANIFEST, Run, date_folder, read_manifest
 from transforms.stores import join, store_for
 
@@ -34,7 +37,7 @@ OF_A_PATH = (
     errno.ELOOP,
 )
 """What the system says about a path that a user has given, before anything has run."""
-USAGE_ERRORS = (ConfigError, DateError, BundleError, PlanError, CheckpointError)
+USAGE_ERRORS = (ConfigError, DateError, BundleError, PlanError, CheckpointError, RecordError)
 
 
 def explain(error: Exception, log_format: str) -> int:
@@ -81,6 +84,12 @@ def show_found(found: Bundle | Plan | Run | FoundTable | Labelling | Comparison)
             out.print("schema")
             for field in found.file_schema:
                 out.print(f"  {field.name:<16} {field.type}{'' if field.nullable else ', required'}")
+
+
+def show_foreign(output: str) -> None:
+    """Says which files among those of an output are not its own, if there are any."""
+    if found := foreign(output, read_manifests(output).named):
+        out.print(f"not ours {examples(found)}: left alone by every command")
 
 
 def inspect_path(path: str) -> None:

@@ -70,6 +70,7 @@ def _clean(output: str, older_than_days: float, keep_days: int | None, dry_run: 
     with quiet_stderr():
         from pipeline.console import out, quiet_libraries
         from pipeline.outputs import absolute
+        from pipeline.report import show_foreign
         from transforms.clean import clean
 
     quiet_libraries()
@@ -85,4 +86,6 @@ def _clean(output: str, older_than_days: float, keep_days: int | None, dry_run: 
         out.print(f"{done} {item.what} ({item.why}): {item.files:,} files, {item.bytes:,} bytes")
         files, size = files + item.files, size + item.bytes
     out.print(f"{done} {files:,} files, {size:,} bytes in all")
+    if dry_run:
+        show_foreign(absolute(output))
     return 0

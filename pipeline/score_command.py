@@ -57,7 +57,7 @@ def check_job(job: Any, log_format: str) -> int:
     with quiet_stderr():
         from pipeline.console import console_for
         from pipeline.preparing import already_published, prepare
-        from pipeline.report import show_found
+        from pipeline.report import show_foreign, show_found
 
     console = console_for(log_format)
     if (there := already_published(job, now)) is not None:
@@ -65,6 +65,7 @@ def check_job(job: Any, log_format: str) -> int:
     _first_look(job, now)
     # The device, which TensorFlow knows, is looked at last: all else has been printed by then.
     prepare(job, now, tell=show_found)
+    show_foreign(job.home)
     return 0
 
 

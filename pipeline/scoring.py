@@ -17,6 +17,7 @@ from pipeline.dates import logical_date
 from pipeline.failures import RunFailedError, cause
 from pipeline.gpu_checks import needs_gpu
 from pipeline.loopback import loopback_only
+from pipeline.own_files import check_places
 from pipeline.preparing import Prepared, already_published, prepare
 from pipeline.runners import check_job_server, job_options
 from pipeline.watchdog import listening, start_seconds, wait
@@ -112,6 +113,7 @@ def begin(
     Raises what `prepare` raises, and PublishError if the date is to be left alone and its table cannot be brought up
     to date.
     """
+    check_places(job, logical_date(job.date, job.timezone, now))
     finish_pending(job.home)
     if (there := already_published(job, now)) is not None:
         if there.problems:

@@ -17,6 +17,7 @@ from pipeline.preparing import Prepared
 from pipeline.profiles import Profile
 from pipeline.runners import job_options
 from pipeline.scoring import NO_HINTS, Watch, begin, score, start, verdict_of
+from transforms import deletion
 from transforms.runs import Run, to_bytes
 from transforms.stores import store_for
 from transforms.verdicts import Verdict
@@ -152,7 +153,7 @@ def _refusals(prepared: Prepared) -> Iterator[None]:
         duplicate = isinstance(error, DataflowJobAlreadyExistsError)
         refused = duplicate or (isinstance(error, GoogleAPICallError) and error.code in _REFUSED)
         if refused and prepared.resumed is None:
-            store_for(prepared.run.output).delete(prepared.run.plan)
+            deletion.delete(prepared.run.output, [prepared.run.plan])
         if isinstance(error, DataflowJobAlreadyExistsError):
             raise TryLaterError(f"{error.args[0].split('. If')[0]}: it must end first") from error
         if not isinstance(error, GoogleAPICallError):

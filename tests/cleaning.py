@@ -36,6 +36,11 @@ def everything(output: str) -> dict[str, bytes | None]:
     return {path: store_for(output).read(path) for path in store_for(output).list(output)}
 
 
+def left(output: str) -> dict[str, bytes | None]:
+    """Everything but the verdicts that stay of runs that were cleaned away."""
+    return {path: data for path, data in everything(output).items() if b'"cleaned": "2' not in (data or b"")}
+
+
 def folder_of(run: Run) -> list[str]:
     return store_for(run.output).list(run.file(""))
 

@@ -14,6 +14,7 @@ from cleaning import (
     everything,
     folder_of,
     killed_at,
+    left,
     old_run,
     superseded,
 )
@@ -25,7 +26,7 @@ from publishing import (
 )
 from test_publish import COMMITTED, status
 
-from transforms.clean import REPLACED_DAYS
+from transforms.clean import REPLACED_DAYS, TOMBSTONE_DAYS
 from transforms.publish import publish
 from transforms.runs import read_manifest
 from transforms.stores import join, store_for
@@ -45,12 +46,13 @@ def test_a_dead_run_goes_with_all_it_left_and_the_published_rows_stay(
         publish(old)
     run = DEATHS[death](output)
     holds = read_manifest(run.manifest)
-    files = {path for path in everything(output) if run.run_id in path}
+    files = {path for path in everything(output) if run.run_id in path and path != run.verdict}
     found = clean(output, days=4)
     assert [(item.what, item.files, item.kept) for item in found if run.run_id in item.what] == [
         (f"run {run.run_id}", len(files), False)
     ]
-    assert not [path for path in everything(output) if run.run_id in path]
+    assert [path for path in everything(output) if run.run_id in path] == [run.verdict]
+    assert status(run) == "abandoned"
     assert read_manifest(run.manifest) == holds
     assert_holds(output, other)
     if published_before and death != "superseded":
@@ -86,6 +88,8 @@ def test_the_folder_of_a_run_is_gone_too(tmp_path: Path) -> None:
     run = DEATHS["committing"](str(tmp_path))
     assert (tmp_path / "_runs" / run.run_id).exists()
     clean(str(tmp_path))
+    assert {path.name for path in (tmp_path / "_runs" / run.run_id).iterdir()} == {"verdict.json", ".verdict.json.lock"}
+    clean(str(tmp_path), now=NOW + dt.timedelta(TOMBSTONE_DAYS))
     assert list((tmp_path / "_runs").iterdir()) == []
 
 
@@ -97,12 +101,37 @@ def test_copies_cut_short_go_with_their_run(tmp_path: Path) -> None:
     assert not half.exists()
 
 
-def test_parts_of_a_run_whose_folder_is_gone_go(output: str) -> None:
+def test_parts_of_a_run_of_which_nothing_is_known_stay(output: str) -> None:
     run = DEATHS["committing"](output)
     for path in folder_of(run):
         store_for(output).delete(path)
+    there = everything(output)
     assert visible(output)
-    assert [item.why for item in clean(output)] == ["not ended"]
+    assert clean(output) == []
+    assert everything(output) == there
+
+
+def test_a_part_that_is_copied_after_the_cleaning_goes_the_next_time(output: str) -> None:
+    run = DEATHS["committing"](output)
+    part = join(output, sorted(visible(output))[-1])
+    data = store_for(output).read(part)
+    clean(output)
+    assert data
+    store_for(output).write(part, data)
+    assert [(item.why, item.files) for item in clean(output)] == [("cleaned away", 1)]
+    store_for(output).write(part, data)
+    publish(ready(output, started=NOW))
+    assert store_for(output).stat(part) is None
+    assert left(output).keys() == everything(output).keys() - {run.verdict}
+    assert clean(output) == []
+
+
+def test_what_stays_of_a_run_that_was_cleaned_away_goes_a_month_later(output: str) -> None:
+    run = DEATHS["over_budget"](output)
+    clean(output)
+    assert clean(output, now=NOW + dt.timedelta(TOMBSTONE_DAYS - 1)) == []
+    assert list(everything(output)) == [run.verdict]
+    assert [item.files for item in clean(output, now=NOW + dt.timedelta(TOMBSTONE_DAYS))] == [1]
     assert everything(output) == {}
 
 
@@ -167,7 +196,7 @@ def test_a_clock_that_was_set_back_deletes_no_run_that_counts(output: str) -> No
     clean(output, now=NOW + dt.timedelta(500))
     assert_holds(output, counts)
     assert folder_of(counts)
-    assert folder_of(replaced) == folder_of(in_the_future) == []
+    assert (folder_of(replaced), folder_of(in_the_future)) == ([], [in_the_future.verdict])
 
 
 def test_a_broken_manifest_keeps_the_runs_of_its_date_and_no_others(output: str) -> None:
@@ -176,7 +205,7 @@ def test_a_broken_manifest_keeps_the_runs_of_its_date_and_no_others(output: str)
     there = {path: data for path, data in everything(output).items() if gone.run_id not in path}
     found = clean(output, keep_from=DATE + dt.timedelta(9))
     assert {item.what: item.kept for item in found} == {f"run {kept.run_id}": True, f"run {gone.run_id}": False}
-    assert everything(output) == there
+    assert left(output) == there
 
 
 def test_rows_whose_manifest_somebody_deleted_are_not_deleted_too(output: str) -> None:

@@ -11,6 +11,7 @@ from cleaning import (
     clean,
     everything,
     folder_of,
+    left,
     old_run,
 )
 from publishing import (
@@ -25,7 +26,7 @@ from test_publish import Killed, die
 
 from transforms.history import published
 from transforms.publish import finish_pending, publish
-from transforms.runs import Run, read_manifest, run_file
+from transforms.runs import Run, read_manifest
 from transforms.stores import store_for
 
 # === Dates that are kept long enough ===
@@ -120,7 +121,7 @@ def test_a_run_of_an_expired_date_that_never_published_goes_like_any_other(outpu
     lost = DEATHS["committing"](output)
     clean(output, keep_from=KEEP_FROM)
     assert visible(output) == set()
-    assert not store_for(output).list(run_file(output, lost.run_id, ""))
+    assert folder_of(lost) == [lost.verdict]
 
 
 # === A server that somebody else wrote ===
@@ -132,7 +133,7 @@ def test_dead_runs_and_dates_that_are_too_old_go_from_the_storage_emulator(bucke
         DEATHS[death](bucket_folder)
     assert len(clean(bucket_folder, keep_from=KEEP_FROM)) == 5
     assert_holds(bucket_folder, kept)
-    left = [path.removeprefix(bucket_folder + "/") for path in everything(bucket_folder) if kept.run_id not in path]
-    assert left == [f"dt={DATE}/_manifest.json", f"dt={OTHER}/_manifest.json"]
+    stays = [path.removeprefix(bucket_folder + "/") for path in left(bucket_folder) if kept.run_id not in path]
+    assert stays == [f"dt={DATE}/_manifest.json", f"dt={OTHER}/_manifest.json"]
     assert read_parts(bucket_folder, run.date) == []
     assert clean(bucket_folder, keep_from=KEEP_FROM) == []

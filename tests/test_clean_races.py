@@ -13,6 +13,7 @@ from cleaning import (
     everything,
     folder_of,
     killed_at,
+    left,
     old_run,
 )
 from publishing import (
@@ -24,6 +25,7 @@ from publishing import (
     read_parts,
     ready,
     rows_of,
+    scored,
 )
 from test_publish import COMMITTED, Killed, before, die, status
 
@@ -54,7 +56,7 @@ def test_a_publisher_held_before_any_step_publishes_whole_rows_or_none(step: str
             publish(run, before(step, meanwhile))
         assert_holds(output, old)
         clean(output)
-        assert not [path for path in everything(output) if run.run_id in path]
+        assert [path for path in everything(output) if run.run_id in path] == [run.verdict]
 
 
 @pytest.mark.parametrize("rows", [("a", "b", "c", "d"), ()])
@@ -84,7 +86,7 @@ def test_a_run_killed_right_before_its_swap_is_dead_when_that_is_long_ago(output
     assert [item.kept for item in clean(output)] == [True]
     assert everything(output) == there
     assert [item.kept for item in clean(output, now=NOW + dt.timedelta(3))] == [False]
-    assert everything(output) == {}
+    assert left(output) == {}
 
 
 def test_a_run_killed_right_before_its_swap_can_still_be_published(output: str) -> None:
@@ -100,15 +102,16 @@ def test_a_slow_run_that_was_cleaned_away_publishes_nothing(rows: tuple[str, ...
     run = planned(output, started=LONG_AGO, rows=len(rows))
     found = books(run, rows, [])
     clean(output)
-    with pytest.raises(FileNotFoundError, match="cleaned away while it worked"):
+    with pytest.raises(PublishError, match="cleaned away"):
         judge_and_publish_books(run, found)
     # It had its plan in memory already.
     judged(run, found)
-    with pytest.raises((PublishError, FileNotFoundError)):
+    with pytest.raises(PublishError, match="cleaned away"):
         publish(run)
     assert read_manifest(run.manifest) == (None, None)
+    scored(run, rows)
     clean(output, now=NOW + dt.timedelta(3))
-    assert everything(output) == {}
+    assert left(output) == {}
 
 
 def test_a_run_whose_cleaning_has_begun_is_not_published(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,8 +123,8 @@ def test_a_run_whose_cleaning_has_begun_is_not_published(output: str, monkeypatc
     assert status(run) == "abandoned"
     with pytest.raises(PublishError, match="taken for dead"):
         publish(run)
-    assert [item.why for item in clean(output)] == ["cleaned by half"]
-    assert everything(output) == {}
+    assert [item.why for item in clean(output)] == ["cleaned away"]
+    assert left(output) == {}
 
 
 def test_a_publisher_that_comes_while_the_files_go_publishes_nothing(
@@ -167,7 +170,7 @@ def test_a_cleaning_killed_at_any_file_can_be_done_again(tmp_path: Path, monkeyp
             publish(run)
         clean(output)
         assert_holds(output, old)
-        assert folder_of(run) == []
+        assert folder_of(run) == [run.verdict]
 
 
 @pytest.mark.parametrize("published_before", [True, False])
@@ -199,7 +202,7 @@ def test_a_score_that_runs_meanwhile_is_not_disturbed(output: str) -> None:
     judged(run, found)
     assert publish(run, lambda step: clean(output) and None).status == "published"
     assert_holds(output, run)
-    assert folder_of(lost) == []
+    assert folder_of(lost) == [lost.verdict]
 
 
 def test_two_cleanings_at_once_end_as_one(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,4 +224,4 @@ def test_two_cleanings_at_once_end_as_one(output: str, monkeypatch: pytest.Monke
     clean(output)
     assert len(inner) > 1
     assert_holds(output, old)
-    assert [path for path in everything(output) if "_runs" in path and old.run_id not in path] == []
+    assert [path for path in left(output) if "_runs" in path and old.run_id not in path] == []

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cleaning import DEATHS, LONG_AGO, NOW, old_run
+from cleaning import DEATHS, LONG_AGO, NOW, everything, old_run
 from fake_gcs import FakeGcs
-from publishing import DATE, ROWS, books, judge_and_publish_books, judged, planned, ready
+from publishing import DATE, ROWS, assert_holds, books, judge_and_publish_books, judged, planned, ready
 from test_cli import invoke
 from test_publish import Killed, before, die
 
@@ -124,28 +124,47 @@ def test_a_date_kept_long_enough_is_not_shown(output: str) -> None:
     assert published(output, DATE) is None
 
 
-def test_what_is_pending_is_finished_first(output: str) -> None:
+def test_what_is_pending_is_shown_with_the_command_that_finishes_it(output: str) -> None:
     publish(ready(output))
     run = ready(output)
     with pytest.raises(Killed):
         publish(run, before("delete_parts", die))
-    assert [row["run_id"] for row in shown(output)["dates"]] == [run.run_id]
-    manifest, _ = read_manifest(run.manifest)
-    assert manifest
-    assert manifest["finished"]
+    there = everything(output)
+    command = f"bert-batch publish {run.run_id} --output {output}"
+    assert invoke("runs", "--output", output)[1].splitlines()[1].endswith(f"files pending: {command}")
+    (row,) = shown(output)["dates"]
+    assert (row["run_id"], row["pending"], row["finish"]) == (run.run_id, "files", command)
+    assert everything(output) == there
+    assert invoke(*command.split()[1:])[0] == 0
+    assert_holds(output, run)
+    (row,) = shown(output)["dates"]
+    assert (row["pending"], "finish" in row) == (None, False)
 
 
-def test_a_date_that_cannot_be_finished_is_marked(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish(ready(output))
+def test_a_committed_run_is_finished_by_its_id_without_its_plan_too(output: str) -> None:
     run = ready(output)
     with pytest.raises(Killed):
         publish(run, before("delete_parts", die))
-    with monkeypatch.context() as patch:
-        patch.setattr("transforms.tidy._delete_replaced", lambda *_: 1 / 0)
-        assert invoke("runs", "--output", output)[1].splitlines()[1].endswith("files pending")
-        (row,) = json.loads(invoke("runs", "--output", output, "--format", "json")[1])["dates"]
-        assert (row["run_id"], row["pending"]) == (run.run_id, "files")
+    store_for(output).delete(run.plan)
+    code, out, _ = invoke("publish", run.run_id, "--output", output)
+    assert (code, "5 read = 4 scored + 1 dead letters" in out) == (0, True)
     assert shown(output)["dates"][0]["pending"] is None
+
+
+def test_a_date_deleted_for_its_age_that_is_pending_is_shown_with_the_command(
+    output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(old_run(output))
+    options = {"now": NOW, "older_than": dt.timedelta(2), "keep_from": DATE + dt.timedelta(1)}
+    with monkeypatch.context() as patch:
+        patch.setattr("transforms.clean.tidy", lambda *_: die())
+        with pytest.raises(Killed):
+            list(clean(output, **options))
+    command = f"bert-batch clean --output {output}"
+    assert shown(output)["expired_pending"] == {DATE.isoformat(): command}
+    assert f"deleted for its age, files pending: {command}" in invoke("runs", "--output", output)[1]
+    assert invoke(*command.split()[1:])[0] == 0
+    assert "expired_pending" not in shown(output)
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -342,8 +361,9 @@ def test_clean_prints_what_it_did(output: str) -> None:
     assert (code, "would delete run" in told) == (0, True)
     assert gone.run_id in list_runs(output)
     code, out, _ = invoke("clean", "--output", output)
-    assert (code, f"deleted run {gone.run_id} (not published): 11 files" in out) == (0, True), out
-    assert list(list_runs(output)) == [published_once.run_id]
+    assert (code, f"deleted run {gone.run_id} (not published): 10 files" in out) == (0, True), out
+    assert [run["run_id"] for run in shown(output)["runs"]] == []
+    assert list_runs(output)[gone.run_id] == [gone.verdict]
     assert invoke("clean", "--output", output)[1] == "deleted 0 files, 0 bytes in all\n"
     assert published(output, published_once.date)
 

@@ -12,6 +12,7 @@ import socket
 import threading
 from contextlib import suppress
 
+from transforms.deletion import delete_beats
 from transforms.stores import each, join, literal, store_for
 
 BEAT_SECONDS = 2.0
@@ -35,7 +36,7 @@ def beat(folder: str | None) -> None:
         # After the last beat, or it would look as if the process had died.
         stop.set()
         thread.join(BEAT_SECONDS)
-        store_for(path).delete(path)
+        delete_beats(folder, [path], prune=False)
 
     atexit.register(end)
 
@@ -55,8 +56,7 @@ def _beat(folder: str, path: str, stop: threading.Event) -> None:
     for number in itertools.count():
         with suppress(Exception):  # Of a store that is out of order for a moment: the next beat may be heard.
             if store.read(join(folder, LISTENER)) is None:
-                store.delete(path)
-                store.prune(folder)
+                delete_beats(folder, [path])
                 return
             store.write(path, b"%d\n" % number)
         if stop.wait(BEAT_SECONDS):
@@ -79,8 +79,5 @@ def hear(folder: str) -> dict[str, str]:
 
 def end_listening(folder: str) -> None:
     """Deletes all beats, and lets no process beat any more."""
-    store = store_for(folder)
-    store.delete(join(folder, LISTENER))
-    for path in store.list(folder):
-        store.delete(path)
-    store.prune(folder)
+    delete_beats(folder, [join(folder, LISTENER)], prune=False)
+    delete_beats(folder, store_for(folder).list(folder))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from posixpath import basename
 from typing import Any
 
+from transforms import deletion
 from transforms.bigquery_client import client_for, location_of, query, refusals
 from transforms.bigquery_tables import TableSink, Target, ensure_tables, table_resource
 from transforms.runs import run_file
@@ -132,10 +133,10 @@ def drop(published: Publication) -> None:
     """
     # The uploads first: the tables expire by themselves.
     if published.uploads:
-        store = store_for(published.uploads)
+        staging = published.sink.staging
         with refusals(f"{published.uploads}: cannot be deleted"):
-            for path in store.list(published.uploads):
-                store.delete(path)
+            # The plan of the run lies in the home folder.
+            deletion.delete(staging, deletion.listed(staging, f"_runs/{published.run_id}/load"), [published.run_id])
     for table in published.staging_tables:
         with refusals(f"{table.name}: cannot be dropped"):
             client_for(table.name).delete_table(table.name, not_found_ok=True)

@@ -2,7 +2,8 @@
 
 Nobody can tell a dead run from a slow one. So a run must be old, by the newest time in the names of its files. Then its
 verdict is swapped for `abandoned`, after which no publisher of it can swap the manifest any more. Only then its files
-go, the verdict last, so that a cleaning that is killed can be done again.
+go. The verdict stays as a tombstone for TOMBSTONE_DAYS: a publisher that was slow may copy a part later, and only a run
+that the output knows loses its files (transforms/deletion.py).
 
 A date that is too old is published once more, empty and `expired`: one swap, after which the manifest names no file,
 and tidying deletes the files, whoever comes to do it. Files first would leave readers a manifest of missing files.
@@ -16,10 +17,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from transforms.history import RUN_ID, Manifests, find_run, is_expired, list_runs, read_manifests
+from transforms import deletion
+from transforms.history import Manifests, find_run, is_expired, list_runs, read_manifests
+from transforms.names import MANIFEST
 from transforms.publish import drop_staging, finish_pending, tidy
-from transforms.runs import MANIFEST, Run, new_run_id, read_manifest, run_file, to_bytes
-from transforms.stores import each, join, literal, store_for
+from transforms.runs import Run, new_run_id, read_manifest, run_file, to_bytes
+from transforms.stores import each, join, store_for
 from transforms.verdicts import (
     ABANDONED,
     OVER_BUDGET,
@@ -29,6 +32,7 @@ from transforms.verdicts import (
     UNBALANCED,
     Verdict,
     abandon,
+    bury,
     read_verdict,
 )
 
@@ -38,13 +42,14 @@ _WHY = {
     UNBALANCED: "unbalanced",
     OVER_BUDGET: "over budget",
     SUPERSEDED: "superseded",
-    ABANDONED: "cleaned by half",
+    ABANDONED: "cleaned away",
     PUBLISHED: "replaced",
 }
 REPLACED_DAYS = 30
 """Plan and verdict of a run whose rows were replaced by a later run are kept that long."""
-_TIME = re.compile(r"\d{8}T\d{6}Z")
-_PART = re.compile(r".*/dt=(?P<date>[^/]+)/(?:part|_digests)-(?P<run_id>[^/]+)-\d+\.(?:parquet|sha128)")
+TOMBSTONE_DAYS = 30
+"""The verdict of a run that was cleaned away is kept that long."""
+_TIME = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +76,11 @@ class _Leftover:
     def was_published(self) -> bool:
         return self.verdict is not None and self.verdict.status == PUBLISHED
 
+    @property
+    def cleaned(self) -> str:
+        """When it was cleaned away (ISO), if it was."""
+        return "" if self.verdict is None else self.verdict.cleaned
+
 
 def clean(
     output: str, *, now: dt.datetime, older_than: dt.timedelta, keep_from: dt.date | None = None, dry_run: bool = False
@@ -89,7 +99,6 @@ def clean(
     named = {manifest["run_id"] for date, manifest in manifests.read.items() if date not in expired}
 
     dates, last_heard = _dates_with_parts(output), _last_heard(output)
-    last_heard = {run_id: time for run_id in dates if (time := _time(run_id))} | last_heard
     silent = sorted(run_id for run_id, time in last_heard.items() if time <= now - older_than and run_id not in named)
     for run in each(lambda run_id: _look(output, run_id, dates.get(run_id, set())), silent):
         if isinstance(run, Cleaned):
@@ -97,7 +106,10 @@ def clean(
         elif not _is_worth_keeping(run, expired, last_heard[run.run_id], now):
             unclear = _why_unclear(run, dates.get(run.run_id, set()), manifests)
             kept = Cleaned(what=f"run {run.run_id}", why=unclear, kept=True)
-            yield kept if unclear else _delete(output, run, now - older_than, dry_run)
+            deleted = kept if unclear else _delete(output, run, now, now - older_than, dry_run)
+            # A tombstone alone is nothing to speak of.
+            if deleted.kept or deleted.files or not run.cleaned:
+                yield deleted
 
 
 def _is_worth_keeping(run: _Leftover, expired: set[str], last_heard: dt.datetime, now: dt.datetime) -> bool:
@@ -109,7 +121,7 @@ def _why_unclear(run: _Leftover, seen_in: set[str], manifests: Manifests) -> str
     """Why nobody can tell whether rows of this run count; empty if they do not."""
     broken = run.dates & manifests.broken.keys() or (not run.dates and manifests.broken)
     if broken:
-        return f"the manifest of dt={min(broken)} is not JSON and may name it"
+        return f"the manifest of dt={min(broken)} is broken and may name it"
     if run.was_published and (gone := seen_in - manifests.read.keys()):
         return f"the manifest of dt={min(gone)} is gone, and rows that it named are there"
     return ""
@@ -120,12 +132,15 @@ def _expire(output: str, date: str, now: dt.datetime, dry_run: bool) -> Iterator
     manifest, raw = read_manifest(path)
     if manifest is None or is_expired(manifest):
         return
+    if link := deletion.in_the_way(output, date):
+        yield Cleaned(what=f"dt={date}", why=f"{link} {deletion.IS_A_LINK}", kept=True)
+        return
     if not dry_run:
         run_id, time = new_run_id(now), now.isoformat(timespec="seconds")
         empty = manifest | {"sequence": manifest["sequence"] + 1, "run_id": run_id, "finished": False, "expired": True}
         empty |= {"started": time, "published_at": time, "counts": dict.fromkeys(manifest["counts"], 0)}
         empty |= {"bundle": "", "settings": {}, "inputs": [], "files": [], "dead_letters": []}
-        empty |= {"dead_codes": {}, "work": {}}
+        empty |= {"dead_codes": {}, "work": {}, "replaces": manifest["run_id"]}
         # Rows in BigQuery stay: how long is for the table's own partition expiration to say.
         empty |= {"table": None}
         # Published again since it was read: then it is looked at the next time.
@@ -138,22 +153,23 @@ def _expire(output: str, date: str, now: dt.datetime, dry_run: bool) -> Iterator
 
 
 def _dates_with_parts(output: str) -> dict[str, set[str]]:
-    """The dates in which a reader that globs sees parts or dead letters of a run, by run id."""
-    store = store_for(output)
+    """The dates in which there are parts or dead letters of a run, copies cut short too, by run id."""
     found: dict[str, set[str]] = defaultdict(set)
-    for folder in (output, join(output, "_dead_letters")):
-        for name in ("part-*.parquet", "_digests-*.sha128"):
-            for info in store.match(join(literal(folder), "dt=*", name)):
-                part = _PART.fullmatch(info.path)
-                if part and RUN_ID.fullmatch(part["run_id"]):
-                    found[part["run_id"]].add(part["date"])
+    for path in (*deletion.listed(output, begin="dt="), *deletion.listed(output, "_dead_letters", begin="dt=")):
+        if (run_id := deletion.owner(output, path)) is not None:
+            found[run_id].add(path.rsplit("/", 2)[-2].removeprefix("dt="))
     return found
 
 
 def _last_heard(output: str) -> dict[str, dt.datetime]:
-    """The newest time in the names of a run's files: its id has one, and what a later try of it leaves."""
+    """The newest time in the names of a run's files: its id has one, and what a later try of it leaves.
+
+    Of runs that are known here only: another folder, or part, that is named like one of a run is somebody else's.
+    """
     found = {}
     for run_id, files in list_runs(output).items():
+        if not deletion.makes_known(files):
+            continue
         names = [run_id, *(path.rsplit("/_runs/", 1)[1] for path in files)]
         times = [time for name in names if (time := _time(name))]
         if times:
@@ -182,7 +198,7 @@ def _look(output: str, run_id: str, dates: set[str]) -> _Leftover | Cleaned:
     return _Leftover(run_id=run_id, verdict=verdict, dates=frozenset(dates), planned=run)
 
 
-def _delete(output: str, run: _Leftover, claimed_before: dt.datetime, dry_run: bool) -> Cleaned:
+def _delete(output: str, run: _Leftover, now: dt.datetime, claimed_before: dt.datetime, dry_run: bool) -> Cleaned:
     what, path = f"run {run.run_id}", run_file(output, run.run_id, "verdict.json")
     verdict = run.verdict if dry_run else abandon(path, run.run_id, claimed_before)
     if verdict is not None and verdict.is_claimed_since(claimed_before):
@@ -192,31 +208,32 @@ def _delete(output: str, run: _Leftover, claimed_before: dt.datetime, dry_run: b
         manifest, _ = read_manifest(join(output, f"dt={date}", MANIFEST))
         if manifest is not None and manifest["run_id"] == run.run_id:
             return Cleaned(what=what, why=f"was published meanwhile: dt={date}", kept=True)
-    files = _files(output, run)
-    there = [file for file in files if run.verdict or not file.endswith("/verdict.json")]
-    sizes = [info.size for info in each(store_for(output).stat, there) if info]
+    stays = not run.was_published and not _is_long_ago(run.cleaned, now)
+    files = [file for file in _files(output, run) if not (stays and file.endswith("/verdict.json"))]
+    sizes = [info.size for info in each(store_for(output).stat, files) if info]
     if not dry_run:
         # Without files nothing was loaded or uploaded. Before the plan goes, which says where to.
         if run.planned is not None and verdict is not None and (verdict.files or verdict.dead_letters):
             drop_staging(replace(run.planned, output=output), verdict)
         _delete_files(output, run.run_id, files)
+        if stays:
+            bury(path, now)
     return Cleaned(what=what, why=_WHY[run.verdict.status if run.verdict else ""], files=len(sizes), bytes=sum(sizes))
+
+
+def _is_long_ago(cleaned: str, now: dt.datetime) -> bool:
+    return cleaned != "" and dt.datetime.fromisoformat(cleaned) <= now - dt.timedelta(TOMBSTONE_DAYS)
 
 
 def _files(output: str, run: _Leftover) -> list[str]:
     """What is there of a run: in the dates, copies cut short too, and in its own folder."""
-    store = store_for(output)
     # The parts of one that was published are deleted with its manifest's next version: by whoever tidies that.
     dates = () if run.was_published else run.dates
-    places = [join(output, *below, f"dt={date}") for date in dates for below in ((), ("_dead_letters",))]
-    names = (f"part-{run.run_id}-", f"_digests-{run.run_id}-")
-    found = [path for place in places for path in store.list(place)]
-    parts = [path for path in found if any(name in path.rsplit("/", 1)[1] for name in names)]
-    return [*parts, *store.list(run_file(output, run.run_id, ""))]
+    places = [join(*below, f"dt={date}") for date in sorted(dates) for below in (("",), ("_dead_letters",))]
+    there = [path for place in (*places, f"_runs/{run.run_id}") for path in deletion.listed(output, place)]
+    return [path for path in there if deletion.owner(output, path) == run.run_id]
 
 
 def _delete_files(output: str, run_id: str, files: Sequence[str]) -> None:
-    store = store_for(output)
-    each(store.delete, [path for path in files if not path.endswith("/verdict.json")])
-    store.delete(run_file(output, run_id, "verdict.json"))
-    store.prune(run_file(output, run_id, ""))
+    deletion.delete(output, files)
+    deletion.prune(output, run_file(output, run_id, ""))

@@ -12,7 +12,7 @@ from google.cloud.storage import Blob, Client
 from google.cloud.storage.fileio import BlobReader, BlobWriter
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from transforms.stores import FileChangedError, FileInfo, file_changed, split_glob
+from transforms.stores import FileChangedError, FileInfo, TooLargeError, file_changed, split_glob
 
 # Bytes a reader fetches at least and a writer buffers; the library's own 40 MiB, times a worker's threads,
 # would be most of a small machine. Uploads need a multiple of 256 KiB.
@@ -51,8 +51,11 @@ class GcsStore:
     def create(self, path: str) -> BinaryIO:
         return _Writer(_blob(path), chunk_size=_CHUNK, ignore_flush=True, retry=DEFAULT_RETRY)
 
-    def read(self, path: str) -> bytes | None:
-        return _download(path)[0]
+    def read(self, path: str, most: int | None = None) -> bytes | None:
+        data = _download(path)[0]
+        if data is not None and most is not None and len(data) > most:
+            raise TooLargeError(f"{path}: is larger than {most:,} bytes")
+        return data
 
     def write(self, path: str, data: bytes) -> None:
         _blob(path).upload_from_string(data, "application/octet-stream", retry=DEFAULT_RETRY)
@@ -86,8 +89,12 @@ class GcsStore:
                 raise
             raise FileNotFoundError(f"{source}: no such object to copy to {target}") from error
 
-    def list(self, folder: str) -> builtins.list[str]:
-        return [info.path for info in self._below(folder.rstrip("/") + "/")]
+    def list(self, folder: str, begin: str = "") -> builtins.list[str]:
+        return [info.path for info in self._below(folder.rstrip("/") + "/" + begin)]
+
+    def link_on(self, path: str, below: str) -> str | None:
+        """Nothing: there are no links on `gs://`."""
+        return None
 
     def delete(self, path: str) -> None:
         try:

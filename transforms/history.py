@@ -1,19 +1,17 @@
 """What an output holds: which dates are published, and what became of the runs that did not publish."""
 
 import datetime as dt
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from transforms import records
+from transforms.deletion import listed
+from transforms.names import DATE_FOLDER, MANIFEST, RUN_ID
 from transforms.plan import read_about
-from transforms.runs import MANIFEST, Run, date_folder, manifest_path, read_manifest, run_file
-from transforms.stores import each, join, literal, store_for
-from transforms.verdicts import ALREADY_PUBLISHED, PASSED, PUBLISHED, SUPERSEDED, Verdict, read_verdict
-
-RUN_ID = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{6}")
-_DATE = re.compile(r"dt=(\d{4}-\d{2}-\d{2})")
+from transforms.runs import Run, date_folder, manifest_path, read_manifest, run_file
+from transforms.stores import absolute, each, join, literal, store_for
+from transforms.verdicts import ABANDONED, ALREADY_PUBLISHED, PASSED, PUBLISHED, SUPERSEDED, Verdict, read_verdict
 
 Manifest = Mapping[str, Any]
 
@@ -30,6 +28,16 @@ class Manifests:
         """Without the dates whose rows were deleted for their age."""
         return {date: manifest for date, manifest in self.read.items() if not is_expired(manifest)}
 
+    @property
+    def named(self) -> list[str]:
+        """The runs that they name: those that are published, and the one before each."""
+        return [run_id for manifest in self.read.values() for run_id in runs_named(manifest)]
+
+
+def runs_named(manifest: Manifest) -> list[str]:
+    """The runs that a manifest names: its own, and the one whose rows it replaced."""
+    return [run_id for run_id in (manifest["run_id"], manifest.get("replaces")) if run_id]
+
 
 def is_expired(manifest: Manifest) -> bool:
     """Whether the rows of a date were deleted for their age; see transforms/clean.py."""
@@ -39,7 +47,7 @@ def is_expired(manifest: Manifest) -> bool:
 def read_manifests(output: str) -> Manifests:
     """All manifests below `output`, listed once and read side by side."""
     found = store_for(output).match(join(literal(output), "dt=*", MANIFEST))
-    dates = sorted(match[1] for info in found if (match := _DATE.fullmatch(info.path.rsplit("/", 2)[1])))
+    dates = sorted(match[1] for info in found if (match := DATE_FOLDER.fullmatch(info.path.rsplit("/", 2)[1])))
 
     def read(date: str) -> Manifest | str | None:
         try:
@@ -89,24 +97,30 @@ def _unfinished(manifest: Manifest, folder: str) -> str:
 
 def list_runs(output: str) -> dict[str, list[str]]:
     """The files of each run below `output`, by run id, in order."""
-    folder = join(output, "_runs")
-    store = store_for(output)
+    folder = join(absolute(output), "_runs/")
     found: dict[str, list[str]] = {}
-    for path in store.list(folder):
-        run_id = path.rsplit("/_runs/", 1)[1].split("/")[0]
-        if RUN_ID.fullmatch(run_id):
+    for path in listed(output, "_runs"):
+        run_id, inside, _ = path.removeprefix(folder).partition("/")
+        # A link in the place of a run's folder is none of ours.
+        if inside and RUN_ID.fullmatch(run_id):
             found.setdefault(run_id, []).append(path)
     return found
 
 
 def find_run(output: str, run_id: str) -> Run | None:
-    """The run as its plan describes it; None if there is none below `output`."""
-    if not RUN_ID.fullmatch(run_id):
+    """The run as its plan describes it; None if there is none below `output`. Raises RecordError for a damaged plan."""
+    store, path = store_for(output), run_file(output, run_id, "plan.parquet")
+    if not RUN_ID.fullmatch(run_id) or store.link_on(path, output):
         return None
     try:
-        return Run.from_json(read_about(store_for(output), run_file(output, run_id, "plan.parquet"))["run"])
+        run = Run.from_json(read_about(store, path)["run"])
     except FileNotFoundError:
         return None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise records.RecordError(f"{path}: is damaged, so the run is lost: score the date again") from error
+    if run.run_id != run_id:
+        raise records.RecordError(f"{path}: is the plan of another run, so this one is lost: score the date again")
+    return run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +148,8 @@ def unpublished(output: str, run_ids: Sequence[str], manifests: Manifests) -> li
 def _look(output: str, run_id: str, manifests: Manifests) -> Unpublished | None:
     try:
         verdict = read_verdict(run_file(output, run_id, "verdict.json"))
-        if verdict is not None and verdict.status == PUBLISHED:
-            return None
+        if verdict is not None and (verdict.status == PUBLISHED or (verdict.status == ABANDONED and verdict.cleaned)):
+            return None  # Of a run that was cleaned away only this is left.
         run = find_run(output, run_id)
     except (ValueError, KeyError, TypeError, OSError) as error:
         return Unpublished(run_id=run_id, date="", state="unreadable", reason=type(error).__name__)
@@ -150,7 +164,7 @@ def _look(output: str, run_id: str, manifests: Manifests) -> Unpublished | None:
 
 def _job(run: Run) -> dict[str, str]:
     try:
-        content = json.loads(store_for(run.output).read(run.job) or b"{}")
+        content = records.parse(records.read(run.job) or b"{}", run.job)
         return {key: str(content[key]) for key in ("job_id", "project", "region", "url")} if content else {}
     except (ValueError, KeyError, TypeError, OSError):
         return {}  # It only helps to find the job.

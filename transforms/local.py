@@ -17,7 +17,8 @@ from typing import BinaryIO
 
 import google_crc32c
 
-from transforms.stores import SCHEME, FileInfo, file_changed, split_glob
+from transforms.stores import SCHEME, FileInfo, TooLargeError, file_changed, split_glob
+from transforms.walking import entries, files_below, link_on
 
 _LOCK_NAME = re.compile(r"\..+\.lock")
 
@@ -34,7 +35,7 @@ class LocalStore:
         head, expression = split_glob(pattern)
         wild = pattern.removeprefix(head)
         levels = None if not wild or "**" in wild else 1 + wild.count("/")
-        below = _files_below(head.rpartition("/")[0] or "/", levels)
+        below = files_below(head.rpartition("/")[0] or "/", levels)
         paths = sorted(path for path in below if expression.fullmatch(path))
         # A file deleted since it was listed and a link to nowhere have no stat.
         return [info for info in map(self.stat, paths) if info]
@@ -67,9 +68,11 @@ class LocalStore:
     def create(self, path: str) -> BinaryIO:
         return _NewFile(_local(path))
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, most: int | None = None) -> bytes | None:
         try:
             with self.open(path) as file:
+                if most is not None and os.fstat(file.fileno()).st_size > most:
+                    raise TooLargeError(f"{path}: is larger than {most:,} bytes")
                 return file.read()
         except FileNotFoundError:
             return None
@@ -114,10 +117,13 @@ class LocalStore:
                 os.unlink(temporary)
         _sync_folder(os.path.dirname(target))
 
-    def list(self, folder: str) -> builtins.list[str]:
-        paths = _files_below(_local(folder))
+    def list(self, folder: str, begin: str = "") -> builtins.list[str]:
+        paths = entries(_local(folder), begin)
         # Only prune may delete a lock file: it holds it meanwhile.
         return sorted(path for path in paths if not _LOCK_NAME.fullmatch(os.path.basename(path)))
+
+    def link_on(self, path: str, below: str) -> str | None:
+        return link_on(_local(path), _local(below))
 
     def delete(self, path: str) -> None:
         with suppress(FileNotFoundError):
@@ -125,8 +131,8 @@ class LocalStore:
 
     def prune(self, folder: str) -> None:
         folder = _local(folder)
-        files = list(_files_below(folder))
-        if not all(_LOCK_NAME.fullmatch(os.path.basename(file)) for file in files):
+        files = list(entries(folder))
+        if os.path.islink(folder) or not all(_LOCK_NAME.fullmatch(os.path.basename(file)) for file in files):
             return
         for file in files:
             _delete_lock(file)
@@ -217,27 +223,6 @@ def _local(path: str) -> str:
 def _temporary(path: str) -> str:
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
-
-
-def _files_below(folder: str, levels: int | None = None) -> Iterator[str]:
-    """Paths of files in a folder and in those below it, so many levels deep (None: all)."""
-
-    def stop(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError | NotADirectoryError):
-            raise error
-
-    above: dict[str, set[str]] = {}
-    for below, folders, names in os.walk(folder, onerror=stop, followlinks=True):
-        real = os.path.realpath(below)
-        known = above.get(os.path.dirname(below), set())
-        if real in known:
-            folders.clear()  # A link to a folder it lies in: what is there has been listed.
-            continue
-        above[below] = known | {real}
-        yield from (os.path.join(below, name) for name in names)
-        depth = below.rstrip("/").count("/") - folder.rstrip("/").count("/")
-        if depth + 1 == levels:
-            folders.clear()
 
 
 def _make_folder(folder: str) -> None:

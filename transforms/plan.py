@@ -5,7 +5,7 @@ What workers shuffle is these descriptions, never texts.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -70,14 +70,19 @@ def plan_inputs(
     *,
     file_format: str | None = None,
     allow_missing: bool = False,
+    check: Callable[[FileInfo], None] = lambda _: None,
 ) -> Plan:
-    """Lists and looks at every input file.
+    """Lists and looks at every input file; `check` may raise for one before any is looked at.
 
     Raises NoInputError when nothing matches (unless `allow_missing`), and PlanError, naming the file, when one is
     not what it claims to be, lacks a column, or does not fit the others.
     """
     formats = list_inputs(patterns, file_format, allow_missing=allow_missing)
     inputs = list(formats)
+    for info in inputs:
+        check(info)
+        if not info.path.isprintable() and any("\udc80" <= c <= "\udcff" for c in info.path):
+            raise PlanError(f"{info.path!a}: the name of the file is not UTF-8; rename it")
     kinds = sorted({kind for kind, _ in formats.values()})
     if kinds == ["text"]:
         request = replace(request, id=None, text="text")

@@ -11,11 +11,12 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from transforms import bigquery_load
+from transforms import bigquery_load, deletion
 from transforms.plan import read_plan
+from transforms.records import check_table
 from transforms.runs import Run, read_manifest, run_file, to_bytes
 from transforms.stores import Store, each, store_for
-from transforms.tidy import At, before, finish_pending, tidy
+from transforms.tidy import At, before, delete_staged, finish_pending, refuse_links, tidy
 from transforms.verdicts import (
     ABANDONED,
     OVER_BUDGET,
@@ -25,6 +26,7 @@ from transforms.verdicts import (
     Part,
     PublishError,
     Verdict,
+    check_parts,
     claim,
     read_verdict,
     settle,
@@ -51,13 +53,16 @@ def publish(run: Run, at: At = before) -> Verdict:
     """Publishes a run that has a verdict, and gives its standing then: published or superseded.
 
     Raises PublishError if the run has no verdict, does not balance, exceeds its error budget, lost a staged file, was
-    cleaned away, if its table cannot be loaded, or, after the commit, not be brought up to date.
+    cleaned away, if its table cannot be loaded, or, after the commit, not be brought up to date. Raises RecordError if
+    what the output holds of run and date is damaged, or leads out of it.
     """
     verdict = read_verdict(run.verdict)
     if verdict is None:
         raise PublishError(f"run {run.run_id} has no verdict yet: it has not come to its end")
     if verdict.status in (UNBALANCED, OVER_BUDGET, ABANDONED):
         raise PublishError(f"run {run.run_id} is not published: {'; '.join(verdict.problems[:5])}")
+    check_parts(run, verdict)
+    refuse_links(run.output, run.date.isoformat())
     store = store_for(run.output)
     at("copy")
     _copy(run, verdict, store)
@@ -68,11 +73,14 @@ def publish(run: Run, at: At = before) -> Verdict:
         tidy(run.output, run.manifest, run.run_id, at)
     else:
         # A reader that globs must not see rows of a run that lost. No manifest names them now, and none ever will.
-        each(store.delete, [part.path for part in verdict.all_files])
+        deletion.delete(run.output, [part.path for part in verdict.all_files])
         at("report")
         settle(run.verdict, SUPERSEDED)
         at("drop_staging")
         drop_staging(run, verdict)
+        # After the staging tables, which are loaded from them.
+        at("delete_staged")
+        delete_staged(run.output, run.run_id)
     return standing(run) or replace(verdict, status=SUPERSEDED)
 
 
@@ -156,13 +164,17 @@ def _commit(run: Run, verdict: Verdict, store: Store) -> bool:
         claimed = claim(run.verdict)
         if claimed is None or claimed.status == ABANDONED:
             raise PublishError(f"run {run.run_id} is not published: it was cleaned away meanwhile; start the run again")
-        if store.swap(run.manifest, raw, to_bytes(_manifest(run, verdict))):
+        # Without its plan nobody could tell from the name of a part any more that the replaced run was one of ours.
+        replaces = None if manifest is None else manifest["run_id"]
+        if store.swap(run.manifest, raw, to_bytes(_manifest(run, verdict, replaces))):
             return True
 
 
-def _manifest(run: Run, verdict: Verdict) -> dict[str, Any]:
+def _manifest(run: Run, verdict: Verdict, replaces: str | None = None) -> dict[str, Any]:
     _, about = read_plan(store_for(run.output), run.plan)
     table = about.get("table")
+    if table:
+        check_table(table, run.plan)
     return {
         "format": 1,
         "sequence": run.sequence + 1,
@@ -171,6 +183,7 @@ def _manifest(run: Run, verdict: Verdict) -> dict[str, Any]:
         "started": run.started.isoformat(),
         "published_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "finished": False,
+        "replaces": replaces,
         "bundle": run.bundle,
         "settings": about["settings"],
         "table": table,

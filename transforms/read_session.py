@@ -4,7 +4,6 @@ Its streams are the splits. A second session over the same rows would be cut in 
 """
 
 import datetime as dt
-import json
 import math
 import posixpath
 from typing import Any
@@ -14,6 +13,7 @@ from transforms.bigquery_client import client
 from transforms.blocks import Piece
 from transforms.fail_points import step
 from transforms.plan import Split, read_plan, split_limits
+from transforms.records import broken, is_time, parse, read
 from transforms.runs import to_bytes
 from transforms.stores import join, store_for
 
@@ -42,16 +42,22 @@ def planned_splits(plan: str) -> list[Split]:
     planned, path = _table_input(about), _session_file(plan)
     if planned is None:
         return splits
-    data = store_for(path).read(path)
+    data = read(path)
     if data is None:
         raise FileNotFoundError(f"{path}: the run has no read session; was it cleaned away while it worked?")
-    return [_split(planned, number, stream) for number, stream in enumerate(json.loads(data)["streams"])]
+    streams = parse(data, path).get("streams")
+    if not isinstance(streams, list) or not all(isinstance(stream, str) for stream in streams):
+        broken(path, "streams are not names")
+    return [_split(planned, number, stream) for number, stream in enumerate(streams)]
 
 
 def can_go_on(plan: str, now: dt.datetime) -> bool:
     """Whether a later try of the run can still read its input: its session, if it has one, has not run out."""
-    data = store_for(plan).read(_session_file(plan))
-    end = None if data is None else json.loads(data)["expires"]
+    path = _session_file(plan)
+    data = read(path)
+    end = None if data is None else parse(data, path).get("expires")
+    if end is not None and not is_time(str(end)):
+        broken(path, "expires is no time")
     return end is None or now < dt.datetime.fromisoformat(end)
 
 

@@ -7,22 +7,25 @@ first writes the verdict, both publish the same files, and every row of the date
 import datetime as dt
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from transforms.books import Count, total
+from transforms.deletion import listed
 from transforms.fail_points import step
 from transforms.history import list_runs
+from transforms.names import is_staged_of
 from transforms.plan import read_about
 from transforms.read_session import can_go_on
+from transforms.records import RecordError, broken, parse, read
 from transforms.runs import Run, run_file, to_bytes
 from transforms.staged import StagedFile
-from transforms.stores import Store, each, store_for
+from transforms.stores import Store, below, each, store_for
 from transforms.text_digests import DigestFile
-from transforms.verdicts import PASSED, read_verdict
+from transforms.verdicts import PASSED, check_parts, read_verdict
 
-UNREADABLE = (ValueError, KeyError, TypeError, IndexError)
+UNREADABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 KINDS = ("scores", "unchanged", "dead")
 
 
@@ -66,14 +69,23 @@ def _unpublished(run: Run, digest: str) -> Iterable[Run]:
         # A published run has no staged files left; of the others only the plan says whose try they were.
         if plan in paths and (verdict not in paths or any(path.startswith(staged) for path in paths)):
             about = _about(store, plan)
-            earlier = Run.from_json(about["run"]) if about.get("digest") == digest else None
-            if earlier and (earlier.output, earlier.date, earlier.sequence) == (run.output, run.date, run.sequence):
+            earlier = _planned(about) if about.get("digest") == digest else None
+            same = earlier and (earlier.output, earlier.date, earlier.sequence) == (run.output, run.date, run.sequence)
+            if earlier and same and earlier.run_id == run_id:
                 yield earlier
+
+
+def _planned(about: Mapping[str, Any]) -> Run | None:
+    try:
+        return Run.from_json(about["run"])
+    except UNREADABLE:
+        return None
 
 
 def _about(store: Store, path: str) -> dict[str, Any]:
     try:
-        return read_about(store, path)
+        about = read_about(store, path)
+        return about if isinstance(about, dict) else {}
     except (*UNREADABLE, OSError):
         return {}  # Cleaned away meanwhile, or cut off: then it is no try to go on with.
 
@@ -82,6 +94,8 @@ def _look(run: Run) -> Resumed | None:
     store = store_for(run.output)
     try:
         verdict = read_verdict(run.verdict)
+        if verdict is not None:
+            check_parts(run, verdict)
     except UNREADABLE:
         return None
     if verdict is None:
@@ -100,12 +114,12 @@ def finished_splits(run: Run) -> TakenOver:
     A split that two tries finished, or one of them twice, is in the books twice and does not balance: it is not taken.
     """
     store = store_for(run.output)
-    paths = store.list(run.staged)
+    paths = listed(run.output, f"_runs/{run.run_id}/staged")
     there = set(paths)
     records = [path for path in paths if path.endswith(".json")]
     read: dict[int, set[Count]] = defaultdict(set)
     files: dict[int, list[tuple[str, StagedFile]]] = defaultdict(list)
-    for path, content in zip(records, each(store.read, records), strict=True):
+    for path, content in zip(records, each(_read_record, records), strict=True):
         kind = path.rsplit("/", 1)[1].split("-")[0]
         parsed = _parse(kind, content)
         if isinstance(parsed, Count):
@@ -113,9 +127,9 @@ def finished_splits(run: Run) -> TakenOver:
         elif parsed is not None and {file.path for file in _pieces(parsed)} <= there:
             files[parsed.counts[0].split].append((kind, parsed))
     balanced = {split: files[split] for split, counts in read.items() if _balance(counts, files[split])}
-    listed = [file for some in balanced.values() for _, file in some]
-    sums = each(lambda file: all(store.checksum(f.path) == f.checksum for f in _pieces(file)), listed)
-    whole = {file.path for file, same in zip(listed, sums, strict=True) if same}
+    held = [file for some in balanced.values() for _, file in some]
+    sums = each(lambda file: all(store.checksum(f.path) == f.checksum for f in _pieces(file)), held)
+    whole = {file.path for file, same in zip(held, sums, strict=True) if same}
     taken = {split: some for split, some in balanced.items() if all(file.path in whole for _, file in some)}
     return TakenOver(
         read=tuple(count for split in sorted(taken) for count in read[split]),
@@ -128,11 +142,18 @@ def _pieces(file: StagedFile) -> tuple[StagedFile | DigestFile, ...]:
     return (file,) if file.digests is None else (file, file.digests)
 
 
+def _read_record(path: str) -> bytes | None:
+    try:
+        return read(path)
+    except RecordError:
+        return None
+
+
 def _parse(kind: str, record: bytes | None) -> Count | StagedFile | None:
     """What a record says; None if it is gone, damaged, or of another version of the program."""
     try:
         content = json.loads(record or b"null")
-        return Count(*content) if kind == "read" else parse_staged(content)
+        return parse_count(content) if kind == "read" else parse_staged(content)
     except UNREADABLE:
         return None
 
@@ -158,14 +179,28 @@ def read_taken(path: str | None) -> TakenOver:
     """What `write_taken` wrote; nothing for None."""
     if path is None:
         return TakenOver()
-    data = store_for(path).read(path)
+    data = read(path)
     if data is None:
         raise FileNotFoundError(f"{path}: what the run took over is gone; was the run cleaned away while it worked?")
-    content = json.loads(data)
-    return TakenOver(
-        read=tuple(Count(*count) for count in content["read"]),
-        files={kind: tuple(parse_staged(file) for file in content[kind]) for kind in KINDS},
-    )
+    content = parse(data, path)
+    try:
+        counts = tuple(parse_count(count) for count in content["read"])
+        files = {kind: tuple(parse_staged(file) for file in content[kind]) for kind in KINDS}
+    except UNREADABLE as error:
+        raise RecordError(f"{path}: is damaged; run the job again") from error
+    output, run_id = path.rsplit("/_runs/", 1)[0], path.rsplit("/", 2)[-2]
+    for file in (file for some in files.values() for file in some):
+        if not is_staged_of(below(file.path, output) or "", run_id):
+            broken(path, "a path in it is of no file that this run has staged")
+    return TakenOver(read=counts, files=files)
+
+
+def parse_count(content: Sequence[Any]) -> Count:
+    """A Count from its JSON; raises ValueError."""
+    count = Count(*content)
+    if not all(type(number) is int and number >= 0 for number in count):
+        raise ValueError("no counts")
+    return count
 
 
 def parse_staged(content: Mapping[str, Any]) -> StagedFile:
@@ -173,4 +208,9 @@ def parse_staged(content: Mapping[str, Any]) -> StagedFile:
     codes = {code: (count, example) for code, (count, example) in content["codes"].items()}
     digests = None if content.get("digests") is None else DigestFile(**content["digests"])
     file = StagedFile(**{**content, "counts": (), "codes": codes, "digests": digests})
-    return replace(file, counts=tuple(Count(*count) for count in content["counts"]))
+    pieces, counted = _pieces(file), [count for count, _ in codes.values()]
+    numbers = [file.rows, *(piece.bytes for piece in pieces), *counted]
+    paths = all(type(piece.path) is str for piece in pieces)
+    if not paths or not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("no description of a staged file")
+    return replace(file, counts=tuple(parse_count(count) for count in content["counts"]))

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from transforms.stores import join, store_for
-
-MANIFEST = "_manifest.json"
+from transforms import records
+from transforms.names import MANIFEST as MANIFEST
+from transforms.names import RUN_ID
+from transforms.stores import join
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +93,14 @@ class Run:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Run":
-        """The run that `to_json` described."""
+        """The run that `to_json` described; raises ValueError, KeyError or TypeError for anything else."""
         date, started = dt.date.fromisoformat(values["date"]), dt.datetime.fromisoformat(values["started"])
-        budget = ErrorBudget(**values["budget"])
+        budget, sequence = ErrorBudget(**values["budget"]), values["sequence"]
+        texts = [values[name] for name in ("run_id", "output", "bundle")]
+        if not all(isinstance(text, str) for text in texts) or not RUN_ID.fullmatch(values["run_id"]):
+            raise ValueError("the plan describes no run")
+        if type(sequence) is not int or sequence < 0 or started.tzinfo is None:
+            raise ValueError("the plan describes no run")
         return cls(**{**values, "date": date, "started": started, "budget": budget})
 
 
@@ -121,13 +127,10 @@ def new_run_id(now: dt.datetime) -> str:
 def read_manifest(path: str) -> tuple[dict[str, Any] | None, bytes | None]:
     """The manifest at `path`, parsed and as it stands there; (None, None) if the date was never published.
 
-    Raises ValueError naming a file that is no JSON.
+    Raises RecordError, a ValueError, naming a file that is no manifest, or one of a newer format.
     """
-    raw = store_for(path).read(path)
-    try:
-        return (None, None) if raw is None else (json.loads(raw), raw)
-    except ValueError as error:
-        raise ValueError(f"{path}: is not JSON, so what the date holds is not known; restore the file") from error
+    raw = records.read(path)
+    return (None, None) if raw is None else (records.manifest(raw, path), raw)
 
 
 def to_bytes(content: Mapping[str, Any]) -> bytes:

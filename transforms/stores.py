@@ -19,6 +19,10 @@ R = TypeVar("R")
 _GLOB_TOKEN = re.compile(r"(?:(?<=/)|^)\*\*/|\*\*|\*|\?|\[!?[^/\]]+\]|.", re.DOTALL)
 
 
+class TooLargeError(ValueError):
+    """A file is larger than whoever reads it into memory allows."""
+
+
 class FileChangedError(RuntimeError):
     """A file is no longer the version that was asked for."""
 
@@ -63,8 +67,8 @@ class Store(Protocol):
         a `with` block by an exception, or dropping the writer unclosed, writes nothing.
         """
 
-    def read(self, path: str) -> bytes | None:
-        """The whole file, or None where there is no such file."""
+    def read(self, path: str, most: int | None = None) -> bytes | None:
+        """The whole file, or None where there is no such file; raises TooLargeError above `most` bytes."""
 
     def write(self, path: str, data: bytes) -> None:
         """Writes the whole file, durably, replacing one of that name."""
@@ -82,11 +86,21 @@ class Store(Protocol):
     def copy(self, source: str, target: str) -> None:
         """Makes `target` the same file as `source` in one step; raises FileNotFoundError without source."""
 
-    def list(self, folder: str) -> builtins.list[str]:
-        """Paths of all files below a folder, sorted, hidden ones too, except the lock files of `swap`."""
+    def list(self, folder: str, begin: str = "") -> builtins.list[str]:
+        """Paths of all files below a folder, sorted, hidden ones too, except the lock files of `swap`.
+
+        What lies right in the folder is only listed if its name begins with `begin`. On a file system, links to
+        folders are listed like files and not followed; `folder` itself may be one.
+        """
+
+    def link_on(self, path: str, below: str) -> str | None:
+        """The first link on the way from the folder `below` (may be one itself) down to `path`, `path` included."""
 
     def delete(self, path: str) -> None:
-        """Deletes a file; one that is already gone is no error."""
+        """Deletes a file, or a link and not what it leads to; one that is already gone is no error.
+
+        Only transforms/deletion.py calls this and `prune`: it knows what may be deleted.
+        """
 
     def prune(self, folder: str) -> None:
         """Removes a folder in which there are only empty folders and lock files; nothing to do on `gs://`."""
@@ -131,6 +145,17 @@ def literal(path: str) -> str:
 def join(folder: str, *parts: str) -> str:
     """A path below a folder: `join("gs://b/out", "dt=2026-11-21", "x")` is `gs://b/out/dt=2026-11-21/x`."""
     return posixpath.join(folder, *(part.lstrip("/") for part in parts))
+
+
+def absolute(path: str) -> str:
+    """A path that says the same in every working directory; links stay as they are."""
+    return path if SCHEME.match(path) else posixpath.abspath(path)
+
+
+def below(path: str, folder: str) -> str | None:
+    """The path as it is below the folder, without links being looked at; None if it is not."""
+    path, folder = absolute(path), absolute(folder).rstrip("/") + "/"
+    return path.removeprefix(folder) if path.startswith(folder) and path != folder else None
 
 
 def covers(pattern: str, folder: str) -> bool:

@@ -7,12 +7,14 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from transforms import bigquery_commit, bigquery_load
+from transforms import bigquery_commit, bigquery_load, deletion
 from transforms.fail_points import reach
-from transforms.history import Manifests, read_manifests
+from transforms.history import Manifests, read_manifests, runs_named
+from transforms.names import MANIFEST
 from transforms.plan import read_about
-from transforms.runs import MANIFEST, read_manifest, run_file, to_bytes
-from transforms.stores import each, join, store_for
+from transforms.records import RecordError
+from transforms.runs import Run, read_manifest, run_file, to_bytes
+from transforms.stores import join, store_for
 from transforms.verdicts import PUBLISHED, PublishError, settle
 
 At = Callable[[str], None]
@@ -27,19 +29,18 @@ def tidy(output: str, manifest_path: str, run_id: str, at: At = before) -> None:
     """Ends a committed run; raises PublishError if its table cannot be brought up to date."""
     store = store_for(output)
     date = manifest_path.removesuffix("/" + MANIFEST).rsplit("/", 1)[1]
+    refuse_links(output, date.removeprefix("dt="))
     committed = _manifest_of(run_id, manifest_path)
     published = None if committed is None else bigquery_load.publication(output, committed)
     at("replace_rows")
     if published is not None:
         _replace_rows(published, manifest_path)
     at("delete_parts")
-    _delete_replaced(output, join(output, date), "files", manifest_path, run_id)
+    _delete_replaced(output, date, "files", manifest_path, run_id)
     at("delete_dead_letters")
-    _delete_replaced(output, join(output, "_dead_letters", date), "dead_letters", manifest_path, run_id)
+    _delete_replaced(output, join("_dead_letters", date), "dead_letters", manifest_path, run_id)
     at("delete_staged")
-    staged = run_file(output, run_id, "staged")
-    each(store.delete, store.list(staged))
-    store.prune(staged)
+    delete_staged(output, run_id)
     at("drop_staging")
     if published is not None:
         bigquery_load.drop(published)
@@ -49,6 +50,19 @@ def tidy(output: str, manifest_path: str, run_id: str, at: At = before) -> None:
     manifest, raw = read_manifest(manifest_path)
     if manifest is not None and manifest["run_id"] == run_id and not manifest["finished"]:
         store.swap(manifest_path, raw, to_bytes({**manifest, "finished": True}))
+
+
+def refuse_links(output: str, date: str) -> None:
+    """Raises PublishError if a link is where the folders of the date (ISO) and of the runs are."""
+    if link := deletion.in_the_way(output, date):
+        raise PublishError(f"{link}: {deletion.IS_A_LINK}")
+
+
+def delete_staged(output: str, run_id: str) -> None:
+    """Deletes what a run has staged."""
+    staged = join("_runs", run_id, "staged")
+    deletion.delete(output, deletion.listed(output, staged), [run_id])
+    deletion.prune(output, join(output, staged))
 
 
 def _manifest_of(run_id: str, manifest_path: str) -> dict[str, Any] | None:
@@ -77,28 +91,29 @@ def _replace_rows(published: bigquery_load.Publication, manifest_path: str) -> N
 
 def _delete_replaced(output: str, folder: str, key: str, manifest_path: str, run_id: str) -> None:
     """Deletes parts the run's manifest does not name under `key`, except those of runs that may still replace it."""
-    store = store_for(output)
     manifest = _manifest_of(run_id, manifest_path)
     if manifest is None:
         return
     files = [file for part in manifest[key] for file in (part, part.get("digests")) if file]
     named = {file["path"].rsplit("/", 1)[1] for file in files}
+    knows = deletion.known_by(output, runs_named(manifest))
     others: dict[str, list[str]] = {}
-    for path in store.list(folder):
-        name = path.rsplit("/", 1)[1]
-        if name.startswith(("part-", "_digests-")) and name not in named:
-            others.setdefault(name.split("-", 1)[1].rsplit("-", 1)[0], []).append(path)
-    lost = [paths for other, paths in others.items() if _is_lost(output, other, manifest["sequence"])]
-    # Looked at again: a run of which nothing is known may have been published and cleaned away in the meantime.
+    for path in deletion.listed(output, folder):
+        owner, name = deletion.owner(output, path), path.rsplit("/", 1)[1]
+        if owner is not None and name not in named:
+            others.setdefault(owner, []).append(path)
+    # Parts of a run that this output does not know are somebody else's.
+    lost = [paths for other, paths in others.items() if knows(other) and _is_lost(output, other, manifest["sequence"])]
+    # Looked at again: a run that is cleaned away meanwhile may have been published before.
     if _manifest_of(run_id, manifest_path) is not None:
-        each(store.delete, [path for paths in lost for path in paths])
+        deletion.delete(output, [path for paths in lost for path in paths], runs_named(manifest))
 
 
 def _is_lost(output: str, run_id: str, sequence: int) -> bool:
-    """Whether a run can replace a manifest of this sequence no more; one of which nothing is known cannot."""
+    """Whether a run can replace a manifest of this sequence no more; one that has no plan any more cannot."""
     try:
         about = read_about(store_for(output), run_file(output, run_id, "plan.parquet"))
-        return int(about["run"]["sequence"]) < sequence
+        return Run.from_json(about["run"]).sequence < sequence
     except FileNotFoundError:
         return True
     except (ValueError, KeyError, TypeError, OSError):
@@ -125,7 +140,8 @@ def _tidied(output: str, path: str, run_id: str) -> bool:
     except Exception as error:
         # Its manifest stays unfinished, so that whoever comes next tries again; the other dates can be finished. A
         # message that is not ours may quote a row.
-        problem = error if isinstance(error, PublishError) else f"{path}: cannot be finished: {type(error).__name__}"
+        ours = isinstance(error, (PublishError, RecordError))
+        problem = error if ours else f"{path}: cannot be finished: {type(error).__name__}"
         logging.getLogger(__name__).error("%s", problem)
         return False
     return True

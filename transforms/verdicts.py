@@ -1,12 +1,12 @@
 """The verdict on a run: do the books balance, is the error budget kept. Written down before anything is published."""
 
 import datetime as dt
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any, TypeGuard
 
+from transforms import records
 from transforms.books import Count, Work, differences, total, total_work
 from transforms.fail_points import step
 from transforms.plan import Split
@@ -14,69 +14,42 @@ from transforms.runs import Run, to_bytes
 from transforms.staged import StagedFile
 from transforms.stores import join, store_for
 from transforms.text_digests import published_beside
+from transforms.verdict_record import (
+    ABANDONED,
+    ALREADY_PUBLISHED,
+    OVER_BUDGET,
+    PASSED,
+    PUBLISHED,
+    SUPERSEDED,
+    UNBALANCED,
+    Part,
+    PublishError,
+    Verdict,
+    check_parts,
+    parse,
+)
 
-PASSED, PUBLISHED, SUPERSEDED = "passed", "published", "superseded"
-UNBALANCED, OVER_BUDGET = "unbalanced", "over_budget"
-ABANDONED = "abandoned"
-ALREADY_PUBLISHED = "already_published"
-"""What a command finds that was told to leave published dates alone; no run has this verdict."""
-
-
-class PublishError(RuntimeError):
-    """A run is not published, or what it has published could not be completed; the message says why."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """A file to publish: where it is staged, its final path below the output, rows, bytes and `crc32c:…`.
-
-    `digests`: the file with the digests of its texts, which is published beside it.
-    """
-
-    staged: str
-    path: str
-    rows: int
-    bytes: int
-    checksum: str
-    digests: "Part | None" = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What became of a run that was to publish `folder`.
-
-    `dead_codes`: code -> [how many, an example's place]; `work` as books.Work has it, of this try alone;
-    `taken_over`: how many splits earlier tries had finished; `precision`: what the rows were computed in;
-    `claimed`: when a publisher was last about to swap the manifest.
-    """
-
-    status: str
-    run_id: str
-    folder: str = ""
-    problems: tuple[str, ...] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)
-    dead_codes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    work: Mapping[str, Any] = field(default_factory=dict)
-    files: tuple[Part, ...] = ()
-    dead_letters: tuple[Part, ...] = ()
-    taken_over: int = 0
-    precision: str = ""
-    claimed: str = ""
-
-    @property
-    def all_files(self) -> tuple[Part, ...]:
-        """Everything that is copied to be published: parts, their digests, dead letters."""
-        parts = (*self.files, *self.dead_letters)
-        return (*parts, *(part.digests for part in parts if part.digests))
-
-    @property
-    def padding_factor(self) -> float:
-        """Padded tokens computed for each real one."""
-        return round(self.work["padded"] / self.work["tokens"], 4) if self.work.get("tokens") else 1.0
-
-    def is_claimed_since(self, time: dt.datetime) -> bool:
-        """Whether a publisher may be about to swap the manifest, if none stands still for longer than since `time`."""
-        return self.status == PASSED and self.claimed != "" and dt.datetime.fromisoformat(self.claimed) >= time
+__all__ = [
+    "ABANDONED",
+    "ALREADY_PUBLISHED",
+    "OVER_BUDGET",
+    "PASSED",
+    "PUBLISHED",
+    "SUPERSEDED",
+    "UNBALANCED",
+    "Part",
+    "PublishError",
+    "Verdict",
+    "abandon",
+    "bury",
+    "check_parts",
+    "claim",
+    "judge",
+    "read_verdict",
+    "rows_published",
+    "settle",
+    "write_verdict",
+]
 
 
 def rows_published(counts: Mapping[str, int]) -> int:
@@ -212,6 +185,23 @@ def abandon(path: str, run_id: str, claimed_before: dt.datetime) -> Verdict:
     return verdict
 
 
+def bury(path: str, now: dt.datetime) -> None:
+    """Leaves of the verdict at `path` that the run was cleaned away, at `now`; an earlier time stays."""
+
+    def end(verdict: Verdict | None) -> Verdict | None:
+        if verdict is None or verdict.status == PUBLISHED or verdict.cleaned:
+            return None
+        problems = (
+            (_TAKEN_FOR_DEAD,) if verdict.status == ABANDONED else (f"it was {verdict.status}, and cleaned away",)
+        )
+        cleaned = now.isoformat()
+        return Verdict(
+            status=ABANDONED, run_id=verdict.run_id, folder=verdict.folder, problems=problems, cleaned=cleaned
+        )
+
+    _change(path, end)
+
+
 _TAKEN_FOR_DEAD = "it was taken for dead and cleaned away; start the run again"
 
 
@@ -224,7 +214,7 @@ def _change(path: str, change: Callable[[Verdict | None], Verdict | None]) -> Ve
     store = store_for(path)
     while True:
         raw = store.read(path)
-        verdict = None if raw is None else _parse(raw)
+        verdict = None if raw is None else parse(raw, path)
         changed = change(verdict)
         if changed is None:
             return verdict
@@ -233,17 +223,6 @@ def _change(path: str, change: Callable[[Verdict | None], Verdict | None]) -> Ve
 
 
 def read_verdict(path: str) -> Verdict | None:
-    """The verdict at `path`, or None if there is none yet."""
-    raw = store_for(path).read(path)
-    return None if raw is None else _parse(raw)
-
-
-def _parse(raw: bytes) -> Verdict:
-    found: dict[str, Any] = json.loads(raw)
-    parts = {name: tuple(_parse_part(part) for part in found[name]) for name in ("files", "dead_letters")}
-    return Verdict(**{**found, **parts, "problems": tuple(found["problems"])})
-
-
-def _parse_part(found: Mapping[str, Any]) -> Part:
-    digests = found.get("digests")
-    return Part(**{**found, "digests": None if digests is None else Part(**digests)})
+    """The verdict at `path`, or None if there is none yet; raises RecordError, a ValueError, for what is none."""
+    raw = records.read(path)
+    return None if raw is None else parse(raw, path)

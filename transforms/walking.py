@@ -1,0 +1,57 @@
+"""What lies below a folder of a file system: with links followed, as input is read, and without, as ours is deleted."""
+
+import os
+from collections.abc import Callable, Iterator
+
+
+def link_on(path: str, below: str) -> str | None:
+    """The first link on the way from the folder `below` (may be one itself) down to `path`, both absolute."""
+    if os.path.commonpath([below, path]) != below:
+        raise ValueError(f"{path!r}: is not below {below!r}")
+    step = below
+    for name in path[len(below) :].strip("/").split("/"):
+        step = os.path.join(step, name)
+        if name and os.path.islink(step):
+            return step
+    return None
+
+
+def _stop(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
+
+
+def _stop_at(folder: str) -> Callable[[OSError], None]:
+    def stop(error: OSError) -> None:
+        # A folder of somebody else, in one of ours: what we have no right to look at is none of ours.
+        if not isinstance(error, PermissionError) or error.filename == folder:
+            _stop(error)
+
+    return stop
+
+
+def entries(folder: str, begin: str = "") -> Iterator[str]:
+    """Paths of files and links in a folder and in those below it; right in it only those whose names begin so."""
+    for below, folders, names in os.walk(folder, onerror=_stop_at(folder)):
+        if begin and below == folder:
+            folders[:] = (name for name in folders if name.startswith(begin))
+            names = [name for name in names if name.startswith(begin)]
+        paths = (os.path.join(below, name) for name in folders)
+        yield from (os.path.join(below, name) for name in names)
+        yield from (path for path in paths if os.path.islink(path))
+
+
+def files_below(folder: str, levels: int | None = None) -> Iterator[str]:
+    """Paths of files in a folder and in those below it, links followed, so many levels deep (None: all)."""
+    above: dict[str, set[str]] = {}
+    for below, folders, names in os.walk(folder, onerror=_stop, followlinks=True):
+        real = os.path.realpath(below)
+        known = above.get(os.path.dirname(below), set())
+        if real in known:
+            folders.clear()  # A link to a folder it lies in: what is there has been listed.
+            continue
+        above[below] = known | {real}
+        yield from (os.path.join(below, name) for name in names)
+        depth = below.rstrip("/").count("/") - folder.rstrip("/").count("/")
+        if depth + 1 == levels:
+            folders.clear()
