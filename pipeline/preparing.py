@@ -83,7 +83,7 @@ def first_look(job: JobConfig, now: dt.datetime) -> None:
     if job.input_query is not None:
         fill_sql(read_query(job.input_query), date, f"--input-query {job.input_query}")
     elif (table := table_of(job.input)) is None:
-        list_inputs(_patterns(job, date), job.format, allow_missing=job.allow_missing)
+        list_inputs(_patterns(job, date), job.format, allow_missing=job.allow_missing, check=check_file(job.home))
     else:
         fill(table, date, "--input")
         fill_sql(job.input_filter or "", date, "--input-filter")

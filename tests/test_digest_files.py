@@ -18,7 +18,7 @@ from transforms.runs import read_manifest
 from transforms.stores import join, store_for
 from transforms.text_digests import read_digests
 from transforms.verdicts import read_verdict
-from transforms.write import record_read
+from transforms.staged import record_read
 
 
 @pytest.fixture(autouse=True)

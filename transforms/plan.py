@@ -77,12 +77,8 @@ def plan_inputs(
     Raises NoInputError when nothing matches (unless `allow_missing`), and PlanError, naming the file, when one is
     not what it claims to be, lacks a column, or does not fit the others.
     """
-    formats = list_inputs(patterns, file_format, allow_missing=allow_missing)
+    formats = list_inputs(patterns, file_format, allow_missing=allow_missing, check=check)
     inputs = list(formats)
-    for info in inputs:
-        check(info)
-        if not info.path.isprintable() and any("\udc80" <= c <= "\udcff" for c in info.path):
-            raise PlanError(f"{info.path!a}: the name of the file is not UTF-8; rename it")
     kinds = sorted({kind for kind, _ in formats.values()})
     if kinds == ["text"]:
         request = replace(request, id=None, text="text")
@@ -106,13 +102,20 @@ def plan_inputs(
 
 
 def list_inputs(
-    patterns: Sequence[str], file_format: str | None = None, *, allow_missing: bool = False
+    patterns: Sequence[str],
+    file_format: str | None = None,
+    *,
+    allow_missing: bool = False,
+    check: Callable[[FileInfo], None] = lambda _: None,
 ) -> dict[FileInfo, tuple[str, str | None]]:
     """The input files in order, each with its format and compression; their contents are not looked at.
 
+    `check` may raise for a file.
     Raises NoInputError when nothing matches (unless `allow_missing`), PlanError where the names do not go together.
     """
     inputs = sorted({info.path: info for pattern in patterns for info in _match(pattern)}.values(), key=_path)
+    for info in inputs:
+        check(info)
     if not inputs and not allow_missing:
         raise NoInputError(f"no input file matches {', '.join(patterns)}; is it written yet? (or --allow-missing)")
     for info in inputs:
