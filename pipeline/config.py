@@ -14,6 +14,7 @@ import yaml
 
 from pipeline.inputs import check_input
 from pipeline.outputs import Outputs, absolute, outputs
+from pipeline.text_files import TextFiles
 from transforms.columns import ColumnsRequest
 from transforms.plan import FORMATS
 from transforms.runs import ErrorBudget
@@ -27,7 +28,7 @@ TYPES = {
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
 
-LATER: frozenset[str] = frozenset()
+LATER: frozenset[str] = frozenset(TextFiles.model_fields)
 """Settings (by flag, `schema` not `schema_`) that came after the first outputs. At its default, such a setting is left
 out of what resume compares: a run staged by an earlier version is the same work."""
 
@@ -36,14 +37,12 @@ class ConfigError(ValueError):
     """A job is described wrongly; nothing has run."""
 
 
-class JobConfig(pydantic.BaseModel):
+class JobConfig(TextFiles):
     """One scoring job. Every field is a flag of `bert-batch score` and a key of its YAML file.
 
     The input is files, or one table (`bq://project.dataset.table`, of which `input_filter` chooses rows), or the result
     of the query in the file `input_query`.
     """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     bundle: str
     bundle_fingerprint: str = ""
@@ -107,6 +106,7 @@ class JobConfig(pydantic.BaseModel):
     @pydantic.model_validator(mode="after")
     def _check(self) -> "JobConfig":
         given = {"--format": self.format is not None, "--id-from position": self.id_from == "position"}
+        given |= {"--encoding": self.dialect.encoding != "utf-8", **dict.fromkeys(self.dialect.said, True)}
         check_input(self.input, self.input_filter, self.input_query, files_only=[f for f, on in given.items() if on])
         known = sorted(set(FORMATS.values()))
         if self.format is not None and self.format not in known:

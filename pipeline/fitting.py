@@ -64,8 +64,11 @@ class Trained:
 
 def train(job: TrainingJob, on_progress: OnProgress | None = None) -> Trained:
     """Runs the whole training; the bundle appears at `job.output` complete or not at all."""
-    plan = plan_inputs(job.input, job.columns, file_format=job.format)
-    test = plan_inputs(job.test_input, job.columns, file_format=job.format) if job.test_input else None
+    plan, test = (
+        plan_inputs(patterns, job.columns, file_format=job.format, dialect=job.dialect) if patterns else None
+        for patterns in (job.input, job.test_input)
+    )
+    assert plan is not None
     with tempfile.TemporaryDirectory() as temp:
         work = Path(temp)
         spec = tokenizer_of(job)

@@ -116,7 +116,9 @@ def plan_of(job: JobConfig, date: dt.date) -> Plan:
     for pattern in patterns:
         if covers(pattern, date_folder(job.home, date)):
             raise ConfigError(f"--input {pattern} takes in the files of --output {job.home}: keep them apart")
-    return plan_inputs(patterns, job.columns, file_format=job.format, allow_missing=job.allow_missing)
+    return plan_inputs(
+        patterns, job.columns, file_format=job.format, allow_missing=job.allow_missing, dialect=job.dialect
+    )
 
 
 def _labelling(job: JobConfig, bundle: Bundle, plan: Plan, run: Run) -> Labelling:

@@ -7,10 +7,11 @@ from typing import Any, Literal
 import pydantic
 
 from pipeline.config import TYPES, described
+from pipeline.text_files import TextFiles
 from transforms.columns import ColumnsRequest
 
 
-class TrainingJob(pydantic.BaseModel):
+class TrainingJob(TextFiles):
     """One training: labelled rows -> bundle. Every field is a flag of `bert-batch train`.
 
     `encoder` is a Hugging Face folder to start from; without it a `preset` is trained from scratch on a vocabulary of
@@ -18,8 +19,6 @@ class TrainingJob(pydantic.BaseModel):
     huggingface for an encoder, model_garden from scratch; `lower_case` None: as the encoder's tokenizer, else yes.
     `text_pair_column` makes it a training on pairs, cut by `truncator`.
     """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     input: tuple[str, ...]
     output: str

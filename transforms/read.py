@@ -161,7 +161,7 @@ def read_rows(
         rows, misfits = conform(block, columns, source=piece.file, split=split)
         dead = [batch for d in (*block.damage, *misfits) for batch in _dead(d, piece.file, split)]
         batches = [check(batch, schema, STAGE) for batch in cut(rows)]
-        yield batches, dead, count_positions(split, piece.file, block.covered)
+        yield batches, dead, count_positions(split, piece.file, block.covered)._replace(marked=block.marked)
 
 
 def _dead(damage: Damage, source: str, split: int) -> list[pa.RecordBatch]:

@@ -13,6 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.dialect import Dialect
+
 MAX_ROWS = 8_192
 """Rows of one RecordBatch at most; architecture section 3."""
 MAX_TEXT_BYTES = 16 * 1024 * 1024
@@ -39,7 +41,7 @@ class Columns:
     `id` None makes ids from positions (`<file>#<row>`); `id_type` is its type in the files. `kept` has
     the output names and types of the user's own
     columns, `kept_from` their input names in the same order. `earlier` is the type of what a row can take over from a
-    published date, if there is one to compare with.
+    published date, if there is one to compare with. `dialect` says how text files are written.
     """
 
     text: str
@@ -49,6 +51,7 @@ class Columns:
     kept: pa.Schema = field(default_factory=lambda: pa.schema([]))
     kept_from: tuple[str, ...] = ()
     earlier: pa.StructType | None = None
+    dialect: Dialect = field(default_factory=Dialect)
 
     @property
     def segments(self) -> int:

@@ -17,6 +17,8 @@ from transforms.write import StagedFile
 PASSED, PUBLISHED, SUPERSEDED = "passed", "published", "superseded"
 UNBALANCED, OVER_BUDGET = "unbalanced", "over_budget"
 ABANDONED = "abandoned"
+MARKED = "fields_with_quotation_mark"
+"""Of a TSV: fields that begin with a quotation mark, read without quoting because nobody said what it means."""
 ALREADY_PUBLISHED = "already_published"
 """What a command finds that was told to leave published dates alone; no run has this verdict."""
 
@@ -42,7 +44,8 @@ class Verdict:
 
     `dead_codes`: code -> [how many, an example's place]; `work` as books.Work has it, of this try alone;
     `taken_over`: how many splits earlier tries had finished; `precision`: what the rows were computed in;
-    `claimed`: when a publisher was last about to swap the manifest.
+    `claimed`: when a publisher was last about to swap the manifest; `notes`: how often something was read in one of two
+    ways it can be meant in, by what it is, see MARKED.
     """
 
     status: str
@@ -57,6 +60,7 @@ class Verdict:
     taken_over: int = 0
     precision: str = ""
     claimed: str = ""
+    notes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def padding_factor(self) -> float:
@@ -110,6 +114,7 @@ def judge(
         dead_letters=_parts(run, run.dead_folder, dead),
         taken_over=taken_over,
         precision="+".join(sorted({name for file in kept for name in file.precision.split("+") if name})),
+        notes={MARKED: marked} if (marked := sum(count.marked for count in counts)) else {},
     )
 
 
