@@ -115,16 +115,28 @@ class _Records:
                 marked = self._marked(data, length)
                 return (None if rows is None else _block(rows.num_rows, first, rows, {}, marked)), length
         framed = frame(data, self._marks, final)
-        count = len(framed.starts)
-        faults = {**_ragged(count_fields(data, framed, self._marks), self._width), **framed.faults}
-        sound = _sound(data, framed, faults)
-        rows = self._rows(pa.py_buffer(sound), sound.startswith(_BOM)) if len(faults) < count else None
+        count, faults = len(framed.starts), framed.faults
+        rows = self._sound(data, framed, faults)
+        if rows is None:
+            faults = {**_ragged(count_fields(data, framed, self._marks), self._width), **faults}
+            rows = self._sound(data, framed, faults)
         if (0 if rows is None else rows.num_rows) != count - len(faults):
             raise RuntimeError(f"{count - len(faults)} records were found from record {first} on, and not read")
         if not count:
             return None, framed.length
         rows = no_rows(pa.schema([])) if rows is None else rows
         return _block(count, first, rows, faults, self._marked(data, framed.length)), framed.length
+
+    def _sound(self, data: bytes, framed: Framed, faults: Mapping[int, Fault]) -> pa.RecordBatch | None:
+        """The rows of `data` without the records `faults`; None if there are none, or Arrow refuses them."""
+        if len(faults) == len(framed.starts):
+            return None
+        starts, parts, begin = framed.starts.tolist() if faults else [], [], 0
+        for at in sorted(faults):
+            parts.append(data[begin : starts[at]])
+            begin = starts[at + 1] if at + 1 < len(starts) else framed.length
+        records = b"".join([*parts, data[begin : framed.length]])
+        return self._rows(pa.py_buffer(records), records.startswith(_BOM))
 
     def _rows(self, records: pa.Buffer, looks_like_bom: bool) -> pa.RecordBatch | None:
         """The rows of `records`; None if Arrow refuses them, as it does where one is ragged."""
@@ -152,15 +164,6 @@ def _ragged(fields: np.ndarray[Any, Any], width: int) -> dict[int, Fault]:
         )
         for at in np.flatnonzero(fields != width).tolist()
     }
-
-
-def _sound(data: bytes, framed: Framed, faults: Mapping[int, Fault]) -> bytes:
-    """`data` without the records `faults`."""
-    starts, parts, begin = framed.starts.tolist(), [], 0
-    for at in sorted(faults):
-        parts.append(data[begin : starts[at]])
-        begin = starts[at + 1] if at + 1 < len(starts) else framed.length
-    return b"".join([*parts, data[begin : framed.length]])
 
 
 def _block(count: int, first: int, rows: pa.RecordBatch, faults: Mapping[int, Fault], marked: int = 0) -> Block:

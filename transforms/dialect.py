@@ -74,7 +74,9 @@ class Dialect:
         doubtful = delimiter == "\t" and self.quote is None
         quote = None if doubtful or self.quote == NO_QUOTES else (self.quote or '"')
         if delimiter in (quote, self.escape) or (quote is not None and quote == self.escape):
-            raise DialectError(f"--delimiter {delimiter!r}, --quote {quote!r}, --escape {self.escape!r}: they must differ")
+            raise DialectError(
+                f"--delimiter {delimiter!r}, --quote {quote!r}, --escape {self.escape!r}: they must differ"
+            )
         quote_byte = None if quote is None else quote.encode()
         escape = None if self.escape is None else self.escape.encode()
         return Marks(delimiter.encode(), quote_byte, escape, self.max_record_lines, doubtful)

@@ -4,7 +4,6 @@ A line ends with LF, CR LF or CR. A quotation mark opens a quoted field only at 
 it is text. A line without any byte is no record.
 """
 
-from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
 import numpy as np
@@ -47,21 +46,25 @@ def sound_length(buffer: bytes, marks: Marks, final: bool) -> int | None:
     if marks.quote is None or marks.quote not in buffer:
         return len(buffer) if final else _last_end(buffer, len(buffer))
     data = np.frombuffer(buffer, np.uint8)
-    at = np.flatnonzero(data == marks.quote[0])
-    opens, closes = at[::2], at[1::2]
+    at = _places(data, marks.quote[0])
+    if len(at) % 2 and final:
+        return None
     # If each second mark is at the beginning of a field, or doubles the mark before it, the others close what it opens.
-    again = np.zeros(len(opens), bool)
-    again[1:] = opens[1:] == closes[: len(opens) - 1] + 1
-    if not (again | _begins_field(data, opens, marks)).all():
-        return None
-    first = np.flatnonzero(~again)
-    begin, end = opens[first], np.append(closes, len(buffer) - 1)[np.append(first[1:], len(opens)) - 1]
-    open_at_end = len(at) % 2 == 1
-    if open_at_end and final:
-        return None
+    opens, closes = at[::2], np.append(at[1::2], len(buffer) - 1)
+    begins = _begins_field(data, opens, marks)
+    if begins.all():
+        begin, end = opens, closes[: len(opens)]
+    else:
+        first = np.flatnonzero(begins)
+        others = np.flatnonzero(~begins)
+        if others[0] == 0 or (opens[others] != closes[others - 1] + 1).any():
+            return None
+        begin, end = opens[first], closes[np.append(first[1:], len(opens)) - 1]
     long = end - begin >= marks.max_lines
     if long.any():
-        breaks = np.flatnonzero((data == _LF) | (data == _CR)) if b"\r" in buffer else np.flatnonzero(data == _LF)
+        breaks = _places(data, _LF)
+        if b"\r" in buffer:
+            breaks = np.sort(np.append(breaks, _places(data, _CR)))
         if (np.searchsorted(breaks, end[long]) - np.searchsorted(breaks, begin[long]) >= marks.max_lines).any():
             return None
     if final:
@@ -70,6 +73,10 @@ def sound_length(buffer: bytes, marks: Marks, final: bool) -> int | None:
     while length and (before := int(np.searchsorted(at, length))) % 2:
         length = _last_end(buffer, int(at[before - 1]))
     return length
+
+
+def _places(data: npt.NDArray[np.uint8], byte: int) -> Offsets:
+    return np.flatnonzero(data == byte)
 
 
 def _last_end(buffer: bytes, stop: int) -> int:
@@ -127,7 +134,7 @@ def too_long() -> Fault:
 def count_fields(buffer: bytes, framed: Framed, marks: Marks) -> Offsets:
     """The number of fields of each record."""
     data = np.frombuffer(buffer, np.uint8)
-    at, (begin, end) = np.flatnonzero(data == marks.delimiter[0]), framed.inside
+    at, (begin, end) = _places(data, marks.delimiter[0]), framed.inside
     if (escaped := _escaped(data, marks)) is not None:
         at = at[~escaped[at]]
     if len(begin):
@@ -182,7 +189,7 @@ def _quoted(
 ) -> tuple[Offsets, Offsets, list[tuple[int, str]], int]:
     """First and last marks of quoted fields; where fields begin that are lost, and why; where the buffer is open."""
     none = np.zeros(0, np.int64)
-    at = none if marks.quote is None else np.flatnonzero(data == marks.quote[0])
+    at = none if marks.quote is None else _places(data, marks.quote[0])
     at = at if escaped is None else at[~escaped[at]]
     if not len(at):
         return none, none, [], len(data)
@@ -194,43 +201,34 @@ def _quoted(
     if escaped is not None:
         begins &= ~escaped[starts - 1] | (starts == 0)
     # What follows the end of the buffer may double its last mark.
-    closing = np.flatnonzero(odd & (final | (lasts < len(data) - 1))).tolist()
-    openers = np.flatnonzero(begins).tolist()
-    begin_at, last_at, is_odd, ends_at = starts.tolist(), lasts.tolist(), odd.tolist(), line_ends.tolist()
-    begin_of = [begin_at[i] for i in openers]
-    found: list[tuple[int, int]] = []
-    lost: list[tuple[int, str]] = []
-    i, size = 0, len(data)
-    while i < len(openers):
-        run, here = openers[i], begin_of[i]
-        if not is_odd[run] and (final or last_at[run] < size - 1):
-            close = last_at[run]
-        else:
-            later = bisect_right(closing, run)
-            close = last_at[closing[later]] if later < len(closing) else None
-        stop = size if close is None else close
-        lines = 0
-        if stop - here >= marks.max_lines:
-            lines = bisect_left(ends_at, stop) - bisect_left(ends_at, here)
-        sound = lines < marks.max_lines and stop - here <= MAX_RECORD_BYTES
-        if sound and close is not None:
-            found.append((here, close))
-            i = bisect_right(begin_of, close)
+    known = np.asarray(final | (lasts < len(data) - 1))
+    closing, openers = lasts[odd & known], np.flatnonzero(begins)
+    here, size = starts[openers], len(data)
+    later = np.append(closing, size)[np.searchsorted(closing, lasts[openers], "right")]
+    close = np.where(~odd[openers] & known[openers], lasts[openers], later)
+    following = np.searchsorted(here, close, "right").tolist()
+    lines = np.zeros(len(here), np.int64)
+    many = np.flatnonzero(close - here >= marks.max_lines)
+    lines[many] = np.searchsorted(line_ends, close[many]) - np.searchsorted(line_ends, here[many])
+    sound = (close < size) & (lines < marks.max_lines) & (close - here <= MAX_RECORD_BYTES)
+    is_sound, found, lost, i = sound.tolist(), [], [], 0
+    while i < len(following):
+        if is_sound[i]:
+            found.append(i)
+            i = following[i]
             continue
-        line = bisect_left(ends_at, here)
-        if (sound and not final) or (line == len(ends_at) and not final):
-            return *_pair(found), lost, here
-        if lines >= marks.max_lines:
+        begin = int(here[i])
+        line = int(np.searchsorted(line_ends, begin))
+        if lines[i] >= marks.max_lines:
             why = f"a quoted field has more than {marks.max_lines:,} lines"
-        elif stop - here > MAX_RECORD_BYTES:
+        elif close[i] - begin > MAX_RECORD_BYTES:
             why = f"a quoted field has more than {MAX_RECORD_BYTES:,} bytes"
         else:
             why = "a quoted field is not closed before the end of the file"
-        lost.append((here, why))
-        i = len(begin_of) if line == len(ends_at) else bisect_right(begin_of, ends_at[line])
-    return *_pair(found), lost, size
-
-
-def _pair(found: list[tuple[int, int]]) -> tuple[Offsets, Offsets]:
-    both = np.array(found, np.int64).reshape(-1, 2)
-    return both[:, 0], both[:, 1]
+        if not final and (
+            line == len(line_ends) or (close[i] - begin <= MAX_RECORD_BYTES and lines[i] < marks.max_lines)
+        ):
+            return here[found], close[found], lost, begin
+        lost.append((begin, why))
+        i = len(following) if line == len(line_ends) else int(np.searchsorted(here, line_ends[line], "right"))
+    return here[found], close[found], lost, size
