@@ -120,7 +120,7 @@ def frame(buffer: bytes, marks: Marks, final: bool) -> Framed:
         ends -= half
     some = ends > starts
     starts, ends = starts[some], ends[some]
-    faults = {int(np.searchsorted(starts, at, "right")) - 1: ("unclosed_quote", why) for at, why in lost}
+    faults = {int(np.searchsorted(starts, at, "right")) - 1: fault for at, fault in lost}
     for at in np.flatnonzero(ends - starts > MAX_RECORD_BYTES).tolist():
         faults.setdefault(at, too_long())
     return Framed(starts, ends, length, faults, (begin, end), open_from < len(data))
@@ -186,7 +186,7 @@ def _line_ends(data: npt.NDArray[np.uint8], escaped: npt.NDArray[np.bool_] | Non
 
 def _quoted(
     data: npt.NDArray[np.uint8], escaped: npt.NDArray[np.bool_] | None, line_ends: Offsets, marks: Marks, final: bool
-) -> tuple[Offsets, Offsets, list[tuple[int, str]], int]:
+) -> tuple[Offsets, Offsets, list[tuple[int, Fault]], int]:
     """First and last marks of quoted fields; where fields begin that are lost, and why; where the buffer is open."""
     none = np.zeros(0, np.int64)
     at = none if marks.quote is None else _places(data, marks.quote[0])
@@ -211,7 +211,8 @@ def _quoted(
     many = np.flatnonzero(close - here >= marks.max_lines)
     lines[many] = np.searchsorted(line_ends, close[many]) - np.searchsorted(line_ends, here[many])
     sound = (close < size) & (lines < marks.max_lines) & (close - here <= MAX_RECORD_BYTES)
-    is_sound, found, lost, i = sound.tolist(), [], [], 0
+    is_sound, found, i = sound.tolist(), [], 0
+    lost: list[tuple[int, Fault]] = []
     while i < len(following):
         if is_sound[i]:
             found.append(i)
@@ -220,15 +221,15 @@ def _quoted(
         begin = int(here[i])
         line = int(np.searchsorted(line_ends, begin))
         if lines[i] >= marks.max_lines:
-            why = f"a quoted field has more than {marks.max_lines:,} lines"
+            fault = "unclosed_quote", f"a quoted field has more than {marks.max_lines:,} lines"
         elif close[i] - begin > MAX_RECORD_BYTES:
-            why = f"a quoted field has more than {MAX_RECORD_BYTES:,} bytes"
+            fault = too_long()
         else:
-            why = "a quoted field is not closed before the end of the file"
+            fault = "unclosed_quote", "a quoted field is not closed before the end of the file"
         if not final and (
             line == len(line_ends) or (close[i] - begin <= MAX_RECORD_BYTES and lines[i] < marks.max_lines)
         ):
             return here[found], close[found], lost, begin
-        lost.append((begin, why))
+        lost.append((begin, fault))
         i = len(following) if line == len(line_ends) else int(np.searchsorted(here, line_ends[line], "right"))
     return here[found], close[found], lost, size
