@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pipeline.config import ConfigError
 from pipeline.preparing import Prepared
 from pipeline.quiet import quiet_stderr
+from transforms.books import MARKED
 from transforms.history import is_expired
 from transforms.progress import rows_done
 from transforms.runs import MANIFEST, read_manifest
@@ -28,7 +29,6 @@ from transforms.stores import join
 from transforms.verdicts import (
     ABANDONED,
     ALREADY_PUBLISHED,
-    MARKED,
     OVER_BUDGET,
     PUBLISHED,
     SUPERSEDED,

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+MARKED = "fields_with_quotation_mark"
+"""Of a TSV: fields that begin with a quotation mark, read without quoting because nobody said what it means."""
 _MASK = (1 << 64) - 1
 
 

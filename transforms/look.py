@@ -70,7 +70,9 @@ def _look_text(file: BinaryIO, whole: Piece, dialect: Dialect) -> Facts:
     if not head:
         return Facts(schema=None, pieces=[])
     count = max(1, line_files.count_lines(head))
-    density = count / len(head)
+    # Rows for each byte of the file, which may be in another encoding than what was read of it.
+    read = len(head if dialect.can_be_cut else head.decode("utf-8", "replace").encode(dialect.encoding, "replace"))
+    density = count / read
     can_be_cut = whole.format in ("jsonl", "text") and not whole.compression and dialect.can_be_cut
     if can_be_cut and whole.size > SPLIT_BYTES:
         pieces = list(cut_lines(file, whole))

@@ -1,6 +1,7 @@
 """ReadTexts: splits of files or of a BigQuery table -> Rows, dead letters and the books of what was there."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import apache_beam as beam
@@ -10,7 +11,7 @@ from apache_beam.pvalue import AsMultiMap, TaggedOutput
 
 from transforms.beats import beat
 from transforms.blocks import Damage, Piece
-from transforms.books import Count, count_positions, total
+from transforms.books import MARKED, Count, count_positions, total
 from transforms.conform import conform
 from transforms.dead_letters import reject_positions
 from transforms.duplicates import FindDuplicates, mark, unpack_repeats
@@ -128,6 +129,28 @@ class _ReadSplit(beam.DoFn):
         if not self._files:
             self._files = {piece.number: piece.file for split in list_splits(self._plan) for piece in split.pieces}
         return self._files
+
+
+class WriteMarked(beam.PTransform):
+    """PCollection[Count] -> the file `path` with the number of marks that nobody explained; see Block."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def expand(self, counts: beam.PCollection[Count]):  # type: ignore[no-untyped-def]
+        marked = counts | "Marked" >> beam.Map(_marked) | "Sum" >> beam.CombineGlobally(sum)
+        return marked | "WriteMarked" >> beam.io.WriteToText(self._path, shard_name_template="")
+
+
+def _marked(count: Count) -> int:
+    return count.marked
+
+
+def read_marked(files: Iterable[Path]) -> dict[str, int]:
+    """What WriteMarked wrote, all together, as a note; empty if there is nothing to note."""
+    marked = sum(int(file.read_text()) for file in files)
+    return {MARKED: marked} if marked else {}
 
 
 class Joiner:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeGuard
 
-from transforms.books import Count, Work, differences, total, total_work
+from transforms.books import MARKED, Count, Work, differences, total, total_work
 from transforms.fail_points import step
 from transforms.plan import Split
 from transforms.runs import Run, to_bytes
@@ -17,8 +17,6 @@ from transforms.write import StagedFile
 PASSED, PUBLISHED, SUPERSEDED = "passed", "published", "superseded"
 UNBALANCED, OVER_BUDGET = "unbalanced", "over_budget"
 ABANDONED = "abandoned"
-MARKED = "fields_with_quotation_mark"
-"""Of a TSV: fields that begin with a quotation mark, read without quoting because nobody said what it means."""
 ALREADY_PUBLISHED = "already_published"
 """What a command finds that was told to leave published dates alone; no run has this verdict."""
 
