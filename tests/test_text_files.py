@@ -62,7 +62,9 @@ def test_a_tsv_whose_texts_begin_with_a_mark_is_refused_with_both_readings(tmp_p
     assert "ends on its line and loses its marks, and the first 7 lines are 4 records with the header" in said
     assert "every line is a record (7)" in said
     assert "--quote '\"' or --quote none" in said
-    assert not [word for text in DUMP for word in text.split() if f" {word} " in said and word not in ("is", "a")]
+    assert not [
+        word for text in DUMP for word in text.split() if f" {word} " in said and word not in ("is", "a", "some")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,7 @@ def test_the_marks_of_a_tsv_are_text_or_quotes_as_the_job_says(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("name", "header", "dialect"),
-    [("in.tsv", '"id"\t"text"\n', {}), ("in.csv", 'id\ttext\n1\t"x"\n', {"delimiter": "tab"})],
+    [("in.tsv", '"id"\t"text"\n', {}), ("in.csv", 'id\ttext\n7\t"x"\n', {"delimiter": "tab"})],
 )
 def test_the_header_and_a_csv_with_tabs_are_asked_about_too(
     name: str, header: str, dialect: dict[str, str], tmp_path: Path

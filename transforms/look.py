@@ -8,7 +8,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from transforms import csv_files, doubts, json_lines, line_files, parquet_files
-from transforms.blocks import ByteStream, NotWhatItClaimsError, Piece
+from transforms.blocks import NotWhatItClaimsError, Piece
 from transforms.columns import PlanError
 from transforms.dialect import Dialect, text_stream
 from transforms.schemas import MAX_ROWS
@@ -114,12 +114,11 @@ def _head(file: BinaryIO, whole: Piece, encoding: str) -> tuple[bytes, bool]:
     if found != whole.compression and not (found == "UTF-16" and encoding.startswith("utf-16")):
         raise NotWhatItClaimsError(_other(whole, found))
     stream = text_stream(file, whole, encoding)
-    if encoding in ("utf-8", "utf-16"):
-        _check_mark(ByteStream(file, whole.file, whole.compression).read(2), whole, encoding)
-        stream = text_stream(file, whole, encoding)
     head, end, lines = b"", 0, 0
     while not end or len(head) < HEAD_BYTES or (lines <= HEAD_ROWS and len(head) < MAX_HEAD_BYTES):
         chunk = stream.read(HEAD_BYTES)
+        if not head and encoding == "utf-8" and chunk[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise NotWhatItClaimsError(_other(whole, "UTF-16"))
         if not chunk:
             return head, True
         head += chunk
@@ -128,17 +127,6 @@ def _head(file: BinaryIO, whole: Piece, encoding: str) -> tuple[bytes, bool]:
         if not end:
             line_files.check_line(head, whole.file)
     return head[:end], False
-
-
-def _check_mark(first: bytes, whole: Piece, encoding: str) -> None:
-    """Raises NotWhatItClaimsError unless the byte order mark of UTF-16 is where it belongs, in compressed files too."""
-    marked = first in (b"\xff\xfe", b"\xfe\xff")
-    if marked and encoding == "utf-8":
-        raise NotWhatItClaimsError(_other(whole, "UTF-16"))
-    if first and not marked and encoding == "utf-16":
-        raise NotWhatItClaimsError(
-            f"{whole.file}: has no byte order mark, which --encoding utf-16 needs; say utf-16-le or utf-16-be"
-        )
 
 
 def _other(whole: Piece, found: str | None) -> str:
