@@ -231,8 +231,9 @@ def inspect(head: bytes, name: str, marks: Marks) -> dict[str, pa.DataType]:
     header, length = read_header(head, marks, True, name)
     if header is None:
         return {}
-    framed = frame(head[length:], marks, True)
-    records = [split_record(head[length:][a:b], marks) for a, b in zip(framed.starts, framed.ends, strict=True)]
+    body = head[length:]
+    framed = frame(body, marks, True)
+    records = [split_record(body[a:b], marks) for a, b in zip(framed.starts, framed.ends, strict=True)]
     rows = [row for i, row in enumerate(records) if len(row) == len(header) and i not in framed.faults]
     columns = zip(*rows, strict=True) if rows else [()] * len(header)
     return {column: _kind(list(values)) for column, values in zip(header, columns, strict=True)}
