@@ -50,6 +50,11 @@ DeadLettersTable = Annotated[
 Date = Annotated[str | None, typer.Option(help="YYYY-MM-DD, today (default) or yesterday.")]
 Timezone = Annotated[str | None, typer.Option(help="Where the day begins and ends [UTC].")]
 Format = Annotated[str | None, typer.Option(help="parquet, jsonl, csv, tsv or text; by default from the names.")]
+Delimiter = Annotated[str | None, typer.Option(help="Between the fields of CSV and TSV: a character, or tab.")]
+Quote = Annotated[str | None, typer.Option(help='Around fields: a character, or none; by default ", of TSV unknown.')]
+Escape = Annotated[str | None, typer.Option(help="Before a character that is text; by default none.")]
+Encoding = Annotated[str | None, typer.Option(help="Of text files: utf-8 (default), utf-16, latin-1, cp1252, ...")]
+MaxRecordLines = Annotated[int | None, typer.Option(help="Lines of a quoted field; more are a dead letter [1000].")]
 IdColumn = Annotated[str | None, typer.Option(help="Column with the unique id [id].")]
 IdFrom = Annotated[str | None, typer.Option(help="column (default), or position: ids are <file>#<row>.")]
 TextColumn = Annotated[str | None, typer.Option(help="Column with the text [text].")]
@@ -99,6 +104,11 @@ def score(
     date: Date = None,
     timezone: Timezone = None,
     format: Format = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    escape: Escape = None,
+    encoding: Encoding = None,
+    max_record_lines: MaxRecordLines = None,
     id_column: IdColumn = None,
     id_from: IdFrom = None,
     text_column: TextColumn = None,

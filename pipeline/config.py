@@ -14,6 +14,7 @@ import pydantic
 from pipeline.dates import SAMPLE, fill, fill_sql, placeholder_in
 from pipeline.inputs import check_input
 from pipeline.outputs import Outputs, absolute, outputs
+from pipeline.text_files import TextFiles
 from pipeline.yaml_file import YamlFileError, read_mapping
 from transforms.columns import ColumnsRequest
 from transforms.plan import FORMATS
@@ -31,7 +32,7 @@ TYPES = {
 LOCAL = ("direct", "local")
 """Runners whose workers are on this machine."""
 
-LATER: frozenset[str] = frozenset({"keep_text_digests"})
+LATER: frozenset[str] = frozenset({"keep_text_digests", *TextFiles.model_fields})
 """Settings (by flag, `schema` not `schema_`) that came after the first outputs. At its default, such a setting is left
 out of what resume compares: a run staged by an earlier version is the same work."""
 
@@ -43,14 +44,12 @@ class ConfigError(ValueError):
         return "\n".join(map(str, self.args))
 
 
-class JobConfig(pydantic.BaseModel):
+class JobConfig(TextFiles):
     """One scoring job. Every field is a flag of `bert-batch score` and a key of its YAML file.
 
     The input is files, or one table (`bq://project.dataset.table`, of which `input_filter` chooses rows), or the result
     of the query in the file `input_query`.
     """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     bundle: str
     bundle_fingerprint: str = ""
@@ -117,6 +116,7 @@ class JobConfig(pydantic.BaseModel):
     @pydantic.model_validator(mode="after")
     def _check(self) -> "JobConfig":
         given = {"--format": self.format is not None, "--id-from position": self.id_from == "position"}
+        given |= {"--encoding": self.dialect.encoding != "utf-8", **dict.fromkeys(self.dialect.said, True)}
         check_input(self.input, self.input_filter, self.input_query, files_only=[f for f, on in given.items() if on])
         known = sorted(set(FORMATS.values()))
         if self.format is not None and self.format not in known:

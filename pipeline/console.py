@@ -22,6 +22,7 @@ from pipeline.bar import STEPS, Bar, steps_of
 from pipeline.config import ConfigError
 from pipeline.escaping import escaped, json_text
 from pipeline.quiet import quiet_stderr
+from transforms.books import MARKED
 from transforms.history import is_expired
 from transforms.runs import MANIFEST, read_manifest
 from transforms.stores import join
@@ -158,11 +159,23 @@ class _Text:
         else:
             err.print(f"{verdict.status}, {_why(verdict)}")
             out.print(f"  rows       {rows}")
+        for note in notes(verdict):
+            out.print(f"  warning    {note}")
         if verdict.dead_codes and verdict.status != SUPERSEDED:
             first = verdict.dead_letters[0]
             out.print(f"  dead       {(first.path if verdict.status == PUBLISHED else first.staged).rsplit('/', 1)[0]}")
             for code, (count, example) in list(verdict.dead_codes.items())[:5]:
                 out.print(f"             {count:>9,} {code}, for example {example}")
+
+
+def notes(verdict: Verdict) -> Iterator[str]:
+    """What a person should look at: one sentence for each of the notes of a run."""
+    if marked := verdict.notes.get(MARKED):
+        what = "field begins" if marked == 1 else "fields begin"
+        yield (
+            f"{marked:,} {what} with a quotation mark, read as part of the text; "
+            "say what it means with --quote '\"' or --quote none"
+        )
 
 
 def _table(manifest: dict[str, Any] | None) -> str | None:
@@ -227,6 +240,7 @@ class _Json:
             table=_table(read_manifest(join(verdict.folder, MANIFEST))[0]) if published else None,
             counts=dict(verdict.counts),
             dead_codes=dict(verdict.dead_codes),
+            notes=dict(verdict.notes),
             padding_factor=verdict.padding_factor,
             problems=list(verdict.problems),
         )

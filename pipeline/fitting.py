@@ -44,7 +44,7 @@ from transforms.fit import (
 from transforms.formats import read_piece
 from transforms.plan import Plan, write_plan
 from transforms.preprocessing import Preprocessing
-from transforms.read import ReadTexts
+from transforms.read import ReadTexts, WriteMarked, read_marked
 from transforms.runs import ErrorBudget
 from transforms.schemas import REJECTED
 from transforms.stores import store_for
@@ -105,6 +105,7 @@ def train(job: TrainingJob, on_progress: OnProgress | None = None) -> Trained:
                 "learning_rate": options.learning_rate,
                 "batch_size": options.batch_size,
                 "seed": options.seed,
+                **read_marked(work.glob("marked-*")),
             },
             "versions": {package: version(package) for package in PACKAGES},
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -144,6 +145,7 @@ def _labelled(p: beam.Pipeline, plan: Plan, task: str, work: Path, part: str) ->
     write_plan(store_for(path), path, plan, {})
     read = p | f"Read {part}" >> ReadTexts(path, plan.columns)
     valid = read.rows | f"Validate {part}" >> ValidateTexts(plan.columns)
+    read.counts | f"Marks {part}" >> WriteMarked(str(work / f"marked-{part}"))
     labelled = valid.texts | f"Label {part}" >> LabelTexts(task)
     dead = (read.dead, valid.dead, labelled.dead) | f"Dead {part}" >> beam.Flatten()
     dead | f"WriteDead {part}" >> _WriteBatches(str(work / f"dead-{part}"), REJECTED)

@@ -184,6 +184,7 @@ def plan_of(job: JobConfig, date: dt.date) -> Plan:
         file_format=job.format,
         allow_missing=job.allow_missing,
         check=check_file(job.home),
+        dialect=job.dialect,
     )
 
 

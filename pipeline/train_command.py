@@ -22,6 +22,13 @@ def train(
     format: Annotated[
         str | None, typer.Option(help="parquet, jsonl, csv, tsv or text; by default from the names.")
     ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="Between the fields of CSV and TSV: a character, or tab.")
+    ] = None,
+    quote: Annotated[str | None, typer.Option(help="Around fields: a character, or none; as of score.")] = None,
+    escape: Annotated[str | None, typer.Option(help="Before a character that is text; by default none.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of text files [utf-8].")] = None,
+    max_record_lines: Annotated[int | None, typer.Option(help="Lines of a quoted field at most [1000].")] = None,
     encoder: Annotated[str | None, typer.Option(help="Hugging Face folder of a BERT to start from.")] = None,
     preset: Annotated[str | None, typer.Option(help="Without --encoder: tiny (default), mini … large.")] = None,
     vocabulary: Annotated[str | None, typer.Option(help="WordPiece file; by default the encoder's or learned.")] = None,

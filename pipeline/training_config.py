@@ -8,11 +8,12 @@ import pydantic
 
 from pipeline.config import TYPES, ConfigError, described
 from pipeline.outputs import check_writable
+from pipeline.text_files import TextFiles
 from transforms.columns import ColumnsRequest
 from transforms.plan import Plan, plan_inputs
 
 
-class TrainingJob(pydantic.BaseModel):
+class TrainingJob(TextFiles):
     """One training: labelled rows -> bundle. Every field is a flag of `bert-batch train`.
 
     `encoder` is a Hugging Face folder to start from; without it a `preset` is trained from scratch on a vocabulary of
@@ -20,8 +21,6 @@ class TrainingJob(pydantic.BaseModel):
     its maker's for an encoder, model_garden from scratch; `lower_case` None: as the encoder's tokenizer, else yes.
     `text_pair_column` makes it a training on pairs, cut by `truncator`.
     """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     input: tuple[str, ...]
     output: str
@@ -77,7 +76,7 @@ def training_job(flags: Mapping[str, Any]) -> TrainingJob:
 
 def plan_rows(job: TrainingJob, flag: str, paths: Sequence[str]) -> Plan:
     """The labelled rows of some files; raises what plan_inputs raises, and ConfigError if there is none."""
-    plan = plan_inputs(paths, job.columns, file_format=job.format)
+    plan = plan_inputs(paths, job.columns, file_format=job.format, dialect=job.dialect)
     if not plan.rows:
         raise ConfigError(f"{flag} {', '.join(paths)}: has no rows; give labelled rows")
     return plan

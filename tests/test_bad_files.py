@@ -114,11 +114,12 @@ def test_a_damaged_row_group_of_many_rows_loses_what_stands_behind_the_damage(ru
         ("in.parquet.gz", gzip.compress(b"PAR1", mtime=0), "is read as Parquet but has no readable Parquet footer"),
         ("in.csv", gzip.compress(b"id,text\na,x\n", mtime=0), "is read as CSV but is gzip"),
         ("in.csv", b"PK\x03\x04rest of a workbook", "is read as CSV but is zip"),
-        ("in.csv", b"id,text\na,\0\0\0\0\n", "is read as CSV but is not text"),
+        ("in.csv", "id,text\na,x\n".encode("utf-16-le"), "the header has NUL bytes; if this is UTF-16, say --encoding"),
+        ("in.csv.gz", gzip.compress("id,text\na,x\n".encode("utf-16"), mtime=0), "is read as CSV but is UTF-16"),
         ("in.csv", "id,text\na,x\n".encode("utf-16"), "is read as CSV but is UTF-16"),
         ("in.txt", "a text\n".encode("utf-16"), "is read as TEXT but is UTF-16"),
         ("in.csv", b"id,text,\xff\na,x,y\n", "the header is not UTF-8"),
-        ("in.csv", b"id,text,id\na,x,y\n", "the header names ['id'] twice"),
+        ("in.csv", b"id,text,id\na,x,y\n", "columns 1, 3 have names that stand twice in the header"),
         ("in.jsonl.gz", b'{"id": "a", "text": "x"}\n', "is read as gzip but is something else"),
         ("in.jsonl.gz", gzip.compress(b'{"id": "a"}\n' * 99, mtime=0)[:30], "cannot be decompressed as gzip"),
         ("in.jsonl", b"id,text\na,x\n", "none of its first lines is a JSON object"),
@@ -411,10 +412,12 @@ def test_a_line_without_end_is_refused_before_it_takes_the_memory(
 def test_a_csv_that_cannot_be_read_on_fails_the_run_by_name(
     run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transforms.csv_files.BLOCK_BYTES", 1_000)
+    monkeypatch.setattr("transforms.csv_files.CHUNK_BYTES", 1_000)
+    monkeypatch.setattr("transforms.csv_files.MAX_RECORD_BYTES", 1_000)
+    monkeypatch.setattr("transforms.csv_files.MAX_LINE_BYTES", 10_000)
     file = tmp_path / "in.csv"
-    file.write_text('id,text\na,x\nb,"y\n' + "c,z\n" * 2_000)
-    with pytest.raises(Exception, match=f"{file}: the CSV cannot be read on after record 1") as caught:
+    file.write_text("id,text\na,x\nb," + "y" * 20_000 + "\nc,z\n")
+    with pytest.raises(Exception, match=f"{file}: has a line of more than 10,000 bytes") as caught:
         run_job(file)
     assert "NotWhatItClaimsError" in str(caught.value) or isinstance(caught.value, NotWhatItClaimsError)
     assert not (tmp_path / "out" / f"dt={DATE}").exists()

@@ -11,19 +11,23 @@ from hypothesis import strategies as st
 
 from transforms.blocks import NotWhatItClaimsError, Piece
 from transforms.csv_files import inspect, read_blocks
+from transforms.dialect import Dialect
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 FIELDS = st.text(st.sampled_from('ab,\t"\n\r é'), max_size=6)
 RECORDS = st.lists(st.lists(FIELDS, min_size=1, max_size=5), max_size=25)
 HEADER = ["id", "text", "n"]
+CSV = Dialect().of("csv")
 
 
-def read(content: bytes, wanted: tuple[str, ...] = ("id", "text", "n"), kind: str = "csv") -> dict[int, Any]:
+def read(
+    content: bytes, wanted: tuple[str, ...] = ("id", "text", "n"), kind: str = "csv", **dialect: Any
+) -> dict[int, Any]:
     """row -> its values or its code; asserts that each covered row has one of them, once."""
     piece = Piece(number=0, file="f", size=len(content), version="", format=kind)
     found: list[tuple[int, Any]] = []
     covered: list[int] = []
-    for block in read_blocks(io.BytesIO(content), piece, wanted):
+    for block in read_blocks(io.BytesIO(content), piece, wanted, Dialect(**dialect)):
         found += zip(block.positions.tolist(), (tuple(r.values()) for r in block.rows.to_pylist()), strict=True)
         found += [(int(at), damage.code) for damage in block.damage for at in damage.positions]
         covered += block.covered.tolist()
@@ -58,16 +62,16 @@ def test_records_are_those_of_the_csv_module(
     delimiter = {"csv": ",", "tsv": "\t"}[kind]
     text = written(records, quoting, end, delimiter)
     text = text if last else text.removesuffix(end)
-    assert read(text.encode(), kind=kind) == as_read(text, delimiter)
+    assert read(text.encode(), kind=kind, quote='"') == as_read(text, delimiter)
 
 
 @relaxed
-@given(RECORDS, st.sampled_from(["\n", "\r\n"]), st.integers(64, 200))
+@given(RECORDS, st.sampled_from(["\n", "\r\n", "\r"]), st.integers(1, 60))
 def test_records_are_the_same_in_small_blocks(
     monkeypatch: pytest.MonkeyPatch, records: list[list[str]], end: str, size: int
 ) -> None:
     text = written(records, csv.QUOTE_MINIMAL, end)
-    monkeypatch.setattr("transforms.csv_files.BLOCK_BYTES", size)
+    monkeypatch.setattr("transforms.csv_files.CHUNK_BYTES", size)
     assert read(text.encode()) == as_read(text)
 
 
@@ -75,13 +79,13 @@ def test_records_are_the_same_in_small_blocks(
 def test_a_quoted_line_break_on_the_border_of_two_blocks_stays_whole(
     monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr("transforms.csv_files.BLOCK_BYTES", size)
+    monkeypatch.setattr("transforms.csv_files.CHUNK_BYTES", size)
     assert read(b'id,text,n\r\na,first record,1\r\nb,"c\r\nd\r\ne",2\r\n')[1] == (b"b", b"c\r\nd\r\ne", b"2")
 
 
 @relaxed
 @given(st.lists(st.lists(FIELDS, min_size=3, max_size=3), max_size=8), st.integers(0, 2), st.integers(0, 8))
-def test_after_an_open_quote_every_line_is_lost_and_nothing_before(
+def test_an_open_quote_loses_its_line_and_nothing_before_or_after(
     records: list[list[str]], field: int, after: int
 ) -> None:
     before = written(records, csv.QUOTE_ALL, "\n")
@@ -89,13 +93,11 @@ def test_after_an_open_quote_every_line_is_lost_and_nothing_before(
     broken[field] = '"open'
     text = before + ",".join(broken) + "\n" + "".join(f"{i},line,3\n" for i in range(after))
     expected = as_read(before)
-    expected |= {len(expected) + i: "unclosed_quote" for i in range(1 + after)}
-    for wanted in (("id", "text", "n"), ("id",)):
-        found = read(text.encode(), wanted)
-        assert {at: value for at, value in found.items() if isinstance(value, str)} == {
-            at: value for at, value in expected.items() if isinstance(value, str)
-        }
-        assert found.keys() == expected.keys()
+    expected[len(expected)] = "unclosed_quote"
+    expected |= {len(expected) + i: (b"%d" % i, b"line", b"3") for i in range(after)}
+    assert read(text.encode()) == expected
+    found = read(text.encode(), ("id",))
+    assert found == {at: value if isinstance(value, str) else value[:1] for at, value in expected.items()}
 
 
 def test_a_bad_record_before_an_open_quote_stays_in_the_books() -> None:
@@ -116,8 +118,8 @@ def test_no_text_is_read_into_rows_that_do_not_add_up(body: str) -> None:
 @given(RECORDS)
 def test_the_columns_are_those_of_the_header(records: list[list[str]]) -> None:
     head = written(records, csv.QUOTE_MINIMAL, "\n").encode()
-    assert list(inspect(head, "f", "csv")) == HEADER
-    assert list(inspect(b"\xef\xbb\xbf\n\n" + head, "f", "csv")) == HEADER
+    assert list(inspect(head, "f", CSV)) == HEADER
+    assert list(inspect(b"\xef\xbb\xbf\n\n" + head, "f", CSV)) == HEADER
 
 
 @pytest.mark.parametrize(
@@ -135,19 +137,48 @@ def test_the_columns_are_those_of_the_header(records: list[list[str]]) -> None:
 )
 def test_a_column_is_a_number_only_if_it_is_written_like_one(values: list[str], kind: pa.DataType) -> None:
     head = "id,n\n" + "".join(f"a,{value}\n" for value in values)
-    found = inspect(head.encode(), "f", "csv")["n"]
+    found = inspect(head.encode(), "f", CSV)["n"]
     # Nineteen digits may not fit an int64 and are no float either: no digit may be lost.
     assert found == kind or (len(values[0]) == 19 and found != pa.int64())
 
 
 def test_a_text_longer_than_the_csv_modules_limit_is_text() -> None:
-    assert list(inspect(b"id,text\na," + b"x" * 200_000 + b"\n", "f", "csv")) == ["id", "text"]
+    assert list(inspect(b"id,text\na," + b"x" * 200_000 + b"\n", "f", CSV)) == ["id", "text"]
 
 
-def test_a_record_longer_than_a_block_fails_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transforms.csv_files.BLOCK_BYTES", 64)
-    with pytest.raises(NotWhatItClaimsError, match="f: the CSV cannot be read on after record 1"):
-        read(b"id,text,n\na,x,1\nb," + b"x" * 500 + b",2\n")
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record has 64 bytes at most, a line 1,000."""
+    monkeypatch.setattr("transforms.csv_files.CHUNK_BYTES", 16)
+    for module in ("records", "csv_files"):
+        monkeypatch.setattr(f"transforms.{module}.MAX_RECORD_BYTES", 64)
+    monkeypatch.setattr("transforms.csv_files.MAX_LINE_BYTES", 1_000)
+
+
+@pytest.mark.parametrize("length", [65, 100, 150, 200, 300, 800])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_record_that_is_too_long_is_lost_alone(length: int, end: str, short: None) -> None:
+    long = "x" * length
+    lines = ["id,text,n", "a,x,1", f"b,{long},2", "c,z,3", "", f'd,"{long}",4', f"{long}", "e,w,5", f"{long},,"]
+    expected = {0: (b"a", b"x", b"1"), 2: (b"c", b"z", b"3"), 5: (b"e", b"w", b"5")}
+    for last in (end, ""):
+        assert read((end.join(lines) + last).encode()) == expected | dict.fromkeys((1, 3, 4, 6), "text_too_long")
+
+
+def test_a_quoted_field_that_is_too_long_is_lost_with_its_first_line(short: None) -> None:
+    lines = ["id,text,n", "a,x,1", 'b,"first', *["m,iddl,e"] * 40, 'last",2', "c,z,3"]
+    found = read("\n".join(lines).encode())
+    assert {at: value for at, value in found.items() if isinstance(value, str)} == {
+        1: "text_too_long", 42: "too_few_fields"
+    }  # fmt: skip
+    assert found[43] == (b"c", b"z", b"3")
+
+
+def test_a_line_without_end_and_a_header_without_end_fail_by_name(short: None) -> None:
+    with pytest.raises(NotWhatItClaimsError, match="f: has a line of more than 1,000 bytes"):
+        read(b"id,text,n\na,x,1\nb," + b"x" * 2_000 + b",2\n")
+    with pytest.raises(NotWhatItClaimsError, match="f: the header has more than 64 bytes"):
+        read(b"id," * 200)
 
 
 @relaxed

@@ -15,10 +15,10 @@ from transforms.books import Count
 from transforms.publish import STEPS, PublishError, publish
 from transforms.resume import finished_splits, read_taken, write_taken
 from transforms.runs import read_manifest
+from transforms.staged import record_read
 from transforms.stores import join, store_for
 from transforms.text_digests import read_digests
 from transforms.verdicts import read_verdict
-from transforms.staged import record_read
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,12 @@ relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_sc
 
 def plain_lines(content: bytes) -> list[bytes]:
     """Lines of a whole file as one would write it down."""
-    lines = content.split(b"\n")
+    lines = re.split(rb"\r\n|\r|\n", content)
     if lines[-1] == b"":
         lines.pop()
     if lines and lines[0].startswith(BOM):
         lines[0] = lines[0][3:]
-    return [line[:-1] if line.endswith(b"\r") else line for line in lines]
+    return lines
 
 
 def piece_of(content: bytes, **more: Any) -> Piece:

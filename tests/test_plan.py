@@ -21,7 +21,7 @@ relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_sc
 
 @relaxed
 @given(
-    st.lists(st.sampled_from([b"a", b"\n", b"bcd\n", b"\r\n", b"\xef\xbb\xbf"])).map(b"".join),
+    st.lists(st.sampled_from([b"a", b"\n", b"bcd\n", b"\r\n", b"\r", b"\xef\xbb\xbf"])).map(b"".join),
     st.integers(1, 20),
     st.integers(1, 12),
 )

@@ -45,13 +45,15 @@ class Block(NamedTuple):
 
     `covered` are the positions this block answers for: the books rest on it. It comes from the file's structure
     (footer, counted lines), never from what was parsed; only a CSV has no structure but its records. `rows` has the
-    wanted columns under their input names, `positions[i]` is the place of its row i.
+    wanted columns under their input names, `positions[i]` is the place of its row i. `marked`: fields of a TSV that
+    begin with a quotation mark and were read without quoting because nobody said what it means.
     """
 
     covered: Positions
     rows: pa.RecordBatch
     positions: Positions
     damage: list[Damage]
+    marked: int = 0
 
 
 Blocks = Iterator[Block]

@@ -12,15 +12,25 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+MARKED = "fields_with_quotation_mark"
+"""Of a TSV: fields that begin with a quotation mark, read without quoting because nobody said what it means."""
 _MASK = (1 << 64) - 1
 
 
 class Count(NamedTuple):
-    """Rows of one split and the sum modulo 2^64 of a 64-bit mix of their positions."""
+    """Rows of one split and the sum modulo 2^64 of a 64-bit mix of their positions.
+
+    `marked`, of what was read: see Block; no row depends on it.
+    """
 
     split: int
     rows: int
     checksum: int
+    marked: int = 0
+
+    def balances(self, other: "Count") -> bool:
+        """Whether both count the same rows."""
+        return self[:3] == other[:3]
 
 
 class Work(NamedTuple):
@@ -72,7 +82,12 @@ def total(counts: Iterable[Count]) -> dict[int, Count]:
     books: dict[int, Count] = {}
     for count in counts:
         so_far = books.get(count.split, Count(count.split, 0, 0))
-        books[count.split] = Count(count.split, so_far.rows + count.rows, (so_far.checksum + count.checksum) & _MASK)
+        books[count.split] = Count(
+            count.split,
+            so_far.rows + count.rows,
+            (so_far.checksum + count.checksum) & _MASK,
+            so_far.marked + count.marked,
+        )
     return books
 
 

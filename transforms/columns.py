@@ -1,5 +1,6 @@
 """Which columns a job reads: the user's wishes against the schema the files turn out to have."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -45,12 +46,12 @@ class SchemaUnion:
     def __init__(self, request: ColumnsRequest, *, loose: bool) -> None:
         self._request, self._loose = request, loose
         self._seen: set[str] = set()
-        self._schema = pa.schema([])
+        self._fields: dict[str, pa.Field] = {}
 
     @property
     def schema(self) -> pa.Schema:
         """What there is so far; a column that is null wherever one looked is a string."""
-        return pa.schema([pa.field(f.name, _without_nulls(f.type)) for f in self._schema])
+        return pa.schema([pa.field(f.name, _without_nulls(f.type)) for f in self._fields.values()])
 
     def add(self, schema: pa.Schema, file: str) -> None:
         """Takes in the schema of `file`; raises PlanError naming it when it does not fit the others."""
@@ -63,11 +64,9 @@ class SchemaUnion:
             self._add_field(pa.field(found.name, kind), file)
 
     def _add_field(self, found: pa.Field, file: str) -> None:
-        at = self._schema.get_field_index(found.name)
-        if at < 0:
-            self._schema = self._schema.append(found)
+        so_far = self._fields.setdefault(found.name, found)
+        if so_far is found or so_far.equals(found):
             return
-        so_far = self._schema.field(at)
         try:
             both = pa.unify_schemas([pa.schema([so_far]), pa.schema([found])], promote_options="permissive")
             merged = both.field(0)
@@ -78,7 +77,7 @@ class SchemaUnion:
                     f"leave the file out, or give the type with --schema {found.name}:string"
                 ) from error
             merged = pa.field(found.name, pa.string())
-        self._schema = self._schema.set(at, merged)
+        self._fields[found.name] = merged
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
@@ -106,17 +105,20 @@ def _nested(kind: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> 
     return kind
 
 
-def require_columns(schema: pa.Schema, request: ColumnsRequest, file: str) -> None:
-    """Raises PlanError if `file` lacks the id or a text column, names a column twice, or holds no texts there."""
+def require_columns(schema: pa.Schema, request: ColumnsRequest, file: str, *, with_header: bool = False) -> None:
+    """Raises PlanError if `file` lacks the id or a text column, names a column twice, or holds no texts there.
+
+    `with_header`: the names stand in the first line of a CSV, which may be one of values if it is no header.
+    """
     names = schema.names
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
         raise PlanError(f"{file}: names the columns {twice} twice; every column needs its own name")
     for flag, name in (("--text-column", request.text), ("--text-pair-column", request.text_pair)):
         if name is None:
             continue
         if name not in names:
-            raise PlanError(f"{file}: has no column {name!r}; it has {_listed(names)}: choose with {flag}")
+            raise PlanError(f"{file}: has no column {name!r}; {_there(names, request, with_header)}choose with {flag}")
         kind = schema.field(name).type
         if not is_text(kind):
             raise PlanError(f"{file}: column {name!r} is {kind}, not text; choose another with {flag}")
@@ -124,7 +126,7 @@ def require_columns(schema: pa.Schema, request: ColumnsRequest, file: str) -> No
         return
     if request.id not in names:
         raise PlanError(
-            f"{file}: has no column {request.id!r}; it has {_listed(names)}: "
+            f"{file}: has no column {request.id!r}; {_there(names, request, with_header)}"
             "choose with --id-column, or make ids from file and row with --id-from position"
         )
     kind = schema.field(request.id).type
@@ -134,14 +136,15 @@ def require_columns(schema: pa.Schema, request: ColumnsRequest, file: str) -> No
 
 def resolve(schema: pa.Schema, request: ColumnsRequest) -> Columns:
     """The columns of the job, given the union of all files' schemas; raises PlanError on names that clash."""
-    unknown = [n for n in (*(request.keep or ()), *request.rename, *request.types) if n not in schema.names]
-    if unknown and schema.names:
-        raise PlanError(f"no column {unknown[0]!r} in the input; it has {_listed(schema.names)}")
-    names = [n for n in schema.names if request.keeps(n)]
+    there = dict(zip(schema.names, schema, strict=True))
+    unknown = [n for n in (*(request.keep or ()), *request.rename, *request.types) if n not in there]
+    if unknown and there:
+        raise PlanError(f"no column {unknown[0]!r} in the input; it has {_listed(there)}")
+    names = [n for n in there if request.keeps(n)]
     idle = sorted(set(request.rename) - set(names))
-    if idle and schema.names:
+    if idle and there:
         raise PlanError(f"--rename {idle[0]}={request.rename[idle[0]]}: column {idle[0]!r} is not among those kept")
-    fields = [pa.field(request.rename.get(n, n), schema.field(n).type) for n in names]
+    fields = [pa.field(request.rename.get(n, n), there[n].type) for n in names]
     taken = [name for name, kept in zip(names, fields, strict=True) if kept.name in OWN_COLUMNS]
     if taken:
         raise PlanError(
@@ -165,6 +168,16 @@ def resolve(schema: pa.Schema, request: ColumnsRequest) -> Columns:
 def _id_type(schema: pa.Schema, name: str | None) -> pa.DataType:
     found = schema.field(name).type if name in schema.names else pa.string()
     return found if pa.types.is_integer(found) else pa.string()
+
+
+def _there(names: list[str], request: ColumnsRequest, with_header: bool) -> str:
+    """What columns there are, as an error may say it."""
+    asked = {request.id, request.text, request.text_pair} - {None}
+    # Without one of the names in question, the first line is more likely one of values, which are nobody's to print.
+    if with_header and not asked & set(names):
+        what = "its first line has 1 field" if len(names) == 1 else f"its first line has {len(names):,} fields"
+        return f"{what}, none of them named {' or '.join(map(repr, sorted(map(str, asked))))}: if that is a header, "
+    return f"it has {_listed(names)}: "
 
 
 def shown(name: str) -> str:

@@ -79,7 +79,9 @@ def convert(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, npt.NDArray[
 
 
 def _column(rows: pa.RecordBatch, name: str, kind: pa.DataType = pa.string()) -> pa.Array:  # noqa: B008
-    return rows.column(name) if name in rows.schema.names else pa.nulls(rows.num_rows, kind)
+    # Not by the list of names, which is made anew each time: there may be very many.
+    at = rows.schema.get_field_index(name)
+    return rows.column(at) if at >= 0 else pa.nulls(rows.num_rows, kind)
 
 
 def _ids(rows: pa.RecordBatch, positions: npt.NDArray[np.int64], columns: Columns, source: str) -> pa.Array:

@@ -88,6 +88,7 @@ class _HashIds(beam.DoFn):
             text_pair=columns.text_pair if with_texts else None,
             id=columns.id,
             id_type=columns.id_type,
+            dialect=columns.dialect,
         )
 
     def setup(self) -> None:

@@ -26,6 +26,6 @@ def read_piece(piece: Piece, columns: Columns) -> Blocks:
         elif piece.format == "jsonl":
             yield from json_lines.read_jsonl(file, piece, columns)
         elif piece.format == "text":
-            yield from line_files.read_plain(file, piece, columns.text)
+            yield from line_files.read_plain(file, piece, columns.text, columns.dialect.encoding)
         else:
-            yield from csv_files.read_blocks(file, piece, columns.wanted)
+            yield from csv_files.read_blocks(file, piece, columns.wanted, columns.dialect)

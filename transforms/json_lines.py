@@ -58,7 +58,7 @@ def read_jsonl(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
     Texts must be strings, ids strings or integers. A string column takes any value, what is no string as its JSON.
     """
     keys = keys_of(columns)
-    for lines in lines_of(file, piece):
+    for lines in lines_of(file, piece, columns.dialect.encoding):
         yield json_block(lines, keys)
 
 
@@ -93,7 +93,8 @@ def _parse(lines: Lines, which: Positions, keys: Keys) -> Iterator[tuple[pa.Reco
     """Arrow's rows for the lines `which`, halving what it refuses; few refused lines are left out."""
     if not len(which):
         return
-    whole = len(which) == len(lines.starts) and lines.starts[0] == 0
+    # Arrow takes a CR for white space: where it ends a line, Arrow is given another line end.
+    whole = len(which) == len(lines.starts) and lines.starts[0] == 0 and not lines.has_cr
     rows = _parse_objects(lines.buffer if whole else lines.join(which), len(which), keys)
     if rows is not None:
         yield rows, which

@@ -7,9 +7,10 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from transforms import csv_files, json_lines, line_files, parquet_files
-from transforms.blocks import ByteStream, NotWhatItClaimsError, Piece
+from transforms import csv_files, doubts, json_lines, line_files, parquet_files
+from transforms.blocks import NotWhatItClaimsError, Piece
 from transforms.columns import PlanError
+from transforms.dialect import Dialect, text_stream
 from transforms.schemas import MAX_ROWS
 from transforms.stores import FileInfo, store_for
 
@@ -17,6 +18,8 @@ SPLIT_BYTES = 64 * 1024 * 1024
 PIECE_BYTES = 4 * 1024 * 1024
 HEAD_ROWS = 1_000
 HEAD_BYTES = 1024 * 1024
+MAX_HEAD_BYTES = 16 * HEAD_BYTES
+"""So many bytes are read at most, if there is a line end among them, to have the first HEAD_ROWS lines."""
 _MAGIC = {
     "Parquet": re.compile(rb"PAR1\x15"),
     "gzip": re.compile(rb"\x1f\x8b"),
@@ -39,13 +42,13 @@ class Facts:
     weights: list[tuple[int, int]] = field(default_factory=list)
 
 
-def look(info: FileInfo, kind: str, compression: str | None) -> Facts:
+def look(info: FileInfo, kind: str, compression: str | None, dialect: Dialect) -> Facts:
     """Opens a file and reads its footer or first lines; raises PlanError, naming it, if it is not what it claims."""
     store = store_for(info.path)
     whole = Piece(number=0, file=info.path, size=info.size, version=info.version, format=kind, compression=compression)
     try:
         with store.open(info.path, info.version) as file:
-            return _look_parquet(file, whole) if kind == "parquet" else _look_text(file, whole)
+            return _look_parquet(file, whole) if kind == "parquet" else _look_text(file, whole, dialect)
     except NotWhatItClaimsError as error:
         raise PlanError(f"{error}; mend or remove the file") from error
 
@@ -62,72 +65,101 @@ def _look_parquet(file: BinaryIO, whole: Piece) -> Facts:
     return Facts(schema=schema.remove_metadata(), pieces=pieces, weights=weights)
 
 
-def _look_text(file: BinaryIO, whole: Piece) -> Facts:
-    head, complete = _head(file, whole)
+def _look_text(file: BinaryIO, whole: Piece, dialect: Dialect) -> Facts:
+    head, complete = _head(file, whole, dialect.encoding)
     if not head:
         return Facts(schema=None, pieces=[])
-    count = max(1, head.count(b"\n"))
-    density = count / len(head)
-    if whole.format in ("jsonl", "text") and not whole.compression and whole.size > SPLIT_BYTES:
+    count = max(1, line_files.count_lines(head))
+    # Rows for each byte of the file, which may be in another encoding than what was read of it.
+    read = len(head if dialect.can_be_cut else head.decode("utf-8", "replace").encode(dialect.encoding, "replace"))
+    density = count / read
+    can_be_cut = whole.format in ("jsonl", "text") and not whole.compression and dialect.can_be_cut
+    if can_be_cut and whole.size > SPLIT_BYTES:
         pieces = list(cut_lines(file, whole))
         sizes = [piece.end - piece.start for piece in pieces]
         weights = [(int(size * density), size) for size in sizes]
     else:
         pieces = [whole]
         weights = [(count if complete else int(whole.size * density), whole.size)]
-    return Facts(schema=_text_schema(head, whole), pieces=pieces, weights=weights)
+    return Facts(schema=_text_schema(head, whole, dialect), pieces=pieces, weights=weights)
 
 
-def _text_schema(head: bytes, whole: Piece) -> pa.Schema | None:
+def _text_schema(head: bytes, whole: Piece, dialect: Dialect) -> pa.Schema | None:
     kinds: dict[str, pa.DataType]
     if whole.format == "text":
         kinds = {"text": pa.binary()}
     elif whole.format == "jsonl":
-        lines = [line for line in head.split(b"\n") if line.strip(b" \t\r\xef\xbb\xbf")][:HEAD_ROWS]
+        split = line_files.split_lines(head, 0)
+        lines = [line for line in map(split.line, range(len(split.starts))) if line.strip()][:HEAD_ROWS]
         kinds, objects = json_lines.infer(lines)
         if not lines:
             return None
         if not objects:
             raise NotWhatItClaimsError(f"{whole.file}: is read as JSONL but none of its first lines is a JSON object")
     else:
-        kinds = csv_files.inspect(b"\n".join(head.split(b"\n")[: HEAD_ROWS + 1]), whole.file, whole.format)
+        marks, split = dialect.of(whole.format), line_files.split_lines(head, 0)
+        first = head[: split.starts[HEAD_ROWS + 1]] if len(split.starts) > HEAD_ROWS + 1 else head
+        if (doubt := doubts.doubt(first, whole.file, marks)) is not None:
+            raise PlanError(doubt)
+        kinds = csv_files.inspect(first, whole.file, marks)
         if not kinds:
             return None
     return pa.schema(list(kinds.items()))
 
 
-def _head(file: BinaryIO, whole: Piece) -> tuple[bytes, bool]:
-    """The first whole lines of a text file, and whether that is all of it."""
+def _head(file: BinaryIO, whole: Piece, encoding: str) -> tuple[bytes, bool]:
+    """The first whole lines of a text file as UTF-8, and whether that is all of it."""
     start = file.read(16)
     found = next((name for name, magic in _MAGIC.items() if magic.match(start)), None)
-    if found != whole.compression:
-        declared = whole.compression or whole.format.upper()
-        raise NotWhatItClaimsError(f"{whole.file}: is read as {declared} but is {found or 'something else'}")
-    stream = ByteStream(file, whole.file, whole.compression)
-    head = b""
-    while b"\n" not in head[-HEAD_BYTES:] or len(head) < HEAD_BYTES:
+    if found != whole.compression and not (found == "UTF-16" and encoding.startswith("utf-16")):
+        raise NotWhatItClaimsError(_other(whole, found))
+    stream = text_stream(file, whole, encoding)
+    head, end, lines = b"", 0, 0
+    while not end or len(head) < HEAD_BYTES or (lines <= HEAD_ROWS and len(head) < MAX_HEAD_BYTES):
         chunk = stream.read(HEAD_BYTES)
+        if not head and encoding == "utf-8" and chunk[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise NotWhatItClaimsError(_other(whole, "UTF-16"))
         if not chunk:
             return head, True
         head += chunk
-        if b"\n" not in head:
+        end = line_files.last_line_end(head, len(head) - len(chunk) - 1) or end
+        lines += line_files.count_lines(chunk)
+        if not end:
             line_files.check_line(head, whole.file)
-    return head[: head.rindex(b"\n") + 1], False
+    return head[:end], False
+
+
+def _other(whole: Piece, found: str | None) -> str:
+    declared = whole.compression if whole.compression and found != "UTF-16" else whole.format.upper()
+    hint = " (read it with --encoding utf-16)" if found == "UTF-16" else ""
+    return f"{whole.file}: is read as {declared} but is {found or 'something else'}{hint}"
 
 
 def cut_lines(file: BinaryIO, whole: Piece) -> Iterator[Piece]:
     """Cuts at the first line end after every SPLIT_BYTES, counting lines: rows keep their place in the file."""
     file.seek(0)
     start = position = first = lines = 0
-    while chunk := file.read(line_files.CHUNK_BYTES):
-        at = chunk.find(b"\n", max(0, SPLIT_BYTES - (position - start)))
+    held = b""
+    while chunk := held + file.read(line_files.CHUNK_BYTES):
+        # Half of a line end waits for the other half.
+        held = b"\r" if chunk.endswith(b"\r") and len(chunk) > len(held) else b""
+        chunk = chunk[: len(chunk) - len(held)]
+        at = _first_line_end(chunk, max(0, SPLIT_BYTES - (position - start)))
         if position + len(chunk) - start > SPLIT_BYTES and at >= 0:
-            lines += chunk.count(b"\n", 0, at + 1)
+            lines += line_files.count_lines(chunk[: at + 1])
             end = position + at + 1
             yield replace(whole, start=start, end=end, first_row=first)
-            start, first, lines = end, first + lines, chunk.count(b"\n", at + 1)
+            start, first, lines = end, first + lines, line_files.count_lines(chunk[at + 1 :])
         else:
-            lines += chunk.count(b"\n")
+            lines += line_files.count_lines(chunk)
         position += len(chunk)
     if position > start:
         yield replace(whole, start=start, end=position, first_row=first)
+
+
+def _first_line_end(chunk: bytes, start: int) -> int:
+    """The last byte of the first line end at `start` or behind it; -1 if there is none."""
+    lf, cr = chunk.find(b"\n", start), chunk.find(b"\r", start)
+    if cr < 0 or 0 <= lf < cr:
+        return lf
+    return cr + (chunk[cr + 1 : cr + 2] == b"\n")

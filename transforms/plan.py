@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from transforms.bigquery import TableInput
 from transforms.blocks import Piece
 from transforms.columns import ColumnsRequest, PlanError, SchemaUnion, require_columns, resolve
+from transforms.dialect import DELIMITERS, Dialect, DialectError
 from transforms.fail_points import step
 from transforms.look import PIECE_BYTES, SPLIT_BYTES, look
 from transforms.schemas import MAX_ROWS, Columns
@@ -71,6 +72,7 @@ def plan_inputs(
     file_format: str | None = None,
     allow_missing: bool = False,
     check: Callable[[FileInfo], None] = lambda _: None,
+    dialect: Dialect | None = None,
 ) -> Plan:
     """Lists and looks at every input file; `check` may raise for one before any is looked at.
 
@@ -80,20 +82,23 @@ def plan_inputs(
     formats = list_inputs(patterns, file_format, allow_missing=allow_missing, check=check)
     inputs = list(formats)
     kinds = sorted({kind for kind, _ in formats.values()})
+    dialect = dialect or Dialect()
+    _check_dialect(dialect, kinds)
     if kinds == ["text"]:
         request = replace(request, id=None, text="text")
     with ThreadPoolExecutor(16) as pool:
-        facts = list(pool.map(lambda info: look(info, *formats[info]), inputs))
-    union = SchemaUnion(request, loose=kinds in (["csv"], ["tsv"]))
+        facts = list(pool.map(lambda info: look(info, *formats[info], dialect), inputs))
+    with_header = kinds in (["csv"], ["tsv"])
+    union = SchemaUnion(request, loose=with_header)
     for info, fact in zip(inputs, facts, strict=True):
         if fact.schema is not None:
-            require_columns(fact.schema, request, info.path)
+            require_columns(fact.schema, request, info.path, with_header=with_header)
             union.add(fact.schema, info.path)
     pieces = [piece for fact in facts for piece in fact.pieces]
     weights = [weight for fact in facts for weight in fact.weights]
     ordered = [replace(piece, number=i) for i, piece in enumerate(pieces)]
     return Plan(
-        columns=resolve(union.schema, request),
+        columns=replace(resolve(union.schema, request), dialect=dialect),
         inputs=tuple(inputs),
         splits=tuple(_pack(ordered, weights)),
         rows=sum(rows for rows, _ in weights),
@@ -126,6 +131,20 @@ def list_inputs(
     if len(kinds) > 1:
         raise PlanError(f"the input mixes {' and '.join(kinds)} files; a job reads one format: narrow --input")
     return formats
+
+
+def _check_dialect(dialect: Dialect, kinds: Sequence[str]) -> None:
+    """Raises PlanError for what says nothing of files of this format: whoever says it expects something else."""
+    kind = kinds[0] if kinds else "csv"
+    if kind in DELIMITERS:
+        try:
+            dialect.of(kind)
+        except DialectError as error:
+            raise PlanError(str(error)) from error
+    elif dialect.said:
+        raise PlanError(f"{dialect.said[0]} is for CSV and TSV; the input is {kind}")
+    elif kind == "parquet" and dialect.encoding != "utf-8":
+        raise PlanError(f"--encoding {dialect.encoding} is for text files; the input is parquet, which is UTF-8")
 
 
 def _path(info: FileInfo) -> str:
@@ -185,6 +204,9 @@ def plan_digest(plan: Plan, settings: Mapping[str, Any]) -> str:
     columns.pop("label")
     # Beside the rows, not of them; and a plan of a version that knew no digests is the same.
     del columns["digests"]
+    # An earlier version knew no dialect: at its default it is not said.
+    if plan.columns.dialect == Dialect():
+        del columns["dialect"]
     inputs = [asdict(info) for info in plan.inputs]
     splits = [asdict(split) for split in plan.splits]
     # A later try reads the table as it was for the first one.

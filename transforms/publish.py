@@ -193,6 +193,7 @@ def _manifest(run: Run, verdict: Verdict, replaces: str | None = None) -> dict[s
         "dead_letters": [_named(part, run, staged=bool(table)) for part in verdict.dead_letters],
         "counts": verdict.counts,
         "dead_codes": {code: count for code, (count, _) in verdict.dead_codes.items()},
+        "notes": dict(verdict.notes),
         "work": verdict.work,
         "precision": verdict.precision,
         "splits_taken_over": verdict.taken_over,

@@ -1,6 +1,7 @@
 """ReadTexts: splits of files or of a BigQuery table -> Rows, dead letters and the books of what was there."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import apache_beam as beam
@@ -11,7 +12,7 @@ from apache_beam.pvalue import AsMultiMap, TaggedOutput
 from transforms import coder as coder
 from transforms.beats import beat
 from transforms.blocks import Damage, Piece
-from transforms.books import Count, count_positions, total
+from transforms.books import MARKED, Count, count_positions, total
 from transforms.conform import conform
 from transforms.dead_letters import reject_positions
 from transforms.duplicates import FindDuplicates, mark, unpack_repeats
@@ -136,6 +137,28 @@ class _ReadSplit(beam.DoFn):
         return self._files
 
 
+class WriteMarked(beam.PTransform):
+    """PCollection[Count] -> the file `path` with the number of marks that nobody explained; see Block."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def expand(self, counts: beam.PCollection[Count]):  # type: ignore[no-untyped-def]
+        marked = counts | "Marked" >> beam.Map(_marked) | "Sum" >> beam.CombineGlobally(sum)
+        return marked | "WriteMarked" >> beam.io.WriteToText(self._path, shard_name_template="")
+
+
+def _marked(count: Count) -> int:
+    return count.marked
+
+
+def read_marked(files: Iterable[Path]) -> dict[str, int]:
+    """What WriteMarked wrote, all together, as a note; empty if there is nothing to note."""
+    marked = sum(int(file.read_text()) for file in files)
+    return {MARKED: marked} if marked else {}
+
+
 class Joiner:
     """Puts small batches together until one is full: small row groups and files would each be a macro-batch."""
 
@@ -167,7 +190,7 @@ def read_rows(
         rows, misfits = conform(block, columns, source=piece.file, split=split)
         dead = [batch for d in (*block.damage, *misfits) for batch in _dead(d, piece.file, split)]
         batches = [check(batch, schema, STAGE) for batch in cut(rows)]
-        yield batches, dead, count_positions(split, piece.file, block.covered)
+        yield batches, dead, count_positions(split, piece.file, block.covered)._replace(marked=block.marked)
 
 
 def _dead(damage: Damage, source: str, split: int) -> list[pa.RecordBatch]:

@@ -116,13 +116,14 @@ class _Manifest(_Record):
     dead_letters: list[_Part]
     counts: _Counts
     dead_codes: dict[str, Count] = {}
+    notes: dict[str, Count] = {}
     work: dict[str, Any] = {}
     precision: str = ""
     splits_taken_over: Count = 0
     compared_with: _Compared | None = None
 
 
-_MISSING: Mapping[str, Any] = {"settings": {}, "inputs": [], "table": None, "dead_codes": {}, "work": {}}
+_MISSING: Mapping[str, Any] = {"settings": {}, "inputs": [], "table": None, "dead_codes": {}, "notes": {}, "work": {}}
 _SECTIONS = ("files", "dead_letters")
 
 

@@ -163,7 +163,7 @@ def _balance(read: set[Count], files: Iterable[tuple[str, StagedFile]]) -> bool:
         return False
     (before,) = read
     after = total(count for _, file in files for count in file.counts)
-    return after.get(before.split, Count(before.split, 0, 0)) == before
+    return before.balances(after.get(before.split, Count(before.split, 0, 0)))
 
 
 def write_taken(run: Run, taken: TakenOver, name: str) -> str:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.dialect import Dialect
 from transforms.text_digests import DIGEST, DIGEST_TYPE
 
 MAX_ROWS = 8_192
@@ -40,7 +41,8 @@ class Columns:
     the output names and types of the user's own
     columns, `kept_from` their input names in the same order. `earlier` is the type of what a row can take over from a
     published date, if there is one to compare with. `label` is the input name of the kept column that a training
-    learns: there a NaN is no value. `digests`: those of the texts go with the rows.
+    learns: there a NaN is no value. `digests`: those of the texts go with the rows. `dialect` says how text files are
+    written.
     """
 
     text: str
@@ -52,6 +54,7 @@ class Columns:
     earlier: pa.StructType | None = None
     label: str | None = None
     digests: bool = False
+    dialect: Dialect = field(default_factory=Dialect)
 
     @property
     def segments(self) -> int:

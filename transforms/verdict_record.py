@@ -43,7 +43,8 @@ class Verdict:
 
     `dead_codes`: code -> [how many, an example's place]; `work` as books.Work has it, of this try alone;
     `taken_over`: how many splits earlier tries had finished; `precision`: what the rows were computed in;
-    `claimed`: when a publisher was last about to swap the manifest; `cleaned`: when the files of the run were deleted.
+    `claimed`: when a publisher was last about to swap the manifest; `cleaned`: when the files of the run were deleted;
+    `notes`: how often something was read in one of two ways it can be meant in, by what it is, see books.MARKED.
     """
 
     status: str
@@ -59,6 +60,7 @@ class Verdict:
     precision: str = ""
     claimed: str = ""
     cleaned: str = ""
+    notes: Mapping[str, records.Count] = field(default_factory=dict)
 
     @property
     def all_files(self) -> tuple[Part, ...]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any, TypeGuard
 
 from transforms import records
-from transforms.books import Count, Work, differences, total, total_work
+from transforms.books import MARKED, Count, Work, differences, total, total_work
 from transforms.fail_points import step
 from transforms.plan import Split
 from transforms.runs import Run, to_bytes
@@ -94,6 +94,7 @@ def judge(
         dead_letters=_parts(run, run.dead_folder, dead),
         taken_over=taken_over,
         precision="+".join(sorted({name for file in kept for name in file.precision.split("+") if name})),
+        notes={MARKED: marked} if (marked := sum(count.marked for count in counts)) else {},
     )
 
 
