@@ -185,7 +185,7 @@ def _check_kinds(found: Mapping[str, Any], where: Path) -> None:
 
 def _files(path: Path) -> dict[str, Path]:
     """The files below a bundle by name, `bundle.json` apart; raises BundleError for links and what is no file."""
-    found = {}
+    found: dict[str, Path] = {}
     for folder, folders, names in os.walk(path):
         for name in (*folders, *names):
             file = Path(folder) / name

@@ -22,17 +22,19 @@ POLL_SECONDS = 0.5
 class Steps:
     """Which step a run is at and how many of its rows are through, by what its workers told.
 
-    `rows` is the plan's number, `exact` or estimated; `before` those that an attempt before has finished.
+    `rows` is the plan's number, `exact` or estimated; `before` those that an attempt before has finished. `first` is
+    the step that it begins with: the id pass, scoring, or, for an attempt that had only this left, publishing.
     """
 
-    def __init__(self, path: str, *, rows: int, exact: bool, before: int = 0) -> None:
-        self._told, self._rows, self._before = Told(path), rows, before
+    def __init__(self, path: str, *, rows: int, exact: bool, before: int = 0, first: int = ROWS) -> None:
+        self._told, self._rows, self._before, self._first = Told(path), rows, before, first
         self.exact = exact
 
     def look(self) -> tuple[int, int, int]:
         """The step, its rows that are through, and of how many (0 if nobody knows)."""
         told = self._told.look()
-        step = PUBLISH if told[PUBLISH] else ROWS if told[ROWS] or not told[IDS] else IDS
+        ids_are_through = told[ROWS] or (self.exact and told[IDS] >= self._rows)
+        step = PUBLISH if told[PUBLISH] else ROWS if self._first == IDS and ids_are_through else self._first
         done = told[IDS] if step == IDS else self._before + told[ROWS]
         if step == PUBLISH:
             return step, done, done
@@ -44,7 +46,9 @@ def steps_of(prepared: "Prepared", path: str) -> Steps:
     """The steps of a run that is prepared; its workers tell in the file `path` how far they are."""
     plan, resumed = prepared.plan, prepared.resumed
     before = 0 if resumed is None else sum(count.rows for count in resumed.taken.read)
-    return Steps(path, rows=plan.rows, exact=plan.exact, before=before)
+    has_id_pass = prepared.earlier is not None or (plan.columns.id is not None and not prepared.job.trust_ids)
+    first = PUBLISH if resumed is not None and resumed.passed else IDS if has_id_pass else ROWS
+    return Steps(path, rows=plan.rows, exact=plan.exact, before=before, first=first)
 
 
 class Bar:

@@ -141,7 +141,7 @@ class JobConfig(TextFiles):
                 raise ValueError(f"{flag} {path!r} is no path; name a file or a folder")
             if flag == "--input":
                 fill(path, SAMPLE)
-            elif found := placeholder_in(path):
+            elif flag != "--output" and (found := placeholder_in(path)):  # Of outputs `outputs` says it.
                 raise ValueError(
                     f"{flag} {path}: {found} is not replaced there, the path is the same for all dates; "
                     "placeholders are for --input, --input-filter and the text of a query"

@@ -142,6 +142,8 @@ def load_profile(file: str, overrides: Mapping[str, str]) -> Profile:
         content = read_mapping(file)
     except YamlFileError as error:
         raise ConfigError(f"--profile {file}: {error}") from error
+    if not content:
+        raise ConfigError(f"--profile {file}: is not a mapping of keys to values")
     for key, value in overrides.items():
         _override(content, key, value)
     try:

@@ -32,8 +32,12 @@ def publish_job(job: Any, log_format: str) -> Any:
 
 def _first_look(job: Any, now: dt.datetime) -> None:
     with quiet_stderr():
+        from pipeline.config import ConfigError
         from pipeline.preparing import first_look
 
+    if job.beam_options and not job.beam_options[0].startswith("-"):
+        # Before the input is said not to be there: it may stand among these.
+        raise ConfigError(f"{job.beam_options[0]!r} belongs to no flag; put patterns in quotes for the shell")
     first_look(job, now)
     if job.beam_options or job.runner == "portable":
         # Only Beam knows its own options; it takes half as long as TensorFlow.

@@ -51,7 +51,7 @@ def _text(file: str) -> str:
         raise YamlFileError(f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
     if len(data) > MAX_BYTES:
         raise YamlFileError(f"has more than {MAX_BYTES:,} bytes")
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:8]:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or (len(data) > 3 and 0 in (data[0], data[1])):
         raise YamlFileError("is UTF-16, as Windows PowerShell writes it; save it as UTF-8")
     try:
         return data.decode("utf-8-sig")

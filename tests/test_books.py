@@ -153,8 +153,8 @@ def run_hostile(run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Scores texts of which Read, Validate and Score each have at least two to reject at once."""
     score = infer._score_all
 
-    def score_badly(ragged: Any, scorer: Any) -> Any:
-        outputs, failed, work = score(ragged, scorer)
+    def score_badly(ragged: Any, *more: Any) -> Any:
+        outputs, failed, work = score(ragged, *more)
         outputs[::3] = np.nan
         return outputs, failed, work
 

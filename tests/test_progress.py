@@ -82,11 +82,12 @@ def test_what_several_processes_tell_is_summed_and_read_on(tmp_path: Path) -> No
 
 def test_the_steps_follow_one_another(tmp_path: Path) -> None:
     path = str(tmp_path / "progress")
-    steps = Steps(path, rows=100, exact=True, before=40)
-    assert steps.look() == (ROWS, 40, 100)
+    steps = Steps(path, rows=100, exact=True, before=40, first=IDS)
+    assert steps.look() == (IDS, 0, 100)
     advance(path, 30, IDS)
     assert steps.look() == (IDS, 30, 100)
     advance(path, 70, IDS)
+    assert steps.look() == (ROWS, 40, 100)
     advance(path, 50)
     assert steps.look() == (ROWS, 90, 100)
     advance(path, 1, PUBLISH)
@@ -103,19 +104,22 @@ def test_an_estimate_that_was_too_low_is_not_overrun(tmp_path: Path) -> None:
 def test_the_bar_has_a_line_for_each_step(tmp_path: Path) -> None:
     path, written = str(tmp_path / "progress"), io.StringIO()
     shown = Bar(console.Terminal(file=written, force_terminal=True, width=120, **console.PLAIN))
-    steps = Steps(path, rows=100, exact=False)
+    steps = Steps(path, rows=100, exact=False, first=IDS)
     with shown.drawn():
+        shown.show(steps)
         advance(path, 100, IDS)
         shown.show(steps)
         advance(path, 33)
         shown.show(steps)
+        task = shown._progress.tasks[-1]
+        assert (task.completed, task.total, task.fields["rows"]) == (33, 100, "33/~100 rows")
         with shown.following(steps):
             advance(path, 1, PUBLISH)
+        assert [task.description for task in shown._progress.tasks] == list(bar.STEPS.values())
     last = written.getvalue().split("\x1b[2K")
     said = "".join(last[-8:])
     for name in (*bar.STEPS.values(), "33 rows"):
         assert name in said
-    assert "33/~100 rows" in written.getvalue()
 
 
 def test_of_a_run_that_never_began_nothing_stays_on_the_terminal() -> None:
@@ -150,9 +154,15 @@ def test_rows_scored_dead_copied_and_carried_are_all_told_of(classes: Built, tmp
 
 def test_what_an_attempt_before_has_finished_counts_from_the_beginning(tmp_path: Path) -> None:
     taken = SimpleNamespace(read=[SimpleNamespace(rows=30), SimpleNamespace(rows=12)])
-    plan = SimpleNamespace(rows=100, exact=True)
-    prepared: Any = SimpleNamespace(plan=plan, resumed=SimpleNamespace(taken=taken))
-    assert steps_of(prepared, str(tmp_path / "none")).look() == (ROWS, 42, 100)
+    plan = SimpleNamespace(rows=100, exact=True, columns=SimpleNamespace(id="id"))
+    for trust_ids, passed, expected in (
+        (True, False, (ROWS, 42, 100)),
+        (False, False, (IDS, 0, 100)),
+        (False, True, (PUBLISH, 42, 42)),
+    ):
+        job, resumed = SimpleNamespace(trust_ids=trust_ids), SimpleNamespace(taken=taken, passed=passed)
+        prepared: Any = SimpleNamespace(plan=plan, resumed=resumed, job=job, earlier=None)
+        assert steps_of(prepared, str(tmp_path / "none")).look() == expected
 
 
 def test_machines_are_told_now_and_then(
@@ -165,8 +175,9 @@ def test_machines_are_told_now_and_then(
     reporter = console.console_for("json")
     path = str(tmp_path / "progress")
     run = SimpleNamespace(run_id="20261121T020003Z-5f3a9c", date=NOW.date(), bundle="b@0")
-    plan = SimpleNamespace(rows=100, exact=True)
-    prepared: Any = SimpleNamespace(run=run, plan=plan, resumed=None, compute=SimpleNamespace(progress=path))
+    plan = SimpleNamespace(rows=100, exact=True, columns=SimpleNamespace(id=None))
+    compute, job = SimpleNamespace(progress=path), SimpleNamespace(trust_ids=False)
+    prepared: Any = SimpleNamespace(run=run, plan=plan, resumed=None, compute=compute, job=job, earlier=None)
     with reporter.watch(prepared):
         advance(path, 33)
         deadline = time.monotonic() + 20

@@ -116,7 +116,7 @@ def _locked(path: Path) -> Iterator[None]:
         # What a link leads to is neither locked nor changed.
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise BundleError(f"{path}: cannot be locked ({os.strerror(error.errno).lower()}); delete it") from error
+        raise BundleError(f"{path}: cannot be locked, it is a link or no file of ours; delete it") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
