@@ -1,4 +1,4 @@
-"""Nights in a row with --only-new, drawn at random, publish by id what scoring all texts would: the steps without Beam."""
+"""Random nights in a row with --only-new publish by id what scoring every text would: the steps without Beam."""
 
 import datetime as dt
 import hashlib
@@ -129,8 +129,7 @@ class Night:
 def _block(rows: list[Row], start: int) -> Block:
     names, kinds = ("id", "text", "pair"), (pa.string(), pa.binary(), pa.binary())
     columns = zip(*rows, strict=True) if rows else ((), (), ())
-    spelled = [[v.encode() if isinstance(v, str) and name != "id" else v for v in c] for name, c in zip(names, columns)]
-    arrays = [pa.array(column, kind) for column, kind in zip(spelled, kinds, strict=True)]
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
     where = np.arange(start, start + len(rows), dtype=np.int64)
     return Block(where, pa.record_batch(arrays, names=list(names)), where, [])
 

@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pipeline import cli
+from pipeline.config import JobConfig
 from transforms.fingerprints import text_hash
+from transforms.plan import Plan, plan_digest
+from transforms.schemas import Columns
 from transforms.text_digests import HEADER, WIDTH, as_rows, published_beside, read_digests, staged_beside, text_digests
 
 FORGED = {
@@ -94,6 +97,21 @@ def test_another_file_is_not_taken_for_digests(content: bytes, tmp_path: Path) -
         read_digests(str(tmp_path / "d.sha128"))
     with pytest.raises(FileNotFoundError):
         read_digests(str(tmp_path / "none.sha128"))
+
+
+def job(**settings: Any) -> JobConfig:
+    return JobConfig(bundle="b", input=("in.parquet",), output=("out",), **settings)
+
+
+def test_a_run_that_an_earlier_version_staged_is_the_same_work() -> None:
+    assert "keep_text_digests" not in job().compared_settings
+    assert job(only_new=True).compared_settings == job(only_new=True, keep_text_digests=True).compared_settings
+    assert job(keep_text_digests=True).compared_settings != job().compared_settings
+    assert [job(**given).digests for given in ({}, {"only_new": True}, {"keep_text_digests": True})] == [0, 1, 1]
+    plain, kept = (Plan(columns=Columns(text="text", digests=digests)) for digests in (False, True))
+    # As it was before there were digests.
+    wanted = "cefe36d92c70dd78fdac6ed1c1f7d6d08b797fcedb70e2861c008594fcc0ce5b"
+    assert plan_digest(plain, {}) == plan_digest(kept, {}) == wanted
 
 
 # === Nights ===
