@@ -68,7 +68,7 @@ def test_a_nan_of_a_parquet_column_is_a_missing_label_and_no_class(tmp_path: Pat
 
 
 def test_no_time_is_a_missing_label_too(tmp_path: Path) -> None:
-    times = pa.array([np.datetime64("2026-11-29"), np.datetime64("NaT")])
+    times = pa.array(np.array(["2026-11-29", "NaT"], "datetime64[us]"))
     file = write_parquet(tmp_path / "in.parquet", pa.table({"text": ["a", "b"], "label": times}))
     assert labels_and_codes(file)[1] == {1: "missing_label"}
 
@@ -79,9 +79,8 @@ def test_a_string_is_a_class_whatever_it_says(tmp_path: Path, value: str) -> Non
     assert labels_and_codes(file) == ([value.encode(), b"x"], {})
     (tmp_path / "in.csv").write_text(f"text,label\na,{value}\nb,x\n")
     assert labels_and_codes(tmp_path / "in.csv") == ([value.encode(), b"x"], {})
-    (tmp_path / "in.jsonl").write_text(
-        "".join(json.dumps({"text": "a", "label": label}) + "\n" for label in (value, "x"))
-    )
+    lines = [json.dumps({"text": "a", "label": label}) for label in (value, "x")]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
     assert labels_and_codes(tmp_path / "in.jsonl") == ([value.encode(), b"x"], {})
 
 
@@ -146,7 +145,7 @@ def test_a_constant_anywhere_else_is_still_no_json(line: str) -> None:
     assert [damage.code for damage in found.damage] == ["not_json"]
 
 
-def test_the_digest_of_a_scoring_plan_is_that_of_earlier_versions(tmp_path: Path) -> None:
+def test_the_digest_of_a_plan_knows_of_no_label_as_in_earlier_versions(tmp_path: Path) -> None:
     file = write_parquet(tmp_path / "in.parquet", {"text": ["a"], "label": ["x"]})
     plan = plan_inputs((str(file),), job(file).columns)
     without = plan.__class__(**{**vars(plan), "columns": Columns(**{**vars(plan.columns), "label": None})})

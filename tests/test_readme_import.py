@@ -40,6 +40,19 @@ def params(folder: str, sizes: dict[str, Any], data: dict[str, Any] | None = Non
     Path(folder, "params.yaml").write_text(yaml.safe_dump({"task": task}))
 
 
+def one_output(folder: str) -> None:
+    """The Hugging Face case with the first output only."""
+    shutil.copytree("hf", folder)
+    weights = load_file(f"{folder}/model.safetensors")
+    head = {name: weights[name][:1].copy() for name in ("classifier.weight", "classifier.bias")}
+    save_file(weights | head, f"{folder}/model.safetensors")
+    edit(f"{folder}/config.json", id2label={"0": "LABEL_0"}, label2id={"LABEL_0": 0}, problem_type=...)
+
+
+def activation(name: str) -> dict[str, str]:
+    return {"activation_fn": f"torch.nn.modules.activation.{name}", "version": "5.1.0"}
+
+
 def build_models() -> None:
     """Every layout, in the working folder."""
     vocabulary = hugging_face(Path()) / "vocab.txt"
@@ -48,6 +61,9 @@ def build_models() -> None:
     for folder, place in places.items():
         shutil.copytree(ORACLE / place, folder)
     shutil.copytree(EXPORT, "export")
+    one_output("single")
+    one_output("cross")
+    edit("cross/config.json", sentence_transformers=activation("Sigmoid"))
     Path("uncased").mkdir()
     write_tf1(Path("uncased"))
     oracle_classifier("reg1_pooler_v1", 1).save_weights("weights/w")
@@ -79,6 +95,8 @@ LAYOUTS = [
     "export --name exported --labels bad,good,best --output export-bundle",
     "hf --name theirs --output hf-bundle",
     "hf --name pairs --segments 2 --truncator waterfall --output pair-bundle",
+    "cross --name relevance --segments 2 --output relevance-bundle",
+    "single --name value --output value-bundle",
     "uncased --name google --labels bad,good,best --output google-bundle",
 ]
 
@@ -229,6 +247,7 @@ NETWORK = [
     Refusal(lambda: tensors({"bert.pooler.dense.weight": np.zeros((16, 8), np.float32)}), "hf"),
     Refusal(lambda: tensors({"bert.pooler.dense.bias": np.zeros(16, np.int8)}), "hf"),
     Refusal(lambda: tensors({"bert.embeddings.LayerNorm.gamma": np.zeros(16, np.float32)}), "hf"),
+    Refusal(lambda: tensors({"bert.pooler.dense.bias": np.full(16, np.nan, np.float32)}), "hf"),
     Refusal(lambda: params("run", {}, encoder={"type": "albert"}), "run"),
     Refusal(lambda: params("run", {"hidden_activation": "swish"}), "run"),
     Refusal(lambda: params("run", {"position_embedding_type": "relative"}), "run"),
@@ -258,6 +277,9 @@ HEAD = [
     Refusal(lambda: config(problem_type="regression"), "hf"),
     Refusal(nothing, "run --task regression"),
     Refusal(nothing, "weights/w --task classification"),
+    Refusal(lambda: edit("cross/config.json", sentence_transformers=activation("Tanh")), "cross"),
+    Refusal(lambda: config(sentence_transformers=activation("Sigmoid")), "hf"),
+    Refusal(nothing, "hf --activation sigmoid"),
     Refusal(lambda: config(architectures=["BertForTokenClassification"]), "hf"),
     Refusal(lambda: config(id2label={"0": "bad", "1": "good"}), "hf"),
     Refusal(lambda: config(id2label=["bad", "good"]), "hf"),

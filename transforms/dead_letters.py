@@ -21,7 +21,7 @@ CODES = {
     "missing_text": "the text is null or absent",
     "blank_text": "the text is empty or only white space",
     "not_utf8": "a value is not valid UTF-8",
-    "missing_label": "the label is null or not a number (training only)",
+    "missing_label": "the label is null, NaN or not a finite number (training only)",
     "not_tokenized": "the tokenizer failed on this text",
     "not_scored": "the model failed on this text",
     "not_finite": "the model gave a value that is not a finite number",

@@ -139,12 +139,17 @@ def _parse_line(line: bytes, keys: Keys) -> pa.RecordBatch | tuple[str, str]:
 def _load(line: bytes, keys: Keys) -> pa.RecordBatch | tuple[str, str]:
     # NaN and its like are no JSON, but Python writes them: as a label they are none at all.
     constants: list[str] = []
+
+    def constant(name: str) -> list[str]:
+        constants.append(name)
+        return constants
+
     try:
         # Invalid bytes come back as they were; only the validation decides about them.
         row = json.loads(
             line.decode("utf-8", "surrogateescape"),
             object_pairs_hook=_unique_keys,
-            parse_constant=lambda name: constants.append(name) or constants,
+            parse_constant=constant,
         )
     except (ValueError, RecursionError):
         return "not_json", "the line is not a JSON object"
