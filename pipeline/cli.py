@@ -217,13 +217,17 @@ def _check(flags: dict[str, Any]) -> int:
 
     job, now = _job(flags), dt.datetime.now(dt.UTC)
     with quiet_stderr():
-        from pipeline.console import console_for
+        from pipeline.console import console_for, quiet_libraries
         from pipeline.preparing import prepare
         from pipeline.report import show_foreign, show_prepared
         from pipeline.scoring import already_published
+        from transforms.history import read_manifests
+        from transforms.tidy import warn_broken
 
+    quiet_libraries()
     if (there := already_published(job, now)) is not None:
         console_for(flags["log_format"]).verdict(there)
+    warn_broken(read_manifests(job.home))
     show_prepared(prepare(job, now))
     show_foreign(job.home)
     return DONE

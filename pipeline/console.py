@@ -67,9 +67,17 @@ def quiet_libraries() -> None:
     """Beam logs an error with its whole message, which may quote a text, before it hands the error to us."""
     logging.getLogger().setLevel(logging.ERROR)
     # What ours say is for the user: it names a file and quotes none.
-    logging.getLogger("transforms").setLevel(logging.WARNING)
+    ours = logging.getLogger("transforms")
+    ours.setLevel(logging.WARNING)
+    if not any(isinstance(handler, _Said) for handler in ours.handlers):
+        ours.addHandler(_Said())
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)
     warnings.simplefilter("ignore")
+
+
+class _Said(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        err.print(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 class _Text:
