@@ -85,9 +85,14 @@ def quiet_libraries() -> None:
     if not root.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(_Escaped())
+        # Ours are printed by a handler of their own.
+        handler.addFilter(lambda record: not record.name.startswith("transforms"))
         root.addHandler(handler)
     # What ours say is for the user: it names a file and quotes none.
-    logging.getLogger("transforms").setLevel(logging.WARNING)
+    ours = logging.getLogger("transforms")
+    ours.setLevel(logging.WARNING)
+    if not any(isinstance(handler, _Said) for handler in ours.handlers):
+        ours.addHandler(_Said())
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)
     warnings.simplefilter("ignore")
 
@@ -99,6 +104,11 @@ class _Escaped(logging.Formatter):
 
 def _progress_file() -> str:
     return os.path.join(tempfile.gettempdir(), f"bert-batch-{uuid.uuid4().hex}.progress")
+
+
+class _Said(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        err.print(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 class _Text:

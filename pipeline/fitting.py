@@ -273,7 +273,7 @@ def _evaluate(classifier: BertClassifier, examples: Examples) -> dict[str, Any]:
 def move_bundle(folder: Path, output: Path) -> None:
     """Puts a sealed bundle at its place, whole or not at all."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(folder, partial)
-    partial.rename(output)
+    # A name that nobody else has: what lies beside the output is not ours to delete.
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".partial", dir=output.parent) as partial:
+        shutil.copytree(folder, Path(partial) / "bundle")
+        (Path(partial) / "bundle").rename(output)

@@ -11,7 +11,8 @@ from pipeline.dates import fill
 from pipeline.inputs import table_of
 from transforms.deletion import IS_A_LINK, in_the_way
 from transforms.names import is_own_place
-from transforms.stores import FileInfo, absolute, below, covers, join
+from transforms.plan import COMPRESSIONS, FORMATS
+from transforms.stores import FileInfo, absolute, below, join, split_glob
 
 
 def check_places(job: JobConfig, date: dt.date) -> None:
@@ -30,9 +31,16 @@ def _check_pattern(pattern: str, output: str, folder: str) -> None:
     # Of a pattern `folder/part-*` the folder, of a path without wildcards all.
     head = fixed if fixed == pattern else posixpath.dirname(fixed)
     resolved = _real(head) + pattern[len(head) :]
-    taken = covers(pattern, join(output, folder)) or covers(resolved, join(_real(output), folder))
+    taken = _takes_in(pattern, join(output, folder)) or _takes_in(resolved, join(_real(output), folder))
     if taken or is_own(head, output) or is_own(fixed, output):
         raise ConfigError(_refusal(f"--input {pattern} takes in the files", output))
+
+
+def _takes_in(pattern: str, folder: str) -> bool:
+    """Whether the pattern would name a file in the folder, whatever its format is."""
+    matches = split_glob(absolute(pattern))[1]
+    names = (f"part-0{kind}{packed}" for kind in FORMATS for packed in ("", *COMPRESSIONS))
+    return any(matches.fullmatch(join(folder, name)) for name in names)
 
 
 def check_file(output: str) -> Callable[[FileInfo], None]:

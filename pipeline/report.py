@@ -88,7 +88,8 @@ def show_found(found: Bundle | Plan | Run | FoundTable | Labelling | Comparison)
 
 def show_foreign(output: str) -> None:
     """Says which files among those of an output are not its own, if there are any."""
-    if found := foreign(output, read_manifests(output).named):
+    manifests = read_manifests(output)
+    if found := foreign(output, manifests.named):
         out.print(f"not ours {examples(found)}: left alone by every command")
 
 

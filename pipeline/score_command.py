@@ -62,10 +62,13 @@ def check_job(job: Any, log_format: str) -> int:
         from pipeline.console import console_for
         from pipeline.preparing import already_published, prepare
         from pipeline.report import show_foreign, show_found
+        from transforms.history import read_manifests
+        from transforms.tidy import warn_broken
 
     console = console_for(log_format)
     if (there := already_published(job, now)) is not None:
         console.verdict(there)
+    warn_broken(read_manifests(job.home))
     _first_look(job, now)
     # The device, which TensorFlow knows, is looked at last: all else has been printed by then.
     prepare(job, now, tell=show_found)

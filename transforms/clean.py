@@ -23,6 +23,7 @@ from transforms.names import MANIFEST
 from transforms.publish import drop_staging, finish_pending, tidy
 from transforms.runs import Run, new_run_id, read_manifest, run_file, to_bytes
 from transforms.stores import each, join, store_for
+from transforms.tidy import warn_broken
 from transforms.verdicts import (
     ABANDONED,
     OVER_BUDGET,
@@ -90,7 +91,9 @@ def clean(
     Those are runs of which nothing was heard for `older_than`. `dry_run` changes nothing.
     """
     manifests = read_manifests(output)
-    if not dry_run:
+    if dry_run:
+        warn_broken(manifests)
+    else:
         finish_pending(output, manifests)
     too_old = [date for date in manifests.published if keep_from is not None and date < keep_from.isoformat()]
     for date in too_old:

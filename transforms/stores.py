@@ -158,13 +158,6 @@ def below(path: str, folder: str) -> str | None:
     return path.removeprefix(folder) if path.startswith(folder) and path != folder else None
 
 
-def covers(pattern: str, folder: str) -> bool:
-    """Whether a pattern of `Store.match` takes in Parquet files that lie in `folder`."""
-    if SCHEME.match(pattern) is None:
-        pattern = posixpath.abspath(pattern)
-    return split_glob(pattern)[1].fullmatch(join(folder, "part-0.parquet")) is not None
-
-
 def split_glob(pattern: str) -> tuple[str, re.Pattern[str]]:
     """A pattern's text before its first wildcard, and what whole paths must match (see `Store.match`)."""
     head = re.split(r"[*?[]", pattern, maxsplit=1)[0]

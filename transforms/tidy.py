@@ -121,15 +121,19 @@ def _is_lost(output: str, run_id: str, sequence: int) -> bool:
         return False
 
 
+def warn_broken(manifests: Manifests) -> None:
+    """Names every manifest that is broken: its date cannot be published before it is mended; the other dates can."""
+    for problem in manifests.broken.values():
+        logging.getLogger(__name__).warning("%s", problem)
+
+
 def finish_pending(output: str, manifests: Manifests | None = None) -> list[str]:
     """Finishes every date below `output` whose manifest was committed but not tidied; gives their run ids.
 
     `manifests`: what `read_manifests` just found, if it was asked already.
     """
     manifests = read_manifests(output) if manifests is None else manifests
-    for problem in manifests.broken.values():
-        # The date of that manifest cannot be published before it is mended; the other dates can.
-        logging.getLogger(__name__).warning("%s", problem)
+    warn_broken(manifests)
     pending = {date: manifest["run_id"] for date, manifest in manifests.read.items() if not manifest["finished"]}
     return [run_id for date, run_id in pending.items() if _tidied(output, join(output, f"dt={date}", MANIFEST), run_id)]
 
