@@ -31,6 +31,7 @@ from model.vocabulary import learn_vocabulary
 from pipeline.config import ConfigError
 from pipeline.runners import beam_options
 from pipeline.training_config import TrainingJob
+from transforms.blocks import utf8
 from transforms.featurize import read_labels
 from transforms.fit import (
     CorpusBaseline,
@@ -48,7 +49,7 @@ from transforms.read import ReadTexts
 from transforms.runs import ErrorBudget
 from transforms.schemas import REJECTED
 from transforms.stores import store_for
-from transforms.validate import ValidateTexts, utf8
+from transforms.validate import ValidateTexts
 
 PACKAGES = ("tensorflow", "tf-keras", "tensorflow-text", "tensorflow-transform", "apache-beam", "pyarrow")
 OnProgress = Callable[[Progress], None]

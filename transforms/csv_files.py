@@ -3,7 +3,6 @@
 import csv
 import io
 import itertools
-import re
 import sys
 from collections.abc import Sequence
 from typing import Any, BinaryIO
@@ -23,6 +22,7 @@ from transforms.blocks import (
     no_rows,
     positions,
 )
+from transforms.written import prints_as_written
 
 BLOCK_BYTES = 16 * 1024 * 1024
 """A row longer than this cannot be read: Arrow wants a row to span at most two blocks."""
@@ -30,8 +30,6 @@ DELIMITERS = {"csv": ",", "tsv": "\t"}
 _END = "\x00 end of file"
 # A text may be longer than the 128 KiB the csv module stops at.
 csv.field_size_limit(sys.maxsize)
-_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
-_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 
 
 class _Source(io.RawIOBase):
@@ -149,11 +147,11 @@ def _lines_after_open_quote(file: BinaryIO, piece: Piece) -> int:
     return 0 if record == [_END] else count - 1 - before
 
 
-def inspect(head: bytes, name: str, file_format: str) -> dict[str, pa.DataType]:
+def inspect(head: bytes, name: str, file_format: str, guess: bool = False) -> dict[str, pa.DataType]:
     """Column names and types from the first records of a file; raises NotWhatItClaimsError.
 
-    A column is int64 or float64 if every value looks like one, and a string otherwise: an id such as 007 or a date
-    stays as it is written.
+    Every column is a string, or with `guess` int64 or float64 if every value is one and prints as it is written: codes
+    such as 007, 1e5 and 1.10 stay text.
     """
     try:
         text = head.decode("utf-8-sig", "surrogateescape")
@@ -170,13 +168,6 @@ def inspect(head: bytes, name: str, file_format: str) -> dict[str, pa.DataType]:
     if len(set(header)) != len(header):
         twice = sorted({column for column in header if header.count(column) > 1})
         raise NotWhatItClaimsError(f"{name}: the header names {twice} twice; every column needs its own name")
-    return {column: _kind([row[i] for row in rows]) for i, column in enumerate(header)}
-
-
-def _kind(values: list[str]) -> pa.DataType:
-    filled = [value for value in values if value]
-    if filled and all(_INTEGER.fullmatch(value) for value in filled):
-        return pa.int64()
-    if filled and all(_NUMBER.fullmatch(value) for value in filled):
-        return pa.float64()
-    return pa.string() if filled else pa.null()
+    if not guess:
+        return dict.fromkeys(header, pa.string())
+    return {column: prints_as_written([row[i] for row in rows]) for i, column in enumerate(header)}

@@ -17,10 +17,11 @@ from apache_beam.pvalue import TaggedOutput
 
 from transforms.beats import beat
 from transforms.blocks import Block, as_binary
-from transforms.conform import conform, id_strings
+from transforms.conform import conform
 from transforms.earlier import Earlier
 from transforms.fingerprints import id_hash, text_hash
 from transforms.formats import read_piece
+from transforms.ids import id_strings
 from transforms.plan import Split
 from transforms.schemas import MAX_ROWS, Columns
 from transforms.stores import store_for
@@ -74,6 +75,7 @@ class _HashIds(beam.DoFn):
             text_pair=columns.text_pair if with_texts else None,
             id=columns.id,
             id_type=columns.id_type,
+            types=columns.types,
         )
 
     def setup(self) -> None:
@@ -85,7 +87,7 @@ class _HashIds(beam.DoFn):
         found = [
             hashed_entries(block, self._wanted, piece.number, split.number, piece.file)
             if self._with_texts
-            else entries(block, self._wanted.id, piece.number)
+            else entries(block, self._wanted, piece.number)
             for piece in split.pieces
             for block in read_piece(piece, self._wanted)
         ]
@@ -130,11 +132,11 @@ class _FindRepeats(beam.DoFn):
                 yield TaggedOutput("matches", (part, matches.tobytes()))
 
 
-def entries(block: Block, id_column: str | None, piece: int) -> Entries:
-    """One entry for each row of `block` that has an id."""
-    if id_column not in block.rows.schema.names:
+def entries(block: Block, columns: Columns, piece: int) -> Entries:
+    """One entry for each row of `block` that has an id, the very string that will be scored."""
+    if columns.id is None or columns.id not in block.rows.schema.names:
         return np.empty(0, _ENTRY)
-    ids = id_strings(block.rows.column(id_column))
+    ids, _ = id_strings(block.rows.column(columns.id), columns.types.get(columns.id))
     present = ids.is_valid().to_numpy(zero_copy_only=False)
     known = ids.drop_null()
     packed = np.empty(len(known), _ENTRY)

@@ -39,13 +39,16 @@ class Facts:
     weights: list[tuple[int, int]] = field(default_factory=list)
 
 
-def look(info: FileInfo, kind: str, compression: str | None) -> Facts:
-    """Opens a file and reads its footer or first lines; raises PlanError, naming it, if it is not what it claims."""
+def look(info: FileInfo, kind: str, compression: str | None, *, guess: bool = False) -> Facts:
+    """Opens a file and reads its footer or first lines; raises PlanError, naming it, if it is not what it claims.
+
+    `guess`: see csv_files.inspect.
+    """
     store = store_for(info.path)
     whole = Piece(number=0, file=info.path, size=info.size, version=info.version, format=kind, compression=compression)
     try:
         with store.open(info.path, info.version) as file:
-            return _look_parquet(file, whole) if kind == "parquet" else _look_text(file, whole)
+            return _look_parquet(file, whole) if kind == "parquet" else _look_text(file, whole, guess)
     except NotWhatItClaimsError as error:
         raise PlanError(f"{error}; mend or remove the file") from error
 
@@ -62,7 +65,7 @@ def _look_parquet(file: BinaryIO, whole: Piece) -> Facts:
     return Facts(schema=schema.remove_metadata(), pieces=pieces, weights=weights)
 
 
-def _look_text(file: BinaryIO, whole: Piece) -> Facts:
+def _look_text(file: BinaryIO, whole: Piece, guess: bool) -> Facts:
     head, complete = _head(file, whole)
     if not head:
         return Facts(schema=None, pieces=[])
@@ -75,10 +78,10 @@ def _look_text(file: BinaryIO, whole: Piece) -> Facts:
     else:
         pieces = [whole]
         weights = [(count if complete else int(whole.size * density), whole.size)]
-    return Facts(schema=_text_schema(head, whole), pieces=pieces, weights=weights)
+    return Facts(schema=_text_schema(head, whole, guess), pieces=pieces, weights=weights)
 
 
-def _text_schema(head: bytes, whole: Piece) -> pa.Schema | None:
+def _text_schema(head: bytes, whole: Piece, guess: bool) -> pa.Schema | None:
     kinds: dict[str, pa.DataType]
     if whole.format == "text":
         kinds = {"text": pa.binary()}
@@ -90,7 +93,7 @@ def _text_schema(head: bytes, whole: Piece) -> pa.Schema | None:
         if not objects:
             raise NotWhatItClaimsError(f"{whole.file}: is read as JSONL but none of its first lines is a JSON object")
     else:
-        kinds = csv_files.inspect(b"\n".join(head.split(b"\n")[: HEAD_ROWS + 1]), whole.file, whole.format)
+        kinds = csv_files.inspect(b"\n".join(head.split(b"\n")[: HEAD_ROWS + 1]), whole.file, whole.format, guess)
         if not kinds:
             return None
     return pa.schema(list(kinds.items()))

@@ -21,7 +21,7 @@ class RowGroup(NamedTuple):
 def inspect(file: BinaryIO, name: str) -> tuple[pa.Schema, list[RowGroup]]:
     """Schema and row groups of a Parquet file; raises NotWhatItClaimsError if it has no readable footer."""
     try:
-        footer = pq.ParquetFile(file)
+        footer = pq.ParquetFile(file, coerce_int96_timestamp_unit=INT96_UNIT)
         groups = [footer.metadata.row_group(g) for g in range(footer.num_row_groups)]
         return footer.schema_arrow, [RowGroup(group.num_rows, group.total_byte_size) for group in groups]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -89,8 +89,8 @@ def plan_inputs(
     if kinds == ["text"]:
         request = replace(request, id=None, text="text")
     with ThreadPoolExecutor(16) as pool:
-        facts = list(pool.map(lambda info: look(info, *formats[info.path]), inputs))
-    union = SchemaUnion(request, loose=kinds in (["csv"], ["tsv"]))
+        facts = list(pool.map(lambda info: look(info, *formats[info.path], guess=request.guess), inputs))
+    union = SchemaUnion(request, loose=kinds in (["csv"], ["tsv"]), json=kinds == ["jsonl"])
     for info, fact in zip(inputs, facts, strict=True):
         if fact.schema is not None:
             require_columns(fact.schema, request, info.path)
@@ -160,6 +160,8 @@ def _continues(piece: Piece, last: Piece) -> bool:
 def plan_digest(plan: Plan, settings: Mapping[str, Any]) -> str:
     """One string for the same work: the same pieces of the same files, columns and settings."""
     columns = {**asdict(plan.columns), "id_type": str(plan.columns.id_type), "kept": str(plan.columns.kept)}
+    # Settings say these; runs that were planned before there were such fields are the same work.
+    columns = {key: value for key, value in columns.items() if key not in ("types", "strict", "bounded")}
     inputs = [asdict(info) for info in plan.inputs]
     splits = [asdict(split) for split in plan.splits]
     # A later try reads the table as it was for the first one.

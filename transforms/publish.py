@@ -247,6 +247,7 @@ def _manifest(run: Run, verdict: Verdict) -> dict[str, Any]:
         "dead_letters": [_named(part, run, staged=bool(table)) for part in verdict.dead_letters],
         "counts": verdict.counts,
         "dead_codes": {code: count for code, (count, _) in verdict.dead_codes.items()},
+        "kept_misfits": verdict.kept_misfits,
         "work": verdict.work,
         "precision": verdict.precision,
         "splits_taken_over": verdict.taken_over,

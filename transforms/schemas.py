@@ -4,6 +4,7 @@ A column of ours is declared not null unless the contract marks it `?`, down to 
 Parquet as REQUIRED. Kept columns (the user's own) are always nullable.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,11 +23,14 @@ LABEL = pa.dictionary(pa.int32(), pa.string())
 SOURCE = pa.dictionary(pa.int32(), pa.string())
 UTC_MICROS = pa.timestamp("us", tz="UTC")
 
+MISFITS = "kept_misfits"
+"""Beside the place of each row: the names of the kept columns that are null because their value did not fit."""
+
 SCORE_COLUMNS = ("label", "probability", "probabilities", "value")
 OWN_COLUMNS = frozenset(
     {"id", "text", "text_pair", "token_count", "truncated", "text_hash", "logical_date", "bundle", "run_id"}
     | {"scored_at", "split", "row", "source", "duplicate", "duplicate_of", "tokens", "first_segment", "dt"}
-    | {"outputs", "failed", "earlier"}
+    | {"outputs", "failed", "earlier", MISFITS}
     | set(SCORE_COLUMNS)
 )
 """Names a kept column may not have; `dt` is taken by the path of the output."""
@@ -39,7 +43,8 @@ class Columns:
     `id` None makes ids from positions (`<file>#<row>`); `id_type` is its type in the files. `kept` has
     the output names and types of the user's own
     columns, `kept_from` their input names in the same order. `earlier` is the type of what a row can take over from a
-    published date, if there is one to compare with.
+    published date, if there is one to compare with. `types` are those the user gave, by input name. `strict` makes a
+    dead letter of a row with a kept value that does not fit; `bounded` keeps dates to the years 1 to 9999.
     """
 
     text: str
@@ -49,6 +54,9 @@ class Columns:
     kept: pa.Schema = field(default_factory=lambda: pa.schema([]))
     kept_from: tuple[str, ...] = ()
     earlier: pa.StructType | None = None
+    types: Mapping[str, pa.DataType] = field(default_factory=dict)
+    strict: bool = False
+    bounded: bool = False
 
     @property
     def segments(self) -> int:
@@ -70,6 +78,11 @@ def _place() -> list[pa.Field]:
     return [_required("source", SOURCE), _required("split", pa.int32()), _required("row", pa.int64())]
 
 
+def _carried() -> list[pa.Field]:
+    """What goes with a row to the books and into no file."""
+    return [*_place(), pa.field(MISFITS, pa.list_(pa.string()))]
+
+
 def _earlier(columns: Columns) -> list[pa.Field]:
     return [] if columns.earlier is None else [pa.field("earlier", columns.earlier)]
 
@@ -83,7 +96,7 @@ def rows_schema(columns: Columns) -> pa.Schema:
             pa.field("text", pa.binary()),
             *pair,
             *columns.kept,
-            *_place(),
+            *_carried(),
             _required("duplicate", pa.bool_()),
             pa.field("duplicate_of", pa.string()),
             *_earlier(columns),
@@ -100,7 +113,7 @@ def texts_schema(columns: Columns) -> pa.Schema:
             _required("text", pa.string()),
             *pair,
             *columns.kept,
-            *_place(),
+            *_carried(),
             _required("text_hash", pa.int64()),
             *_earlier(columns),
         ]
@@ -113,7 +126,7 @@ def tokens_schema(columns: Columns) -> pa.Schema:
         [
             _required("id", pa.string()),
             *columns.kept,
-            *_place(),
+            *_carried(),
             _required("text_hash", pa.int64()),
             _required("tokens", pa.large_list(_required("item", pa.int32()))),
             _required("first_segment", pa.int32()),
@@ -167,7 +180,7 @@ def plain(kind: pa.DataType) -> pa.DataType:
 
 def placed(schema: pa.Schema) -> pa.Schema:
     """`schema` with the place of each row in front, which the books need and the files leave out."""
-    return pa.schema([*_place(), *schema])
+    return pa.schema([*_carried(), *schema])
 
 
 DEAD_LETTERS = pa.schema(

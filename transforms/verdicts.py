@@ -42,7 +42,8 @@ class Verdict:
 
     `dead_codes`: code -> [how many, an example's place]; `work` as books.Work has it, of this try alone;
     `taken_over`: how many splits earlier tries had finished; `precision`: what the rows were computed in;
-    `claimed`: when a publisher was last about to swap the manifest.
+    `claimed`: when a publisher was last about to swap the manifest; `kept_misfits`: kept column -> how many published
+    rows have a null there because their value did not fit.
     """
 
     status: str
@@ -57,6 +58,7 @@ class Verdict:
     taken_over: int = 0
     precision: str = ""
     claimed: str = ""
+    kept_misfits: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def padding_factor(self) -> float:
@@ -110,6 +112,7 @@ def judge(
         dead_letters=_parts(run, run.dead_folder, dead),
         taken_over=taken_over,
         precision="+".join(sorted({name for file in kept for name in file.precision.split("+") if name})),
+        kept_misfits=_misfits(kept),
     )
 
 
@@ -138,6 +141,13 @@ def _codes(dead: Iterable[StagedFile]) -> dict[str, list[Any]]:
             counts[code] += count
             examples.setdefault(code, example)
     return {code: [count, examples[code]] for code, count in counts.most_common()}
+
+
+def _misfits(kept: Iterable[StagedFile]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for file in kept:
+        counts.update(file.misfits)
+    return dict(sorted(counts.items()))
 
 
 def _parts(run: Run, folder: str, files: Iterable[StagedFile]) -> tuple[Part, ...]:

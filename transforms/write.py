@@ -22,8 +22,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 from transforms.books import Count, count_batch, total
 from transforms.fail_points import step
 from transforms.label import Labelling, precision_of
+from transforms.misfits import count as count_misfits
 from transforms.runs import Run
-from transforms.schemas import DEAD_LETTERS, REJECTED, UTC_MICROS, check, plain
+from transforms.schemas import DEAD_LETTERS, MISFITS, REJECTED, UTC_MICROS, check, plain
 from transforms.stores import join, store_for
 
 FILE_ROWS = 1_000_000
@@ -39,7 +40,8 @@ class StagedFile:
     """One closed file: where, how large, `crc32c:…`, and the books of its rows.
 
     `codes` of a file of dead letters: code -> how many, and the place (`<file>#<row>`) of one of them. `precision` of
-    a file of scores: what its rows were computed in.
+    a file of scores: what its rows were computed in. `misfits` of a file of scores: kept column -> how many of its rows
+    have a null there because their value did not fit.
     """
 
     path: str
@@ -49,6 +51,7 @@ class StagedFile:
     counts: tuple[Count, ...]
     codes: dict[str, tuple[int, str]] = field(default_factory=dict)
     precision: str = ""
+    misfits: dict[str, int] = field(default_factory=dict)
 
 
 class WriteScores(beam.PTransform):
@@ -134,6 +137,7 @@ class StagingFile:
         self._codes: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
         self._precisions: set[str] = set()
+        self._misfits: Counter[str] = Counter()
         self.rows = 0
 
     def add(self, placed: pa.RecordBatch) -> None:
@@ -142,6 +146,8 @@ class StagingFile:
         self._precisions.add(precision_of(placed))
         if self._schema.equals(DEAD_LETTERS):
             self._note_codes(placed)
+        else:
+            self._misfits.update(count_misfits(placed.column(MISFITS)))
         batch = _columns_of(placed, self._schema)
         self.rows += batch.num_rows
         if self._held and (
@@ -176,6 +182,7 @@ class StagingFile:
             counts=tuple(total(self._counts).values()),
             codes={code: (count, self._examples[code]) for code, count in self._codes.items()},
             precision="+".join(sorted(self._precisions - {""})),
+            misfits=dict(sorted(self._misfits.items())),
         )
 
 
