@@ -2,12 +2,12 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
 from model.bundle import Bundle
-from pipeline.config import ConfigError, JobConfig
+from pipeline.config import TYPES, ConfigError, JobConfig
 from pipeline.dates import fill, logical_date
 from pipeline.inputs import table_of
 from pipeline.job_bundle import bundle_of
@@ -21,6 +21,7 @@ from transforms.earlier import Earlier, find_earlier
 from transforms.label import Labelling
 from transforms.plan import Plan, plan_digest, plan_inputs
 from transforms.plan_table import plan_query, plan_table
+from transforms.published_types import check_numbers_stay
 from transforms.resume import Resumed, find_resumable
 from transforms.runs import Run, date_folder, manifest_path, new_run_id, read_manifest
 from transforms.score import Compute
@@ -65,6 +66,9 @@ def prepare(
     # Before the input is listed: a run that lists more and publishes meanwhile must not be overtaken by this one.
     manifest, _ = read_manifest(manifest_path(job.home, date))
     plan = plan_of(job, date)
+    # BigQuery takes no file with a time outside its calendar.
+    plan = replace(plan, columns=replace(plan.columns, bounded=job.outputs.table is not None))
+    check_numbers_stay(plan.columns, job.home, TYPES, plan.texts)
     run = Run(
         run_id=new_run_id(now),
         output=job.home,

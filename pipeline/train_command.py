@@ -22,6 +22,7 @@ def train(
     format: Annotated[
         str | None, typer.Option(help="parquet, jsonl, csv, tsv or text; by default from the names.")
     ] = None,
+    schema: Annotated[list[str] | None, typer.Option(help="Type of id, text or label: name:type. Repeatable.")] = None,
     encoder: Annotated[str | None, typer.Option(help="Hugging Face folder of a BERT to start from.")] = None,
     preset: Annotated[str | None, typer.Option(help="Without --encoder: tiny (default), mini … large.")] = None,
     vocabulary: Annotated[str | None, typer.Option(help="WordPiece file; by default the encoder's or learned.")] = None,

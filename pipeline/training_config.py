@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from pipeline.config import TYPES, described
+from pipeline.config import GUESS, TYPES, check_schema, described, schema_of
 from transforms.columns import ColumnsRequest
 
 
@@ -16,7 +16,7 @@ class TrainingJob(pydantic.BaseModel):
     `encoder` is a Hugging Face folder to start from; without it a `preset` is trained from scratch on a vocabulary of
     its own. `epochs` and `learning_rate` None: 4 and 5e-5 for an encoder, 10 and 1e-3 from scratch. `tokenizer` None:
     huggingface for an encoder, model_garden from scratch; `lower_case` None: as the encoder's tokenizer, else yes.
-    `text_pair_column` makes it a training on pairs, cut by `truncator`.
+    `text_pair_column` makes it a training on pairs, cut by `truncator`. `schema` types id, text and label.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -30,6 +30,7 @@ class TrainingJob(pydantic.BaseModel):
     label_column: str = "label"
     id_column: str | None = None
     format: str | None = None
+    schema_: Mapping[str, str] = pydantic.Field(default_factory=dict, alias="schema")
     encoder: str | None = None
     preset: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
     vocabulary: str | None = None
@@ -46,8 +47,16 @@ class TrainingJob(pydantic.BaseModel):
     test_input: tuple[str, ...] = ()
     seed: int = 1
 
+    @pydantic.field_validator("schema_", mode="before")
+    @classmethod
+    def _schema_as_mapping(cls, value: Any) -> Any:
+        return schema_of(value)
+
     @pydantic.model_validator(mode="after")
     def _check(self) -> "TrainingJob":
+        check_schema(self.schema_)
+        if self.task == "regression" and self.schema_.get(self.label_column, "float64") not in ("float64", "int64"):
+            raise ValueError(f"--schema {self.label_column}:…: the label of a regression is a float64 or an int64")
         if os.path.exists(self.output):
             raise ValueError(f"output {self.output!r} exists; a bundle is never overwritten: choose another folder")
         return self
@@ -55,14 +64,17 @@ class TrainingJob(pydantic.BaseModel):
     @property
     def columns(self) -> ColumnsRequest:
         """The text, and the label under the name the graph expects."""
-        kind = TYPES["string" if self.task == "classification" else "float64"]
+        declared = {name: TYPES[kind] for name, kind in self.schema_.items() if name != GUESS}
+        label = TYPES["string" if self.task == "classification" else "float64"]
         return ColumnsRequest(
             text=self.text_column,
             text_pair=self.text_pair_column,
             id=self.id_column,
             keep=(self.label_column,),
             rename={self.label_column: "target"},
-            types={self.label_column: kind},
+            types={self.label_column: label, **declared},
+            # The label decides: a row whose label does not fit teaches nothing.
+            strict=True,
         )
 
 

@@ -51,6 +51,7 @@ class SchemaUnion:
         self._request, self._loose, self._json = request, loose or json, json
         self._seen: set[str] = set()
         self._fields: dict[str, pa.Field] = {}
+        self.met_as_text: set[str] = set()
 
     @property
     def schema(self) -> pa.Schema:
@@ -90,6 +91,7 @@ class SchemaUnion:
                     f"the file out, or give the type with --schema {found.name}:{'timestamp' if times else 'string'}"
                 ) from error
             merged = pa.field(found.name, pa.string())
+            self.met_as_text.add(found.name)
         self._fields[found.name] = merged
 
 

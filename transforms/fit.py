@@ -18,6 +18,7 @@ from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 from model.examples import Examples
 from model.tokenization import SEGMENTS
+from transforms.convert import as_text
 from transforms.dead_letters import reject
 from transforms.fingerprints import text_hash
 from transforms.preprocessing import Preprocessing
@@ -52,17 +53,20 @@ class _TakeTargets(beam.DoFn):
     def process(
         self, texts: pa.RecordBatch, task: str
     ) -> Iterator[pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch]]:
-        good = pc.is_valid(texts.column(TARGET))
+        targets = texts.column(TARGET)
+        # --schema may say what a label is; the graph takes a string or a float.
+        targets = as_text(targets) if task == "classification" else targets.cast(pa.float64())
+        good = pc.is_valid(targets)
         if task == "regression":
-            good = pc.and_(good, pc.is_finite(pc.fill_null(texts.column(TARGET), 0.0)))
+            good = pc.and_(good, pc.is_finite(pc.fill_null(targets, 0.0)))
         bad = np.flatnonzero(~good.to_numpy(zero_copy_only=False))
         if len(bad):
             reason = "the label is null, absent or not a finite number"
             yield TaggedOutput("dead", reject(texts, bad, "Label", ["missing_label"] * len(bad), [reason] * len(bad)))
-            texts = texts.filter(good)
+            texts, targets = texts.filter(good), targets.filter(good)
         if texts.num_rows:
             pairs = texts.column("text_pair") if "text_pair" in texts.schema.names else None
-            yield training_batch(texts.column("text"), texts.column(TARGET), texts.column("id"), task, pairs)
+            yield training_batch(texts.column("text"), targets, texts.column("id"), task, pairs)
 
 
 class FitPreprocessing(beam.PTransform):

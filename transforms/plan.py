@@ -53,7 +53,8 @@ class Split:
 class Plan:
     """All splits of a run and the columns they are read with. `rows` is an estimate unless `exact`.
 
-    The splits of a `table` are not known before the run has its read session.
+    The splits of a `table` are not known before the run has its read session. `texts` are input columns that are text
+    because nothing says what they are: those of a CSV, and those in which files of several types meet.
     """
 
     columns: Columns
@@ -62,6 +63,7 @@ class Plan:
     rows: int = 0
     exact: bool = True
     table: TableInput | None = None
+    texts: tuple[str, ...] = ()
 
 
 def plan_inputs(
@@ -104,6 +106,7 @@ def plan_inputs(
         splits=tuple(_pack(ordered, weights)),
         rows=sum(rows for rows, _ in weights),
         exact=all(piece.rows is not None for piece in pieces),
+        texts=tuple(union.schema.names if kinds in (["csv"], ["tsv"]) else sorted(union.met_as_text)),
     )
 
 

@@ -4,7 +4,6 @@ Nothing is rounded, wrapped or cut without a word: a text that is not a value of
 exception is stated: digits of a time below a microsecond are cut.
 """
 
-import re
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -130,7 +129,8 @@ def is_whole_number_lost(text: str) -> bool:
 def _is_double(text: str, exact: bool) -> bool:
     if is_whole_number_lost(text):
         return False
-    return not exact or text in (repr(float(text)), repr(float(text)).removesuffix(".0")) and text != "-0"
+    number = repr(float(text))
+    return not exact or (text in (number, number.removesuffix(".0")) and text != "-0")
 
 
 def _parse_bool(texts: pa.Array) -> pa.Array:
