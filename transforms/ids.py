@@ -54,7 +54,7 @@ def _of_floats(column: pa.Array, any_text: bool) -> pa.Array:
     limit = float(1 << EXACT_BITS[column.type])
     values = column.cast(pa.float64())
     known = pc.fill_null(pc.less(pc.abs(values), limit), False)
-    whole = pc.and_(known, pc.equal(values, pc.trunc(values)))
+    whole = pc.and_(known, pc.fill_null(pc.equal(values, pc.trunc(values)), False))
     numbers = without(values, ~whole.to_numpy(zero_copy_only=False)).cast(pa.int64()).cast(pa.string())
     if not any_text:
         return numbers

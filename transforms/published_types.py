@@ -53,8 +53,8 @@ def check_numbers_stay(columns: Columns, output: str, names: Mapping[str, pa.Dat
     changed = {texts[name]: kind for name, kind in before.items() if kind is not None and name in texts}
     if changed:
         raise PlanError(
-            f"column {_listed(changed)} of {output}/dt={date} would be text from now on, for columns of CSV and TSV are "
-            f"text unless --schema types them; to keep the types: {_flags(changed)}  to take text: "
+            f"{output}/dt={date} has {_listed(changed)}, which would be text from now on: columns of CSV and TSV are "
+            f"text unless --schema types them. To keep the types: {_flags(changed)}  To take text: "
             f"{_flags(dict.fromkeys(changed, 'string'))}"
         )
 
@@ -68,7 +68,7 @@ def _known(kind: pa.DataType, names: Mapping[str, pa.DataType]) -> str | None:
 
 
 def _listed(changed: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} ({kind})" for name, kind in changed.items())
+    return ", ".join(f"column {name!r} as {kind}" for name, kind in changed.items())
 
 
 def _flags(changed: Mapping[str, str]) -> str:
