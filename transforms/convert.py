@@ -62,18 +62,23 @@ def _is_day(kind: pa.DataType) -> bool:
 
 
 def _cast(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Mask]:
+    if pa.types.is_float16(column.type):
+        column = column.cast(pa.float32())  # Arrow compares no half floats.
     if pa.types.is_timestamp(column.type) and pa.types.is_timestamp(kind) and _UNITS[column.type.unit] > 1e6:
         # What is finer than a microsecond is cut, as it is of text.
         column = pc.floor_temporal(column, unit="microsecond") if kind.unit != "ns" else column
-    if pa.types.is_integer(column.type) and pa.types.is_floating(kind):
-        # Arrow refuses what is above 2^53 even where a double holds it; the way back tells.
-        values = column.cast(kind, safe=False)
-    else:
-        values = try_cast(column, kind)
+    values = _try(column, kind)
     bad = pc.and_(column.is_valid(), values.is_null()).to_numpy(zero_copy_only=False)
     if not pa.types.is_nested(kind):
         bad = bad | _differs(column, values)
     return (values if not bad.any() else values.take(pa.array(np.arange(len(values)), mask=bad))), bad
+
+
+def _try(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_integer(column.type) and pa.types.is_floating(kind):
+        # Arrow refuses what is above 2^53 even where a double holds it; the way back tells.
+        return column.cast(kind, safe=False)
+    return try_cast(column, kind)
 
 
 _UNITS = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}
@@ -81,13 +86,13 @@ _UNITS = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 def _differs(before: pa.Array, after: pa.Array) -> Mask:
     """Which values are other ones on the way back: a cast that wraps, overflows or rounds is not always refused."""
-    back = try_cast(after, before.type)
+    back = _try(after, before.type)
     same = pc.fill_null(pc.equal(back, before), False)
     if pa.types.is_floating(before.type):
         same = pc.or_(same, pc.fill_null(pc.and_(pc.is_nan(before), pc.is_nan(after)), False))
     if pa.types.is_decimal(before.type) and pa.types.is_floating(after.type):
         # The nearest double of a fraction is what a double is for.
-        same = pc.or_(same, pc.fill_null(pc.less(pc.abs(after), EXACT), False))
+        same = pc.or_(same, pc.fill_null(pc.less(pc.abs(after.cast(pa.float64())), EXACT), False))
     return pc.and_(pc.and_(before.is_valid(), after.is_valid()), pc.invert(same)).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
