@@ -32,6 +32,7 @@ from pipeline.config import ConfigError
 from pipeline.runners import beam_options
 from pipeline.training_config import TrainingJob
 from transforms.blocks import utf8
+from transforms.convert import texts_of
 from transforms.featurize import read_labels
 from transforms.fit import (
     CorpusBaseline,
@@ -235,7 +236,7 @@ def _texts(plan: Plan) -> Iterator[bytes]:
             for block in read_piece(piece, plan.columns):
                 for name in (plan.columns.text, plan.columns.text_pair):
                     if name in block.rows.schema.names:  # Else nothing of the block could be read.
-                        texts, _ = utf8(block.rows.column(name))
+                        texts, _ = utf8(texts_of(block.rows.column(name)))
                         yield from texts.drop_null().cast(pa.binary()).to_pylist()
 
 

@@ -5,8 +5,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.blocks import Block, Damage, as_binary, is_text
-from transforms.convert import as_text, convert, has_times, outside_calendar
+from transforms.blocks import Block, Damage
+from transforms.convert import convert, has_times, outside_calendar, texts_of
 from transforms.dead_letters import place
 from transforms.ids import id_strings
 from transforms.misfits import named, without
@@ -46,7 +46,7 @@ def conform(block: Block, columns: Columns, *, source: str, split: int) -> tuple
                 bad = bad | here
         kept.append(converted)
         misfits[field.name] = bad
-    texts = [_text(_column(rows, name)) for name in (columns.text, columns.text_pair) if name]
+    texts = [texts_of(_column(rows, name)) for name in (columns.text, columns.text_pair) if name]
     batch = pa.RecordBatch.from_arrays(
         [
             ids,
@@ -69,12 +69,6 @@ def _kept(column: pa.Array, kind: pa.DataType, name: str, columns: Columns) -> t
     if columns.bounded and has_times(kind) and (outside := outside_calendar(converted)).any():
         return without(converted, outside), bad | outside
     return converted, bad
-
-
-def _text(column: pa.Array) -> pa.Array:
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    return as_binary(column if is_text(column.type) else as_text(column))
 
 
 def _column(rows: pa.RecordBatch, name: str, kind: pa.DataType = pa.string()) -> pa.Array:  # noqa: B008
