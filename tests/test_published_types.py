@@ -10,6 +10,7 @@ import pytest
 from reading import csv, read
 
 from pipeline.config import TYPES, ConfigError, load_job
+from pipeline.training_config import training_job
 from transforms.columns import PlanError
 from transforms.published_types import check_numbers_stay
 
@@ -64,3 +65,17 @@ def test_schema_in_flags_and_in_yaml(given: Any, expected: dict[str, str], tmp_p
     for wrong in (["n"], ["n:"], ["n:int32"], {"*": "int64x"}):
         with pytest.raises(ConfigError, match="schema"):
             load_job(None, {**base, "schema": wrong})
+
+
+def test_the_label_of_a_training_is_read_from_text_and_decides(tmp_path: Path) -> None:
+    file = csv(tmp_path / "in.csv", "id,text,stars", "a,good,4.5", "b,bad,many", "c,worse,1")
+    given: dict[str, Any] = {"input": [str(file)], "output": str(tmp_path / "b"), "name": "n", "label_column": "stars"}
+    wanted = training_job({**given, "task": "regression", "id_column": "id"}).columns
+    found = read(file, schema={"stars": "float64"}, keep=wanted.keep, rename=wanted.rename, strict=wanted.strict)
+    assert wanted.types == {"stars": pa.float64()}
+    assert found.kept == {"a": {"target": 4.5}, "c": {"target": 1.0}}
+    assert found.dead == [(1, "wrong_type")]
+    typed = training_job({**given, "schema": ["stars:int64", "text:string"]}).columns
+    assert typed.types == {"stars": pa.int64(), "text": pa.string()}
+    with pytest.raises(ConfigError, match="the label of a regression is a float64 or an int64"):
+        training_job({**given, "task": "regression", "schema": ["stars:string"]})
