@@ -61,7 +61,16 @@ TextColumn = Annotated[str | None, typer.Option(help="Column with the text [text
 TextPairColumn = Annotated[str | None, typer.Option(help="Column with the second text, for bundles of pairs.")]
 Keep = Annotated[str | None, typer.Option(help="Columns to carry along: all (default, but the text), none, or a,b.")]
 Rename = Annotated[list[str] | None, typer.Option(help="Kept column under another name: old=new. Repeatable.")]
-Schema = Annotated[list[str] | None, typer.Option(help="Type of a kept column: name:type. Repeatable.")]
+Schema = Annotated[
+    list[str] | None,
+    typer.Option(help="Type of a column: name:type, repeatable; auto: numbers of a CSV are numbers."),
+]
+StrictColumns = Annotated[
+    bool | None,
+    typer.Option(
+        "--strict-columns/--no-strict-columns", help="A kept value that does not fit: a dead letter, not null."
+    ),
+]
 TopK = Annotated[int | None, typer.Option(help="Classes to list per row; by default all.")]
 MaxDeadFraction = Annotated[float | None, typer.Option(help="Share of rows that may be dead letters [0.01].")]
 MaxDeadRows = Annotated[int | None, typer.Option(help="Number of rows that may be dead letters.")]
@@ -116,6 +125,7 @@ def score(
     keep: Keep = None,
     rename: Rename = None,
     schema: Schema = None,
+    strict_columns: StrictColumns = None,
     top_k: TopK = None,
     max_dead_fraction: MaxDeadFraction = None,
     max_dead_rows: MaxDeadRows = None,
@@ -228,7 +238,6 @@ def _job(flags: dict[str, Any], **defaults: Any) -> Any:
 
     flags = {key: value for key, value in flags.items() if key != "log_format"}
     flags["rename"] = _pairs("--rename", "=", flags.get("rename"))
-    flags["schema"] = _pairs("--schema", ":", flags.get("schema"))
     return load_job(flags.pop("job", None), flags, **defaults)
 
 

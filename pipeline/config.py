@@ -32,7 +32,10 @@ TYPES = {
 LOCAL = ("direct", "local")
 """Runners whose workers are on this machine."""
 
-LATER: frozenset[str] = frozenset({"keep_text_digests", *TextFiles.model_fields})
+GUESS = "*"
+"""The key of `schema` under which `auto` stands: numbers of a CSV are numbers where they print as they are written."""
+
+LATER: frozenset[str] = frozenset({"keep_text_digests", "strict_columns", *TextFiles.model_fields})
 """Settings (by flag, `schema` not `schema_`) that came after the first outputs. At its default, such a setting is left
 out of what resume compares: a run staged by an earlier version is the same work."""
 
@@ -69,6 +72,7 @@ class JobConfig(TextFiles):
     keep: str = "all"
     rename: Mapping[str, str] = pydantic.Field(default_factory=dict)
     schema_: Mapping[str, str] = pydantic.Field(default_factory=dict, alias="schema")
+    strict_columns: bool = False
     top_k: int | None = pydantic.Field(default=None, ge=1)
     max_dead_fraction: float = 0.01
     max_dead_rows: int | None = None
@@ -102,6 +106,11 @@ class JobConfig(TextFiles):
     def _list_as_text(cls, value: Any) -> Any:
         return ",".join(map(str, value)) if isinstance(value, list) else value
 
+    @pydantic.field_validator("schema_", mode="before")
+    @classmethod
+    def _schema_as_mapping(cls, value: Any) -> Any:
+        return schema_of(value)
+
     @pydantic.field_validator("bundle")
     @classmethod
     def _bundle_path(cls, value: str) -> str:
@@ -121,9 +130,7 @@ class JobConfig(TextFiles):
         known = sorted(set(FORMATS.values()))
         if self.format is not None and self.format not in known:
             raise ValueError(f"format {self.format!r} is unknown; known are {', '.join(known)}")
-        unknown = [kind for kind in self.schema_.values() if kind not in TYPES]
-        if unknown:
-            raise ValueError(f"schema type {unknown[0]!r} is unknown; known are {', '.join(TYPES)}")
+        check_schema(self.schema_)
         if self.columns.keep is not None and not all(self.columns.keep):
             raise ValueError(f"--keep {self.keep!r} names no column; give all, none, or columns as a,b")
         _ = self.budget
@@ -168,7 +175,9 @@ class JobConfig(TextFiles):
             id=None if self.id_from == "position" else self.id_column,
             keep=kept,
             rename=self.rename,
-            types={name: TYPES[kind] for name, kind in self.schema_.items()},
+            types={name: TYPES[kind] for name, kind in self.schema_.items() if name != GUESS},
+            guess=GUESS in self.schema_,
+            strict=self.strict_columns,
         )
 
     @property
@@ -195,6 +204,27 @@ class JobConfig(TextFiles):
         if self.only_new:
             said.pop("keep_text_digests", None)  # Which says nothing more then.
         return {key: value for key, value in self.settings.items() if key not in idle | (LATER - said.keys())}
+
+
+def schema_of(value: Any) -> Any:
+    """--schema as a mapping of columns to types; `auto` alone or in a list stands under GUESS."""
+    if not isinstance(value, str | list | tuple):
+        return value
+    entries = [value] if isinstance(value, str) else value
+    pairs = {}
+    for entry in entries:
+        name, separator, kind = str(entry).rpartition(":")
+        if entry != "auto" and not (separator and name and kind):
+            raise ValueError(f"{entry!r} is not of the form name:type, nor auto")
+        pairs.update({GUESS: "auto"} if entry == "auto" else {name: kind})
+    return pairs
+
+
+def check_schema(schema: Mapping[str, str]) -> None:
+    """Raises ValueError for a type that --schema does not know."""
+    unknown = [kind for name, kind in schema.items() if kind not in TYPES and (name, kind) != (GUESS, "auto")]
+    if unknown:
+        raise ValueError(f"schema type {unknown[0]!r} is unknown; known are {', '.join(TYPES)}, or auto for all")
 
 
 def load_job(file: str | None, flags: Mapping[str, Any], **defaults: Any) -> JobConfig:

@@ -23,6 +23,7 @@ from pipeline.config import ConfigError
 from pipeline.escaping import escaped, json_text
 from pipeline.quiet import quiet_stderr
 from transforms.books import MARKED
+from transforms.columns import shown
 from transforms.history import is_expired
 from transforms.runs import MANIFEST, read_manifest
 from transforms.stores import join
@@ -166,6 +167,8 @@ class _Text:
                 if table := _table(manifest):
                     out.print(f"  table      {table}")
             out.print(f"  work       {_work(verdict)}")
+            if verdict.kept_misfits:
+                err.print(f"warning: {_misfits(verdict)}")
         else:
             err.print(f"{verdict.status}, {_why(verdict)}")
             out.print(f"  rows       {rows}")
@@ -214,6 +217,16 @@ def _work(verdict: Verdict) -> str:
     return f"{computed}, padding factor {verdict.padding_factor}"
 
 
+def _misfits(verdict: Verdict) -> str:
+    counts = sorted(verdict.kept_misfits.items(), key=lambda item: -item[1])
+    listed = ", ".join(f"{shown(name)} ({count:,} rows)" for name, count in counts[:5])
+    more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
+    return (
+        f"values that do not fit their kept column are null there: {listed}{more}; --schema gives a column another "
+        "type, --strict-columns makes dead letters of such rows"
+    )
+
+
 def _why(verdict: Verdict) -> str:
     if verdict.status == SUPERSEDED:
         manifest, _ = read_manifest(join(verdict.folder, MANIFEST))
@@ -243,6 +256,8 @@ class _Json:
 
     def verdict(self, verdict: Verdict) -> None:
         published = verdict.status == PUBLISHED
+        if published and verdict.kept_misfits:
+            emit("warning", message=_misfits(verdict), kept_misfits=dict(verdict.kept_misfits))
         emit(
             verdict.status,
             run_id=verdict.run_id,

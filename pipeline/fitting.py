@@ -31,6 +31,8 @@ from model.vocabulary import learn_vocabulary
 from pipeline.config import ConfigError
 from pipeline.runners import beam_options
 from pipeline.training_config import TrainingJob, plan_rows
+from transforms.blocks import utf8
+from transforms.convert import texts_of
 from transforms.featurize import read_labels
 from transforms.fit import (
     CorpusBaseline,
@@ -48,7 +50,7 @@ from transforms.read import ReadTexts, WriteMarked, read_marked
 from transforms.runs import ErrorBudget
 from transforms.schemas import REJECTED
 from transforms.stores import store_for
-from transforms.validate import ValidateTexts, utf8
+from transforms.validate import ValidateTexts
 
 PACKAGES = ("tensorflow", "tf-keras", "tensorflow-text", "tensorflow-transform", "apache-beam", "pyarrow")
 OnProgress = Callable[[Progress], None]
@@ -239,7 +241,7 @@ def _texts(plan: Plan) -> Iterator[bytes]:
             for block in read_piece(piece, plan.columns):
                 for name in (plan.columns.text, plan.columns.text_pair):
                     if name in block.rows.schema.names:  # Else nothing of the block could be read.
-                        texts, _ = utf8(block.rows.column(name))
+                        texts, _ = utf8(texts_of(block.rows.column(name)))
                         yield from texts.drop_null().cast(pa.binary()).to_pylist()
 
 

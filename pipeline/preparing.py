@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from model.bundle import Bundle
-from pipeline.config import LOCAL, ConfigError, JobConfig
+from pipeline.config import LOCAL, TYPES, ConfigError, JobConfig
 from pipeline.dates import fill, fill_sql, logical_date
 from pipeline.inputs import table_of
 from pipeline.job_bundle import bundle_of, describe_for
@@ -24,6 +24,7 @@ from transforms.history import published
 from transforms.label import Labelling
 from transforms.plan import Plan, list_inputs, plan_digest, plan_inputs
 from transforms.plan_table import plan_query, plan_table
+from transforms.published_types import check_numbers_stay
 from transforms.resume import Resumed, find_resumable
 from transforms.runs import Run, manifest_path, new_run_id, read_manifest
 from transforms.text_digests import DIGEST
@@ -118,7 +119,10 @@ def prepare(
     manifest, _ = read_manifest(manifest_path(job.home, date))
     plan = plan_of(job, date)
     tell(plan)
-    plan = replace(plan, columns=replace(plan.columns, digests=job.digests))
+    # BigQuery takes no file with a time outside its calendar.
+    columns = replace(plan.columns, digests=job.digests, bounded=job.outputs.table is not None)
+    plan = replace(plan, columns=columns)
+    check_numbers_stay(plan.columns, job.home, TYPES, plan.texts)
     run = Run(
         run_id=new_run_id(now),
         output=job.home,

@@ -29,6 +29,7 @@ def train(
     escape: Annotated[str | None, typer.Option(help="Before a character that is text; by default none.")] = None,
     encoding: Annotated[str | None, typer.Option(help="Of text files [utf-8].")] = None,
     max_record_lines: Annotated[int | None, typer.Option(help="Lines of a quoted field at most [1000].")] = None,
+    schema: Annotated[list[str] | None, typer.Option(help="Type of id, text or label: name:type. Repeatable.")] = None,
     encoder: Annotated[str | None, typer.Option(help="Hugging Face folder of a BERT to start from.")] = None,
     preset: Annotated[str | None, typer.Option(help="Without --encoder: tiny (default), mini … large.")] = None,
     vocabulary: Annotated[str | None, typer.Option(help="WordPiece file; by default the encoder's or learned.")] = None,

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from pipeline.config import TYPES, ConfigError, described
+from pipeline.config import GUESS, TYPES, ConfigError, check_schema, described, schema_of
 from pipeline.outputs import check_writable
 from pipeline.text_files import TextFiles
 from transforms.columns import ColumnsRequest
@@ -19,7 +19,7 @@ class TrainingJob(TextFiles):
     `encoder` is a Hugging Face folder to start from; without it a `preset` is trained from scratch on a vocabulary of
     its own. `epochs` and `learning_rate` None: 4 and 5e-5 for an encoder, 10 and 1e-3 from scratch. `tokenizer` None:
     its maker's for an encoder, model_garden from scratch; `lower_case` None: as the encoder's tokenizer, else yes.
-    `text_pair_column` makes it a training on pairs, cut by `truncator`.
+    `text_pair_column` makes it a training on pairs, cut by `truncator`. `schema` types id, text and label.
     """
 
     input: tuple[str, ...]
@@ -31,6 +31,7 @@ class TrainingJob(TextFiles):
     label_column: str = "label"
     id_column: str | None = None
     format: str | None = None
+    schema_: Mapping[str, str] = pydantic.Field(default_factory=dict, alias="schema")
     encoder: str | None = None
     preset: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
     vocabulary: str | None = None
@@ -47,8 +48,16 @@ class TrainingJob(TextFiles):
     test_input: tuple[str, ...] = ()
     seed: int = 1
 
+    @pydantic.field_validator("schema_", mode="before")
+    @classmethod
+    def _schema_as_mapping(cls, value: Any) -> Any:
+        return schema_of(value)
+
     @pydantic.model_validator(mode="after")
     def _check(self) -> "TrainingJob":
+        check_schema(self.schema_)
+        if self.task == "regression" and self.schema_.get(self.label_column, "float64") not in ("float64", "int64"):
+            raise ValueError(f"--schema {self.label_column}:…: the label of a regression is a float64 or an int64")
         if os.path.exists(self.output):
             raise ValueError(f"output {self.output!r} exists; a bundle is never overwritten: choose another folder")
         check_writable(self.output)
@@ -57,15 +66,18 @@ class TrainingJob(TextFiles):
     @property
     def columns(self) -> ColumnsRequest:
         """The text, and the label under the name the graph expects."""
-        kind = TYPES["string" if self.task == "classification" else "float64"]
+        declared = {name: TYPES[kind] for name, kind in self.schema_.items() if name != GUESS}
+        label = TYPES["string" if self.task == "classification" else "float64"]
         return ColumnsRequest(
             text=self.text_column,
             text_pair=self.text_pair_column,
             id=self.id_column,
             keep=(self.label_column,),
             rename={self.label_column: "target"},
-            types={self.label_column: kind},
             label=self.label_column,
+            types={self.label_column: label, **declared},
+            # The label decides: a row whose label does not fit teaches nothing.
+            strict=True,
         )
 
 

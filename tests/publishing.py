@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from transforms.blocks import Piece
 from transforms.books import Count, count_positions
 from transforms.dead_letters import place, reject_positions
+from transforms.misfits import named
 from transforms.plan import Plan, Split, write_plan
 from transforms.publish_step import judge_and_publish
 from transforms.runs import ErrorBudget, Run, manifest_path, new_run_id, read_manifest
@@ -72,7 +73,13 @@ def scored(run: Run, ids: Sequence[str] = ROWS) -> list[StagedFile]:
         part = ids[2 * split : 2 * split + 2]
         where = place(SOURCE, split, pa.array(range(2 * split, 2 * split + len(part))).to_numpy())
         digests = [text_digests(pa.array(part))] if DIGESTS else []
-        columns = [*where, *digests, pa.array(part, pa.string()), pa.array([run.run_id] * len(part))]
+        columns = [
+            *where,
+            named(len(part), {}),
+            *digests,
+            pa.array(part, pa.string()),
+            pa.array([run.run_id] * len(part)),
+        ]
         schema = placed(SCHEMA, digests=DIGESTS)
         files += run_bundle(_Stage(run, schema, SCHEMA), pa.RecordBatch.from_arrays(columns, schema=schema))
     return files

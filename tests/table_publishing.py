@@ -16,6 +16,7 @@ from publishing import DATE, SOURCE, Books, dead, judged, planned, run_bundle
 from transforms.bigquery_tables import TableSink, table_sink
 from transforms.books import count_positions
 from transforms.dead_letters import place
+from transforms.misfits import named
 from transforms.runs import Run, manifest_path, read_manifest
 from transforms.schemas import placed, scores_schema
 from transforms.staged import StagedFile
@@ -92,7 +93,7 @@ def _staged(run: Run, ids: Sequence[str]) -> list[StagedFile]:
         part = ids[2 * split : 2 * split + 2]
         where = place(SOURCE, split, np.arange(2 * split, 2 * split + len(part)))
         rows = pa.RecordBatch.from_pylist([score_row(run, id_) for id_ in part], SCHEMA)
-        batch = pa.RecordBatch.from_arrays([*where, *rows.columns], schema=placed(SCHEMA))
+        batch = pa.RecordBatch.from_arrays([*where, named(len(part), {}), *rows.columns], schema=placed(SCHEMA))
         files += run_bundle(_Stage(run, placed(SCHEMA), SCHEMA), batch)
     return files
 

@@ -230,7 +230,7 @@ def test_parquet_without_rows_and_with_row_groups_without_rows(run_job: Score, t
 
 def test_a_csv_that_starts_with_empty_lines_has_its_columns(run_job: Score, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_bytes(b"\n\nid,text,n\na,x,1\n")
-    assert published(run_job(tmp_path / "in.csv"), scored=1).rows()[0]["n"] == 1
+    assert published(run_job(tmp_path / "in.csv"), scored=1).rows()[0]["n"] == "1"
 
 
 def test_integer_ids_come_out_as_strings_and_equal_strings(run_job: Score, tmp_path: Path) -> None:
@@ -340,29 +340,39 @@ def test_a_column_that_is_null_in_one_json_file_has_the_type_of_the_other(run_jo
     assert {row["id"]: (row["n"], row["tags"]) for row in rows} == {"a": (None, []), "b": (3, [1])}
 
 
-def test_columns_that_differ_are_an_error_only_if_they_are_kept_and_undeclared(
+def test_columns_that_differ_meet_as_text_or_are_an_error_only_if_they_are_kept_and_undeclared(
     refusal: Refusal, run_job: Score, tmp_path: Path
 ) -> None:
     a = write_parquet(tmp_path / "a.parquet", {"id": ["a"], "text": ["x"], "k": [1]})
     b = write_parquet(tmp_path / "b.parquet", {"id": ["b"], "text": ["x"], "k": ["two"]})
-    message = refusal(a, b)
-    assert f"{b}: column 'k' is string, but int64 in the files before it" in message
+    c = write_parquet(tmp_path / "c.parquet", {"id": ["c"], "text": ["x"], "k": [[1]]})
+    message = refusal(a, c)
+    assert f"{c}: column 'k' is list<element: int64>, but int64 in the files before it" in message
     assert "--schema k:string" in message
-    published(run_job([a, b], keep="none", output=tmp_path / "none"), scored=2)
-    rows = published(run_job([a, b], schema={"k": "string"}, output=tmp_path / "declared"), scored=2).rows()
-    assert {row["id"]: row["k"] for row in rows} == {"a": "1", "b": "two"}
-    dead = published(run_job([a, b], schema={"k": "int64"}, output=tmp_path / "int"), scored=1, dead=1).dead()
-    assert [(d["source"], d["code"]) for d in dead] == [(str(b), "wrong_type")]
+    published(run_job([a, c], keep="none", output=tmp_path / "none"), scored=2)
+    for files, more in (([a, b], {}), ([a, b, c], {"schema": {"k": "string"}})):
+        rows = published(run_job(files, output=tmp_path / f"{len(files)}", **more), scored=len(files)).rows()
+        assert {row["id"]: row["k"] for row in rows} == dict(
+            zip("abc"[: len(files)], ("1", "two", "[1]"), strict=False)
+        )
+    outcome = published(run_job([a, b], schema={"k": "int64"}, output=tmp_path / "int"), scored=2)
+    assert {row["id"]: row["k"] for row in outcome.rows()} == {"a": 1, "b": None}
+    assert outcome.manifest["kept_misfits"] == {"k": 1}
 
 
-def test_csv_values_that_do_not_fit_the_planned_type_are_dead_letters(run_job: Score, tmp_path: Path) -> None:
+def test_csv_values_that_do_not_fit_the_guessed_type_are_null_or_dead_letters(run_job: Score, tmp_path: Path) -> None:
     good = "".join(f"g{i},text {i},{i}\n" for i in range(1_000))
-    (tmp_path / "in.csv").write_text(f"id,text,n\n{good}a,x,many\nb,x,\nc,x,7\n")
-    outcome = published(run_job(tmp_path / "in.csv"), scored=1_002, dead=1)
+    (tmp_path / "in.csv").write_text(f"id,text,n\n{good}a,x,many\nb,x,\nc,x,7\nd,x,007\n")
+    outcome = published(run_job(tmp_path / "in.csv", schema="auto", output=tmp_path / "auto"), scored=1_004)
+    kept = {row["id"]: row["n"] for row in outcome.rows() if row["id"] in "abcd"}
+    assert kept == {"a": None, "b": None, "c": 7, "d": None}
+    assert outcome.manifest["kept_misfits"] == {"n": 2}
+    strict = {"schema": {"n": "int64"}, "strict_columns": True}
+    outcome = published(run_job(tmp_path / "in.csv", **strict), scored=1_003, dead=1)
     (letter,) = outcome.dead()
     assert (letter["row"], letter["code"]) == (1_000, "wrong_type")
     assert letter["reason"] == "a value of 'n' does not fit int64"
-    assert {row["id"]: row["n"] for row in outcome.rows() if row["id"] in "bc"} == {"b": None, "c": 7}
+    assert {row["id"]: row["n"] for row in outcome.rows() if row["id"] in "bcd"} == {"b": None, "c": 7, "d": 7}
 
 
 @pytest.mark.parametrize("change", ["touched", "longer", "gone"])

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,10 @@ def test_ids_are_not_compared_with_trust_ids(run_job: Score, tmp_path: Path) -> 
     assert scored(balanced(run_job(file, trust_ids=True))) == ["a", "a"]
 
 
-def test_parquet_bytes_that_are_not_utf8_are_dead_letters(run_job: Score, tmp_path: Path) -> None:
+@pytest.mark.parametrize("strict", [False, True])
+def test_parquet_bytes_that_are_not_utf8_are_dead_letters_and_null_in_a_kept_column(
+    strict: bool, run_job: Score, tmp_path: Path
+) -> None:
     table = pa.table(
         {
             "id": raw([b"a", b"b", b"\xc3\x28", b"d", b"e", b"f"]),
@@ -120,17 +124,24 @@ def test_parquet_bytes_that_are_not_utf8_are_dead_letters(run_job: Score, tmp_pa
             "note": raw([b"n", b"n", b"n", None, b"\x80", b"n"]),
         }
     )
-    outcome = balanced(run_job(write_parquet(tmp_path / "in.parquet", table)))
-    assert scored(outcome) == ["a", "d", "f"]
-    assert faults(outcome) == {1: "not_utf8", 2: "not_utf8", 4: "not_utf8"}
+    outcome = balanced(run_job(write_parquet(tmp_path / "in.parquet", table), strict_columns=strict))
     letters = {d["row"]: d for d in outcome.dead()}
     assert letters[1]["id"] == "b"
     assert letters[2]["id"] is None
-    assert letters[4]["reason"] == "a value of 'note' is not valid UTF-8"
+    if strict:
+        assert scored(outcome) == ["a", "d", "f"]
+        assert faults(outcome) == {1: "not_utf8", 2: "not_utf8", 4: "not_utf8"}
+        assert letters[4]["reason"] == "a value of 'note' is not valid UTF-8"
+        assert outcome.manifest["kept_misfits"] == {}
+    else:
+        assert {row["id"]: row["note"] for row in outcome.rows()} == {"a": "n", "d": None, "e": None, "f": "n"}
+        assert faults(outcome) == {1: "not_utf8", 2: "not_utf8"}
+        # One null was there, one was made.
+        assert outcome.manifest["kept_misfits"] == {"note": 1}
 
 
 @pytest.mark.parametrize("kind", ["struct", "list"])
-def test_only_the_row_whose_nested_value_is_not_utf8_is_a_dead_letter(
+def test_only_the_row_whose_nested_value_is_not_utf8_has_a_null_there(
     kind: str, run_job: Score, tmp_path: Path
 ) -> None:
     strings = raw([b"a", b"b", b"\xff", b"d"])
@@ -142,10 +153,10 @@ def test_only_the_row_whose_nested_value_is_not_utf8_is_a_dead_letter(
     # The name would be a field of a format string.
     table = pa.table({"id": ["r0", "r1", "r2", "r3"], "text": many_texts(4), "{x}": nested})
     outcome = balanced(run_job(write_parquet(tmp_path / "in.parquet", table)))
-    assert scored(outcome) == ["r0", "r1", "r3"]
-    assert [(d["id"], d["code"], d["reason"]) for d in outcome.dead()] == [
-        ("r2", "not_utf8", "a value of '{x}' is not valid UTF-8")
-    ]
+    kept = {row["id"]: row["{x}"] for row in outcome.rows()}
+    assert [kept[f"r{i}"] is None for i in range(4)] == [False, False, True, False]
+    assert outcome.manifest["kept_misfits"] == {"{x}": 1}
+    assert not outcome.dead()
 
 
 def test_jsonl_bytes_that_are_not_utf8_are_dead_letters(run_job: Score, tmp_path: Path) -> None:
@@ -162,15 +173,19 @@ def test_jsonl_bytes_that_are_not_utf8_are_dead_letters(run_job: Score, tmp_path
         b'{"id": "j", "text": "x", "\\ud800": "a key no schema can hold"}',
     ]
     outcome = balanced(run_job(write(tmp_path / "in.jsonl", *lines)))
-    assert scored(outcome) == ["a", "f", "h", "j"]
-    assert faults(outcome) == dict.fromkeys((1, 2, 3, 4, 6, 8), "not_utf8")
+    assert scored(outcome) == ["a", "d", "e", "f", "h", "j"]
+    assert faults(outcome) == dict.fromkeys((1, 2, 6, 8), "not_utf8")
+    kept = {row["id"]: (row["kept"], row["nested"]) for row in outcome.rows()}
+    assert (kept["a"], kept["d"], kept["e"]) == (("k", {"s": "t"}), (None, None), (None, None))
+    assert outcome.manifest["kept_misfits"] == {"kept": 1, "nested": 1}
 
 
 def test_csv_bytes_that_are_not_utf8_are_dead_letters(run_job: Score, tmp_path: Path) -> None:
     file = write(tmp_path / "in.csv", "id,text,kept", "a,x,k", b"b,\xff,k", b"\xff,x,k", b"d,x,\xff", "e,caf\u00e9,k")
     outcome = balanced(run_job(file))
-    assert scored(outcome) == ["a", "e"]
-    assert faults(outcome) == {1: "not_utf8", 2: "not_utf8", 3: "not_utf8"}
+    assert {row["id"]: row["kept"] for row in outcome.rows()} == {"a": "k", "d": None, "e": "k"}
+    assert faults(outcome) == {1: "not_utf8", 2: "not_utf8"}
+    assert outcome.manifest["kept_misfits"] == {"kept": 1}
 
 
 def test_plain_text_has_its_positions_as_ids_and_its_bad_lines_as_dead_letters(run_job: Score, tmp_path: Path) -> None:
@@ -230,7 +245,7 @@ NASTY_LINES: list[tuple[bytes, str]] = [
     (b'{"id": 1.5, "text": "x"}', "wrong_type"),
     (b'{"id": 28, "text": "an integer is a fine id"}', "ok"),
     (b'{"id": 123456789012345678901234567890, "text": "even this one"}', "ok"),
-    (b'{"id": "r30", "text": "x", "n": "no number"}', "wrong_type"),
+    (b'{"id": "r30", "text": "x", "n": "no number"}', "ok"),
     (b'{"id": "r31", "text": "x", "n": 1.5}', "ok"),
     (b'{"id": "r32", "text": "x", "s": 7}', "ok"),
     (b'{"id": "r33", "text": "x", "s": {"o": [1, null, "\\u00e9"]}}', "ok"),
@@ -240,6 +255,11 @@ NASTY_LINES: list[tuple[bytes, str]] = [
     (b'{"id": "r37", "text": "carriage return"\t}', "ok"),
     (b'{"id": "r0", "text": "seen before"}', "duplicate_id"),
     (b'{"id": "r39", "text": " "}', "blank_text"),
+    (b'{"id": "r40", "text": "x", "n": NaN, "s": "t"}', "ok"),
+    (b'{"id": "r41", "text": "x", "n": 1, "n": 2, "s": "t"}', "ok"),
+    (b'{"id": "r42", "text": "x", "n": 1, "s": ' + NESTED + b"}", "ok"),
+    (b'{"id": "r43", "text": "x", "n": 1e999, "s": [1.10, 12345678901234567890.5]}', "ok"),
+    (b'{"id": "r44", "text": "x", "n": 9007199254740993, "s": "\\ud800"}', "ok"),
 ]
 
 
@@ -253,12 +273,16 @@ def test_every_nasty_json_line_is_judged_alone(end: bytes, run_job: Score, tmp_p
     expected = {1_000 + i: code for i, (_, code) in enumerate(NASTY_LINES) if code not in ("ok", "blank")}
     assert faults(outcome) == expected
     fine = [line for line, code in NASTY_LINES if code == "ok"]
-    wanted = [str(json.loads(line)["id"]) if NESTED not in line else "r10" for line in fine]
+    wanted = [re.search(rb'"id": "?(\w+)', line)[1].decode() for line in fine]  # type: ignore[index]
     assert [row["id"] for row in outcome.rows() if not row["id"].startswith("g")] == wanted
     kept = {row["id"]: (row["n"], row["s"]) for row in outcome.rows()}
     assert kept["r31"] == (1.5, None)
     assert kept["r32"] == (None, "7")
     assert kept["r33"] == (None, '{"o": [1, null, "\u00e9"]}')
+    assert kept["r30"] == (None, None)
+    assert (kept["r40"], kept["r41"], kept["r42"]) == ((None, "t"), (None, "t"), (1.0, None))
+    assert (kept["r43"], kept["r44"]) == ((None, "[1.10, 12345678901234567890.5]"), (None, None))
+    assert outcome.manifest["kept_misfits"] == {"n": 5, "s": 2}
 
 
 def test_a_text_that_is_quoted_in_no_reason(run_job: Score, tmp_path: Path) -> None:
@@ -294,8 +318,8 @@ def test_json_dates_declared_by_the_job_are_dates(run_job: Score, tmp_path: Path
     ]
     outcome = balanced(run_job(write(tmp_path / "in.jsonl", *lines), schema={"day": "date", "at": "timestamp"}))
     kept = {row["id"]: (str(row["day"]), str(row["at"])) for row in outcome.rows()}
-    assert kept == {"a": ("2026-01-31", "2026-01-31 10:00:00+00:00"), "d": ("None", "None")}
-    assert faults(outcome) == {1: "wrong_type", 2: "wrong_type"}
+    assert kept == {"a": ("2026-01-31", "2026-01-31 10:00:00+00:00")} | dict.fromkeys("bcd", ("None", "None"))
+    assert outcome.manifest["kept_misfits"] == {"day": 2}
 
 
 NASTY_CSV: list[tuple[bytes, str | None]] = [
@@ -311,8 +335,8 @@ NASTY_CSV: list[tuple[bytes, str | None]] = [
     (b"r8,caf\xe9,9,t", "not_utf8"),
     (b"r9,a nul \0,10,t", "ok"),
     (b"   ", "too_few_fields"),
-    (b"r11,no number,ten,t", "wrong_type"),
-    (b"r12,no number either,1.5,t", "wrong_type"),
+    (b"r11,no number,ten,t", "ok"),
+    (b"r12,no number either,1.5,t", "ok"),
     (b"r13,nothing is fine,,", "ok"),
     (b"r0,seen before,14,t", "duplicate_id"),
     (b'r15,"",15,t', "blank_text"),
@@ -326,14 +350,15 @@ def test_every_nasty_csv_record_is_judged_alone(end: bytes, start: bytes, run_jo
     good = [f"g{i},good {i},{i},t".encode() for i in range(1_000)]
     file = write(tmp_path / "in.csv", start + b"id,text,n,s", *good, *(line for line, _ in NASTY_CSV), end=end)
     file.write_bytes(file.read_bytes()[: -len(end)])
-    outcome = balanced(run_job(file))
+    outcome = balanced(run_job(file, schema={"n": "int64"}))
     records = [(line, code) for line, code in NASTY_CSV if code is not None]
     assert faults(outcome) == {1_000 + i: code for i, (_, code) in enumerate(records) if code != "ok"}
     kept = {row["id"]: (row["n"], row["s"]) for row in outcome.rows() if not row["id"].startswith("g")}
     assert kept == {
         "r0": (1, "t"), "r3": (4, "t"), "r4": (5, "t"), "r5": (6, "t"), "r9": (10, "t"), "r13": (None, ""),
-        "r16": (16, "t"), "007": (17, "t"),
+        "r16": (16, "t"), "007": (17, "t"), "r11": (None, "t"), "r12": (None, "t"),
     }  # fmt: skip
+    assert outcome.manifest["kept_misfits"] == {"n": 2}
 
 
 def test_the_csv_text_is_what_pythons_csv_module_reads(run_job: Score, tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def run_hostile(run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     lines += [f"{id_}, ,0" for id_ in "xyz"]
     file = tmp_path / "in.csv"
     file.write_text("\n".join(lines) + "\n")
-    return lambda: run_job(file, schema={"k": "int64"})
+    return lambda: run_job(file, schema={"k": "int64"}, strict_columns=True)
 
 
 def test_without_sabotage_the_hostile_texts_balance(run_hostile: Callable[[], Outcome]) -> None:

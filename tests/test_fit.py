@@ -14,6 +14,7 @@ from test_parity import ADVERSARIAL
 from transforms.featurize import TransformGraph, featurize, read_labels
 from transforms.fingerprints import text_hash
 from transforms.fit import CorpusBaseline, MakeExamples, examples_schema, hold_out, read_examples, training_batch
+from transforms.misfits import named
 from transforms.schemas import SOURCE, Columns, texts_schema
 
 COLUMNS = Columns(text="text", id="id")
@@ -25,7 +26,7 @@ def texts_batch(texts: list[str]) -> pa.RecordBatch:
     values = pa.array(texts, pa.string())
     source = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array(["file"])).cast(SOURCE)
     columns = [pa.array(map(str, range(count))), values, source, pa.array([0] * count, pa.int32())]
-    rows = [pa.array(range(count), pa.int64()), text_hash(values)]
+    rows = [pa.array(range(count), pa.int64()), named(count, {}), text_hash(values)]
     return pa.RecordBatch.from_arrays([*columns, *rows], schema=texts_schema(COLUMNS))
 
 

@@ -94,9 +94,19 @@ GARBAGE = [
 LINES = st.lists(st.one_of(DUMPED, st.sampled_from(GARBAGE)), max_size=40)
 
 
+def unfit(block: Block) -> dict[int, list[tuple[str, str]]]:
+    """row -> the columns whose value did not fit, with codes."""
+    found: dict[int, list[tuple[str, str]]] = {}
+    for column, places, code, _ in block.unfit:
+        for at in places.tolist():
+            found.setdefault(at, []).append((column, code))
+    return found
+
+
 def by_row(block: Block) -> dict[int, Any]:
-    """row -> its values, or its code and reason; asserts that each covered row has one of them, once."""
+    """row -> its values and what did not fit, or its code and reason; each covered row has one of them, once."""
     rows = [tuple(map(repr, row.values())) for row in block.rows.to_pylist()]
+    rows = [(*row, *unfit(block).get(at, [])) for at, row in zip(block.positions.tolist(), rows, strict=True)]
     found = list(zip(block.positions.tolist(), rows, strict=True))
     found += [(int(at), tuple(damage[1:])) for damage in block.damage for at in damage.positions]
     assert sorted(at for at, _ in found) == sorted(block.covered.tolist())
@@ -125,12 +135,12 @@ def test_a_value_is_neither_bent_nor_refused_for_what_stands_beside_it() -> None
         b'{"id": 4, "i": 2.0}',
     ]
     found = by_row(json_block(split_lines(b"\n".join(lines), 0), KEYS))
-    assert [found[0][0], found[1][0]] == ["wrong_type", "wrong_type"]
-    assert [found[2][3], found[3][2]] == ["9007199254740992.0", "2"]
+    assert [found[at][-1] for at in (0, 1, 2)] == [("i", "wrong_type"), ("f", "wrong_type"), ("f", "wrong_type")]
+    assert [found[0][2], found[1][3], found[2][3], found[3][2]] == ["None", "None", "None", "2"]
 
 
 def as_read(row: dict[str, Any]) -> dict[str, Any] | str:
-    """What json.loads and the README say of an object: its values, or the code of its dead letter."""
+    """What json.loads and the README say of an object: its values, null where a kept one does not fit, or its code."""
     out: dict[str, Any] = {}
     for name, value in ((name, row.get(name)) for name in KEYS.given.names):
         if value is None:
@@ -146,11 +156,14 @@ def as_read(row: dict[str, Any]) -> dict[str, Any] | str:
         ):
             out[name] = value
         elif name in "if" and isinstance(value, int | float) and not isinstance(value, bool):
-            if name == "i" and not (value == int(value) and -(2**63) <= value < 2**63):
-                return "wrong_type"
-            out[name] = float(value) if name == "f" else value
-        else:
+            fits = (value == int(value) and -(2**63) <= value < 2**63) if name == "i" else float(value) == value
+            out[name] = (float(value) if name == "f" else value) if fits else None
+        elif name == "id" and isinstance(value, float) and value == int(value) and abs(value) < 2**53:
+            out[name] = str(int(value)).encode()
+        elif name in ("id", "text"):
             return "wrong_type"
+        else:
+            out[name] = None
     return out
 
 
@@ -185,7 +198,7 @@ def test_jsonl_is_the_same_whatever_the_chunks(monkeypatch: pytest.MonkeyPatch, 
 def test_inferred_types_can_be_declared_written_and_read_again(lines: list[bytes]) -> None:
     kinds, objects = infer(lines)
     assert objects <= len(lines)
-    union = SchemaUnion(ColumnsRequest(), loose=False)
+    union = SchemaUnion(ColumnsRequest(), loose=False, json=True)
     union.add(pa.schema(list(kinds.items())), "f")
     kept = [field for field in union.schema if field.name not in ("id", "text")]
     columns = Columns(text="text", id="id", kept=pa.schema(kept), kept_from=tuple(field.name for field in kept))

@@ -28,6 +28,7 @@ from pipeline.training_config import training_job
 from transforms.featurize import TransformGraph, featurize
 from transforms.fingerprints import text_hash
 from transforms.fit import MakeExamples, examples_schema, read_examples, training_batch
+from transforms.misfits import named
 from transforms.schemas import SOURCE, Columns, texts_schema
 
 PACKING = Path(__file__).parent / "data" / "oracle" / "text" / "packing.json"
@@ -235,7 +236,7 @@ def test_featurize_equals_transform_dataset_on_pairs(pairs: Built, tmp_path: Pat
     count = len(texts)
     source = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array(["file"])).cast(SOURCE)
     keys = pa.array([f"{i:05d}" for i in range(count)])
-    place = [source, pa.array([0] * count, pa.int32()), pa.array(range(count), pa.int64())]
+    place = [source, pa.array([0] * count, pa.int32()), pa.array(range(count), pa.int64()), named(count, {})]
     columns = [keys, first, second, *place, text_hash(first, second)]
     batch = pa.RecordBatch.from_arrays(columns, schema=texts_schema(COLUMNS))
     tokens, dead = featurize(batch, TransformGraph(str(pairs.path), segments=2), COLUMNS)

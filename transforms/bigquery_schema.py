@@ -154,7 +154,9 @@ def _differing(found: Sequence[Field], wanted: Sequence[Field], parent: str) -> 
         if other is None:
             problems.append(f"column {path!r}: missing, wanted {_described(field)}")
         elif _described(other) != _described(field):
-            problems.append(f"column {path!r}: found {_described(other)}, wanted {_described(field)}")
+            problems.append(
+                f"column {path!r}: found {_described(other)}, wanted {_described(field)}{_way_back(path, other, field)}"
+            )
         else:
             problems += _differing(other.get("fields", []), field.get("fields", []), f"{path}.")
     for name, field in there.items():
@@ -164,6 +166,13 @@ def _differing(found: Sequence[Field], wanted: Sequence[Field], parent: str) -> 
     if parent and not problems and list(there) != list(ours):
         problems.append(f"column {parent[:-1]!r}: found its fields as {list(there)}, wanted {list(ours)}")
     return problems
+
+
+def _way_back(path: str, found: Field, wanted: Field) -> str:
+    """Columns of a CSV are text now: the flag under which a kept one still is the number that the table has."""
+    kind = {"INTEGER": "int64", "FLOAT": "float64"}.get(found["type"])
+    text = wanted["type"] == "STRING" and _mode(wanted) == "NULLABLE"
+    return f" (a column of a CSV is a number with --schema {path}:{kind})" if kind and text and "." not in path else ""
 
 
 def _described(field: Field) -> str:

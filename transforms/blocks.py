@@ -1,6 +1,6 @@
 """What the readers of all formats give: blocks of rows, each row with its position in the file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
@@ -40,6 +40,15 @@ class Damage(NamedTuple):
     reason: str
 
 
+class Unfit(NamedTuple):
+    """Rows of which one kept value is null because the reader could not make it fit; code and reason as of Damage."""
+
+    column: str
+    positions: Positions
+    code: str
+    reason: str
+
+
 class Block(NamedTuple):
     """Some rows of a piece.
 
@@ -47,6 +56,8 @@ class Block(NamedTuple):
     (footer, counted lines), never from what was parsed; only a CSV has no structure but its records. `rows` has the
     wanted columns under their input names, `positions[i]` is the place of its row i. `marked`: fields of a TSV that
     begin with a quotation mark and were read without quoting because nobody said what it means.
+    wanted columns under their input names, `positions[i]` is the place of its row i. `unfit` names kept values that
+    are null because they did not fit.
     """
 
     covered: Positions
@@ -54,6 +65,7 @@ class Block(NamedTuple):
     positions: Positions
     damage: list[Damage]
     marked: int = 0
+    unfit: Sequence[Unfit] = ()
 
 
 Blocks = Iterator[Block]
@@ -107,6 +119,22 @@ def as_binary(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     return column.cast(pa.binary())
+
+
+def utf8(column: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
+    """`column` as valid strings, null where its bytes are not UTF-8, and a mask of those rows.
+
+    One cast checks everything; only what it refuses is halved down to the rows at fault.
+    """
+    column = as_binary(column)
+    try:
+        return column.cast(pa.string()), np.zeros(len(column), bool)
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        if len(column) == 1:
+            return pa.nulls(1, pa.string()), np.ones(1, bool)
+    half = len(column) // 2
+    (left, bad_left), (right, bad_right) = utf8(column.slice(0, half)), utf8(column.slice(half))
+    return pa.concat_arrays([left, right]), np.concatenate([bad_left, bad_right])
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -143,7 +143,7 @@ def _expire(output: str, date: str, now: dt.datetime, dry_run: bool) -> Iterator
         empty = manifest | {"sequence": manifest["sequence"] + 1, "run_id": run_id, "finished": False, "expired": True}
         empty |= {"started": time, "published_at": time, "counts": dict.fromkeys(manifest["counts"], 0)}
         empty |= {"bundle": "", "settings": {}, "inputs": [], "files": [], "dead_letters": []}
-        empty |= {"dead_codes": {}, "notes": {}, "work": {}, "replaces": manifest["run_id"]}
+        empty |= {"dead_codes": {}, "notes": {}, "kept_misfits": {}, "work": {}, "replaces": manifest["run_id"]}
         # Rows in BigQuery stay: how long is for the table's own partition expiration to say.
         empty |= {"table": None}
         # Published again since it was read: then it is looked at the next time.

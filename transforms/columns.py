@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from transforms.blocks import is_text
+from transforms.convert import convertible, is_plain
+from transforms.ids import is_id
 from transforms.schemas import OWN_COLUMNS, Columns
 
 
@@ -18,7 +20,8 @@ class PlanError(ValueError):
 class ColumnsRequest:
     """What the user said about columns. `id` None asks for ids from positions; `keep` None keeps all but the text.
 
-    `types` overrides the types found in the files. `label` is the one of `keep` that a training learns.
+    `types` overrides the types found in the files; `guess` lets numbers of a CSV be numbers. `strict` makes a dead
+    letter of a row with a kept value that does not fit. `label` is the one of `keep` that a training learns.
     """
 
     text: str = "text"
@@ -28,6 +31,8 @@ class ColumnsRequest:
     rename: Mapping[str, str] = field(default_factory=dict)
     types: Mapping[str, pa.DataType] = field(default_factory=dict)
     label: str | None = None
+    guess: bool = False
+    strict: bool = False
 
     def keeps(self, name: str) -> bool:
         """Whether the column `name` goes into the output beside ours. The text does if it is asked for by name."""
@@ -39,19 +44,21 @@ class ColumnsRequest:
 class SchemaUnion:
     """The columns of all files so far, integers and floats widened.
 
-    What cannot be widened is an error, unless nothing depends on it: a column that is not kept or whose type the
-    request gives. `loose` (CSV) makes a string of what differs.
+    Single values that cannot be widened meet as text; others are an error, unless nothing depends on it: a column that
+    is not kept or whose type the request gives. `loose` (text formats) makes a string of what differs. `json`: a key
+    whose type is not known, at whatever depth, is a string that holds JSON.
     """
 
-    def __init__(self, request: ColumnsRequest, *, loose: bool) -> None:
-        self._request, self._loose = request, loose
+    def __init__(self, request: ColumnsRequest, *, loose: bool, json: bool = False) -> None:
+        self._request, self._loose, self._json = request, loose or json, json
         self._seen: set[str] = set()
         self._fields: dict[str, pa.Field] = {}
+        self.met_as_text: set[str] = set()
 
     @property
     def schema(self) -> pa.Schema:
         """What there is so far; a column that is null wherever one looked is a string."""
-        return pa.schema([pa.field(f.name, _without_nulls(f.type)) for f in self._fields.values()])
+        return pa.schema([pa.field(f.name, self._settled(f.type)) for f in self._fields.values()])
 
     def add(self, schema: pa.Schema, file: str) -> None:
         """Takes in the schema of `file`; raises PlanError naming it when it does not fit the others."""
@@ -60,24 +67,44 @@ class SchemaUnion:
             return
         self._seen.add(text)
         for found in schema:
-            kind = self._request.types.get(found.name, _plain(found.type))
-            self._add_field(pa.field(found.name, kind), file)
+            kind = self._request.types.get(found.name)
+            if kind is not None and not convertible(_plain(found.type), kind):
+                raise PlanError(
+                    f"{file}: column {shown(found.name)} is {found.type}, of which --schema cannot make {kind}; "
+                    f"leave the flag out, or give --schema {found.name}:string"
+                )
+            self._add_field(pa.field(found.name, kind or _plain(found.type)), file)
+
+    def _settled(self, kind: pa.DataType) -> pa.DataType:
+        return pa.string() if self._json and _has_nulls(kind) else _without_nulls(kind)
 
     def _add_field(self, found: pa.Field, file: str) -> None:
         so_far = self._fields.setdefault(found.name, found)
-        if so_far is found or so_far.equals(found):
+        if so_far.type == found.type:
             return
         try:
             both = pa.unify_schemas([pa.schema([so_far]), pa.schema([found])], promote_options="permissive")
             merged = both.field(0)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            if not self._loose and self._request.keeps(found.name):
+            if not self._loose and self._request.keeps(found.name) and not _meet_as_text(so_far.type, found.type):
+                times = pa.types.is_temporal(so_far.type) and pa.types.is_temporal(found.type)
                 raise PlanError(
-                    f"{file}: column {found.name!r} is {found.type}, but {so_far.type} in the files before it; "
-                    f"leave the file out, or give the type with --schema {found.name}:string"
+                    f"{file}: column {found.name!r} is {found.type}, but {so_far.type} in the files before it; leave "
+                    f"the file out, or give the type with --schema {found.name}:{'timestamp' if times else 'string'}"
                 ) from error
             merged = pa.field(found.name, pa.string())
+            self.met_as_text.add(found.name)
         self._fields[found.name] = merged
+
+
+def _meet_as_text(one: pa.DataType, other: pa.DataType) -> bool:
+    # Times of two kinds are times: the user says which.
+    times = pa.types.is_temporal(one) and pa.types.is_temporal(other)
+    return is_plain(one) and is_plain(other) and not times
+
+
+def _has_nulls(kind: pa.DataType) -> bool:
+    return pa.types.is_null(kind) or any(_has_nulls(kind.field(i).type) for i in range(kind.num_fields))
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
@@ -119,9 +146,14 @@ def require_columns(schema: pa.Schema, request: ColumnsRequest, file: str, *, wi
             continue
         if name not in names:
             raise PlanError(f"{file}: has no column {name!r}; {_there(names, request, with_header)}choose with {flag}")
-        kind = schema.field(name).type
-        if not is_text(kind):
-            raise PlanError(f"{file}: column {name!r} is {kind}, not text; choose another with {flag}")
+        kind, declared = schema.field(name).type, request.types.get(name)
+        if declared is not None and not pa.types.is_string(declared):
+            raise PlanError(f"--schema {name}:…: a text is a string; leave the flag out, or choose another with {flag}")
+        if declared is None and not is_text(kind):
+            raise PlanError(
+                f"{file}: column {name!r} is {kind}, not text; choose another with {flag}, "
+                f"or take its values as text with --schema {name}:string"
+            )
     if request.id is None:
         return
     if request.id not in names:
@@ -130,8 +162,11 @@ def require_columns(schema: pa.Schema, request: ColumnsRequest, file: str, *, wi
             "choose with --id-column, or make ids from file and row with --id-from position"
         )
     kind = schema.field(request.id).type
-    if not (is_text(kind) or pa.types.is_integer(kind)):
-        raise PlanError(f"{file}: id column {request.id!r} is {kind}; an id is a string or an integer")
+    if request.id not in request.types and not is_id(kind):
+        raise PlanError(
+            f"{file}: id column {request.id!r} is {kind}; an id is a string, a whole number or a UUID: choose another "
+            f"with --id-column, or take its values as text with --schema {request.id}:string"
+        )
 
 
 def resolve(schema: pa.Schema, request: ColumnsRequest) -> Columns:
@@ -162,6 +197,8 @@ def resolve(schema: pa.Schema, request: ColumnsRequest) -> Columns:
         kept=pa.schema(fields),
         kept_from=tuple(names),
         label=request.label,
+        types=dict(request.types),
+        strict=request.strict,
     )
 
 

@@ -5,45 +5,63 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.blocks import Block, Damage, as_binary
+from transforms.blocks import Block, Damage
+from transforms.convert import convert, has_times, outside_calendar, texts_of
 from transforms.dead_letters import place
+from transforms.ids import id_strings
+from transforms.misfits import named, without
 from transforms.schemas import Columns, rows_schema
+
+Mask = npt.NDArray[np.bool_]
 
 
 def conform(block: Block, columns: Columns, *, source: str, split: int) -> tuple[pa.RecordBatch, list[Damage]]:
-    """The rows of `block` as Rows without duplicates marked, and its rows whose kept values do not fit."""
+    """The rows of `block` as Rows without duplicates marked, and those that cannot be rows.
+
+    That is a row whose id is no id, and, if the columns are strict, one with a kept value that does not fit. Otherwise
+    such a value is null, and the column kept_misfits of its row names it.
+    """
     rows, positions = block.rows, block.positions
     fits = np.ones(rows.num_rows, bool)
-    kept, misfits = [], []
-    for name, field in zip(columns.kept_from, columns.kept, strict=True):
-        column = _column(rows, name, field.type)
-        converted, bad = convert(without_nan(column) if name == columns.label else column, field.type)
-        kept.append(converted)
+    damage: list[Damage] = []
+
+    def refuse(bad: Mask, code: str, reason: str) -> None:
         bad = bad & fits
         if bad.any():
-            misfits.append(Damage(positions[bad], "wrong_type", f"a value of {name!r} does not fit {field.type}"))
-            fits &= ~bad
-    texts = [as_binary(_column(rows, name)) for name in (columns.text, columns.text_pair) if name]
+            damage.append(Damage(positions[bad], code, reason))
+            np.logical_and(fits, ~bad, out=fits)
+
+    ids, bad = _ids(rows, positions, columns, source)
+    refuse(bad, "wrong_type", f"the value of {columns.id!r} is no id: not a whole number, or too large a double")
+    kept, misfits = [], {}
+    for name, field in zip(columns.kept_from, columns.kept, strict=True):
+        column = _column(rows, name, field.type)
+        converted, bad = _kept(without_nan(column) if name == columns.label else column, field.type, name, columns)
+        if columns.strict:
+            refuse(bad, "wrong_type", f"a value of {name!r} does not fit {field.type}")
+        for unfit in block.unfit:
+            if unfit.column == name:
+                here = np.isin(positions, unfit.positions)
+                if columns.strict:
+                    refuse(here, unfit.code, unfit.reason)
+                bad = bad | here
+        kept.append(converted)
+        misfits[field.name] = bad
+    texts = [texts_of(_column(rows, name)) for name in (columns.text, columns.text_pair) if name]
     batch = pa.RecordBatch.from_arrays(
         [
-            _ids(rows, positions, columns, source),
+            ids,
             *texts,
             *kept,
             *place(source, split, positions),
+            named(rows.num_rows, misfits),
             pa.array(np.zeros(rows.num_rows, bool)),
             pa.nulls(rows.num_rows, pa.string()),
             *([] if columns.earlier is None else [pa.nulls(rows.num_rows, columns.earlier)]),
         ],
         schema=rows_schema(columns),
     )
-    return (batch if fits.all() else batch.filter(pa.array(fits))), misfits
-
-
-def id_strings(column: pa.Array) -> pa.Array:
-    """Ids as strings whose bytes nobody has checked yet."""
-    if pa.types.is_integer(column.type):
-        return column.cast(pa.string())
-    return as_binary(column).cast(pa.string(), safe=False)
+    return (batch if fits.all() else batch.filter(pa.array(fits))), damage
 
 
 def without_nan(column: pa.Array) -> pa.Array:
@@ -55,27 +73,12 @@ def without_nan(column: pa.Array) -> pa.Array:
     return pc.if_else(pc.is_nan(column.cast(pa.float64())), pa.scalar(None, column.type), column)
 
 
-def convert(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
-    """`column` as `kind`, with nulls where that is not possible and a mask of those rows."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_binary(column.type) and not pa.types.is_binary(kind):
-        column = column.cast(pa.string(), safe=False)
-        if not pa.types.is_string(kind):
-            # An empty field of a CSV is no number.
-            column = pc.if_else(pc.equal(pc.binary_length(column), 0), pa.scalar(None, pa.string()), column)
-    good = np.ones(len(column), bool)
-    try:
-        return column.cast(kind), ~good
-    except (pa.ArrowException, UnicodeDecodeError):
-        parts = []
-        for i in range(len(column)):
-            try:
-                parts.append(column.slice(i, 1).cast(kind))
-            except (pa.ArrowException, UnicodeDecodeError):
-                parts.append(pa.nulls(1, kind))
-                good[i] = False
-    return pa.concat_arrays(parts), ~good
+def _kept(column: pa.Array, kind: pa.DataType, name: str, columns: Columns) -> tuple[pa.Array, Mask]:
+    """A kept column in its type. A number that nobody asked for must print as it is written."""
+    converted, bad = convert(column, kind, exact=name not in columns.types)
+    if columns.bounded and has_times(kind) and (outside := outside_calendar(converted)).any():
+        return without(converted, outside), bad | outside
+    return converted, bad
 
 
 def _column(rows: pa.RecordBatch, name: str, kind: pa.DataType = pa.string()) -> pa.Array:  # noqa: B008
@@ -84,7 +87,10 @@ def _column(rows: pa.RecordBatch, name: str, kind: pa.DataType = pa.string()) ->
     return rows.column(at) if at >= 0 else pa.nulls(rows.num_rows, kind)
 
 
-def _ids(rows: pa.RecordBatch, positions: npt.NDArray[np.int64], columns: Columns, source: str) -> pa.Array:
+def _ids(
+    rows: pa.RecordBatch, positions: npt.NDArray[np.int64], columns: Columns, source: str
+) -> tuple[pa.Array, Mask]:
     if columns.id is not None:
-        return id_strings(_column(rows, columns.id))
-    return pc.binary_join_element_wise(pa.scalar(source), pa.array(positions).cast(pa.string()), "#")
+        return id_strings(_column(rows, columns.id), columns.types.get(columns.id))
+    numbers = pa.array(positions).cast(pa.string())
+    return pc.binary_join_element_wise(pa.scalar(source), numbers, "#"), np.zeros(rows.num_rows, bool)

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -34,6 +33,7 @@ from transforms.csv_records import (
     too_long,
 )
 from transforms.dialect import Dialect, Marks, TextStream, text_stream
+from transforms.written import prints_as_written
 
 CHUNK_BYTES = 8 * 1024 * 1024
 _HEADER_BYTES = 64 * 1024
@@ -41,8 +41,6 @@ _BOM = b"\xef\xbb\xbf"
 _SAID = Dialect()
 # A text may be longer than the 128 KiB the csv module stops at.
 csv.field_size_limit(sys.maxsize)
-_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
-_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 
 
 def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str], dialect: Dialect = _SAID) -> Blocks:
@@ -222,27 +220,20 @@ def split_record(record: bytes, marks: Marks) -> list[str]:
     return next(reader)
 
 
-def inspect(head: bytes, name: str, marks: Marks) -> dict[str, pa.DataType]:
-    """Column names and types from the first lines of a file; raises NotWhatItClaimsError.
+def inspect(head: bytes, name: str, marks: Marks, guess: bool = False) -> dict[str, pa.DataType]:
+    """Column names and types from the first records of a file; raises NotWhatItClaimsError.
 
-    A column is int64 or float64 if every value looks like one, and a string otherwise: an id such as 007 or a date
-    stays as it is written.
+    Every column is a string, or with `guess` int64 or float64 if every value is one and prints as it is written: codes
+    such as 007, 1e5 and 1.10 stay text.
     """
     header, length = read_header(head, marks, True, name)
     if header is None:
         return {}
+    if not guess:
+        return dict.fromkeys(header, pa.string())
     body = head[length:]
     framed = frame(body, marks, True)
     records = [split_record(body[a:b], marks) for a, b in zip(framed.starts, framed.ends, strict=True)]
     rows = [row for i, row in enumerate(records) if len(row) == len(header) and i not in framed.faults]
     columns = zip(*rows, strict=True) if rows else [()] * len(header)
-    return {column: _kind(list(values)) for column, values in zip(header, columns, strict=True)}
-
-
-def _kind(values: list[str]) -> pa.DataType:
-    filled = [value for value in values if value]
-    if filled and all(_INTEGER.fullmatch(value) for value in filled):
-        return pa.int64()
-    if filled and all(_NUMBER.fullmatch(value) for value in filled):
-        return pa.float64()
-    return pa.string() if filled else pa.null()
+    return {column: prints_as_written(list(values)) for column, values in zip(header, columns, strict=True)}

@@ -19,10 +19,11 @@ from apache_beam.pvalue import TaggedOutput
 from transforms import coder as coder
 from transforms.beats import beat
 from transforms.blocks import Block, Blocks, as_binary
-from transforms.conform import conform, id_strings
+from transforms.conform import conform
 from transforms.earlier import Earlier, EarlierPart
 from transforms.fingerprints import Keys, id_hash, secret_keys
 from transforms.formats import read_piece
+from transforms.ids import id_strings
 from transforms.plan import Split
 from transforms.progress import IDS, advance
 from transforms.schemas import MAX_ROWS, Columns
@@ -89,6 +90,7 @@ class _HashIds(beam.DoFn):
             id=columns.id,
             id_type=columns.id_type,
             dialect=columns.dialect,
+            types=columns.types,
         )
 
     def setup(self) -> None:
@@ -100,7 +102,7 @@ class _HashIds(beam.DoFn):
         found = [
             hashed_entries(block, self._wanted, piece.number, split.number, piece.file, self._keys)
             if self._with_texts
-            else entries(block, self._wanted.id, piece.number, self._keys)
+            else entries(block, self._wanted, piece.number, self._keys)
             for piece in split.pieces
             for block in self._told(read_piece(piece, self._wanted))
         ]
@@ -156,11 +158,11 @@ class _FindRepeats(beam.DoFn):
                 yield TaggedOutput("matches", (part, matches.tobytes()))
 
 
-def entries(block: Block, id_column: str | None, piece: int, keys: Keys) -> Entries:
-    """One entry for each row of `block` that has an id."""
-    if id_column not in block.rows.schema.names:
+def entries(block: Block, columns: Columns, piece: int, keys: Keys) -> Entries:
+    """One entry for each row of `block` that has an id, the very string that will be scored."""
+    if columns.id is None or columns.id not in block.rows.schema.names:
         return np.empty(0, _ENTRY)
-    ids = id_strings(block.rows.column(id_column))
+    ids, _ = id_strings(block.rows.column(columns.id), columns.types.get(columns.id))
     present = ids.is_valid().to_numpy(zero_copy_only=False)
     known = ids.drop_null()
     packed = np.empty(len(known), _ENTRY)

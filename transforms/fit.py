@@ -19,6 +19,7 @@ from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 from model.examples import Examples
 from model.tokenization import SEGMENTS
 from transforms import coder as coder
+from transforms.convert import as_text
 from transforms.dead_letters import reject
 from transforms.fingerprints import text_hash
 from transforms.preprocessing import Preprocessing
@@ -53,18 +54,21 @@ class _TakeTargets(beam.DoFn):
     def process(
         self, texts: pa.RecordBatch, task: str
     ) -> Iterator[pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch]]:
-        good = pc.is_valid(texts.column(TARGET))
+        targets = texts.column(TARGET)
+        # --schema may say what a label is; the graph takes a string or a float.
+        targets = as_text(targets) if task == "classification" else targets.cast(pa.float64())
+        good = pc.is_valid(targets)
         if task == "regression":
             # In the type that the network is trained in: 1e300 is no number there.
-            good = pc.and_(good, pc.is_finite(pc.fill_null(texts.column(TARGET), 0.0).cast(pa.float32())))
+            good = pc.and_(good, pc.is_finite(pc.fill_null(targets, 0.0).cast(pa.float32())))
         bad = np.flatnonzero(~good.to_numpy(zero_copy_only=False))
         if len(bad):
             reason = "the label is null, absent, or not a number that is finite in float32"
             yield TaggedOutput("dead", reject(texts, bad, "Label", ["missing_label"] * len(bad), [reason] * len(bad)))
-            texts = texts.filter(good)
+            texts, targets = texts.filter(good), targets.filter(good)
         if texts.num_rows:
             pairs = texts.column("text_pair") if "text_pair" in texts.schema.names else None
-            yield training_batch(texts.column("text"), texts.column(TARGET), texts.column("id"), task, pairs)
+            yield training_batch(texts.column("text"), targets, texts.column("id"), task, pairs)
 
 
 class FitPreprocessing(beam.PTransform):

@@ -5,35 +5,28 @@ What becomes of a line depends on that line only, never on the lines around it.
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json
 
-from transforms.blocks import Block, Blocks, Damage, Piece, Positions, from_table, no_rows, positions
+from transforms.blocks import Block, Blocks, Damage, Piece, Positions, Unfit, from_table, no_rows, positions
+from transforms.json_values import Keys, Row, read_line
 from transforms.line_files import Lines, lines_of
 from transforms.schemas import Columns
+from transforms.written import EXACT
 
 _OPEN, _CLOSE = b"{}"
 _FEW = 32
 _DEEPEST = 32
-_JSON_NAMES = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
-
-
-class Keys(NamedTuple):
-    """The keys to read: `told` is what Arrow's parser is told, `given` what comes out of a block."""
-
-    told: pa.Schema
-    given: pa.Schema
-    id: str | None
-    texts: tuple[str, ...]
-    label: str | None = None
 
 
 def keys_of(columns: Columns) -> Keys:
     """The keys of a job: bytes come out for strings and for the id."""
-    texts = tuple(name for name in (columns.text, columns.text_pair) if name not in (None, columns.id))
+    texts = tuple(name for name in (columns.text, columns.text_pair) if name is not None and name != columns.id)
     told = []
     for name in columns.wanted:
         if name == columns.id:
@@ -49,13 +42,14 @@ def keys_of(columns: Columns) -> Keys:
     given = [
         pa.field(f.name, pa.binary() if pa.types.is_string(f.type) or f.name == columns.id else f.type) for f in told
     ]
-    return Keys(pa.schema(told), pa.schema(given), columns.id, tuple(str(name) for name in texts), columns.label)
+    return Keys(pa.schema(told), pa.schema(given), columns.id, texts, frozenset(columns.types), columns.label)
 
 
 def read_jsonl(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
     """Each line that is not blank is one row; a key that is absent is null.
 
-    Texts must be strings, ids strings or integers. A string column takes any value, what is no string as its JSON.
+    Texts must be strings, ids strings or whole numbers. A string column takes any value, what is no string as its JSON.
+    A kept value that does not fit is null and unfit.
     """
     keys = keys_of(columns)
     for lines in lines_of(file, piece, columns.dialect.encoding):
@@ -78,15 +72,29 @@ def json_block(lines: Lines, keys: Keys) -> Block:
         parts.append(batch)
         taken.append(which)
     done = np.concatenate([positions(0, 0), *taken])
+    good: list[int] = []
+    read: list[Row] = []
     for i in np.setdiff1d(covered, done).tolist():
-        row = _parse_line(lines.line(i), keys)
-        if isinstance(row, pa.RecordBatch):
-            parts.append(row)
-            taken.append(positions(i, 1))
+        row = read_line(lines.line(i), keys, _parse_objects)
+        if isinstance(row, Row):
+            good.append(i)
+            read.append(row)
         else:
             damage.append(Damage(positions(lines.first + i, 1), *row))
+    if read:
+        columns = zip(*(row.values for row in read), strict=True)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, keys.given, strict=True)]
+        parts.append(pa.RecordBatch.from_arrays(arrays, schema=keys.given))
+        taken.append(np.array(good, np.int64))
+    unfit = [
+        Unfit(name, positions(lines.first + i, 1), *why)
+        for i, row in zip(good, read, strict=True)
+        for name, why in row.unfit.items()
+    ]
     rows = from_table(pa.Table.from_batches(parts)) if parts else no_rows(keys.given)
-    return Block(covered + lines.first, rows, np.concatenate([positions(0, 0), *taken]) + lines.first, damage)
+    return Block(
+        covered + lines.first, rows, np.concatenate([positions(0, 0), *taken]) + lines.first, damage, unfit=unfit
+    )
 
 
 def _parse(lines: Lines, which: Positions, keys: Keys) -> Iterator[tuple[pa.RecordBatch, Positions]]:
@@ -97,7 +105,11 @@ def _parse(lines: Lines, which: Positions, keys: Keys) -> Iterator[tuple[pa.Reco
     whole = len(which) == len(lines.starts) and lines.starts[0] == 0 and not lines.has_cr
     rows = _parse_objects(lines.buffer if whole else lines.join(which), len(which), keys)
     if rows is not None:
-        yield rows, which
+        large = np.zeros(len(which), bool)
+        for column in rows.columns:
+            large |= _has_large_numbers(column)
+        # Those lines are looked at alone.
+        yield (rows.filter(pa.array(~large)), which[~large]) if large.any() else (rows, which)
     elif len(which) > _FEW:
         half = len(which) // 2
         yield from _parse(lines, which[:half], keys)
@@ -125,98 +137,26 @@ def _parse_objects(buffer: bytes, count: int, keys: Keys) -> pa.RecordBatch | No
     return pa.RecordBatch.from_arrays(arrays, schema=keys.given)
 
 
-def _parse_line(line: bytes, keys: Keys) -> pa.RecordBatch | tuple[str, str]:
-    """One row, or code and reason why there is none."""
-    row = _load(line, keys)
-    if isinstance(row, pa.RecordBatch):
-        return row
-    # Arrow passes over what nobody asked for: NaN, a key that stands twice, a hundred thousand brackets.
-    bare = line.strip(b" \t\r")
-    alone = _parse_objects(bare, 1, keys) if bare.startswith(b"{") and bare.endswith(b"}") else None
-    return row if alone is None else alone
-
-
-def _load(line: bytes, keys: Keys) -> pa.RecordBatch | tuple[str, str]:
-    # NaN and its like are no JSON, but Python writes them: as a label they are none at all.
-    constants: list[str] = []
-
-    def constant(name: str) -> list[str]:
-        constants.append(name)
-        return constants
-
-    try:
-        # Invalid bytes come back as they were; only the validation decides about them.
-        row = json.loads(
-            line.decode("utf-8", "surrogateescape"),
-            object_pairs_hook=_unique_keys,
-            parse_constant=constant,
-        )
-    except (ValueError, RecursionError):
-        return "not_json", "the line is not a JSON object"
-    if not isinstance(row, dict):
-        return "not_json", "the line is JSON but not an object"
-    if len(constants) == 1 and keys.label is not None and row.get(keys.label) is constants:
-        row[keys.label] = None
-    elif constants:
-        return "not_json", "the line is not a JSON object"
-    arrays = []
-    for field in keys.given:
-        try:
-            arrays.append(pa.array([_value(row.get(field.name), field, keys)], field.type))
-        except UnicodeEncodeError:
-            return "not_utf8", f"the value of {field.name!r} has half a surrogate pair, which UTF-8 cannot hold"
-        except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            found = _JSON_NAMES[type(row[field.name])]
-            wanted = "text" if pa.types.is_binary(field.type) else field.type
-            return "wrong_type", f"the value of {field.name!r} is a JSON {found}, which does not fit {wanted}"
-    return pa.RecordBatch.from_arrays(arrays, schema=keys.given)
-
-
-def _value(value: Any, field: pa.Field, keys: Keys) -> Any:
-    if value is None or not pa.types.is_binary(field.type):
-        return _exact(value, field.type)
-    if not isinstance(value, str):
-        if field.name == keys.id and (not isinstance(value, int) or isinstance(value, bool)):
-            raise TypeError(field.name)
-        if field.name in keys.texts:
-            raise TypeError(field.name)
-        value = json.dumps(value, ensure_ascii=False)
-    return value.encode("utf-8", "surrogateescape")
-
-
-def _exact(value: Any, kind: pa.DataType) -> Any:
-    """`value`; raises TypeError where pyarrow would make it fit: it makes 1 of 1.5, 1.0 of true and [] of ""."""
-    if value is None:
-        return None
-    if pa.types.is_struct(kind) and isinstance(value, dict):
-        return {field.name: _exact(value.get(field.name), field.type) for field in kind}
-    if pa.types.is_list(kind) and isinstance(value, list):
-        return [_exact(item, kind.value_type) for item in value]
-    if isinstance(value, bool):
-        fits = pa.types.is_boolean(kind)
-    elif pa.types.is_floating(kind) and isinstance(value, int | float):
-        # A large integer is rounded as Arrow's own parser rounds it, not refused.
-        return float(value)
-    elif pa.types.is_integer(kind):
-        fits = isinstance(value, int | float) and value == int(value)
-    else:
-        fits = isinstance(value, str) and pa.types.is_string(kind)
-    if not fits:
-        raise TypeError(str(kind))
-    return value
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) != len(pairs):
-        raise ValueError("a key stands twice")
-    return row
+def _has_large_numbers(column: pa.Array) -> npt.NDArray[np.bool_]:
+    """Rows with a double, at any depth, from which Arrow may have rounded digits off."""
+    kind = column.type
+    large = np.zeros(len(column), bool)
+    if pa.types.is_floating(kind):
+        large |= np.abs(pc.fill_null(column, 0).to_numpy(zero_copy_only=False)) >= EXACT
+    elif pa.types.is_struct(kind):
+        for part in column.flatten():
+            large |= _has_large_numbers(part)
+    elif pa.types.is_list(kind):
+        inside = _has_large_numbers(column.flatten())
+        large[pc.list_parent_indices(column).to_numpy()[inside]] = True
+    return large
 
 
 def infer(lines: Sequence[bytes]) -> tuple[dict[str, pa.DataType], int]:
     """Types of the keys of the JSON objects among `lines`, and how many lines are objects.
 
     Integers and floats are widened; a key with values of several kinds, or of a kind no file can hold, is a string.
+    What has no value yet is null, at any depth: SchemaUnion makes a string of a key that stays so.
     """
     values: dict[str, list[Any]] = {}
     objects = 0

@@ -42,13 +42,16 @@ class Facts:
     weights: list[tuple[int, int]] = field(default_factory=list)
 
 
-def look(info: FileInfo, kind: str, compression: str | None, dialect: Dialect) -> Facts:
-    """Opens a file and reads its footer or first lines; raises PlanError, naming it, if it is not what it claims."""
+def look(info: FileInfo, kind: str, compression: str | None, dialect: Dialect, *, guess: bool = False) -> Facts:
+    """Opens a file and reads its footer or first lines; raises PlanError, naming it, if it is not what it claims.
+
+    `guess`: see csv_files.inspect.
+    """
     store = store_for(info.path)
     whole = Piece(number=0, file=info.path, size=info.size, version=info.version, format=kind, compression=compression)
     try:
         with store.open(info.path, info.version) as file:
-            return _look_parquet(file, whole) if kind == "parquet" else _look_text(file, whole, dialect)
+            return _look_parquet(file, whole) if kind == "parquet" else _look_text(file, whole, dialect, guess)
     except NotWhatItClaimsError as error:
         raise PlanError(f"{error}; mend or remove the file") from error
 
@@ -65,7 +68,7 @@ def _look_parquet(file: BinaryIO, whole: Piece) -> Facts:
     return Facts(schema=schema.remove_metadata(), pieces=pieces, weights=weights)
 
 
-def _look_text(file: BinaryIO, whole: Piece, dialect: Dialect) -> Facts:
+def _look_text(file: BinaryIO, whole: Piece, dialect: Dialect, guess: bool) -> Facts:
     head, complete = _head(file, whole, dialect.encoding)
     if not head:
         return Facts(schema=None, pieces=[])
@@ -81,10 +84,10 @@ def _look_text(file: BinaryIO, whole: Piece, dialect: Dialect) -> Facts:
     else:
         pieces = [whole]
         weights = [(count if complete else int(whole.size * density), whole.size)]
-    return Facts(schema=_text_schema(head, whole, dialect), pieces=pieces, weights=weights)
+    return Facts(schema=_text_schema(head, whole, dialect, guess), pieces=pieces, weights=weights)
 
 
-def _text_schema(head: bytes, whole: Piece, dialect: Dialect) -> pa.Schema | None:
+def _text_schema(head: bytes, whole: Piece, dialect: Dialect, guess: bool) -> pa.Schema | None:
     kinds: dict[str, pa.DataType]
     if whole.format == "text":
         kinds = {"text": pa.binary()}
@@ -101,7 +104,7 @@ def _text_schema(head: bytes, whole: Piece, dialect: Dialect) -> pa.Schema | Non
         first = head[: split.starts[HEAD_ROWS + 1]] if len(split.starts) > HEAD_ROWS + 1 else head
         if (doubt := doubts.doubt(first, whole.file, marks)) is not None:
             raise PlanError(doubt)
-        kinds = csv_files.inspect(first, whole.file, marks)
+        kinds = csv_files.inspect(first, whole.file, marks, guess)
         if not kinds:
             return None
     return pa.schema(list(kinds.items()))

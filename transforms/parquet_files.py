@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms.blocks import Block, Blocks, Damage, NotWhatItClaimsError, Piece, no_rows, positions
+from transforms.blocks import Block, Blocks, Damage, NotWhatItClaimsError, Piece, Unfit, no_rows, positions
+from transforms.int96 import UNIT, Twin
 from transforms.schemas import MAX_ROWS, MAX_TEXT_BYTES
 
 
@@ -21,7 +22,7 @@ class RowGroup(NamedTuple):
 def inspect(file: BinaryIO, name: str) -> tuple[pa.Schema, list[RowGroup]]:
     """Schema and row groups of a Parquet file; raises NotWhatItClaimsError if it has no readable footer."""
     try:
-        footer = pq.ParquetFile(file)
+        footer = pq.ParquetFile(file, coerce_int96_timestamp_unit=UNIT)
         groups = [footer.metadata.row_group(g) for g in range(footer.num_row_groups)]
         return footer.schema_arrow, [RowGroup(group.num_rows, group.total_byte_size) for group in groups]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -32,25 +33,31 @@ def inspect(file: BinaryIO, name: str) -> tuple[pa.Schema, list[RowGroup]]:
 
 def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str]) -> Blocks:
     """The rows of the row groups [start, end) of `piece`; a damaged row group becomes damage, row for row."""
-    parquet = pq.ParquetFile(file, page_checksum_verification=True)
+    parquet = pq.ParquetFile(file, page_checksum_verification=True, coerce_int96_timestamp_unit=UNIT)
+    twin = Twin(file, parquet, wanted)
     present = [name for name in dict.fromkeys(wanted) if name in parquet.schema_arrow.names]
     first = piece.first_row
     for group in range(piece.start, piece.end):
         size = parquet.metadata.row_group(group)
-        yield from _read_group(parquet, group, RowGroup(size.num_rows, size.total_byte_size), present, first)
+        known = RowGroup(size.num_rows, size.total_byte_size)
+        yield from _read_group(parquet, group, known, present, first, twin)
         first += size.num_rows
 
 
-def _read_group(parquet: pq.ParquetFile, group: int, size: RowGroup, columns: list[str], first: int) -> Blocks:
+def _read_group(
+    parquet: pq.ParquetFile, group: int, size: RowGroup, columns: list[str], first: int, twin: Twin
+) -> Blocks:
     # iter_batches decodes page by page, so memory follows the batch and not the row group.
     at_once = max(1, min(MAX_ROWS, MAX_TEXT_BYTES * max(size.rows, 1) // max(size.bytes, 1)))
     done, reason = 0, "the row group ends before its last row"
     try:
-        for batch in parquet.iter_batches(at_once, row_groups=[group], columns=columns):
+        batches = parquet.iter_batches(at_once, row_groups=[group], columns=columns)
+        for batch, wrapped in twin.beside(batches, at_once, group):
             batch = batch.slice(0, size.rows - done)
             place = positions(first + done, batch.num_rows)
             done += batch.num_rows
-            yield Block(place, batch, place, [])
+            unfit = [Unfit(name, place[mask[: len(place)]], "wrong_type", why) for name, mask, why in wrapped]
+            yield Block(place, batch, place, [], unfit=unfit)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if not _is_damage(error):
             raise

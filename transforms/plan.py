@@ -54,7 +54,8 @@ class Split:
 class Plan:
     """All splits of a run and the columns they are read with. `rows` is an estimate unless `exact`.
 
-    The splits of a `table` are not known before the run has its read session.
+    The splits of a `table` are not known before the run has its read session. `texts` are input columns that are text
+    because nothing says what they are: those of a CSV, and those in which files of several types meet.
     """
 
     columns: Columns
@@ -63,6 +64,7 @@ class Plan:
     rows: int = 0
     exact: bool = True
     table: TableInput | None = None
+    texts: tuple[str, ...] = ()
 
 
 def plan_inputs(
@@ -87,9 +89,9 @@ def plan_inputs(
     if kinds == ["text"]:
         request = replace(request, id=None, text="text")
     with ThreadPoolExecutor(16) as pool:
-        facts = list(pool.map(lambda info: look(info, *formats[info], dialect), inputs))
+        facts = list(pool.map(lambda info: look(info, *formats[info], dialect, guess=request.guess), inputs))
     with_header = kinds in (["csv"], ["tsv"])
-    union = SchemaUnion(request, loose=with_header)
+    union = SchemaUnion(request, loose=with_header, json=kinds == ["jsonl"])
     for info, fact in zip(inputs, facts, strict=True):
         if fact.schema is not None:
             require_columns(fact.schema, request, info.path, with_header=with_header)
@@ -103,6 +105,7 @@ def plan_inputs(
         splits=tuple(_pack(ordered, weights)),
         rows=sum(rows for rows, _ in weights),
         exact=all(piece.rows is not None for piece in pieces),
+        texts=tuple(union.schema.names if with_header else sorted(union.met_as_text)),
     )
 
 
@@ -207,6 +210,8 @@ def plan_digest(plan: Plan, settings: Mapping[str, Any]) -> str:
     # An earlier version knew no dialect: at its default it is not said.
     if plan.columns.dialect == Dialect():
         del columns["dialect"]
+    # Settings say these; runs that were planned before there were such fields are the same work.
+    columns = {key: value for key, value in columns.items() if key not in ("types", "strict", "bounded")}
     inputs = [asdict(info) for info in plan.inputs]
     splits = [asdict(split) for split in plan.splits]
     # A later try reads the table as it was for the first one.

@@ -194,6 +194,7 @@ def _manifest(run: Run, verdict: Verdict, replaces: str | None = None) -> dict[s
         "counts": verdict.counts,
         "dead_codes": {code: count for code, (count, _) in verdict.dead_codes.items()},
         "notes": dict(verdict.notes),
+        "kept_misfits": verdict.kept_misfits,
         "work": verdict.work,
         "precision": verdict.precision,
         "splits_taken_over": verdict.taken_over,

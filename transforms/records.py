@@ -117,13 +117,22 @@ class _Manifest(_Record):
     counts: _Counts
     dead_codes: dict[str, Count] = {}
     notes: dict[str, Count] = {}
+    kept_misfits: dict[str, Count] = {}
     work: dict[str, Any] = {}
     precision: str = ""
     splits_taken_over: Count = 0
     compared_with: _Compared | None = None
 
 
-_MISSING: Mapping[str, Any] = {"settings": {}, "inputs": [], "table": None, "dead_codes": {}, "notes": {}, "work": {}}
+_MISSING: Mapping[str, Any] = {
+    "settings": {},
+    "inputs": [],
+    "table": None,
+    "dead_codes": {},
+    "notes": {},
+    "kept_misfits": {},
+    "work": {},
+}
 _SECTIONS = ("files", "dead_letters")
 
 

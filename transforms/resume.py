@@ -209,7 +209,7 @@ def parse_staged(content: Mapping[str, Any]) -> StagedFile:
     digests = None if content.get("digests") is None else DigestFile(**content["digests"])
     file = StagedFile(**{**content, "counts": (), "codes": codes, "digests": digests})
     pieces, counted = _pieces(file), [count for count, _ in codes.values()]
-    numbers = [file.rows, *(piece.bytes for piece in pieces), *counted]
+    numbers = [file.rows, *(piece.bytes for piece in pieces), *counted, *file.misfits.values()]
     paths = all(type(piece.path) is str for piece in pieces)
     if not paths or not all(type(number) is int and number >= 0 for number in numbers):
         raise ValueError("no description of a staged file")

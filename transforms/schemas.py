@@ -4,6 +4,7 @@ A column of ours is declared not null unless the contract marks it `?`, down to 
 Parquet as REQUIRED. Kept columns (the user's own) are always nullable.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,11 +24,14 @@ LABEL = pa.dictionary(pa.int32(), pa.string())
 SOURCE = pa.dictionary(pa.int32(), pa.string())
 UTC_MICROS = pa.timestamp("us", tz="UTC")
 
+MISFITS = "kept_misfits"
+"""Beside the place of each row: the names of the kept columns that are null because their value did not fit."""
+
 SCORE_COLUMNS = ("label", "probability", "probabilities", "value")
 OWN_COLUMNS = frozenset(
     {"id", "text", "text_pair", "token_count", "truncated", "text_hash", "logical_date", "bundle", "run_id"}
     | {"scored_at", "split", "row", "source", "duplicate", "duplicate_of", "tokens", "first_segment", "dt"}
-    | {"outputs", "failed", "earlier", DIGEST}
+    | {"outputs", "failed", "earlier", MISFITS, DIGEST}
     | set(SCORE_COLUMNS)
 )
 """Names a kept column may not have; `dt` is taken by the path of the output."""
@@ -42,7 +46,8 @@ class Columns:
     columns, `kept_from` their input names in the same order. `earlier` is the type of what a row can take over from a
     published date, if there is one to compare with. `label` is the input name of the kept column that a training
     learns: there a NaN is no value. `digests`: those of the texts go with the rows. `dialect` says how text files are
-    written.
+    written. `types` are those the user gave, by input name. `strict` makes a
+    dead letter of a row with a kept value that does not fit; `bounded` keeps dates to the years 1 to 9999.
     """
 
     text: str
@@ -55,6 +60,9 @@ class Columns:
     label: str | None = None
     digests: bool = False
     dialect: Dialect = field(default_factory=Dialect)
+    types: Mapping[str, pa.DataType] = field(default_factory=dict)
+    strict: bool = False
+    bounded: bool = False
 
     @property
     def segments(self) -> int:
@@ -76,6 +84,11 @@ def _place() -> list[pa.Field]:
     return [_required("source", SOURCE), _required("split", pa.int32()), _required("row", pa.int64())]
 
 
+def _carried() -> list[pa.Field]:
+    """What goes with a row to the books and into no file."""
+    return [*_place(), pa.field(MISFITS, pa.list_(pa.string()))]
+
+
 def _earlier(columns: Columns) -> list[pa.Field]:
     return [] if columns.earlier is None else [pa.field("earlier", columns.earlier)]
 
@@ -93,7 +106,7 @@ def rows_schema(columns: Columns) -> pa.Schema:
             pa.field("text", pa.binary()),
             *pair,
             *columns.kept,
-            *_place(),
+            *_carried(),
             _required("duplicate", pa.bool_()),
             pa.field("duplicate_of", pa.string()),
             *_earlier(columns),
@@ -110,7 +123,7 @@ def texts_schema(columns: Columns) -> pa.Schema:
             _required("text", pa.string()),
             *pair,
             *columns.kept,
-            *_place(),
+            *_carried(),
             _required("text_hash", pa.int64()),
             *_digest(columns.digests),
             *_earlier(columns),
@@ -124,7 +137,7 @@ def tokens_schema(columns: Columns) -> pa.Schema:
         [
             _required("id", pa.string()),
             *columns.kept,
-            *_place(),
+            *_carried(),
             _required("text_hash", pa.int64()),
             *_digest(columns.digests),
             _required("tokens", pa.large_list(_required("item", pa.int32()))),
@@ -182,7 +195,7 @@ def placed(schema: pa.Schema, *, digests: bool = False) -> pa.Schema:
 
     `digests`: with the digest of its text too.
     """
-    return pa.schema([*_place(), *_digest(digests), *schema])
+    return pa.schema([*_carried(), *_digest(digests), *schema])
 
 
 DEAD_LETTERS = pa.schema(

@@ -16,6 +16,7 @@ class StagedFile:
 
     `codes` of a file of dead letters: code -> how many, and the place (`<file>#<row>`) of one of them. `precision` of
     a file of scores: what its rows were computed in. `digests`: the file with those of its texts, row for row.
+    `misfits` of a file of scores: kept column -> how many of its rows have a null there because their value did not fit.
     """
 
     path: str
@@ -26,6 +27,7 @@ class StagedFile:
     codes: dict[str, tuple[int, str]] = field(default_factory=dict)
     precision: str = ""
     digests: DigestFile | None = None
+    misfits: dict[str, int] = field(default_factory=dict)
 
 
 def record(path: str, content: object) -> None:

@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 from apache_beam.pvalue import TaggedOutput
 
 from transforms import coder as coder
-from transforms.blocks import as_binary
+from transforms.blocks import utf8
 from transforms.dead_letters import reject
 from transforms.fingerprints import text_hash
-from transforms.schemas import Columns, check, rows_schema, texts_schema
+from transforms.misfits import named, without
+from transforms.schemas import MISFITS, Columns, check, rows_schema, texts_schema
 from transforms.text_digests import DIGEST, text_digests
 from transforms.unchanged import EARLIER
 
@@ -69,7 +70,10 @@ class _Validate(beam.DoFn):
 
 
 def validate(rows: pa.RecordBatch, columns: Columns) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
-    """Splits Rows into Texts and REJECTED (None if there is nothing to reject). The first fault of a row counts."""
+    """Splits Rows into Texts and REJECTED (None if there is nothing to reject). The first fault of a row counts.
+
+    A kept value that is not valid UTF-8 is null and named, or a fault if the columns are strict.
+    """
     check(rows, rows_schema(columns), STAGE)
     ids, bad_ids = utf8(rows.column("id"))
     faults: list[tuple[Mask, str, str]] = [
@@ -89,12 +93,16 @@ def validate(rows: pa.RecordBatch, columns: Columns) -> tuple[pa.RecordBatch, pa
             (_blank(checked, bad | missing), "blank_text", f"the {name} is empty or only white space"),
         ]
         texts.append(checked)
-    faults += [(mask, "not_utf8", f"a value of {name!r} is not valid UTF-8") for name, mask in _bad_kept(rows, columns)]
+    unfit = dict(_bad_kept(rows, columns))
+    if columns.strict:
+        faults += [(mask, "not_utf8", f"a value of {name!r} is not valid UTF-8") for name, mask in unfit.items()]
+    else:
+        rows = _without(rows, unfit)
     good, dead = _reject(rows, ids, faults)
     if not good.all():
         keep = pa.array(good)
         rows, ids, texts = rows.filter(keep), ids.filter(keep), [text.filter(keep) for text in texts]
-    place = [rows.column(name) for name in ("source", "split", "row")]
+    place = [rows.column(name) for name in ("source", "split", "row", MISFITS)]
     kept = [rows.column(name) for name in columns.kept.names]
     earlier = [rows.column(EARLIER)] if columns.earlier is not None else []
     hashes = [text_hash(*texts), *([text_digests(*texts)] if columns.digests else [])]
@@ -128,22 +136,6 @@ def _reject(
     return first < 0, reject(rows, which, STAGE, codes, reasons, ids=ids)
 
 
-def utf8(column: pa.Array) -> tuple[pa.Array, Mask]:
-    """`column` as valid strings, null where its bytes are not UTF-8, and a mask of those rows.
-
-    One cast checks everything; only what it refuses is halved down to the rows at fault.
-    """
-    column = as_binary(column)
-    try:
-        return column.cast(pa.string()), np.zeros(len(column), bool)
-    except (pa.ArrowInvalid, UnicodeDecodeError):
-        if len(column) == 1:
-            return pa.nulls(1, pa.string()), np.ones(1, bool)
-    half = len(column) // 2
-    (left, bad_left), (right, bad_right) = utf8(column.slice(0, half)), utf8(column.slice(half))
-    return pa.concat_arrays([left, right]), np.concatenate([bad_left, bad_right])
-
-
 def _blank(texts: pa.Array, besides: Mask) -> Mask:
     empty = pc.equal(pc.binary_length(texts), 0)
     blank = pc.fill_null(pc.or_(empty, pc.utf8_is_space(texts)), True)
@@ -159,6 +151,16 @@ def _bad_kept(rows: pa.RecordBatch, columns: Columns) -> list[tuple[str, Mask]]:
             continue
         found.append((name, ~_valid_rows(column)))
     return found
+
+
+def _without(rows: pa.RecordBatch, unfit: dict[str, Mask]) -> pa.RecordBatch:
+    """`rows` with nulls for the kept values in `unfit`, and with their names."""
+    if not unfit:
+        return rows
+    changed = {name: without(rows.column(name), mask) for name, mask in unfit.items()}
+    changed[MISFITS] = named(rows.num_rows, unfit, rows.column(MISFITS))
+    arrays = [changed.get(name, rows.column(name)) for name in rows.schema.names]
+    return pa.RecordBatch.from_arrays(arrays, schema=rows.schema)
 
 
 def _valid_rows(column: pa.Array) -> Mask:

@@ -44,7 +44,8 @@ class Verdict:
     `dead_codes`: code -> [how many, an example's place]; `work` as books.Work has it, of this try alone;
     `taken_over`: how many splits earlier tries had finished; `precision`: what the rows were computed in;
     `claimed`: when a publisher was last about to swap the manifest; `cleaned`: when the files of the run were deleted;
-    `notes`: how often something was read in one of two ways it can be meant in, by what it is, see books.MARKED.
+    `notes`: how often something was read in one of two ways it can be meant in, by what it is, see books.MARKED;
+    `kept_misfits`: kept column -> how many published rows have a null there because their value did not fit.
     """
 
     status: str
@@ -61,6 +62,7 @@ class Verdict:
     claimed: str = ""
     cleaned: str = ""
     notes: Mapping[str, records.Count] = field(default_factory=dict)
+    kept_misfits: Mapping[str, records.Count] = field(default_factory=dict)
 
     @property
     def all_files(self) -> tuple[Part, ...]:

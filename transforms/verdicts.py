@@ -95,6 +95,7 @@ def judge(
         taken_over=taken_over,
         precision="+".join(sorted({name for file in kept for name in file.precision.split("+") if name})),
         notes={MARKED: marked} if (marked := sum(count.marked for count in counts)) else {},
+        kept_misfits=_misfits(kept),
     )
 
 
@@ -123,6 +124,13 @@ def _codes(dead: Iterable[StagedFile]) -> dict[str, list[Any]]:
             counts[code] += count
             examples.setdefault(code, example)
     return {code: [count, examples[code]] for code, count in counts.most_common()}
+
+
+def _misfits(kept: Iterable[StagedFile]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for file in kept:
+        counts.update(file.misfits)
+    return dict(sorted(counts.items()))
 
 
 def _parts(run: Run, folder: str, files: Iterable[StagedFile]) -> tuple[Part, ...]:

@@ -22,9 +22,10 @@ from transforms.checksummed import Checksummed
 from transforms.fail_points import step
 from transforms.label import STAGE as SCORING
 from transforms.label import Labelling, precision_of
+from transforms.misfits import count as count_misfits
 from transforms.progress import advance
 from transforms.runs import Run
-from transforms.schemas import DEAD_LETTERS, REJECTED, UTC_MICROS, check, plain
+from transforms.schemas import DEAD_LETTERS, MISFITS, REJECTED, UTC_MICROS, check, plain
 from transforms.staged import StagedFile, record
 from transforms.stores import join, store_for
 from transforms.text_digests import DIGEST, DigestWriter, staged_beside
@@ -113,6 +114,7 @@ class StagingFile:
         self._examples: dict[str, str] = {}
         self._precisions: set[str] = set()
         self._digests: DigestWriter | None = None
+        self._misfits: Counter[str] = Counter()
         self.rows = 0
 
     def add(self, placed: pa.RecordBatch) -> None:
@@ -124,6 +126,8 @@ class StagingFile:
         if DIGEST in placed.schema.names:
             self._digests = self._digests or DigestWriter(staged_beside(self._path))
             self._digests.add(placed.column(DIGEST))
+        else:
+            self._misfits.update(count_misfits(placed.column(MISFITS)))
         batch = _columns_of(placed, self._schema)
         self.rows += batch.num_rows
         if self._held and (
@@ -159,6 +163,7 @@ class StagingFile:
             codes={code: (count, self._examples[code]) for code, count in self._codes.items()},
             precision="+".join(sorted(self._precisions - {""})),
             digests=None if self._digests is None else self._digests.close(),
+            misfits=dict(sorted(self._misfits.items())),
         )
 
 

@@ -1,0 +1,51 @@
+"""Inputs planned, read and validated without Beam."""
+
+import dataclasses
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.config import TYPES
+from transforms.columns import ColumnsRequest
+from transforms.misfits import count
+from transforms.plan import Plan, plan_inputs
+from transforms.read import read_rows
+from transforms.validate import validate
+
+
+class Read(NamedTuple):
+    """Of an input: the kept values by id, `misfits` by column, and the dead letters as (row, code)."""
+
+    plan: Plan
+    kept: dict[str, dict[str, Any]]
+    misfits: Counter[str]
+    dead: list[tuple[int, str]]
+
+
+def read(*files: Path, schema: dict[str, str] | None = None, bounded: bool = False, **more: Any) -> Read:
+    """Plans, reads and validates files, without Beam."""
+    types = {name: TYPES[kind] for name, kind in (schema or {}).items()}
+    plan = plan_inputs([str(file) for file in files], ColumnsRequest(types=types, **more))
+    columns = dataclasses.replace(plan.columns, bounded=bounded)
+    found = Read(plan, {}, Counter(), [])
+    for split in plan.splits:
+        for piece in split.pieces:
+            for batches, dead, _ in read_rows(piece, split.number, columns):
+                for batch in batches:
+                    texts, rejected = validate(batch, columns)
+                    found.misfits.update(count(texts.column("kept_misfits")))
+                    found.kept.update({row["id"]: {n: row[n] for n in columns.kept.names} for row in texts.to_pylist()})
+                    dead += [] if rejected is None else [rejected]
+                found.dead.extend((row["row"], row["code"]) for batch in dead for row in batch.to_pylist())
+    return found
+
+
+def csv(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def jsonl(path: Path, *rows: Any) -> Path:
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path

@@ -1,0 +1,75 @@
+"""What kept columns were in the newest published date, so that a number does not become text without a word."""
+
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms.columns import PlanError
+from transforms.runs import MANIFEST
+from transforms.schemas import OWN_COLUMNS, Columns
+from transforms.stores import join, literal, store_for
+
+_UNREADABLE = (ValueError, KeyError, TypeError, OSError)
+
+
+def newest_schema(output: str) -> tuple[str, pa.Schema] | None:
+    """Date and Parquet schema of the newest date below `output` that has rows; None if there is none to be read."""
+    store = store_for(output)
+    found = [info.path for info in store.match(join(literal(output), "dt=*", MANIFEST))]
+    for path in sorted(found, reverse=True):
+        match = re.search(r"dt=(\d{4}-\d{2}-\d{2})/[^/]*$", path)
+        try:
+            parts = [str(part["path"]) for part in json.loads(store.read(path) or b"{}").get("files", [])]
+            if match and parts and all(_is_inside(part) for part in parts):
+                with store.open(join(output, parts[0])) as file:
+                    return match[1], pq.read_schema(file)
+        except _UNREADABLE:
+            continue  # A date that cannot be read is no reason to stop another one; `runs` names it.
+    return None
+
+
+def _is_inside(part: str) -> bool:
+    return not part.startswith("/") and ".." not in part.split("/")
+
+
+def check_numbers_stay(columns: Columns, output: str, names: Mapping[str, pa.DataType], only: Sequence[str]) -> None:
+    """Raises PlanError if a column of `only` is text now and another type of `names` in the newest published date.
+
+    `names`: what --schema knows. Columns whose type the user gave are as he wants them.
+    """
+    kept = zip(columns.kept_from, columns.kept, strict=True)
+    texts = {field.name: name for name, field in kept if name in only and pa.types.is_string(field.type)}
+    texts = {name: source for name, source in texts.items() if source not in columns.types}
+    newest = newest_schema(output) if texts else None
+    if newest is None:
+        return
+    date, schema = newest
+    before = {name: _known(schema.field(name).type, names) for name in schema.names if name not in OWN_COLUMNS}
+    changed = {texts[name]: kind for name, kind in before.items() if kind is not None and name in texts}
+    if changed:
+        raise PlanError(
+            f"{output}/dt={date} has {_listed(changed)}, which would be text from now on: columns of CSV and TSV are "
+            f"text unless --schema types them. To keep the types: {_flags(changed)}  To take text: "
+            f"{_flags(dict.fromkeys(changed, 'string'))}"
+        )
+
+
+def _known(kind: pa.DataType, names: Mapping[str, pa.DataType]) -> str | None:
+    if pa.types.is_integer(kind):
+        return "int64"
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "float64"
+    return next((name for name, known in names.items() if known == kind and name != "string"), None)
+
+
+def _listed(changed: Mapping[str, Any]) -> str:
+    return ", ".join(f"column {name!r} as {kind}" for name, kind in changed.items())
+
+
+def _flags(changed: Mapping[str, str]) -> str:
+    return " ".join(f"--schema {shlex.quote(f'{name}:{kind}')}" for name, kind in changed.items())
