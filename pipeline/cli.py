@@ -56,6 +56,7 @@ Keep = Annotated[str | None, typer.Option(help="Columns to carry along: all (def
 Rename = Annotated[list[str] | None, typer.Option(help="Kept column under another name: old=new. Repeatable.")]
 Schema = Annotated[list[str] | None, typer.Option(help="Type of a kept column: name:type. Repeatable.")]
 TopK = Annotated[int | None, typer.Option(help="Classes to list per row; by default all.")]
+MaxTextBytes = Annotated[int | None, typer.Option(help="Bytes of one text; a longer one is a dead letter [16777216].")]
 MaxDeadFraction = Annotated[float | None, typer.Option(help="Share of rows that may be dead letters [0.01].")]
 MaxDeadRows = Annotated[int | None, typer.Option(help="Number of rows that may be dead letters.")]
 AllowMissing = Annotated[
@@ -99,6 +100,7 @@ def score(
     rename: Rename = None,
     schema: Schema = None,
     top_k: TopK = None,
+    max_text_bytes: MaxTextBytes = None,
     max_dead_fraction: MaxDeadFraction = None,
     max_dead_rows: MaxDeadRows = None,
     allow_missing: AllowMissing = None,

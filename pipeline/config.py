@@ -17,6 +17,7 @@ from pipeline.outputs import Outputs, absolute, outputs
 from transforms.columns import ColumnsRequest
 from transforms.plan import FORMATS
 from transforms.runs import ErrorBudget
+from transforms.schemas import LONGEST_TEXT
 
 TYPES = {
     "string": pa.string(),
@@ -27,7 +28,7 @@ TYPES = {
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
 
-LATER: frozenset[str] = frozenset()
+LATER: frozenset[str] = frozenset({"max_text_bytes"})
 """Settings (by flag, `schema` not `schema_`) that came after the first outputs. At its default, such a setting is left
 out of what resume compares: a run staged by an earlier version is the same work."""
 
@@ -64,6 +65,7 @@ class JobConfig(pydantic.BaseModel):
     rename: Mapping[str, str] = pydantic.Field(default_factory=dict)
     schema_: Mapping[str, str] = pydantic.Field(default_factory=dict, alias="schema")
     top_k: int | None = pydantic.Field(default=None, ge=1)
+    max_text_bytes: int = pydantic.Field(default=LONGEST_TEXT, ge=1, le=1 << 30)
     max_dead_fraction: float = 0.01
     max_dead_rows: int | None = None
     allow_missing: bool = False
@@ -141,6 +143,7 @@ class JobConfig(pydantic.BaseModel):
             keep=kept,
             rename=self.rename,
             types={name: TYPES[kind] for name, kind in self.schema_.items()},
+            max_text_bytes=self.max_text_bytes,
         )
 
     @property

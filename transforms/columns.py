@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from transforms.blocks import is_text
-from transforms.schemas import OWN_COLUMNS, Columns
+from transforms.schemas import LONGEST_TEXT, OWN_COLUMNS, Columns
 
 
 class PlanError(ValueError):
@@ -26,6 +26,7 @@ class ColumnsRequest:
     keep: tuple[str, ...] | None = None
     rename: Mapping[str, str] = field(default_factory=dict)
     types: Mapping[str, pa.DataType] = field(default_factory=dict)
+    max_text_bytes: int = LONGEST_TEXT
 
     def keeps(self, name: str) -> bool:
         """Whether the column `name` goes into the output beside ours. The text does if it is asked for by name."""
@@ -157,6 +158,7 @@ def resolve(schema: pa.Schema, request: ColumnsRequest) -> Columns:
         text_pair=request.text_pair,
         kept=pa.schema(fields),
         kept_from=tuple(names),
+        max_text_bytes=request.max_text_bytes,
     )
 
 

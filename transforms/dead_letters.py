@@ -19,6 +19,7 @@ CODES = {
     "duplicate_id": "an earlier row has the same id",
     "missing_text": "the text is null or absent",
     "blank_text": "the text is empty or only white space",
+    "text_too_long": "the text has more bytes than --max-text-bytes",
     "not_utf8": "a value is not valid UTF-8",
     "missing_label": "the label is null or not a number (training only)",
     "not_tokenized": "the tokenizer failed on this text",

@@ -4,7 +4,8 @@ What becomes of a line depends on that line only, never on the lines around it.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -13,11 +14,15 @@ import pyarrow.json
 
 from transforms.blocks import Block, Blocks, Damage, Piece, Positions, from_table, no_rows, positions
 from transforms.line_files import Lines, lines_of
-from transforms.schemas import Columns
+from transforms.schemas import MAX_BATCH_BYTES, Columns
 
 _OPEN, _CLOSE = b"{}"
+_BLANK = b" \t\r"
 _FEW = 32
 _DEEPEST = 32
+_LONG = 64 * 1024
+# Possessive: nothing is kept to go back to, however long the string.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _JSON_NAMES = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
 
 
@@ -58,15 +63,39 @@ def read_jsonl(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
     """
     keys = keys_of(columns)
     for lines in lines_of(file, piece):
-        yield json_block(lines, keys)
+        is_long = len(lines.starts) == 1 and len(lines.buffer) > MAX_BATCH_BYTES
+        yield long_line(lines, keys) if is_long else json_block(lines, keys)
+
+
+def long_line(lines: Lines, keys: Keys) -> Block:
+    """One line with more bytes than a batch: id and texts are read, if Arrow can; what is to be kept is not carried."""
+    needed = {keys.id, *keys.texts}
+    few = keys._replace(told=_only(keys.told, needed), given=_only(keys.given, needed))
+    place = positions(lines.first, 1)
+    line = lines.line(0)
+    alone = line.strip(_BLANK) if line[:1] in _BLANK or line[-1:] in _BLANK else line
+    rows = _parse_objects(alone, 1, few) if alone.startswith(b"{") and alone.endswith(b"}") else None
+    if rows is not None:
+        lost = {name: place for name in keys.given.names if name not in needed}
+        return Block(place, rows, place, [], lost)
+    if not alone:
+        return Block(place[:0], no_rows(few.given), place[:0], [])
+    # Python would need many times its bytes to look at it more closely.
+    reason = f"the line has more than {MAX_BATCH_BYTES:,} bytes, and is not a JSON object with texts of strings"
+    return Block(place, no_rows(few.given), place[:0], [Damage(place, "not_json", reason)])
+
+
+def _only(schema: pa.Schema, names: Collection[str | None]) -> pa.Schema:
+    return pa.schema([field for field in schema if field.name in names])
 
 
 def json_block(lines: Lines, keys: Keys) -> Block:
     """Parses `lines`; see read_jsonl. Strings come out as bytes that nobody has checked."""
-    data = np.frombuffer(lines.buffer + b"\n", np.uint8)
+    data = np.frombuffer(lines.buffer or b"\n", np.uint8)
     # Arrow's parser lets a value span lines, takes two values on one line, and crashes the process on a bare `null`:
     # it only gets lines that look like one object, and the number of rows must come out as the number of lines.
-    plain = (data[lines.starts] == _OPEN) & (data[np.maximum(lines.ends - 1, 0)] == _CLOSE)
+    opened = data[np.minimum(lines.starts, len(data) - 1)] == _OPEN
+    plain = (lines.ends > lines.starts) & opened & (data[np.maximum(lines.ends - 1, 0)] == _CLOSE)
     odd = np.flatnonzero(~plain)
     blank = odd[np.array([not lines.line(i).strip() for i in odd.tolist()], bool)]
     covered = np.delete(positions(0, len(lines.starts)), blank)
@@ -129,7 +158,7 @@ def _parse_line(line: bytes, keys: Keys) -> pa.RecordBatch | tuple[str, str]:
     if isinstance(row, pa.RecordBatch):
         return row
     # Arrow passes over what nobody asked for: NaN, a key that stands twice, a hundred thousand brackets.
-    bare = line.strip(b" \t\r")
+    bare = line.strip(_BLANK)
     alone = _parse_objects(bare, 1, keys) if bare.startswith(b"{") and bare.endswith(b"}") else None
     return row if alone is None else alone
 
@@ -213,7 +242,7 @@ def infer(lines: Sequence[bytes]) -> tuple[dict[str, pa.DataType], int]:
     objects = 0
     for line in lines:
         try:
-            row = json.loads(line.decode("utf-8-sig", "replace"))
+            row = json.loads(_abridged(line).decode("utf-8-sig", "replace"))
         except (ValueError, RecursionError):
             continue
         if isinstance(row, dict):
@@ -221,6 +250,13 @@ def infer(lines: Sequence[bytes]) -> tuple[dict[str, pa.DataType], int]:
             for key, value in row.items():
                 values.setdefault(key, []).append(value)
     return {key: _kind(found) for key, found in values.items() if _is_utf8(key)}, objects
+
+
+def _abridged(line: bytes) -> bytes:
+    """A long line without its long strings, which Python would hold several times: types do not depend on them."""
+    if len(line) <= _LONG:
+        return line
+    return _STRING.sub(lambda found: b'""' if found.end() - found.start() > _LONG else found[0], line)
 
 
 def _is_utf8(key: str) -> bool:

@@ -17,9 +17,11 @@ from transforms.blocks import (
     Positions,
     positions,
 )
+from transforms.schemas import Columns
 
 CHUNK_BYTES = 8 * 1024 * 1024
 _NEWLINE, _RETURN = b"\n\r"
+_MARK = b"\xef\xbb\xbf"
 
 
 class Lines(NamedTuple):
@@ -37,37 +39,58 @@ class Lines(NamedTuple):
         return b"\n".join(self.line(i) for i in which.tolist())
 
 
-def lines_of(file: BinaryIO, piece: Piece) -> Iterator[Lines]:
-    """Whole lines of the byte range of `piece`, some megabytes at a time; raises NotWhatItClaimsError.
+def lines_of(file: BinaryIO, piece: Piece, keep: int | None = None) -> Iterator[Lines]:
+    """Whole lines of the byte range of `piece`, some megabytes at a time; a line that is longer comes alone.
 
-    That is when a compressed file is damaged or a line is longer than MAX_LINE_BYTES: how many rows are lost cannot be
-    known, so no error budget may pass it.
+    Of a line only about `keep` bytes are kept, if that is given. Raises NotWhatItClaimsError when a compressed file is
+    damaged or a line is longer than MAX_LINE_BYTES: how many rows are lost cannot be known, so no error budget may pass
+    it.
     """
     stream = ByteStream(file, piece.file, piece.compression, piece.start)
     left = piece.end - piece.start if piece.end >= 0 else None
-    first, rest = piece.first_row, b""
-    while True:
-        chunk = stream.read(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left))
+    first, held = piece.first_row, _Held(keep)
+    while chunk := stream.read(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left)):
         if left is not None:
             left -= len(chunk)
-        if not chunk:
-            break
-        body, newline, tail = chunk.rpartition(b"\n")
-        if newline:
-            lines = split_lines(rest + body, first)
-            first, rest = first + len(lines.starts), tail
-            yield lines
-        else:
-            rest += chunk
-            check_line(rest, piece.file)
-    if rest:
-        yield split_lines(rest, first)
+        start = 0
+        if held.size > CHUNK_BYTES // 2 and (end := chunk.find(b"\n")) >= 0:
+            held.add(chunk[:end])
+            check_line(held.size, piece.file)
+            yield _one_line(held.take(), first)
+            first, start = first + 1, end + 1
+        end = chunk.rfind(b"\n", start)
+        if end >= 0:
+            yield (lines := split_lines(held.take() + chunk[start:end], first))
+            first, start = first + len(lines.starts), end + 1
+        held.add(chunk[start:])
+        check_line(held.size, piece.file)
+    if held.size:
+        yield _one_line(held.take(), first)
 
 
-def check_line(start: bytes, file: str) -> None:
-    """Raises NotWhatItClaimsError if a line that starts with `start` is too long to be one."""
-    if len(start) > MAX_LINE_BYTES:
-        raise NotWhatItClaimsError(f"{file}: has a line of more than {MAX_LINE_BYTES:,} bytes")
+class _Held:
+    """The beginning of a line that goes on: `size` bytes, of which at most about `keep` are kept."""
+
+    def __init__(self, keep: int | None) -> None:
+        self._keep, self._parts, self.size = keep, list[bytes](), 0
+
+    def add(self, part: bytes) -> None:
+        if part and (self._keep is None or self.size <= self._keep):
+            self._parts.append(part)
+        self.size += len(part)
+
+    def take(self) -> bytes:
+        """What was kept; nothing is held then."""
+        whole, self._parts, self.size = b"".join(self._parts), [], 0
+        return whole
+
+
+def check_line(size: int, file: str) -> None:
+    """Raises NotWhatItClaimsError if a line of `size` bytes or more is too long to be one."""
+    if size > MAX_LINE_BYTES:
+        raise NotWhatItClaimsError(
+            f"{file}: has a line of more than {MAX_LINE_BYTES:,} bytes, which is no row of texts; is it of this format?"
+        )
 
 
 def split_lines(buffer: bytes, first: int) -> Lines:
@@ -76,17 +99,24 @@ def split_lines(buffer: bytes, first: int) -> Lines:
     breaks = np.flatnonzero(data == _NEWLINE).astype(np.int64)
     starts = np.concatenate([np.zeros(1, np.int64), breaks + 1])
     ends = np.concatenate([breaks, np.full(1, len(buffer), np.int64)])
-    if first == 0 and buffer.startswith(b"\xef\xbb\xbf"):
-        starts[0] = 3
+    if first == 0 and buffer.startswith(_MARK):
+        starts[0] = len(_MARK)
     if len(data):
         ends = ends - ((ends > starts) & (data[np.maximum(ends, 1) - 1] == _RETURN))
     return Lines(buffer, starts, ends, first)
 
 
-def read_plain(file: BinaryIO, piece: Piece, column: str) -> Blocks:
-    """Plain text: each line is one row with the single column `column`; a blank line is a row too."""
-    for lines in lines_of(file, piece):
+def _one_line(buffer: bytes, first: int) -> Lines:
+    """What split_lines says of a line, without looking at every byte of it."""
+    start = len(_MARK) if first == 0 and buffer.startswith(_MARK) else 0
+    end = len(buffer) - (len(buffer) > start and buffer.endswith(b"\r"))
+    return Lines(buffer, np.array([start]), np.array([end]), first)
+
+
+def read_plain(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
+    """Plain text: each line is one row with the text column only; a blank line is a row too."""
+    for lines in lines_of(file, piece, keep=columns.max_text_bytes + len(_MARK) + 1):
         count = len(lines.starts)
         covered = positions(lines.first, count)
         texts = pa.array([lines.line(i) for i in range(count)], pa.binary())
-        yield Block(covered, pa.record_batch([texts], names=[column]), covered, [])
+        yield Block(covered, pa.record_batch([texts], names=[columns.text]), covered, [])

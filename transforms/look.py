@@ -8,7 +8,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from transforms import csv_files, json_lines, line_files, parquet_files
-from transforms.blocks import ByteStream, NotWhatItClaimsError, Piece
+from transforms.blocks import ByteStream, NotWhatItClaimsError, Piece, planned
 from transforms.columns import PlanError
 from transforms.schemas import MAX_ROWS
 from transforms.stores import FileInfo, store_for
@@ -44,7 +44,9 @@ def look(info: FileInfo, kind: str, compression: str | None) -> Facts:
     store = store_for(info.path)
     whole = Piece(number=0, file=info.path, size=info.size, version=info.version, format=kind, compression=compression)
     try:
-        with store.open(info.path, info.version) as file:
+        with store.open(info.path, info.version) as opened:
+            # It may have grown since it was listed.
+            file = planned(opened, info.size)
             return _look_parquet(file, whole) if kind == "parquet" else _look_text(file, whole)
     except NotWhatItClaimsError as error:
         raise PlanError(f"{error}; mend or remove the file") from error
@@ -63,11 +65,11 @@ def _look_parquet(file: BinaryIO, whole: Piece) -> Facts:
 
 
 def _look_text(file: BinaryIO, whole: Piece) -> Facts:
-    head, complete = _head(file, whole)
-    if not head:
+    head, length, complete = _head(file, whole)
+    if not length:
         return Facts(schema=None, pieces=[])
     count = max(1, head.count(b"\n"))
-    density = count / len(head)
+    density = count / length
     if whole.format in ("jsonl", "text") and not whole.compression and whole.size > SPLIT_BYTES:
         pieces = list(cut_lines(file, whole))
         sizes = [piece.end - piece.start for piece in pieces]
@@ -96,29 +98,41 @@ def _text_schema(head: bytes, whole: Piece) -> pa.Schema | None:
     return pa.schema(list(kinds.items()))
 
 
-def _head(file: BinaryIO, whole: Piece) -> tuple[bytes, bool]:
-    """The first whole lines of a text file, and whether that is all of it."""
+def _head(file: BinaryIO, whole: Piece) -> tuple[bytes, int, bool]:
+    """The first whole lines of a text file, how many bytes they have, and whether that is all of it.
+
+    Of plain text, whose columns are known, the first bytes of a long line are enough.
+    """
     start = file.read(16)
     found = next((name for name, magic in _MAGIC.items() if magic.match(start)), None)
     if found != whole.compression:
         declared = whole.compression or whole.format.upper()
         raise NotWhatItClaimsError(f"{whole.file}: is read as {declared} but is {found or 'something else'}")
     stream = ByteStream(file, whole.file, whole.compression)
-    head = b""
-    while b"\n" not in head[-HEAD_BYTES:] or len(head) < HEAD_BYTES:
+    chunks: list[bytes] = []
+    length, ended = 0, False
+    while not ended or length < HEAD_BYTES:
         chunk = stream.read(HEAD_BYTES)
         if not chunk:
-            return head, True
-        head += chunk
-        if b"\n" not in head:
-            line_files.check_line(head, whole.file)
-    return head[: head.rindex(b"\n") + 1], False
+            return b"".join(chunks), length, True
+        length += len(chunk)
+        ended = ended or b"\n" in chunk
+        if ended or not chunks or whole.format != "text":
+            chunks.append(chunk)
+        if not ended:
+            line_files.check_line(length, whole.file)
+    head = b"".join(chunks)
+    end = head.rindex(b"\n") + 1
+    return head[:end], length - (len(head) - end), False
 
 
 def cut_lines(file: BinaryIO, whole: Piece) -> Iterator[Piece]:
-    """Cuts at the first line end after every SPLIT_BYTES, counting lines: rows keep their place in the file."""
+    """Cuts at the first line end after every SPLIT_BYTES, counting lines: rows keep their place in the file.
+
+    Raises NotWhatItClaimsError for a line that is too long to be one.
+    """
     file.seek(0)
-    start = position = first = lines = 0
+    start = position = first = lines = line_start = 0
     while chunk := file.read(line_files.CHUNK_BYTES):
         at = chunk.find(b"\n", max(0, SPLIT_BYTES - (position - start)))
         if position + len(chunk) - start > SPLIT_BYTES and at >= 0:
@@ -129,5 +143,8 @@ def cut_lines(file: BinaryIO, whole: Piece) -> Iterator[Piece]:
         else:
             lines += chunk.count(b"\n")
         position += len(chunk)
+        if (last := chunk.rfind(b"\n")) >= 0:
+            line_start = position - len(chunk) + last + 1
+        line_files.check_line(position - line_start, whole.file)
     if position > start:
         yield replace(whole, start=start, end=position, first_row=first)

@@ -1,5 +1,6 @@
 """Reading Parquet: footers when planning, row groups on the workers."""
 
+import itertools
 from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
 
@@ -31,18 +32,49 @@ def inspect(file: BinaryIO, name: str) -> tuple[pa.Schema, list[RowGroup]]:
 
 
 def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str]) -> Blocks:
-    """The rows of the row groups [start, end) of `piece`; a damaged row group becomes damage, row for row."""
-    parquet = pq.ParquetFile(file, page_checksum_verification=True)
+    """The rows of the row groups [start, end) of `piece`; a damaged row group becomes damage, row for row.
+
+    Columns of strings that the file has as dictionaries come as dictionaries: a page of a few bytes can stand for
+    gigabytes.
+    """
+    parquet = pq.ParquetFile(file)
     present = [name for name in dict.fromkeys(wanted) if name in parquet.schema_arrow.names]
-    first = piece.first_row
+    leaves = _leaves(parquet.metadata.schema, present)
+    first, opened = piece.first_row, None
     for group in range(piece.start, piece.end):
-        size = parquet.metadata.row_group(group)
-        yield from _read_group(parquet, group, RowGroup(size.num_rows, size.total_byte_size), present, first)
-        first += size.num_rows
+        chunks = [parquet.metadata.row_group(group).column(leaf) for leaf in leaves]
+        rows = parquet.metadata.row_group(group).num_rows
+        repeated = [chunk.path_in_schema for chunk in chunks if _may_repeat(chunk)]
+        if repeated != opened:
+            opened = repeated
+            reader = pq.ParquetFile(
+                file, metadata=parquet.metadata, read_dictionary=repeated, page_checksum_verification=True
+            )
+        yield from _read_group(reader, group, RowGroup(rows, sum(map(_decoded, chunks))), present, first)
+        first += rows
+
+
+def _leaves(schema: pq.ParquetSchema, columns: Sequence[str]) -> list[int]:
+    """The columns of the file that make up `columns`, which may be nested."""
+    wanted = {*columns}
+    parts = [schema.column(leaf).path.split(".") for leaf in range(len(schema))]
+    # Levels are joined by dots, and a name may have dots too.
+    return [leaf for leaf, path in enumerate(parts) if wanted & {*itertools.accumulate(path, "{}.{}".format)}]
+
+
+def _may_repeat(chunk: pq.ColumnChunkMetaData) -> bool:
+    return bool(chunk.physical_type == "BYTE_ARRAY" and chunk.has_dictionary_page)
+
+
+def _decoded(chunk: pq.ColumnChunkMetaData) -> int:
+    """Bytes of a column of a row group in memory, strings of dictionaries left as they are."""
+    width = 1 if chunk.physical_type == "BOOLEAN" else 8
+    return int(max(chunk.total_uncompressed_size, chunk.num_values * width))
 
 
 def _read_group(parquet: pq.ParquetFile, group: int, size: RowGroup, columns: list[str], first: int) -> Blocks:
-    # iter_batches decodes page by page, so memory follows the batch and not the row group.
+    # iter_batches decodes page by page, so memory follows the batch and not the row group. Rows are seldom equally
+    # large: a quarter of what a batch may have leaves room.
     at_once = max(1, min(MAX_ROWS, MAX_TEXT_BYTES * max(size.rows, 1) // max(size.bytes, 1)))
     done, reason = 0, "the row group ends before its last row"
     try:

@@ -19,7 +19,8 @@ from transforms.formats import read_piece
 from transforms.plan import Split
 from transforms.read_session import open_splits
 from transforms.resume import read_taken
-from transforms.schemas import MAX_ROWS, MAX_TEXT_BYTES, Columns, check, cut, rows_schema, text_bytes
+from transforms.schemas import MAX_BATCH_BYTES, MAX_ROWS, MAX_TEXT_BYTES, Columns, check, rows_schema
+from transforms.sizes import cut, text_bytes, total_bytes
 from transforms.unchanged import FetchUnchanged, Place, Unchanged
 from transforms.write import record_read
 
@@ -135,21 +136,22 @@ class Joiner:
 
     def __init__(self) -> None:
         self._held: list[pa.RecordBatch] = []
-        self._rows = self._bytes = 0
+        self._rows = self._text = self._bytes = 0
 
     def add(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Takes a batch; gives what was held if the batch does not fit to it."""
-        size = text_bytes(batch)
-        if self._rows + batch.num_rows > MAX_ROWS or self._bytes + size > MAX_TEXT_BYTES:
+        rows, text, size = self._rows + batch.num_rows, self._text + text_bytes(batch), self._bytes + total_bytes(batch)
+        if rows > MAX_ROWS or text > MAX_TEXT_BYTES or size > MAX_BATCH_BYTES:
             yield from self.rest()
+            rows, text, size = batch.num_rows, text - self._text, size - self._bytes
         self._held.append(batch)
-        self._rows, self._bytes = self._rows + batch.num_rows, self._bytes + size
+        self._rows, self._text, self._bytes = rows, text, size
 
     def rest(self) -> Iterator[pa.RecordBatch]:
         """Gives what is held."""
         if self._held:
             yield self._held[0] if len(self._held) == 1 else pa.concat_batches(self._held)
-        self._held, self._rows, self._bytes = [], 0, 0
+        self._held, self._rows, self._text, self._bytes = [], 0, 0, 0
 
 
 def read_rows(

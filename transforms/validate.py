@@ -14,6 +14,7 @@ from transforms.blocks import as_binary
 from transforms.dead_letters import reject
 from transforms.fingerprints import text_hash
 from transforms.schemas import Columns, check, rows_schema, texts_schema
+from transforms.sizes import row_bytes
 from transforms.unchanged import EARLIER
 
 STAGE = "Validate"
@@ -81,8 +82,11 @@ def validate(rows: pa.RecordBatch, columns: Columns) -> tuple[pa.RecordBatch, pa
         column = rows.column(name)
         checked, bad = utf8(column)
         missing = column.is_null().to_numpy(zero_copy_only=False)
+        most = columns.max_text_bytes
         faults += [
             (missing, "missing_text", f"the {name} is null or absent"),
+            # Before anything is said of its bytes: Read leaves the first ones of such a text only.
+            (row_bytes(column) > most, "text_too_long", f"the {name} has more than {most:,} bytes (--max-text-bytes)"),
             (bad, "not_utf8", f"the {name} is not valid UTF-8"),
             (_blank(checked, bad | missing), "blank_text", f"the {name} is empty or only white space"),
         ]
