@@ -55,6 +55,7 @@ def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, beats:
         taken=taken,
         earlier=earlier,
         beats=beats,
+        budget=run.budget,
     )
     valid = read.rows | "Validate" >> ValidateTexts(columns_read)
     featurized = valid.texts | "Featurize" >> FeaturizeTexts(bundle, columns)

@@ -27,6 +27,9 @@ CODES = {
     "not_finite": "the model gave a value that is not a finite number",
 }
 
+OF_THE_MODEL = frozenset({"not_tokenized", "not_scored", "not_finite"})
+"""Codes of rows that are sound as they were read: another machine may score them."""
+
 
 def place(source: str, split: int, rows: npt.NDArray[np.int64]) -> list[pa.Array]:
     """The three columns that say where rows come from."""

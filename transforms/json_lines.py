@@ -14,7 +14,7 @@ import pyarrow.json
 
 from transforms.blocks import Block, Blocks, Damage, Piece, Positions, from_table, no_rows, positions
 from transforms.line_files import Lines, lines_of
-from transforms.schemas import MAX_BATCH_BYTES, Columns
+from transforms.schemas import LARGEST_VALUE, Columns
 
 _OPEN, _CLOSE = b"{}"
 _BLANK = b" \t\r"
@@ -63,12 +63,12 @@ def read_jsonl(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
     """
     keys = keys_of(columns)
     for lines in lines_of(file, piece):
-        is_long = len(lines.starts) == 1 and len(lines.buffer) > MAX_BATCH_BYTES
+        is_long = len(lines.starts) == 1 and len(lines.buffer) > LARGEST_VALUE
         yield long_line(lines, keys) if is_long else json_block(lines, keys)
 
 
 def long_line(lines: Lines, keys: Keys) -> Block:
-    """One line with more bytes than a batch: id and texts are read, if Arrow can; what is to be kept is not carried."""
+    """One line above LARGEST_VALUE: id and texts are read, if Arrow can; what is to be kept is not carried."""
     needed = {keys.id, *keys.texts}
     few = keys._replace(told=_only(keys.told, needed), given=_only(keys.given, needed))
     place = positions(lines.first, 1)
@@ -81,7 +81,7 @@ def long_line(lines: Lines, keys: Keys) -> Block:
     if not alone:
         return Block(place[:0], no_rows(few.given), place[:0], [])
     # Python would need many times its bytes to look at it more closely.
-    reason = f"the line has more than {MAX_BATCH_BYTES:,} bytes, and is not a JSON object with texts of strings"
+    reason = f"the line has more than {LARGEST_VALUE:,} bytes, and is not a JSON object with texts of strings"
     return Block(place, no_rows(few.given), place[:0], [Damage(place, "not_json", reason)])
 
 

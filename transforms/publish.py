@@ -21,6 +21,7 @@ from transforms.plan import read_plan
 from transforms.read_session import planned_splits
 from transforms.resume import read_taken
 from transforms.runs import Run, read_manifest, run_file, to_bytes
+from transforms.spending import ended_early
 from transforms.stores import Store, each, store_for
 from transforms.tidy import At, before, finish_pending, tidy
 from transforms.verdicts import (
@@ -109,6 +110,7 @@ def judge_and_publish(
             work=work,
             unchanged=[*unchanged, *taken.files["unchanged"]],
             taken_over=len(taken.read),
+            ended_early=ended_early(run.staged),
         )
         write_verdict(run, verdict)
     return publish(run)

@@ -19,8 +19,10 @@ from transforms.formats import read_piece
 from transforms.plan import Split
 from transforms.read_session import open_splits
 from transforms.resume import read_taken
+from transforms.runs import ErrorBudget
 from transforms.schemas import MAX_BATCH_BYTES, MAX_ROWS, MAX_TEXT_BYTES, Columns, check, rows_schema
 from transforms.sizes import cut, text_bytes, total_bytes
+from transforms.spending import Spending, note_dead
 from transforms.unchanged import FetchUnchanged, Place, Unchanged
 from transforms.write import record_read
 
@@ -41,6 +43,7 @@ class ReadTexts(beam.PTransform):
     `plan` is the path of the plan file. Duplicate ids are marked unless `trust_ids`. Splits that were read to their end
     are recorded in the folder `staged`; those in the file `taken` (transforms/resume.py) are left out. Rows that
     `earlier` has unchanged get its scores in the column `earlier`. Worker processes beat in the folder `beats`, if any.
+    Reading ends early where it is clear that the error `budget` cannot be kept (transforms/spending.py).
     """
 
     def __init__(
@@ -53,9 +56,11 @@ class ReadTexts(beam.PTransform):
         taken: str | None = None,
         earlier: Earlier | None = None,
         beats: str | None = None,
+        budget: ErrorBudget | None = None,
     ) -> None:
         super().__init__()
         self._plan, self._columns, self._staged, self._taken, self._beats = plan, columns, staged, taken, beats
+        self._budget = budget
         self._find_repeats, self._earlier = not trust_ids and columns.id is not None, earlier
 
     def expand(self, pipeline):  # type: ignore[no-untyped-def]
@@ -65,7 +70,8 @@ class ReadTexts(beam.PTransform):
             | "ListSplits" >> beam.FlatMap(list_splits)
             | "Spread" >> beam.Reshuffle()
         )
-        reader = _ReadSplit(self._plan, self._columns, self._staged, self._taken, self._beats)
+        spending = Spending(self._plan, self._staged, self._budget)
+        reader = _ReadSplit(self._plan, self._columns, self._staged, self._taken, self._beats, spending)
         repeats = unchanged = None
         if self._find_repeats or self._earlier is not None:
             # The side inputs go into the reading step itself: into a later one they would make the runner keep all
@@ -86,8 +92,17 @@ def list_splits(plan: str) -> Iterator[Split]:
 
 
 class _ReadSplit(beam.DoFn):
-    def __init__(self, plan: str, columns: Columns, staged: str | None, taken: str | None, beats: str | None) -> None:
+    def __init__(
+        self,
+        plan: str,
+        columns: Columns,
+        staged: str | None,
+        taken: str | None,
+        beats: str | None,
+        spending: Spending,
+    ) -> None:
         self._plan, self._columns, self._staged, self._taken_file, self._beats = plan, columns, staged, taken, beats
+        self._spending = spending
 
     def setup(self) -> None:
         beat(self._beats)
@@ -102,26 +117,32 @@ class _ReadSplit(beam.DoFn):
     ) -> Iterator[
         pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch] | TaggedOutput[Literal["counts"], Count]
     ]:
-        if split.number in self._taken:
+        if split.number in self._taken or not self._spending.begin():
             return
         # A split without rows is in the books too: one that never came through must not balance by being absent.
         counts = [Count(split.number, 0, 0)]
         small = Joiner()
         # Never `in`: Beam's multimap has no such test and would count upwards for ever.
         before = None if unchanged is None else Unchanged(unchanged[split.number], self._columns.earlier)
+        over = False
         for piece in split.pieces:
             known = None if repeats is None else unpack_repeats(repeats[piece.number])
             for rows, dead, count in read_rows(piece, split.number, self._columns):
                 counts.append(count)
                 for batch in dead:
+                    note_dead(batch.num_rows)
                     yield TaggedOutput("dead", batch)
                 for batch in rows:
                     batch = batch if known is None else mark(batch, known, self._file_names())
                     yield from small.add(batch if before is None else before.attach(batch, piece.number))
+                if over := self._spending.is_over(split.number):
+                    break
+            if over:
+                break
         yield from small.rest()
         (count,) = total(counts).values()
         yield TaggedOutput("counts", count)
-        if self._staged is not None:
+        if self._staged is not None and not over:
             record_read(self._staged, count)
 
     def _file_names(self) -> dict[int, str]:

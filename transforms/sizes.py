@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.blocks import Block, Damage, positions
-from transforms.schemas import MAX_BATCH_BYTES, MAX_ROWS, MAX_TEXT_BYTES, Columns
+from transforms.schemas import LARGEST_VALUE, MAX_BATCH_BYTES, MAX_ROWS, MAX_TEXT_BYTES, Columns
 
 Bytes = npt.NDArray[np.int64]
 TEXTS = ("text", "text_pair")
@@ -115,7 +115,7 @@ def bounded(block: Block, columns: Columns) -> Iterator[Block]:
     """`block` in parts of at most MAX_TEXT_BYTES of text and MAX_BATCH_BYTES in all, as far as rows allow it.
 
     Of a text above the limit of `columns` a little more than the limit is left: enough to see that it is too long. A
-    value of a kept column above MAX_BATCH_BYTES becomes null and is named in `Block.too_large`.
+    value of a kept column above LARGEST_VALUE becomes null and is named in `Block.too_large`.
     """
     rows, texts = block.rows, _texts(columns)
     ends = [(0, rows.num_rows)] if is_small(rows) else _parts(rows, texts, rows.num_rows)
@@ -158,13 +158,13 @@ def _prefixes(column: pa.Array, size: int) -> pa.Array:
 
 
 def _without_giants(rows: pa.RecordBatch, columns: Columns) -> tuple[pa.RecordBatch, dict[str, npt.NDArray[np.bool_]]]:
-    """`rows` with null for each kept value above MAX_BATCH_BYTES, and by column which rows had one."""
+    """`rows` with null for each kept value above LARGEST_VALUE, and by column which rows had one."""
     found = {}
     # Such a value is in a part by itself, beside its row's others.
-    if rows.num_rows == 1 and total_bytes(rows) > MAX_BATCH_BYTES:
+    if rows.num_rows == 1 and total_bytes(rows) > LARGEST_VALUE:
         for name in {*columns.kept_from} & {*rows.schema.names} - {columns.id, *_texts(columns)}:
             at = rows.schema.get_field_index(name)
-            if _column_bytes(rows.column(at)) > MAX_BATCH_BYTES:
+            if _column_bytes(rows.column(at)) > LARGEST_VALUE:
                 rows = rows.set_column(at, rows.schema.field(at), pa.nulls(1, rows.schema.field(at).type))
                 found[name] = np.ones(1, bool)
     return rows, found

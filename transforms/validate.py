@@ -15,6 +15,7 @@ from transforms.dead_letters import reject
 from transforms.fingerprints import text_hash
 from transforms.schemas import Columns, check, rows_schema, texts_schema
 from transforms.sizes import row_bytes
+from transforms.spending import note_dead
 from transforms.unchanged import EARLIER
 
 STAGE = "Validate"
@@ -64,6 +65,7 @@ class _Validate(beam.DoFn):
         if texts.num_rows:
             yield texts
         if dead is not None:
+            note_dead(dead.num_rows)
             yield TaggedOutput("dead", dead)
 
 

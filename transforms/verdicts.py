@@ -42,7 +42,8 @@ class Verdict:
 
     `dead_codes`: code -> [how many, an example's place]; `work` as books.Work has it, of this try alone;
     `taken_over`: how many splits earlier tries had finished; `precision`: what the rows were computed in;
-    `claimed`: when a publisher was last about to swap the manifest.
+    `claimed`: when a publisher was last about to swap the manifest; `at_least`: reading was ended early, so that there
+    may be more rows and dead letters than were counted.
     """
 
     status: str
@@ -57,6 +58,7 @@ class Verdict:
     taken_over: int = 0
     precision: str = ""
     claimed: str = ""
+    at_least: bool = False
 
     @property
     def padding_factor(self) -> float:
@@ -83,8 +85,12 @@ def judge(
     work: Iterable[Work],
     unchanged: Sequence[StagedFile] = (),
     taken_over: int = 0,
+    ended_early: str | None = None,
 ) -> Verdict:
-    """Compares the books of every split and the error budget; see books.differences."""
+    """Compares the books of every split and the error budget; see books.differences.
+
+    `ended_early` is why reading was ended before its end, if it was: then there is nothing to compare.
+    """
     counts, kept = list(read), [*scored, *unchanged]
     problems = [*_unread(splits, total(counts))]
     problems += [*_unwritten([*kept, *dead])]
@@ -96,7 +102,9 @@ def judge(
         "dead": sum(file.rows for file in dead),
     }
     status = UNBALANCED if problems else PASSED
-    if not problems and (exceeded := run.budget.exceeded(rows["dead"], rows["read"])):
+    if ended_early is not None:
+        status, problems = OVER_BUDGET, [ended_early]
+    elif not problems and (exceeded := run.budget.exceeded(rows["dead"], rows["read"])):
         status, problems = OVER_BUDGET, [exceeded]
     return Verdict(
         status=status,
@@ -110,6 +118,7 @@ def judge(
         dead_letters=_parts(run, run.dead_folder, dead),
         taken_over=taken_over,
         precision="+".join(sorted({name for file in kept for name in file.precision.split("+") if name})),
+        at_least=ended_early is not None,
     )
 
 
