@@ -1,5 +1,6 @@
 """One way to read a piece, whatever its format."""
 
+import itertools
 import os
 
 from transforms import csv_files, json_lines, line_files, parquet_files, table_rows
@@ -14,8 +15,8 @@ def read_piece(piece: Piece, columns: Columns) -> Blocks:
 
     Raises FileChangedError if the file is not the version that was planned, and TableError as table_rows does.
     """
-    for block in _read(piece, columns):
-        yield from bounded(block, columns)
+    # No variable here holds a block meanwhile: it may be much larger than its parts.
+    return itertools.chain.from_iterable(map(bounded, _read(piece, columns), itertools.repeat(columns)))
 
 
 def _read(piece: Piece, columns: Columns) -> Blocks:

@@ -64,25 +64,27 @@ def read_jsonl(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
     keys = keys_of(columns)
     for lines in lines_of(file, piece):
         is_long = len(lines.starts) == 1 and len(lines.buffer) > LARGEST_VALUE
-        yield long_line(lines, keys) if is_long else json_block(lines, keys)
+        yield long_line(lines, keys, columns.max_text_bytes) if is_long else json_block(lines, keys)
 
 
-def long_line(lines: Lines, keys: Keys) -> Block:
-    """One line above LARGEST_VALUE: id and texts are read, if Arrow can; what is to be kept is not carried."""
+def long_line(lines: Lines, keys: Keys, longest: int) -> Block:
+    """One line above LARGEST_VALUE: id and texts are read, if Arrow can; what is to be kept is not carried.
+
+    Of a string that must be longer than `longest` bytes, also where each is written as \\u0000, that much is left.
+    """
     needed = {keys.id, *keys.texts}
     few = keys._replace(told=_only(keys.told, needed), given=_only(keys.given, needed))
     place = positions(lines.first, 1)
-    line = lines.line(0)
-    alone = line.strip(_BLANK) if line[:1] in _BLANK or line[-1:] in _BLANK else line
-    rows = _parse_objects(alone, 1, few) if alone.startswith(b"{") and alone.endswith(b"}") else None
+    line = _abridged(lines.buffer, 6 * longest + 2, b'"' + b"x" * (longest + 1) + b'"')
+    line = line.removeprefix(b"\xef\xbb\xbf").strip(_BLANK)
+    rows = _parse_objects(line, 1, few) if line.startswith(b"{") and line.endswith(b"}") else None
     if rows is not None:
         lost = {name: place for name in keys.given.names if name not in needed}
         return Block(place, rows, place, [], lost)
-    if not alone:
-        return Block(place[:0], no_rows(few.given), place[:0], [])
+    covered = place if line else place[:0]
     # Python would need many times its bytes to look at it more closely.
     reason = f"the line has more than {LARGEST_VALUE:,} bytes, and is not a JSON object with texts of strings"
-    return Block(place, no_rows(few.given), place[:0], [Damage(place, "not_json", reason)])
+    return Block(covered, no_rows(few.given), place[:0], [Damage(place, "not_json", reason)] if line else [])
 
 
 def _only(schema: pa.Schema, names: Collection[str | None]) -> pa.Schema:
@@ -242,7 +244,7 @@ def infer(lines: Sequence[bytes]) -> tuple[dict[str, pa.DataType], int]:
     objects = 0
     for line in lines:
         try:
-            row = json.loads(_abridged(line).decode("utf-8-sig", "replace"))
+            row = json.loads(_abridged(line, _LONG, b'""').decode("utf-8-sig", "replace"))
         except (ValueError, RecursionError):
             continue
         if isinstance(row, dict):
@@ -252,11 +254,11 @@ def infer(lines: Sequence[bytes]) -> tuple[dict[str, pa.DataType], int]:
     return {key: _kind(found) for key, found in values.items() if _is_utf8(key)}, objects
 
 
-def _abridged(line: bytes) -> bytes:
-    """A long line without its long strings, which Python would hold several times: types do not depend on them."""
-    if len(line) <= _LONG:
+def _abridged(line: bytes, longest: int, instead: bytes) -> bytes:
+    """`line` with `instead` in the place of each string with more than `longest` bytes."""
+    if len(line) <= longest:
         return line
-    return _STRING.sub(lambda found: b'""' if found.end() - found.start() > _LONG else found[0], line)
+    return _STRING.sub(lambda found: instead if found.end() - found.start() > longest else found[0], line)
 
 
 def _is_utf8(key: str) -> bool:

@@ -1,7 +1,7 @@
 """Reading files of one row a line: where the lines are, and plain text."""
 
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -80,9 +80,16 @@ class _Held:
         self.size += len(part)
 
     def take(self) -> bytes:
-        """What was kept; nothing is held then."""
-        whole, self._parts, self.size = b"".join(self._parts), [], 0
-        return whole
+        """What was kept; nothing is held then. Of a long line it is a bytearray: a join would hold it twice."""
+        parts, self._parts, self.size = self._parts[::-1], [], 0
+        if (size := sum(map(len, parts))) <= 2 * CHUNK_BYTES:
+            return b"".join(reversed(parts))
+        whole, end = bytearray(size), 0
+        while parts:
+            part = parts.pop()
+            whole[end : end + len(part)] = part
+            end += len(part)
+        return cast(bytes, whole)
 
 
 def check_line(size: int, file: str) -> None:
@@ -118,5 +125,5 @@ def read_plain(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
     for lines in lines_of(file, piece, keep=columns.max_text_bytes + len(_MARK) + 1):
         count = len(lines.starts)
         covered = positions(lines.first, count)
-        texts = pa.array([lines.line(i) for i in range(count)], pa.binary())
+        texts = pa.array([bytes(lines.line(i)) for i in range(count)], pa.binary())
         yield Block(covered, pa.record_batch([texts], names=[columns.text]), covered, [])

@@ -44,13 +44,15 @@ def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str]) -> Blocks:
     for group in range(piece.start, piece.end):
         chunks = [parquet.metadata.row_group(group).column(leaf) for leaf in leaves]
         rows = parquet.metadata.row_group(group).num_rows
-        repeated = [chunk.path_in_schema for chunk in chunks if _may_repeat(chunk)]
+        at_once = max(1, min(MAX_ROWS, MAX_TEXT_BYTES * max(rows, 1) // max(sum(map(_decoded, chunks)), 1)))
+        # One row at a time cannot repeat anything, and a dictionary would be one more copy of a large value.
+        repeated = [chunk.path_in_schema for chunk in chunks if at_once > 1 and _may_repeat(chunk)]
         if repeated != opened:
             opened = repeated
             reader = pq.ParquetFile(
                 file, metadata=parquet.metadata, read_dictionary=repeated, page_checksum_verification=True
             )
-        yield from _read_group(reader, group, RowGroup(rows, sum(map(_decoded, chunks))), present, first)
+        yield from _read_group(reader, group, at_once, present, first)
         first += rows
 
 
@@ -72,23 +74,25 @@ def _decoded(chunk: pq.ColumnChunkMetaData) -> int:
     return int(max(chunk.total_uncompressed_size, chunk.num_values * width))
 
 
-def _read_group(parquet: pq.ParquetFile, group: int, size: RowGroup, columns: list[str], first: int) -> Blocks:
+def _read_group(parquet: pq.ParquetFile, group: int, at_once: int, columns: list[str], first: int) -> Blocks:
     # iter_batches decodes page by page, so memory follows the batch and not the row group. Rows are seldom equally
-    # large: a quarter of what a batch may have leaves room.
-    at_once = max(1, min(MAX_ROWS, MAX_TEXT_BYTES * max(size.rows, 1) // max(size.bytes, 1)))
+    # large: `at_once` is a half of what a batch may have.
+    rows = parquet.metadata.row_group(group).num_rows
     done, reason = 0, "the row group ends before its last row"
     try:
         for batch in parquet.iter_batches(at_once, row_groups=[group], columns=columns):
-            batch = batch.slice(0, size.rows - done)
-            place = positions(first + done, batch.num_rows)
-            done += batch.num_rows
-            yield Block(place, batch, place, [])
+            held = [batch.slice(0, rows - done)]
+            place = positions(first + done, held[0].num_rows)
+            done += len(place)
+            # While the block is worked on, nothing here holds it: it may be as large as one value is.
+            del batch
+            yield Block(place, held.pop(), place, [])
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if not _is_damage(error):
             raise
         reason = "the row group cannot be decoded"
-    if done < size.rows:
-        lost = positions(first + done, size.rows - done)
+    if done < rows:
+        lost = positions(first + done, rows - done)
         damage = [Damage(lost, "unreadable_row_group", f"row group {group}: {reason}")]
         yield Block(lost, no_rows(pa.schema([])), np.empty(0, np.int64), damage)
 

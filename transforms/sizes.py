@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.blocks import Block, Damage, positions
+from transforms.blocks import Block, positions
 from transforms.schemas import LARGEST_VALUE, MAX_BATCH_BYTES, MAX_ROWS, MAX_TEXT_BYTES, Columns
 
 Bytes = npt.NDArray[np.int64]
@@ -117,21 +117,22 @@ def bounded(block: Block, columns: Columns) -> Iterator[Block]:
     Of a text above the limit of `columns` a little more than the limit is left: enough to see that it is too long. A
     value of a kept column above LARGEST_VALUE becomes null and is named in `Block.too_large`.
     """
-    rows, texts = block.rows, _texts(columns)
-    ends = [(0, rows.num_rows)] if is_small(rows) else _parts(rows, texts, rows.num_rows)
-    if len(ends) > 1 and len(block.covered) > rows.num_rows:
+    covered, rows, place, damage, large = block
+    # Nobody else holds what may be much too large.
+    del block
+    rows = _shortened(rows, columns)
+    ends = [(0, rows.num_rows)] if is_small(rows) else _parts(rows, _texts(columns), rows.num_rows)
+    if len(ends) == 1:
+        yield _carried(Block(covered, rows, place, damage, large), columns)
+        return
+    if len(covered) > rows.num_rows:
         # What the block answers for besides its rows: those it could not read.
-        rest = np.setdiff1d(block.covered, block.positions, assume_unique=True)
-        yield Block(rest, rows.slice(0, 0), positions(0, 0), block.damage)
+        rest = np.setdiff1d(covered, place, assume_unique=True)
+        yield Block(rest, rows.slice(0, 0), positions(0, 0), damage)
     for start, end in ends:
-        covered = place = block.positions[start:end]
-        damage: list[Damage] = []
-        if len(ends) == 1:
-            covered, damage = block.covered, block.damage
-        part, too_large = _without_giants(_shortened(rows.slice(start, end - start), columns), columns)
-        lost = {name: np.intersect1d(place, where) for name, where in block.too_large.items()}
-        lost |= {name: place[mask] for name, mask in too_large.items()}
-        yield Block(covered, part, place, damage, {name: where for name, where in lost.items() if len(where)})
+        here = place[start:end]
+        lost = {name: np.intersect1d(here, where) for name, where in large.items()}
+        yield _carried(Block(here, rows.slice(start, end - start), here, [], lost), columns)
 
 
 def _texts(columns: Columns) -> list[str]:
@@ -140,31 +141,29 @@ def _texts(columns: Columns) -> list[str]:
 
 
 def _shortened(rows: pa.RecordBatch, columns: Columns) -> pa.RecordBatch:
+    """`rows` with at most one byte more than the limit of each text; a character may be cut through."""
     most = columns.max_text_bytes
     for name in {*_texts(columns)} & {*rows.schema.names}:
         column = rows.column(name)
         if column.nbytes > most and (row_bytes(column) > most).any():
-            at = rows.schema.get_field_index(name)
-            rows = rows.set_column(at, name, _prefixes(column, most + 1))
+            rows = rows.set_column(rows.schema.get_field_index(name), name, _prefixes(column, most + 1))
     return rows
 
 
 def _prefixes(column: pa.Array, size: int) -> pa.Array:
-    """The first `size` bytes of each value, as binary; a character may be cut through."""
     if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    # One value alone may have more bytes than offsets of 32 bits reach.
-    return pc.binary_slice(column.cast(pa.large_binary()), 0, size).cast(pa.binary())
+        return pa.DictionaryArray.from_arrays(column.indices, _prefixes(column.dictionary, size))
+    large = pa.types.is_large_string(column.type) or pa.types.is_large_binary(column.type)
+    return pc.binary_slice(column.cast(pa.large_binary() if large else pa.binary()), 0, size)
 
 
-def _without_giants(rows: pa.RecordBatch, columns: Columns) -> tuple[pa.RecordBatch, dict[str, npt.NDArray[np.bool_]]]:
-    """`rows` with null for each kept value above LARGEST_VALUE, and by column which rows had one."""
-    found = {}
-    # Such a value is in a part by itself, beside its row's others.
+def _carried(block: Block, columns: Columns) -> Block:
+    """`block` with null for a kept value above LARGEST_VALUE, which is in a part by itself, beside its row's others."""
+    rows, found = block.rows, dict(block.too_large)
     if rows.num_rows == 1 and total_bytes(rows) > LARGEST_VALUE:
         for name in {*columns.kept_from} & {*rows.schema.names} - {columns.id, *_texts(columns)}:
-            at = rows.schema.get_field_index(name)
-            if _column_bytes(rows.column(at)) > LARGEST_VALUE:
-                rows = rows.set_column(at, rows.schema.field(at), pa.nulls(1, rows.schema.field(at).type))
-                found[name] = np.ones(1, bool)
-    return rows, found
+            field = rows.schema.field(name)
+            if _column_bytes(rows.column(name)) > LARGEST_VALUE:
+                rows = rows.set_column(rows.schema.get_field_index(name), field, pa.nulls(1, field.type))
+                found[name] = block.positions
+    return block._replace(rows=rows, too_large={name: where for name, where in found.items() if len(where)})
