@@ -20,7 +20,7 @@ def test_a_lock_that_a_reader_holds_is_told_and_given_up(tmp_path: Path, caplog:
     with lock.open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_SH)
         start = time.monotonic()
-        with pytest.raises(LockedError, match="has held this lock for 0.8 s") as caught:
+        with pytest.raises(LockedError, match=r"has held this lock for 0\.8 s") as caught:
             store.swap(path, b"old", b"new")
         assert 0.8 <= time.monotonic() - start < 10
     assert cause(caught.value).startswith(f"LockedError: {lock}: another process has held")

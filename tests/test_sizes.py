@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms import json_lines, line_files
-from transforms.blocks import Block, Damage, NotWhatItClaimsError, Piece, planned, positions
+from transforms.blocks import Block, Damage, NotWhatItClaimsError, Piece, Unfit, planned, positions
 from transforms.columns import ColumnsRequest, PlanError
 from transforms.formats import read_piece
 from transforms.local import LocalStore
@@ -106,13 +106,13 @@ def test_the_parts_of_a_block_answer_for_what_it_answered_for() -> None:
     rows = pa.record_batch([[b"t"] * 30, ["x" * 900] * 30], ["text", "k"])
     place = np.delete(positions(5, 32), [3, 20])
     damage = [Damage(np.array([8, 25]), "not_json", "no")]
-    block = Block(positions(5, 32), rows, place, damage, {"k": np.array([6, 30])})
+    block = Block(positions(5, 32), rows, place, damage, [Unfit("k", np.array([6, 30]), "wrong_type", "no")])
     parts = list(bounded(block, columns))
     assert sorted(np.concatenate([part.covered for part in parts]).tolist()) == list(range(5, 37))
     assert np.concatenate([part.positions for part in parts]).tolist() == place.tolist()
     assert [d for part in parts for d in part.damage] == damage
     assert max(total_bytes(part.rows) for part in parts) <= 10_000
-    assert sorted(np.concatenate([p.too_large["k"] for p in parts if "k" in p.too_large]).tolist()) == [6, 30]
+    assert sorted(row for part in parts for lost in part.unfit for row in lost.positions.tolist()) == [6, 30]
 
 
 @pytest.mark.usefixtures("small")
@@ -165,8 +165,9 @@ def test_a_text_above_the_limit_is_a_dead_letter_and_one_at_the_limit_is_scored(
 
 
 def test_each_text_of_a_pair_has_the_limit_and_the_id_comes_first(tmp_path: Path) -> None:
-    rows = [{"id": "a", "text": "x" * 11, "b": "y"}, {"id": "b", "text": "x", "b": "y" * 11}, {"id": "c", "b": "y" * 11},
-            {"id": " ", "text": "x" * 11, "b": "y"}, {"id": "d", "text": "x" * 10, "b": "y" * 10}]  # fmt: skip
+    ten, eleven = "x" * 10, "x" * 11
+    rows = [{"id": "a", "text": eleven, "b": "y"}, {"id": "b", "text": "x", "b": eleven}, {"id": "c", "b": eleven}]
+    rows += [{"id": " ", "text": eleven, "b": "y"}, {"id": "d", "text": ten, "b": ten}]
     file = tmp_path / "in.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     request = ColumnsRequest(text_pair="b", max_text_bytes=10)
@@ -176,8 +177,9 @@ def test_each_text_of_a_pair_has_the_limit_and_the_id_comes_first(tmp_path: Path
 
 @pytest.mark.parametrize("limit", [50, 16 * 1024 * 1024])
 @pytest.mark.usefixtures("small")
-def test_a_long_line_of_jsonl_keeps_its_id_and_gives_up_what_is_kept(limit: int, tmp_path: Path,
-                                                                    monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_long_line_of_jsonl_keeps_its_id_and_gives_up_what_is_kept(
+    limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(line_files, "CHUNK_BYTES", 4_096)
     rows = [{"id": "a", "text": "x", "k": 1}, {"id": "b", "text": "x", "k": "v" * 30_000},
             {"id": "c", "text": "y" * 30_000, "k": "1"}, {"id": "d", "text": "x", "k": 2}]  # fmt: skip
@@ -190,8 +192,10 @@ def test_a_long_line_of_jsonl_keeps_its_id_and_gives_up_what_is_kept(limit: int,
     blocks = list(read_piece(plan.splits[0].pieces[0], plan.columns))
     assert sorted(np.concatenate([block.covered for block in blocks]).tolist()) == [0, 1, 2, 3, 4]
     assert [(d.positions.tolist(), d.code) for block in blocks for d in block.damage] == [([2], "not_json")]
-    lost = [where for block in blocks for name, where in block.too_large.items() if name == "k"]
-    assert np.concatenate(lost).tolist() == [1, 3]
+    assert [(lost.column, lost.positions.tolist()) for block in blocks for lost in block.unfit] == [
+        ("k", [1]),
+        ("k", [3]),
+    ]
     last = "text_too_long" if limit == 50 else "scored"
     assert outcome(file, request) == {"a": "scored", "b": "scored", "c": last, "d": "scored"}
 

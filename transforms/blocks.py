@@ -2,9 +2,8 @@
 
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
@@ -43,20 +42,29 @@ class Damage(NamedTuple):
     reason: str
 
 
+class Unfit(NamedTuple):
+    """Rows of which one kept value is null because the reader could not make it fit; code and reason as of Damage."""
+
+    column: str
+    positions: Positions
+    code: str
+    reason: str
+
+
 class Block(NamedTuple):
     """Some rows of a piece.
 
     `covered` are the positions this block answers for: the books rest on it. It comes from the file's structure
     (footer, counted lines), never from what was parsed; only a CSV has no structure but its records. `rows` has the
-    wanted columns under their input names, `positions[i]` is the place of its row i. `too_large` names, by kept input
-    column, the rows whose value was too large to be carried and is null.
+    wanted columns under their input names, `positions[i]` is the place of its row i. `unfit` names kept values that
+    are null because they did not fit.
     """
 
     covered: Positions
     rows: pa.RecordBatch
     positions: Positions
     damage: list[Damage]
-    too_large: Mapping[str, Positions] = MappingProxyType({})
+    unfit: Sequence[Unfit] = ()
 
 
 Blocks = Iterator[Block]

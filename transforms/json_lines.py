@@ -15,6 +15,7 @@ import pyarrow.json
 from transforms.blocks import Block, Blocks, Damage, Piece, Positions, from_table, no_rows, positions
 from transforms.line_files import Lines, lines_of
 from transforms.schemas import LARGEST_VALUE, Columns
+from transforms.sizes import too_large
 
 _OPEN, _CLOSE = b"{}"
 _BLANK = b" \t\r"
@@ -68,9 +69,9 @@ def read_jsonl(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
 
 
 def long_line(lines: Lines, keys: Keys, longest: int) -> Block:
-    """One line above LARGEST_VALUE: id and texts are read, if Arrow can; what is to be kept is not carried.
+    """One line above LARGEST_VALUE: id and texts are read, if Arrow can (Python would need many times its bytes).
 
-    Of a string that must be longer than `longest` bytes, also where each is written as \\u0000, that much is left.
+    What is to be kept is not carried. A string that is longer than `longest`, however escaped, is cut to a byte more.
     """
     needed = {keys.id, *keys.texts}
     few = keys._replace(told=_only(keys.told, needed), given=_only(keys.given, needed))
@@ -79,10 +80,9 @@ def long_line(lines: Lines, keys: Keys, longest: int) -> Block:
     line = line.removeprefix(b"\xef\xbb\xbf").strip(_BLANK)
     rows = _parse_objects(line, 1, few) if line.startswith(b"{") and line.endswith(b"}") else None
     if rows is not None:
-        lost = {name: place for name in keys.given.names if name not in needed}
-        return Block(place, rows, place, [], lost)
+        unfit = [too_large(name, place) for name in keys.given.names if name not in needed]
+        return Block(place, rows, place, [], unfit)
     covered = place if line else place[:0]
-    # Python would need many times its bytes to look at it more closely.
     reason = f"the line has more than {LARGEST_VALUE:,} bytes, and is not a JSON object with texts of strings"
     return Block(covered, no_rows(few.given), place[:0], [Damage(place, "not_json", reason)] if line else [])
 

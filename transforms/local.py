@@ -195,7 +195,11 @@ def _lock(path: str, seconds: float) -> BinaryIO:
         _make_folder(os.path.dirname(path))
         with suppress(FileNotFoundError):
             lock = open(path, "ab")  # noqa: SIM115  closed by whoever gets it
-            wait_for_lock(lock, path, seconds)
+            try:
+                wait_for_lock(lock, path, seconds)
+            except BaseException:
+                lock.close()
+                raise
             if _is_named(path, lock):
                 return lock
             # It was deleted while we waited: nobody else would see this lock.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.blocks import Block, positions
+from transforms.blocks import Block, Positions, Unfit, positions
 from transforms.schemas import LARGEST_VALUE, MAX_BATCH_BYTES, MAX_ROWS, MAX_TEXT_BYTES, Columns
 
 Bytes = npt.NDArray[np.int64]
@@ -115,24 +115,24 @@ def bounded(block: Block, columns: Columns) -> Iterator[Block]:
     """`block` in parts of at most MAX_TEXT_BYTES of text and MAX_BATCH_BYTES in all, as far as rows allow it.
 
     Of a text above the limit of `columns` a little more than the limit is left: enough to see that it is too long. A
-    value of a kept column above LARGEST_VALUE becomes null and is named in `Block.too_large`.
+    value of a kept column above LARGEST_VALUE becomes null, and is unfit.
     """
-    covered, rows, place, damage, large = block
-    # Nobody else holds what may be much too large.
-    del block
-    rows = _shortened(rows, columns)
+    rows = _shortened(block.rows, columns)
+    # From here on nobody holds what may be much too large.
+    block = block._replace(rows=rows)
     ends = [(0, rows.num_rows)] if is_small(rows) else _parts(rows, _texts(columns), rows.num_rows)
     if len(ends) == 1:
-        yield _carried(Block(covered, rows, place, damage, large), columns)
+        yield _carried(block, columns)
         return
-    if len(covered) > rows.num_rows:
-        # What the block answers for besides its rows: those it could not read.
-        rest = np.setdiff1d(covered, place, assume_unique=True)
-        yield Block(rest, rows.slice(0, 0), positions(0, 0), damage)
+    place, unfit = block.positions, block.unfit
+    # What the block answers for besides its rows: those it could not read.
+    rest = np.setdiff1d(block.covered, place, assume_unique=True)
+    yield block._replace(covered=rest, rows=rows.slice(0, 0), positions=positions(0, 0), unfit=())
     for start, end in ends:
         here = place[start:end]
-        lost = {name: np.intersect1d(here, where) for name, where in large.items()}
-        yield _carried(Block(here, rows.slice(start, end - start), here, [], lost), columns)
+        of_these = [lost._replace(positions=np.intersect1d(here, lost.positions)) for lost in unfit]
+        part = Block(here, rows.slice(start, end - start), here, [], [lost for lost in of_these if len(lost.positions)])
+        yield _carried(part, columns)
 
 
 def _texts(columns: Columns) -> list[str]:
@@ -159,11 +159,16 @@ def _prefixes(column: pa.Array, size: int) -> pa.Array:
 
 def _carried(block: Block, columns: Columns) -> Block:
     """`block` with null for a kept value above LARGEST_VALUE, which is in a part by itself, beside its row's others."""
-    rows, found = block.rows, dict(block.too_large)
+    rows, unfit = block.rows, [*block.unfit]
     if rows.num_rows == 1 and total_bytes(rows) > LARGEST_VALUE:
         for name in {*columns.kept_from} & {*rows.schema.names} - {columns.id, *_texts(columns)}:
             field = rows.schema.field(name)
             if _column_bytes(rows.column(name)) > LARGEST_VALUE:
                 rows = rows.set_column(rows.schema.get_field_index(name), field, pa.nulls(1, field.type))
-                found[name] = block.positions
-    return block._replace(rows=rows, too_large={name: where for name, where in found.items() if len(where)})
+                unfit.append(too_large(name, block.positions))
+    return block._replace(rows=rows, unfit=unfit)
+
+
+def too_large(column: str, where: Positions) -> Unfit:
+    """What is said of values of a kept column that are too large to be carried."""
+    return Unfit(column, where, "wrong_type", f"the value of {column!r} has more than {LARGEST_VALUE:,} bytes")

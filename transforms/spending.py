@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from transforms.blocks import Piece
-from transforms.fail_points import step
 from transforms.plan import Split
 from transforms.read_session import planned_splits
 from transforms.runs import ErrorBudget
@@ -53,8 +52,7 @@ class Spending:
             self._most_rows, self._knows_rows = most_rows(planned_splits(self._plan)), True
         problem = exceeded_by_one(self._budget, split, _counted.dead, self._most_rows)
         if problem is not None:
-            with step("write_over_budget"):
-                store_for(self._mark).write(self._mark, problem.encode())
+            store_for(self._mark).write(self._mark, problem.encode())
         return problem is not None
 
 
