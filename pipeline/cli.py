@@ -72,6 +72,7 @@ StrictColumns = Annotated[
     ),
 ]
 TopK = Annotated[int | None, typer.Option(help="Classes to list per row; by default all.")]
+MaxTextBytes = Annotated[int | None, typer.Option(help="Bytes of one text; a longer one is a dead letter [16777216].")]
 MaxDeadFraction = Annotated[float | None, typer.Option(help="Share of rows that may be dead letters [0.01].")]
 MaxDeadRows = Annotated[int | None, typer.Option(help="Number of rows that may be dead letters.")]
 AllowMissing = Annotated[
@@ -127,6 +128,7 @@ def score(
     schema: Schema = None,
     strict_columns: StrictColumns = None,
     top_k: TopK = None,
+    max_text_bytes: MaxTextBytes = None,
     max_dead_fraction: MaxDeadFraction = None,
     max_dead_rows: MaxDeadRows = None,
     allow_missing: AllowMissing = None,

@@ -19,6 +19,7 @@ from pipeline.yaml_file import YamlFileError, read_mapping
 from transforms.columns import ColumnsRequest
 from transforms.plan import FORMATS
 from transforms.runs import ErrorBudget
+from transforms.schemas import LONGEST_TEXT
 
 TYPES = {
     "string": pa.string(),
@@ -35,7 +36,7 @@ LOCAL = ("direct", "local")
 GUESS = "*"
 """The key of `schema` under which `auto` stands: numbers of a CSV are numbers where they print as they are written."""
 
-LATER: frozenset[str] = frozenset({"keep_text_digests", "strict_columns", *TextFiles.model_fields})
+LATER: frozenset[str] = frozenset({"keep_text_digests", "max_text_bytes", "strict_columns", *TextFiles.model_fields})
 """Settings (by flag, `schema` not `schema_`) that came after the first outputs. At its default, such a setting is left
 out of what resume compares: a run staged by an earlier version is the same work."""
 
@@ -74,6 +75,7 @@ class JobConfig(TextFiles):
     schema_: Mapping[str, str] = pydantic.Field(default_factory=dict, alias="schema")
     strict_columns: bool = False
     top_k: int | None = pydantic.Field(default=None, ge=1)
+    max_text_bytes: int = pydantic.Field(default=LONGEST_TEXT, ge=1, le=1 << 30)
     max_dead_fraction: float = 0.01
     max_dead_rows: int | None = None
     allow_missing: bool = False
@@ -178,6 +180,7 @@ class JobConfig(TextFiles):
             types={name: TYPES[kind] for name, kind in self.schema_.items() if name != GUESS},
             guess=GUESS in self.schema_,
             strict=self.strict_columns,
+            max_text_bytes=self.max_text_bytes,
         )
 
     @property

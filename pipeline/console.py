@@ -154,7 +154,9 @@ class _Text:
             out.print(f"already published {verdict.folder}, by run {verdict.run_id}: --if-published is skip")
             return
         skipped = f"{counts['skipped']:,} unchanged + " if counts.get("skipped") else ""
-        rows = f"{counts['read']:,} read = {counts['scored']:,} scored + {skipped}{counts['dead']:,} dead letters"
+        at_least = "at least " if verdict.at_least else ""
+        read, scored = f"{at_least}{counts['read']:,} read", f"{counts['scored']:,} scored"
+        rows = f"{read} = {scored} + {skipped}{counts['dead']:,} dead letters"
         if verdict.status == PUBLISHED:
             manifest, _ = read_manifest(join(verdict.folder, MANIFEST))
             out.print(f"published {verdict.folder}")
@@ -264,6 +266,7 @@ class _Json:
             folder=verdict.folder,
             table=_table(read_manifest(join(verdict.folder, MANIFEST))[0]) if published else None,
             counts=dict(verdict.counts),
+            **({"at_least": True} if verdict.at_least else {}),
             dead_codes=dict(verdict.dead_codes),
             notes=dict(verdict.notes),
             padding_factor=verdict.padding_factor,

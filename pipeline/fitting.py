@@ -49,6 +49,7 @@ from transforms.preprocessing import Preprocessing
 from transforms.read import ReadTexts, WriteMarked, read_marked
 from transforms.runs import ErrorBudget
 from transforms.schemas import REJECTED
+from transforms.sizes import row_bytes
 from transforms.stores import store_for
 from transforms.validate import ValidateTexts
 
@@ -241,7 +242,10 @@ def _texts(plan: Plan) -> Iterator[bytes]:
             for block in read_piece(piece, plan.columns):
                 for name in (plan.columns.text, plan.columns.text_pair):
                     if name in block.rows.schema.names:  # Else nothing of the block could be read.
-                        texts, _ = utf8(texts_of(block.rows.column(name)))
+                        # One that is too long is a dead letter later on; of it there are the first bytes only.
+                        column = block.rows.column(name)
+                        short = column.filter(pa.array(row_bytes(column) <= plan.columns.max_text_bytes))
+                        texts, _ = utf8(texts_of(short))
                         yield from texts.drop_null().cast(pa.binary()).to_pylist()
 
 

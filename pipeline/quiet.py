@@ -1,9 +1,17 @@
-"""Keeping what libraries write by themselves away from the user."""
+"""Keeping what libraries write by themselves away from the user, and letting through what the steps have to tell."""
 
+import codecs
+import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_STEPS = "transforms"
+# A worker process hands a record over as the text of a protocol buffer.
+_WORKERS_MESSAGE = re.compile(r'^message: "((?:[^"\\]|\\.)*)"$', re.MULTILINE)
+_WORKERS_PLACE = re.compile(rf'^log_location: "[^"]*/{_STEPS}/[^"/]*"$', re.MULTILINE)
 
 
 @contextmanager
@@ -21,3 +29,40 @@ def quiet_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+@contextmanager
+def steps_are_heard() -> Iterator[None]:
+    """What the steps log, here and in worker processes on this machine, is one line on stderr, also while it is quiet.
+
+    It is of our own making and quotes nobody. What others log goes where it went before.
+    """
+    terminal = os.dup(2)
+    handler = _Steps(terminal)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        os.close(terminal)
+
+
+class _Steps(logging.Handler):
+    def __init__(self, terminal: int) -> None:
+        super().__init__(logging.WARNING)
+        self._terminal = terminal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if record.name.split(".")[0] == _STEPS:
+            self._write(message)
+        elif record.name == "root" and _WORKERS_PLACE.search(message) and (said := _WORKERS_MESSAGE.search(message)):
+            self._write(codecs.escape_decode(said[1].encode())[0].decode("utf-8", "replace"))
+        elif logging.lastResort is not None and len(logging.getLogger().handlers) == 1:
+            # As if this handler were not there.
+            logging.lastResort.handle(record)
+
+    def _write(self, message: str) -> None:
+        # A path may have line ends, and half a character.
+        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+        os.write(self._terminal, f"warning: {line}\n".encode())

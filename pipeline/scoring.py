@@ -59,6 +59,7 @@ def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, beats:
         earlier=earlier,
         beats=beats,
         progress=progress,
+        budget=run.budget,
     )
     valid = read.rows | "Validate" >> ValidateTexts(columns_read)
     featurized = valid.texts | "Featurize" >> FeaturizeTexts(bundle, columns)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from pipeline.escaping import escaped
-from pipeline.quiet import quiet_stderr
+from pipeline.quiet import quiet_stderr, steps_are_heard
 
 INTERRUPTED = 130
 _what_stays = "a date that is not published yet stays as it was"
@@ -17,13 +17,14 @@ _what_stays = "a date that is not published yet stays as it was"
 def run(command: Callable[[], int], log_format: str) -> None:
     """Runs a command and ends the process with its exit code; an error of the user's making is one line."""
     _end_when_interrupted()
-    try:
-        code = command()
-    except Exception as error:
-        with quiet_stderr():
-            from pipeline.report import explain
+    with steps_are_heard():
+        try:
+            code = command()
+        except Exception as error:
+            with quiet_stderr():
+                from pipeline.report import explain
 
-        code = explain(error, log_format)
+            code = explain(error, log_format)
     raise typer.Exit(code)
 
 

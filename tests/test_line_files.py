@@ -56,7 +56,7 @@ def test_lines_are_those_of_split_whatever_the_chunks(
 @relaxed
 @given(BYTES)
 def test_each_line_of_plain_text_is_a_row(content: bytes) -> None:
-    blocks = list(read_plain(io.BytesIO(content), piece_of(content), "text"))
+    blocks = list(read_plain(io.BytesIO(content), piece_of(content), Columns(text="text")))
     assert [text for block in blocks for text in block.rows.column("text").to_pylist()] == plain_lines(content)
     assert [at for block in blocks for at in block.covered.tolist()] == list(range(len(plain_lines(content))))
 

@@ -1,8 +1,10 @@
 """What the readers of all formats give: blocks of rows, each row with its position in the file."""
 
+import io
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +78,39 @@ MAX_LINE_BYTES = 256 * 1024 * 1024
 
 class NotWhatItClaimsError(ValueError):
     """A file does not have the format its name or the job declares."""
+
+
+def planned(file: BinaryIO, size: int) -> BinaryIO:
+    """The first `size` bytes of a file, however much longer it has grown since it was planned."""
+    return cast(BinaryIO, _Planned(file, size))
+
+
+class _Planned(io.RawIOBase):
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._size = file, size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_END:
+            return self._file.seek(self._size + offset)
+        return self._file.seek(offset, whence)
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(0, self._size - self._file.tell())
+        return self._file.read(left if size is None or size < 0 else min(size, left))
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
 
 class ByteStream:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from transforms.blocks import is_text
 from transforms.convert import convertible, is_plain
 from transforms.ids import is_id
-from transforms.schemas import OWN_COLUMNS, Columns
+from transforms.schemas import LONGEST_TEXT, OWN_COLUMNS, Columns
 
 
 class PlanError(ValueError):
@@ -33,6 +33,7 @@ class ColumnsRequest:
     label: str | None = None
     guess: bool = False
     strict: bool = False
+    max_text_bytes: int = LONGEST_TEXT
 
     def keeps(self, name: str) -> bool:
         """Whether the column `name` goes into the output beside ours. The text does if it is asked for by name."""
@@ -199,6 +200,7 @@ def resolve(schema: pa.Schema, request: ColumnsRequest) -> Columns:
         label=request.label,
         types=dict(request.types),
         strict=request.strict,
+        max_text_bytes=request.max_text_bytes,
     )
 
 

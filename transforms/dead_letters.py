@@ -15,17 +15,20 @@ CODES = {
     "too_few_fields": "the CSV record has fewer fields than the header",
     "too_many_fields": "the CSV record has more fields than the header",
     "unclosed_quote": "a quoted field of the CSV has too many lines, or the file ends before it is closed",
-    "text_too_long": "the text or the record is longer than a row may be",
     "missing_id": "the id is null, absent, empty or only white space",
     "duplicate_id": "an earlier row has the same id",
     "missing_text": "the text is null or absent",
     "blank_text": "the text is empty or only white space",
+    "text_too_long": "the text has more bytes than --max-text-bytes, or its record is too long to be read",
     "not_utf8": "a value is not valid UTF-8",
     "missing_label": "the label is null, NaN or not a finite number (training only)",
     "not_tokenized": "the tokenizer failed on this text",
     "not_scored": "the model failed on this text",
     "not_finite": "the model gave a value that is not a finite number",
 }
+
+OF_THE_MODEL = frozenset({"not_tokenized", "not_scored", "not_finite"})
+"""Codes of rows that are sound as they were read: another machine may score them."""
 
 
 def place(source: str, split: int, rows: npt.NDArray[np.int64]) -> list[pa.Array]:

@@ -1,31 +1,40 @@
 """One way to read a piece, whatever its format."""
 
+import itertools
 import os
 
 from transforms import csv_files, json_lines, line_files, parquet_files, table_rows
-from transforms.blocks import Blocks, Piece
+from transforms.blocks import Blocks, Piece, planned
 from transforms.schemas import Columns
+from transforms.sizes import bounded
 from transforms.stores import file_changed, store_for
 
 
 def read_piece(piece: Piece, columns: Columns) -> Blocks:
-    """The wanted columns of `piece`, block by block.
+    """The wanted columns of `piece`, in blocks that are bounded in bytes (see sizes.bounded).
 
     Raises FileChangedError if the file is not the version that was planned, and TableError as table_rows does.
     """
+    # No variable here holds a block meanwhile: it may be much larger than its parts.
+    return itertools.chain.from_iterable(map(bounded, _read(piece, columns), itertools.repeat(columns)))
+
+
+def _read(piece: Piece, columns: Columns) -> Blocks:
     if piece.format == "bigquery":
         yield from table_rows.read_blocks(piece, columns.wanted)
         return
-    with store_for(piece.file).open(piece.file, piece.version) as file:
+    with store_for(piece.file).open(piece.file, piece.version) as opened:
         # A copy that keeps the time of modification has the same version on a file system.
-        if (size := file.seek(0, os.SEEK_END)) != piece.size:
+        if (size := opened.seek(0, os.SEEK_END)) != piece.size:
             raise file_changed(piece.file, f"of {piece.size:,} bytes", f"{size:,} bytes")
-        file.seek(0)
+        opened.seek(0)
+        # It may grow from here on.
+        file = planned(opened, piece.size)
         if piece.format == "parquet":
             yield from parquet_files.read_blocks(file, piece, columns.wanted)
         elif piece.format == "jsonl":
             yield from json_lines.read_jsonl(file, piece, columns)
         elif piece.format == "text":
-            yield from line_files.read_plain(file, piece, columns.text, columns.dialect.encoding)
+            yield from line_files.read_plain(file, piece, columns)
         else:
             yield from csv_files.read_blocks(file, piece, columns.wanted, columns.dialect)

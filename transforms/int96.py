@@ -4,6 +4,7 @@ Nanoseconds in 64 bits end in 1677 and 2262, where Arrow wraps without a word; m
 What lies beyond even those is found by reading the column a second time, in seconds, which every int96 fits.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
@@ -35,10 +36,14 @@ class Twin:
     ) -> Iterator[tuple[pa.RecordBatch, Wrapped]]:
         """Each batch of a row group, without what wrapped, and the columns and rows where something did."""
         if self._parquet is None:
-            for batch in batches:
-                yield batch, []
-            return
-        twins = self._parquet.iter_batches(at_once, row_groups=[group], columns=self._columns)
+            # Nothing here holds a batch meanwhile: it may be as large as one value is.
+            return zip(batches, itertools.repeat([]), strict=False)
+        return self._compared(self._parquet, batches, at_once, group)
+
+    def _compared(
+        self, parquet: pq.ParquetFile, batches: Iterable[pa.RecordBatch], at_once: int, group: int
+    ) -> Iterator[tuple[pa.RecordBatch, Wrapped]]:
+        twins = parquet.iter_batches(at_once, row_groups=[group], columns=self._columns)
         for batch, seconds in zip(batches, twins, strict=True):
             wrapped: Wrapped = []
             for name in self._columns:

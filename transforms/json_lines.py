@@ -4,7 +4,8 @@ What becomes of a line depends on that line only, never on the lines around it.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -16,12 +17,17 @@ import pyarrow.json
 from transforms.blocks import Block, Blocks, Damage, Piece, Positions, Unfit, from_table, no_rows, positions
 from transforms.json_values import Keys, Row, read_line
 from transforms.line_files import Lines, lines_of
-from transforms.schemas import Columns
+from transforms.schemas import LARGEST_VALUE, Columns
+from transforms.sizes import too_large
 from transforms.written import EXACT
 
 _OPEN, _CLOSE = b"{}"
+_BLANK = b" \t\r"
 _FEW = 32
 _DEEPEST = 32
+_LONG = 64 * 1024
+# Possessive: nothing is kept to go back to, however long the string.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
 def keys_of(columns: Columns) -> Keys:
@@ -53,15 +59,40 @@ def read_jsonl(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
     """
     keys = keys_of(columns)
     for lines in lines_of(file, piece, columns.dialect.encoding):
-        yield json_block(lines, keys)
+        is_long = len(lines.starts) == 1 and len(lines.buffer) > LARGEST_VALUE
+        yield long_line(lines, keys, columns.max_text_bytes) if is_long else json_block(lines, keys)
+
+
+def long_line(lines: Lines, keys: Keys, longest: int) -> Block:
+    """One line above LARGEST_VALUE: id and texts are read, if Arrow can (Python would need many times its bytes).
+
+    What is to be kept is not carried. A string that is longer than `longest`, however escaped, is cut to a byte more.
+    """
+    needed = {keys.id, *keys.texts}
+    few = keys._replace(told=_only(keys.told, needed), given=_only(keys.given, needed))
+    place = positions(lines.first, 1)
+    line = _abridged(lines.buffer, 6 * longest + 2, b'"' + b"x" * (longest + 1) + b'"')
+    line = line.removeprefix(b"\xef\xbb\xbf").strip(_BLANK)
+    rows = _parse_objects(line, 1, few) if line.startswith(b"{") and line.endswith(b"}") else None
+    if rows is not None:
+        unfit = [too_large(name, place) for name in keys.given.names if name not in needed]
+        return Block(place, rows, place, [], unfit=unfit)
+    covered = place if line else place[:0]
+    reason = f"the line has more than {LARGEST_VALUE:,} bytes, and is not a JSON object with texts of strings"
+    return Block(covered, no_rows(few.given), place[:0], [Damage(place, "not_json", reason)] if line else [])
+
+
+def _only(schema: pa.Schema, names: Collection[str | None]) -> pa.Schema:
+    return pa.schema([field for field in schema if field.name in names])
 
 
 def json_block(lines: Lines, keys: Keys) -> Block:
     """Parses `lines`; see read_jsonl. Strings come out as bytes that nobody has checked."""
-    data = np.frombuffer(lines.buffer + b"\n", np.uint8)
+    data = np.frombuffer(lines.buffer or b"\n", np.uint8)
     # Arrow's parser lets a value span lines, takes two values on one line, and crashes the process on a bare `null`:
     # it only gets lines that look like one object, and the number of rows must come out as the number of lines.
-    plain = (data[lines.starts] == _OPEN) & (data[np.maximum(lines.ends - 1, 0)] == _CLOSE)
+    opened = data[np.minimum(lines.starts, len(data) - 1)] == _OPEN
+    plain = (lines.ends > lines.starts) & opened & (data[np.maximum(lines.ends - 1, 0)] == _CLOSE)
     odd = np.flatnonzero(~plain)
     blank = odd[np.array([not lines.line(i).strip() for i in odd.tolist()], bool)]
     covered = np.delete(positions(0, len(lines.starts)), blank)
@@ -162,7 +193,7 @@ def infer(lines: Sequence[bytes]) -> tuple[dict[str, pa.DataType], int]:
     objects = 0
     for line in lines:
         try:
-            row = json.loads(line.decode("utf-8-sig", "replace"))
+            row = json.loads(_abridged(line, _LONG, b'""').decode("utf-8-sig", "replace"))
         except (ValueError, RecursionError):
             continue
         if isinstance(row, dict):
@@ -170,6 +201,13 @@ def infer(lines: Sequence[bytes]) -> tuple[dict[str, pa.DataType], int]:
             for key, value in row.items():
                 values.setdefault(key, []).append(value)
     return {key: _kind(found) for key, found in values.items() if _is_utf8(key)}, objects
+
+
+def _abridged(line: bytes, longest: int, instead: bytes) -> bytes:
+    """`line` with `instead` in the place of each string with more than `longest` bytes."""
+    if len(line) <= longest:
+        return line
+    return _STRING.sub(lambda found: instead if found.end() - found.start() > longest else found[0], line)
 
 
 def _is_utf8(key: str) -> bool:

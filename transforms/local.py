@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import google_crc32c
 
+from transforms.locks import LOCK_SECONDS, wait_for_lock
 from transforms.stores import SCHEME, FileInfo, TooLargeError, file_changed, split_glob
 from transforms.walking import entries, files_below, link_on
 
@@ -24,7 +25,13 @@ _LOCK_NAME = re.compile(r"\..+\.lock")
 
 
 class LocalStore:
-    """Files of a mounted file system; `swap` needs one with flock and an atomic rename."""
+    """Files of a mounted file system; `swap` needs one with flock and an atomic rename.
+
+    It waits so many seconds for a lock that somebody else holds, and raises LockedError then.
+    """
+
+    def __init__(self, lock_seconds: float = LOCK_SECONDS) -> None:
+        self._lock_seconds = lock_seconds
 
     def match(self, pattern: str) -> list[FileInfo]:
         pattern = _local(pattern)
@@ -82,7 +89,7 @@ class LocalStore:
             file.write(data)
 
     def swap(self, path: str, old: bytes | None, new: bytes) -> bool:
-        with _locked(_local(path)):
+        with _locked(_local(path), self._lock_seconds):
             if self.read(path) != old:
                 return False
             self.write(path, new)
@@ -182,19 +189,23 @@ class _NewFile(io.BufferedWriter):
 
 
 @contextmanager
-def _locked(path: str) -> Iterator[None]:
+def _locked(path: str, seconds: float) -> Iterator[None]:
     folder, name = os.path.split(path)
-    with _lock(os.path.join(folder, f".{name}.lock")):
+    with _lock(os.path.join(folder, f".{name}.lock"), seconds):
         yield
 
 
-def _lock(path: str) -> BinaryIO:
+def _lock(path: str, seconds: float) -> BinaryIO:
     """The lock file at `path`, ours until it is closed."""
     while True:
         _make_folder(os.path.dirname(path))
         with suppress(FileNotFoundError):
             lock = open(path, "ab")  # noqa: SIM115  closed by whoever gets it
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                wait_for_lock(lock, path, seconds)
+            except BaseException:
+                lock.close()
+                raise
             if _is_named(path, lock):
                 return lock
             # It was deleted while we waited: nobody else would see this lock.

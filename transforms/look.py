@@ -8,7 +8,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from transforms import csv_files, doubts, json_lines, line_files, parquet_files
-from transforms.blocks import NotWhatItClaimsError, Piece
+from transforms.blocks import NotWhatItClaimsError, Piece, planned
 from transforms.columns import PlanError
 from transforms.dialect import Dialect, text_stream
 from transforms.schemas import MAX_ROWS
@@ -50,7 +50,9 @@ def look(info: FileInfo, kind: str, compression: str | None, dialect: Dialect, *
     store = store_for(info.path)
     whole = Piece(number=0, file=info.path, size=info.size, version=info.version, format=kind, compression=compression)
     try:
-        with store.open(info.path, info.version) as file:
+        with store.open(info.path, info.version) as opened:
+            # It may have grown since it was listed.
+            file = planned(opened, info.size)
             return _look_parquet(file, whole) if kind == "parquet" else _look_text(file, whole, dialect, guess)
     except NotWhatItClaimsError as error:
         raise PlanError(f"{error}; mend or remove the file") from error
@@ -69,13 +71,14 @@ def _look_parquet(file: BinaryIO, whole: Piece) -> Facts:
 
 
 def _look_text(file: BinaryIO, whole: Piece, dialect: Dialect, guess: bool) -> Facts:
-    head, complete = _head(file, whole, dialect.encoding)
-    if not head:
+    head, length, complete = _head(file, whole, dialect.encoding)
+    if not length:
         return Facts(schema=None, pieces=[])
     count = max(1, line_files.count_lines(head))
     # Rows for each byte of the file, which may be in another encoding than what was read of it.
-    read = len(head if dialect.can_be_cut else head.decode("utf-8", "replace").encode(dialect.encoding, "replace"))
-    density = count / read
+    if not dialect.can_be_cut:
+        length = len(head.decode("utf-8", "replace").encode(dialect.encoding, "replace")) or length
+    density = count / length
     can_be_cut = whole.format in ("jsonl", "text") and not whole.compression and dialect.can_be_cut
     if can_be_cut and whole.size > SPLIT_BYTES:
         pieces = list(cut_lines(file, whole))
@@ -110,26 +113,39 @@ def _text_schema(head: bytes, whole: Piece, dialect: Dialect, guess: bool) -> pa
     return pa.schema(list(kinds.items()))
 
 
-def _head(file: BinaryIO, whole: Piece, encoding: str) -> tuple[bytes, bool]:
-    """The first whole lines of a text file as UTF-8, and whether that is all of it."""
+def _head(file: BinaryIO, whole: Piece, encoding: str) -> tuple[bytes, int, bool]:
+    """The first whole lines of a text file as UTF-8, how many bytes they have, and whether that is all of it.
+
+    Of plain text, whose columns are known, the first bytes of a long line are enough.
+    """
     start = file.read(16)
     found = next((name for name, magic in _MAGIC.items() if magic.match(start)), None)
     if found != whole.compression and not (found == "UTF-16" and encoding.startswith("utf-16")):
         raise NotWhatItClaimsError(_other(whole, found))
     stream = text_stream(file, whole, encoding)
-    head, end, lines = b"", 0, 0
-    while not end or len(head) < HEAD_BYTES or (lines <= HEAD_ROWS and len(head) < MAX_HEAD_BYTES):
-        chunk = stream.read(HEAD_BYTES)
-        if not head and encoding == "utf-8" and chunk[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    chunks: list[bytes] = []
+    length = lines = 0
+    waiting, ended = b"", False
+    while not ended or length < HEAD_BYTES or (lines <= HEAD_ROWS and length < MAX_HEAD_BYTES):
+        read = stream.read(HEAD_BYTES)
+        if not length and encoding == "utf-8" and read[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise NotWhatItClaimsError(_other(whole, "UTF-16"))
-        if not chunk:
-            return head, True
-        head += chunk
-        end = line_files.last_line_end(head, len(head) - len(chunk) - 1) or end
+        if not read:
+            return b"".join([*chunks, waiting]), length + len(waiting), True
+        chunk, waiting = waiting + read, b""
+        if chunk.endswith(b"\r"):
+            # Half of a line end waits for the other half.
+            chunk, waiting = chunk[:-1], b"\r"
+        length += len(chunk)
         lines += line_files.count_lines(chunk)
-        if not end:
-            line_files.check_line(head, whole.file)
-    return head[:end], False
+        ended = lines > 0
+        if ended or not chunks or whole.format != "text":
+            chunks.append(chunk)
+        if not ended:
+            line_files.check_line(length, whole.file)
+    head = b"".join(chunks)
+    end = line_files.last_line_end(head)
+    return head[:end], length - (len(head) - end), False
 
 
 def _other(whole: Piece, found: str | None) -> str:
@@ -139,9 +155,12 @@ def _other(whole: Piece, found: str | None) -> str:
 
 
 def cut_lines(file: BinaryIO, whole: Piece) -> Iterator[Piece]:
-    """Cuts at the first line end after every SPLIT_BYTES, counting lines: rows keep their place in the file."""
+    """Cuts at the first line end after every SPLIT_BYTES, counting lines: rows keep their place in the file.
+
+    Raises NotWhatItClaimsError for a line that is too long to be one.
+    """
     file.seek(0)
-    start = position = first = lines = 0
+    start = position = first = lines = line_start = 0
     held = b""
     while chunk := held + file.read(line_files.CHUNK_BYTES):
         # Half of a line end waits for the other half.
@@ -156,6 +175,9 @@ def cut_lines(file: BinaryIO, whole: Piece) -> Iterator[Piece]:
         else:
             lines += line_files.count_lines(chunk)
         position += len(chunk)
+        if behind := line_files.last_line_end(chunk):
+            line_start = position - len(chunk) + behind
+        line_files.check_line(position - line_start, whole.file)
     if position > start:
         yield replace(whole, start=start, end=position, first_row=first)
 

@@ -21,6 +21,7 @@ _OF_RUN = "|".join(
     (
         r"plan\.parquet",
         r"(?:verdict|job|session)\.json",
+        r"over-budget\.txt",
         rf"{_TAKEN}\.json",
         rf"staged(?:/(?:{_STAGED}))?",
         rf"{_BEATS}(?:/(?:{_BEAT_NAME}))?",

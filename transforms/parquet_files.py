@@ -1,5 +1,6 @@
 """Reading Parquet: footers when planning, row groups on the workers."""
 
+import itertools
 from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
 
@@ -32,38 +33,77 @@ def inspect(file: BinaryIO, name: str) -> tuple[pa.Schema, list[RowGroup]]:
 
 
 def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str]) -> Blocks:
-    """The rows of the row groups [start, end) of `piece`; a damaged row group becomes damage, row for row."""
-    parquet = pq.ParquetFile(file, page_checksum_verification=True, coerce_int96_timestamp_unit=UNIT)
+    """The rows of the row groups [start, end) of `piece`; a damaged row group becomes damage, row for row.
+
+    Columns of strings that the file has as dictionaries come as dictionaries: a page of a few bytes can stand for
+    gigabytes.
+    """
+    parquet = pq.ParquetFile(file, coerce_int96_timestamp_unit=UNIT)
     twin = Twin(file, parquet, wanted)
     present = [name for name in dict.fromkeys(wanted) if name in parquet.schema_arrow.names]
-    first = piece.first_row
+    leaves = _leaves(parquet.metadata.schema, present)
+    first, opened = piece.first_row, None
     for group in range(piece.start, piece.end):
-        size = parquet.metadata.row_group(group)
-        known = RowGroup(size.num_rows, size.total_byte_size)
-        yield from _read_group(parquet, group, known, present, first, twin)
-        first += size.num_rows
+        chunks = [parquet.metadata.row_group(group).column(leaf) for leaf in leaves]
+        rows = parquet.metadata.row_group(group).num_rows
+        at_once = max(1, min(MAX_ROWS, MAX_TEXT_BYTES * max(rows, 1) // max(sum(map(_decoded, chunks)), 1)))
+        # One row at a time cannot repeat anything, and a dictionary would be one more copy of a large value.
+        repeated = [chunk.path_in_schema for chunk in chunks if at_once > 1 and _may_repeat(chunk)]
+        if repeated != opened:
+            opened = repeated
+            reader = pq.ParquetFile(
+                file,
+                metadata=parquet.metadata,
+                read_dictionary=repeated,
+                page_checksum_verification=True,
+                coerce_int96_timestamp_unit=UNIT,
+            )
+        yield from _read_group(reader, group, at_once, present, first, twin)
+        first += rows
+
+
+def _leaves(schema: pq.ParquetSchema, columns: Sequence[str]) -> list[int]:
+    """The columns of the file that make up `columns`, which may be nested."""
+    wanted = {*columns}
+    parts = [schema.column(leaf).path.split(".") for leaf in range(len(schema))]
+    # Levels are joined by dots, and a name may have dots too.
+    return [leaf for leaf, path in enumerate(parts) if wanted & {*itertools.accumulate(path, "{}.{}".format)}]
+
+
+def _may_repeat(chunk: pq.ColumnChunkMetaData) -> bool:
+    return bool(chunk.physical_type == "BYTE_ARRAY" and chunk.has_dictionary_page)
+
+
+def _decoded(chunk: pq.ColumnChunkMetaData) -> int:
+    """Bytes of a column of a row group in memory, strings of dictionaries left as they are."""
+    width = 1 if chunk.physical_type == "BOOLEAN" else 8
+    return int(max(chunk.total_uncompressed_size, chunk.num_values * width))
 
 
 def _read_group(
-    parquet: pq.ParquetFile, group: int, size: RowGroup, columns: list[str], first: int, twin: Twin
+    parquet: pq.ParquetFile, group: int, at_once: int, columns: list[str], first: int, twin: Twin
 ) -> Blocks:
-    # iter_batches decodes page by page, so memory follows the batch and not the row group.
-    at_once = max(1, min(MAX_ROWS, MAX_TEXT_BYTES * max(size.rows, 1) // max(size.bytes, 1)))
+    # iter_batches decodes page by page, so memory follows the batch and not the row group. Rows are seldom equally
+    # large: `at_once` is a half of what a batch may have.
+    rows = parquet.metadata.row_group(group).num_rows
     done, reason = 0, "the row group ends before its last row"
     try:
         batches = parquet.iter_batches(at_once, row_groups=[group], columns=columns)
-        for batch, wrapped in twin.beside(batches, at_once, group):
-            batch = batch.slice(0, size.rows - done)
-            place = positions(first + done, batch.num_rows)
-            done += batch.num_rows
+        for pair in twin.beside(batches, at_once, group):
+            batch, wrapped = pair
+            held = [batch.slice(0, rows - done)]
+            place = positions(first + done, held[0].num_rows)
+            done += len(place)
             unfit = [Unfit(name, place[mask[: len(place)]], "wrong_type", why) for name, mask, why in wrapped]
-            yield Block(place, batch, place, [], unfit=unfit)
+            # While the block is worked on, nothing here holds it: it may be as large as one value is.
+            del pair, batch
+            yield Block(place, held.pop(), place, [], unfit=unfit)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if not _is_damage(error):
             raise
         reason = "the row group cannot be decoded"
-    if done < size.rows:
-        lost = positions(first + done, size.rows - done)
+    if done < rows:
+        lost = positions(first + done, rows - done)
         damage = [Damage(lost, "unreadable_row_group", f"row group {group}: {reason}")]
         yield Block(lost, no_rows(pa.schema([])), np.empty(0, np.int64), damage)
 

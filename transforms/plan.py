@@ -200,6 +200,9 @@ def _continues(piece: Piece, last: Piece) -> bool:
     return piece.format == "parquet" and (piece.file, piece.start) == (last.file, last.end)
 
 
+_OF_SETTINGS = ("types", "strict", "bounded", "max_text_bytes")
+
+
 def plan_digest(plan: Plan, settings: Mapping[str, Any]) -> str:
     """One string for the same work: the same pieces of the same files, columns and settings."""
     columns = {**asdict(plan.columns), "id_type": str(plan.columns.id_type), "kept": str(plan.columns.kept)}
@@ -211,7 +214,7 @@ def plan_digest(plan: Plan, settings: Mapping[str, Any]) -> str:
     if plan.columns.dialect == Dialect():
         del columns["dialect"]
     # Settings say these; runs that were planned before there were such fields are the same work.
-    columns = {key: value for key, value in columns.items() if key not in ("types", "strict", "bounded")}
+    columns = {key: value for key, value in columns.items() if key not in _OF_SETTINGS}
     inputs = [asdict(info) for info in plan.inputs]
     splits = [asdict(split) for split in plan.splits]
     # A later try reads the table as it was for the first one.

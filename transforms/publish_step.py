@@ -12,6 +12,7 @@ from transforms.publish import publish
 from transforms.read_session import planned_splits
 from transforms.resume import read_taken
 from transforms.runs import Run
+from transforms.spending import ended_early
 from transforms.staged import StagedFile
 from transforms.verdicts import Verdict, judge, read_verdict, write_verdict
 
@@ -72,6 +73,7 @@ def judge_and_publish(
             work=work,
             unchanged=[*unchanged, *taken.files["unchanged"]],
             taken_over=len(taken.read),
+            ended_early=ended_early(run.staged),
         )
         write_verdict(run, verdict)
     return publish(run)

@@ -21,7 +21,10 @@ from transforms.formats import read_piece
 from transforms.plan import Split
 from transforms.read_session import open_splits
 from transforms.resume import read_taken
-from transforms.schemas import MAX_ROWS, MAX_TEXT_BYTES, Columns, check, cut, rows_schema, text_bytes
+from transforms.runs import ErrorBudget
+from transforms.schemas import MAX_BATCH_BYTES, MAX_ROWS, MAX_TEXT_BYTES, Columns, check, rows_schema
+from transforms.sizes import cut, text_bytes, total_bytes
+from transforms.spending import Spending, note_dead
 from transforms.staged import record_read
 from transforms.unchanged import FetchUnchanged, Place, Unchanged
 
@@ -42,7 +45,8 @@ class ReadTexts(beam.PTransform):
     `plan` is the path of the plan file. Duplicate ids are marked unless `trust_ids`. Splits that were read to their end
     are recorded in the folder `staged`; those in the file `taken` (transforms/resume.py) are left out. Rows that
     `earlier` has unchanged get its scores in the column `earlier`. Worker processes beat in the folder `beats`, if any;
-    `progress` is the file in which local ones tell how far they are.
+    `progress` is the file in which local ones tell how far they are. Reading ends early where it is clear that the
+    error `budget` cannot be kept (transforms/spending.py).
     """
 
     def __init__(
@@ -56,10 +60,12 @@ class ReadTexts(beam.PTransform):
         earlier: Earlier | None = None,
         beats: str | None = None,
         progress: str | None = None,
+        budget: ErrorBudget | None = None,
     ) -> None:
         super().__init__()
         self._progress = progress
         self._plan, self._columns, self._staged, self._taken, self._beats = plan, columns, staged, taken, beats
+        self._budget = budget
         self._find_repeats, self._earlier = not trust_ids and columns.id is not None, earlier
 
     def expand(self, pipeline):  # type: ignore[no-untyped-def]
@@ -69,7 +75,8 @@ class ReadTexts(beam.PTransform):
             | "ListSplits" >> beam.FlatMap(list_splits)
             | "Spread" >> beam.Reshuffle()
         )
-        reader = _ReadSplit(self._plan, self._columns, self._staged, self._taken, self._beats)
+        spending = Spending(self._plan, self._staged, self._budget)
+        reader = _ReadSplit(self._plan, self._columns, self._staged, self._taken, self._beats, spending)
         repeats = unchanged = None
         if self._find_repeats or self._earlier is not None:
             # The side inputs go into the reading step itself: into a later one they would make the runner keep all
@@ -92,8 +99,17 @@ def list_splits(plan: str) -> Iterator[Split]:
 
 
 class _ReadSplit(beam.DoFn):
-    def __init__(self, plan: str, columns: Columns, staged: str | None, taken: str | None, beats: str | None) -> None:
+    def __init__(
+        self,
+        plan: str,
+        columns: Columns,
+        staged: str | None,
+        taken: str | None,
+        beats: str | None,
+        spending: Spending,
+    ) -> None:
         self._plan, self._columns, self._staged, self._taken_file, self._beats = plan, columns, staged, taken, beats
+        self._spending = spending
 
     def setup(self) -> None:
         beat(self._beats)
@@ -108,26 +124,32 @@ class _ReadSplit(beam.DoFn):
     ) -> Iterator[
         pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch] | TaggedOutput[Literal["counts"], Count]
     ]:
-        if split.number in self._taken:
+        if split.number in self._taken or not self._spending.begin():
             return
         # A split without rows is in the books too: one that never came through must not balance by being absent.
         counts = [Count(split.number, 0, 0)]
         small = Joiner()
         # Never `in`: Beam's multimap has no such test and would count upwards for ever.
         before = None if unchanged is None else Unchanged(unchanged[split.number], self._columns.earlier)
+        over = False
         for piece in split.pieces:
             known = None if repeats is None else unpack_repeats(repeats[piece.number])
             for rows, dead, count in read_rows(piece, split.number, self._columns):
                 counts.append(count)
                 for batch in dead:
+                    note_dead(batch.num_rows)
                     yield TaggedOutput("dead", batch)
                 for batch in rows:
                     batch = batch if known is None else mark(batch, known, self._file_names())
                     yield from small.add(batch if before is None else before.attach(batch, piece.number))
+                if over := self._spending.is_over(split.number):
+                    break
+            if over:
+                break
         yield from small.rest()
         (count,) = total(counts).values()
         yield TaggedOutput("counts", count)
-        if self._staged is not None:
+        if self._staged is not None and not over:
             record_read(self._staged, count)
 
     def _file_names(self) -> dict[int, str]:
@@ -164,21 +186,22 @@ class Joiner:
 
     def __init__(self) -> None:
         self._held: list[pa.RecordBatch] = []
-        self._rows = self._bytes = 0
+        self._rows = self._text = self._bytes = 0
 
     def add(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Takes a batch; gives what was held if the batch does not fit to it."""
-        size = text_bytes(batch)
-        if self._rows + batch.num_rows > MAX_ROWS or self._bytes + size > MAX_TEXT_BYTES:
+        rows, text, size = self._rows + batch.num_rows, self._text + text_bytes(batch), self._bytes + total_bytes(batch)
+        if rows > MAX_ROWS or text > MAX_TEXT_BYTES or size > MAX_BATCH_BYTES:
             yield from self.rest()
+            rows, text, size = batch.num_rows, text - self._text, size - self._bytes
         self._held.append(batch)
-        self._rows, self._bytes = self._rows + batch.num_rows, self._bytes + size
+        self._rows, self._text, self._bytes = rows, text, size
 
     def rest(self) -> Iterator[pa.RecordBatch]:
         """Gives what is held."""
         if self._held:
             yield self._held[0] if len(self._held) == 1 else pa.concat_batches(self._held)
-        self._held, self._rows, self._bytes = [], 0, 0
+        self._held, self._rows, self._text, self._bytes = [], 0, 0, 0
 
 
 def read_rows(

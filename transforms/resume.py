@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from transforms.books import Count, total
+from transforms.dead_letters import OF_THE_MODEL
 from transforms.deletion import listed
 from transforms.fail_points import step
 from transforms.history import list_runs
@@ -19,11 +20,11 @@ from transforms.names import is_staged_of
 from transforms.plan import read_about
 from transforms.read_session import can_go_on
 from transforms.records import RecordError, broken, parse, read
-from transforms.runs import Run, run_file, to_bytes
+from transforms.runs import ErrorBudget, Run, run_file, to_bytes
 from transforms.staged import StagedFile
 from transforms.stores import Store, below, each, store_for
 from transforms.text_digests import DigestFile
-from transforms.verdicts import PASSED, check_parts, read_verdict
+from transforms.verdicts import OVER_BUDGET, PASSED, Verdict, check_parts, read_verdict
 
 UNREADABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 KINDS = ("scores", "unchanged", "dead")
@@ -43,11 +44,15 @@ class TakenOver:
 
 @dataclass(frozen=True, kw_only=True)
 class Resumed:
-    """An earlier try of the same work: its run, what it finished, and whether only publishing was left."""
+    """An earlier try of the same work: its run, what it finished, and whether it has its verdict.
+
+    Then only publishing is left, or, `over_budget`, nothing: the same input would exceed the same budget again.
+    """
 
     run: Run
     taken: TakenOver
     passed: bool
+    over_budget: bool = False
 
 
 def find_resumable(run: Run, digest: str) -> Resumed | None:
@@ -57,7 +62,11 @@ def find_resumable(run: Run, digest: str) -> Resumed | None:
     """
     found = [_look(earlier) for earlier in _unpublished(run, digest)]
     tries = [resumed for resumed in found if resumed and (resumed.passed or resumed.taken.splits)]
-    return max(tries, key=lambda resumed: (resumed.passed, len(resumed.taken.splits)), default=None)
+    return max(tries, key=_progress, default=None)
+
+
+def _progress(resumed: Resumed) -> tuple[bool, bool, int]:
+    return resumed.passed and not resumed.over_budget, resumed.passed, len(resumed.taken.splits)
 
 
 def _unpublished(run: Run, digest: str) -> Iterable[Run]:
@@ -101,11 +110,19 @@ def _look(run: Run) -> Resumed | None:
     if verdict is None:
         going = can_go_on(run.plan, dt.datetime.now(dt.UTC))
         return Resumed(run=run, taken=finished_splits(run), passed=False) if going else None
+    if verdict.status == OVER_BUDGET and _input_decides(verdict, run.budget):
+        return Resumed(run=run, taken=TakenOver(), passed=True, over_budget=True)
     if verdict.status != PASSED:
         return None
     parts = verdict.all_files
     whole = each(lambda part: part.checksum in (store.checksum(part.staged), store.checksum(part.path)), parts)
     return Resumed(run=run, taken=TakenOver(), passed=True) if all(whole) else None
+
+
+def _input_decides(verdict: Verdict, budget: ErrorBudget) -> bool:
+    """Whether the rows alone exceed the budget, without those that failed in the model, where another try may help."""
+    dead = sum(count for code, (count, _) in verdict.dead_codes.items() if code not in OF_THE_MODEL)
+    return verdict.at_least or budget.exceeded(dead, verdict.counts["read"]) is not None
 
 
 def finished_splits(run: Run) -> TakenOver:

@@ -7,10 +7,7 @@ Parquet as REQUIRED. Kept columns (the user's own) are always nullable.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from transforms.dialect import Dialect
 from transforms.text_digests import DIGEST, DIGEST_TYPE
@@ -19,6 +16,15 @@ MAX_ROWS = 8_192
 """Rows of one RecordBatch at most; architecture section 3."""
 MAX_TEXT_BYTES = 16 * 1024 * 1024
 """Bytes of text in one RecordBatch at most; one longer row travels alone."""
+MAX_BATCH_BYTES = 32 * 1024 * 1024
+"""Bytes of all columns in one RecordBatch at most; one larger row travels alone.
+
+Some ten times as many are in memory, from reading to the row group that is written: measured with 300 KB a row, where
+the process takes 1.6 GB with 64 MiB here and TODO with 32."""
+LARGEST_VALUE = 64 * 1024 * 1024
+"""Bytes of one value of a kept column at most; a larger one is not carried."""
+LONGEST_TEXT = 16 * 1024 * 1024
+"""Bytes of one text at most, unless the job says otherwise: tokenizing takes some fifty times as much memory."""
 
 LABEL = pa.dictionary(pa.int32(), pa.string())
 SOURCE = pa.dictionary(pa.int32(), pa.string())
@@ -41,13 +47,13 @@ OWN_COLUMNS = frozenset(
 class Columns:
     """What a job reads of each row, resolved by the plan.
 
-    `id` None makes ids from positions (`<file>#<row>`); `id_type` is its type in the files. `kept` has
-    the output names and types of the user's own
-    columns, `kept_from` their input names in the same order. `earlier` is the type of what a row can take over from a
-    published date, if there is one to compare with. `label` is the input name of the kept column that a training
-    learns: there a NaN is no value. `digests`: those of the texts go with the rows. `dialect` says how text files are
-    written. `types` are those the user gave, by input name. `strict` makes a
-    dead letter of a row with a kept value that does not fit; `bounded` keeps dates to the years 1 to 9999.
+    `id` None makes ids from positions (`<file>#<row>`); `id_type` is its type in the files. `kept` has the output names
+    and types of the user's own columns, `kept_from` their input names in the same order. `earlier` is the type of what
+    a row can take over from a published date, if there is one to compare with. `label` is the input name of the kept
+    column that a training learns: there a NaN is no value. `digests`: those of the texts go with the rows. `dialect`
+    says how text files are written. `types` are those the user gave, by input name. `strict` makes a dead letter of a
+    row with a kept value that does not fit; `bounded` keeps dates to the years 1 to 9999. A text with more than
+    `max_text_bytes` becomes a dead letter.
     """
 
     text: str
@@ -63,6 +69,7 @@ class Columns:
     types: Mapping[str, pa.DataType] = field(default_factory=dict)
     strict: bool = False
     bounded: bool = False
+    max_text_bytes: int = LONGEST_TEXT
 
     @property
     def segments(self) -> int:
@@ -235,28 +242,3 @@ def check(batch: pa.RecordBatch, schema: pa.Schema, where: str) -> pa.RecordBatc
         if not found.equals(declared):
             raise TypeError(f"{where}: column {found.name!r} is {found}, but the arrow declares {declared}")
     raise TypeError(f"{where}: columns are {batch.schema.names}, but the arrow declares {schema.names}")
-
-
-def cut(batch: pa.RecordBatch) -> list[pa.RecordBatch]:
-    """Cuts `batch` so that no part has more than MAX_ROWS rows or MAX_TEXT_BYTES of text; one longer row is a part."""
-    if batch.num_rows <= MAX_ROWS and text_bytes(batch) <= MAX_TEXT_BYTES:
-        return [batch] if batch.num_rows else []
-    parts, start, total = [], 0, 0
-    for row, weight in enumerate(_weights(batch).tolist()):
-        if row > start and (row - start == MAX_ROWS or total + weight > MAX_TEXT_BYTES):
-            parts.append(batch.slice(start, row - start))
-            start, total = row, 0
-        total += weight
-    return [*parts, batch.slice(start)]
-
-
-def text_bytes(batch: pa.RecordBatch) -> int:
-    """Bytes of text in Rows."""
-    return int(_weights(batch).sum())
-
-
-def _weights(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
-    weights = np.zeros(batch.num_rows, np.int64)
-    for name in {"text", "text_pair"} & set(batch.schema.names):
-        weights += pc.fill_null(pc.binary_length(batch.column(name)), 0).to_numpy(zero_copy_only=False)
-    return weights

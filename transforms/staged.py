@@ -16,7 +16,8 @@ class StagedFile:
 
     `codes` of a file of dead letters: code -> how many, and the place (`<file>#<row>`) of one of them. `precision` of
     a file of scores: what its rows were computed in. `digests`: the file with those of its texts, row for row.
-    `misfits` of a file of scores: kept column -> how many of its rows have a null there because their value did not fit.
+    `misfits` of a file of scores: kept column -> how many of its rows have a null there because
+    their value did not fit.
     """
 
     path: str

@@ -16,6 +16,8 @@ from transforms.dead_letters import reject
 from transforms.fingerprints import text_hash
 from transforms.misfits import named, without
 from transforms.schemas import MISFITS, Columns, check, rows_schema, texts_schema
+from transforms.sizes import row_bytes
+from transforms.spending import note_dead
 from transforms.text_digests import DIGEST, text_digests
 from transforms.unchanged import EARLIER
 
@@ -66,6 +68,7 @@ class _Validate(beam.DoFn):
         if texts.num_rows:
             yield texts
         if dead is not None:
+            note_dead(dead.num_rows)
             yield TaggedOutput("dead", dead)
 
 
@@ -87,8 +90,11 @@ def validate(rows: pa.RecordBatch, columns: Columns) -> tuple[pa.RecordBatch, pa
         column = rows.column(name)
         checked, bad = utf8(column)
         missing = column.is_null().to_numpy(zero_copy_only=False)
+        most = columns.max_text_bytes
         faults += [
             (missing, "missing_text", f"the {name} is null or absent"),
+            # Before anything is said of its bytes: Read leaves the first ones of such a text only.
+            (row_bytes(column) > most, "text_too_long", f"the {name} has more than {most:,} bytes (--max-text-bytes)"),
             (bad, "not_utf8", f"the {name} is not valid UTF-8"),
             (_blank(checked, bad | missing), "blank_text", f"the {name} is empty or only white space"),
         ]

@@ -45,7 +45,8 @@ class Verdict:
     `taken_over`: how many splits earlier tries had finished; `precision`: what the rows were computed in;
     `claimed`: when a publisher was last about to swap the manifest; `cleaned`: when the files of the run were deleted;
     `notes`: how often something was read in one of two ways it can be meant in, by what it is, see books.MARKED;
-    `kept_misfits`: kept column -> how many published rows have a null there because their value did not fit.
+    `kept_misfits`: kept column -> how many published rows have a null there because their value did not fit;
+    `at_least`: reading was ended early, so that there may be more rows and dead letters than were counted.
     """
 
     status: str
@@ -63,6 +64,7 @@ class Verdict:
     cleaned: str = ""
     notes: Mapping[str, records.Count] = field(default_factory=dict)
     kept_misfits: Mapping[str, records.Count] = field(default_factory=dict)
+    at_least: bool = False
 
     @property
     def all_files(self) -> tuple[Part, ...]:

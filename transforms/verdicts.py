@@ -67,8 +67,12 @@ def judge(
     work: Iterable[Work],
     unchanged: Sequence[StagedFile] = (),
     taken_over: int = 0,
+    ended_early: str | None = None,
 ) -> Verdict:
-    """Compares the books of every split and the error budget; see books.differences."""
+    """Compares the books of every split and the error budget; see books.differences.
+
+    `ended_early` is why reading was ended before its end, if it was: then there is nothing to compare.
+    """
     counts, kept = list(read), [*scored, *unchanged]
     problems = [*_unread(splits, total(counts))]
     problems += [*_unwritten([*kept, *dead])]
@@ -80,7 +84,9 @@ def judge(
         "dead": sum(file.rows for file in dead),
     }
     status = UNBALANCED if problems else PASSED
-    if not problems and (exceeded := run.budget.exceeded(rows["dead"], rows["read"])):
+    if ended_early is not None:
+        status, problems = OVER_BUDGET, [ended_early]
+    elif not problems and (exceeded := run.budget.exceeded(rows["dead"], rows["read"])):
         status, problems = OVER_BUDGET, [exceeded]
     return Verdict(
         status=status,
@@ -96,6 +102,7 @@ def judge(
         precision="+".join(sorted({name for file in kept for name in file.precision.split("+") if name})),
         notes={MARKED: marked} if (marked := sum(count.marked for count in counts)) else {},
         kept_misfits=_misfits(kept),
+        at_least=ended_early is not None,
     )
 
 

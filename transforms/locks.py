@@ -1,0 +1,39 @@
+"""Waiting for a lock file: the user is told soon, and nobody waits for ever.
+
+Whoever may read a lock file can hold its lock, without a right to write anything.
+"""
+
+import fcntl
+import logging
+import time
+from typing import IO, Any
+
+LOCK_SECONDS = 60.0
+TOLD_AFTER_SECONDS = 0.5
+_LONGEST_PAUSE = 0.1
+
+
+class LockedError(RuntimeError):
+    """Another process has held a lock for too long."""
+
+
+def wait_for_lock(lock: IO[Any], path: str, seconds: float = LOCK_SECONDS) -> None:
+    """Takes the lock of the open lock file at `path`; raises LockedError if it is not free within so many seconds."""
+    start, pause, told = time.monotonic(), 0.001, False
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            waited = time.monotonic() - start
+        if waited >= seconds:
+            raise LockedError(
+                f"{path}: another process has held this lock for {seconds:g} s; end it (`fuser -v` with this path "
+                "names it), then run the same command again"
+            )
+        if not told and waited >= TOLD_AFTER_SECONDS:
+            told = True
+            message = "%s: another process holds this lock; waiting for it, for %.0f s at most"
+            logging.getLogger(__name__).error(message, path, seconds)
+        time.sleep(min(pause, seconds - waited))
+        pause = min(2 * pause, _LONGEST_PAUSE)
