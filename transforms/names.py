@@ -12,9 +12,12 @@ _TAKEN = "taken-[0-9TZ]+-[0-9a-f]+"
 _BEATS = "beats-[0-9TZ]+-[0-9a-f]+"
 _BEAT_NAME = r"_listener|[^/]+-[0-9]+\.[0-9a-f]{8}"
 
-_PART = r"(?:_dead_letters/)?dt=[0-9]{4}-[0-9]{2}-[0-9]{2}/part-(?P<part>" + _ID + r")-[0-9]{5,}\.parquet"
+_FOLDER = "(?:_dead_letters/)?dt=[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_PART = rf"{_FOLDER}/part-(?P<part>{_ID})-[0-9]{{5,}}\.parquet"
+# Digests of texts lie beside a part, or beside the staged file that it is copied from.
+_DIGESTS = rf"{_FOLDER}/_digests-(?P<digests>{_ID})-[0-9]{{5,}}\.sha128"
 _ROWS = r"(?:scores|unchanged|dead)-[0-9]{6,}-[0-9a-f]{32}\.parquet"
-_STAGED = rf"{_ROWS}|(?:scores|unchanged|dead|read)-[0-9]{{6,}}-[0-9a-f]{{32}}\.(?:json|arrow)"
+_STAGED = rf"{_ROWS}|(?:scores|unchanged|dead|read)-[0-9]{{6,}}-[0-9a-f]{{32}}\.(?:json|arrow|sha128)"
 _OF_RUN = "|".join(
     (
         r"plan\.parquet",
@@ -26,7 +29,7 @@ _OF_RUN = "|".join(
         rf"load(?:/(?:{_ROWS}))?",
     )
 )
-_OWN = re.compile(rf"{_PART}|_runs/(?P<run>{_ID})/(?:{_OF_RUN})")
+_OWN = re.compile(rf"{_PART}|{_DIGESTS}|_runs/(?P<run>{_ID})/(?:{_OF_RUN})")
 _UNFINISHED = re.compile(r"\.(.+)\.[0-9a-f]{8,32}\.tmp", re.DOTALL)
 _BEAT = re.compile(_BEAT_NAME)
 _FINAL = re.compile(_PART)
@@ -40,7 +43,7 @@ def owner(path: str) -> str | None:
     while unfinished := _UNFINISHED.fullmatch(name):
         name = unfinished[1]
     found = _OWN.fullmatch(f"{folder}/{name}")
-    return found and (found["part"] or found["run"])
+    return found and (found["part"] or found["digests"] or found["run"])
 
 
 def is_part_of(path: str, run_id: str) -> bool:
