@@ -12,11 +12,13 @@ _TAKEN = "taken-[0-9TZ]+-[0-9a-f]+"
 _BEATS = "beats-[0-9TZ]+-[0-9a-f]+"
 _BEAT_NAME = r"_listener|[^/]+-[0-9]+\.[0-9a-f]{8}"
 
-_PART = r"(?:_dead_letters/)?dt=[0-9]{4}-[0-9]{2}-[0-9]{2}/part-(?P<part>" + _ID + r")-[0-9]{5,}\.parquet"
-_DIGESTS = r"dt=[0-9]{4}-[0-9]{2}-[0-9]{2}/_digests-(?P<digests>" + _ID + r")-[0-9]{5,}\.sha128"
-_ROWS = r"(?:scores|unchanged|dead)-[0-9]{6,}-[0-9a-f]{32}\.parquet"
+_FOLDER = "(?:_dead_letters/)?dt=[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_PART = rf"{_FOLDER}/part-(?P<part>{_ID})-[0-9]{{5,}}\.parquet"
+# Digests of texts lie beside a part, or beside the staged file that it is copied from.
+_DIGESTS = rf"{_FOLDER}/_digests-(?P<digests>{_ID})-[0-9]{{5,}}\.sha128"
 _ROW_DIGESTS = r"(?:scores|unchanged)-[0-9]{6,}-[0-9a-f]{32}\.sha128"
-_STAGED = rf"{_ROWS}|{_ROW_DIGESTS}|(?:scores|unchanged|dead|read)-[0-9]{{6,}}-[0-9a-f]{{32}}\.(?:json|arrow)"
+_ROWS = r"(?:scores|unchanged|dead)-[0-9]{6,}-[0-9a-f]{32}\.parquet"
+_STAGED = rf"{_ROWS}|(?:scores|unchanged|dead|read)-[0-9]{{6,}}-[0-9a-f]{{32}}\.(?:json|arrow|sha128)"
 _OF_RUN = "|".join(
     (
         r"plan\.parquet",

@@ -100,7 +100,7 @@ def _delete_replaced(output: str, folder: str, key: str, manifest_path: str, run
     others: dict[str, list[str]] = {}
     for path in deletion.listed(output, folder):
         owner, name = deletion.owner(output, path), path.rsplit("/", 1)[1]
-        if owner is not None and name not in named:
+        if owner is not None and not name.startswith(".") and name not in named:
             others.setdefault(owner, []).append(path)
     # Parts of a run that this output does not know are somebody else's.
     lost = [paths for other, paths in others.items() if knows(other) and _is_lost(output, other, manifest["sequence"])]
