@@ -1,6 +1,8 @@
 """Columns from the plan to the rows: nothing is guessed, nothing changes unsaid, and no kept value costs a row."""
 
+import dataclasses
 import datetime as dt
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -171,3 +173,5 @@ def test_the_users_type_works_on_id_and_text(schema: dict[str, str], message: st
 def test_a_staged_file_of_an_earlier_version_has_no_misfits() -> None:
     content = {"path": "p", "rows": 1, "bytes": 2, "checksum": "crc32c:0", "counts": [[0, 1, 2]], "codes": {}}
     assert parse_staged(content).misfits == {}
+    now = dataclasses.replace(parse_staged(content), misfits={"n": 3})
+    assert parse_staged(json.loads(json.dumps(dataclasses.asdict(now)))) == now

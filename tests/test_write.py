@@ -18,6 +18,7 @@ from transforms import write
 from transforms.books import count_positions
 from transforms.dead_letters import place, reject_positions
 from transforms.label import Labelling, _top, label
+from transforms.misfits import named
 from transforms.runs import Run
 from transforms.schemas import DEAD_LETTERS, Columns
 from transforms.staged import StagedFile
@@ -52,6 +53,7 @@ def inferred(outputs: Any, *, split: int = 0, first_row: int = 0, failed: tuple[
         "k": pa.array(rows),
         "code": pa.array([["x", None]] * len(rows), pa.list_(pa.string())),
         **dict(zip(("source", "split", "row"), place("in.parquet", split, rows), strict=True)),
+        "kept_misfits": named(len(rows), {}),
         "text_hash": pa.array(rows),
         "truncated": pa.array(rows > 3),
         "token_count": pa.array(rows + 2, pa.int32()),
