@@ -24,6 +24,7 @@ _PRIVATE_USE = "\ue000"
 _ASCII_PUNCTUATION = r"!-/:-@\[-`{-~"
 _CJK = r"\x{3400}-\x{4DBF}\x{4E00}-\x{9FFF}\x{F900}-\x{FAFF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2CEAF}\x{2F800}-\x{2FA1F}"
 _SIGMA = ("\u03a3", "\u03c3")
+_SPACES = frozenset(c for c in map(chr, range(0x3001)) if c.isspace())
 _STAND_INS = range(0x40000, 0x50000)
 """A plane where nothing is assigned: letters to ICU, RE2 and every maker."""
 
@@ -151,7 +152,8 @@ def _stand_ins(tokens: Sequence[str], code_points: CodePoints, lower_case: bool)
     known = set().union(*tokens)
     free = (chr(c) for c in _STAND_INS if chr(c) not in known)
     unknown = next(free)
-    return unknown, dict(zip(sorted(known & _letters(code_points, lower_case)), free, strict=False))
+    # White space is in no word, but the kernel would find a token of it between two.
+    return unknown, dict(zip(sorted(known & (_letters(code_points, lower_case) | _SPACES)), free, strict=False))
 
 
 def _letters(code_points: CodePoints, lower_case: bool) -> set[str]:
@@ -171,7 +173,8 @@ def _replacements(
     if code_points.split:
         found.append((_class(code_points.split), r" \0 "))
     letters = (_letters(code_points, lower_case) - stand_ins.keys()) | {unknown, *stand_ins.values()}
-    return [*found, (f"[{''.join(sorted(letters))}]", unknown), *stand_ins.items()]
+    own = [(letter, other) for letter, other in stand_ins.items() if letter not in _SPACES]
+    return [*found, (f"[{''.join(sorted(letters))}]", unknown), *own]
 
 
 def _class(text: str) -> str:

@@ -1,5 +1,6 @@
 """Every code point in the flavours that go by character, against what their makers gave for it."""
 
+import functools
 import json
 import unicodedata
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from model.tokenization import UNKNOWN, TokenizerSpec
 
 TOKENS = letters_vocabulary()
 IDS = {token: i for i, token in enumerate(TOKENS)}
+BY = makers()
 STORED: dict[str, Any] = json.loads(TRUTH.read_text(encoding="utf-8"))
 CASES = pytest.mark.parametrize("lower_case", [True, False], ids=["uncased", "cased"])
 MAKERS = pytest.mark.parametrize("flavour", ["huggingface", "google_research"])
@@ -40,7 +42,14 @@ def encoder(flavour: str, lower_case: bool, tokens: list[str]) -> Encode:
     return lambda texts: graph(tf.constant([text.encode() for text in texts], tf.string))
 
 
-ENCODERS = {(flavour, case): encoder(flavour, case, TOKENS) for flavour in makers() for case in (True, False)}
+ENCODERS = {(flavour, case): encoder(flavour, case, TOKENS) for flavour in BY for case in (True, False)}
+
+
+@functools.cache
+def joined_texts() -> list[list[str]]:
+    """The texts of each block."""
+    blocked = [[text for c in block for text in patterns(c)] for block in blocks()]
+    return [["\n".join(texts[i : i + TOGETHER]) for i in range(0, len(texts), TOGETHER)] for texts in blocked]
 
 
 def wrong(encode: Encode, block: list[int], maker: Maker, lower_case: bool) -> Iterator[str]:
@@ -56,11 +65,9 @@ def wrong(encode: Encode, block: list[int], maker: Maker, lower_case: bool) -> I
 def test_every_code_point_has_the_ids_that_its_maker_gave(flavour: str, lower_case: bool) -> None:
     """Alone, in a word and between spaces: texts that are joined where their ids are, which is many times as fast."""
     encode, stored = ENCODERS[flavour, lower_case], STORED[f"{flavour} {'uncased' if lower_case else 'cased'}"].split()
-    for block, expected in zip(blocks(), stored, strict=True):
-        texts = [text for c in block for text in patterns(c)]
-        joined = ["\n".join(texts[i : i + TOGETHER]) for i in range(0, len(texts), TOGETHER)]
-        if digest(encode(joined).values.numpy().tolist()) != expected:
-            found = list(wrong(encode, block, makers()[flavour], lower_case))
+    for block, texts, expected in zip(blocks(), joined_texts(), stored, strict=True):
+        if digest(encode(texts).values.numpy().tolist()) != expected:
+            found = list(wrong(encode, block, BY[flavour], lower_case))
             pytest.fail(f"{len(found)} texts from U+{block[0]:04X} on: {', '.join(found[:20])}")
 
 
@@ -89,7 +96,7 @@ def test_texts_of_many_code_points_have_the_ids_of_the_rust_tokenizers(lower_cas
 @CASES
 def test_words_are_counted_between_what_their_maker_splits_at(flavour: str, lower_case: bool) -> None:
     """Whatever might be punctuation, white space or CJK, in the middle of what is too long as one word."""
-    maker, half = makers()[flavour], "a" * (makers()[flavour].longest * 3 // 5)
+    maker, half = BY[flavour], "a" * (BY[flavour].longest * 3 // 5)
     rules = (code_points.HUGGING_FACE, code_points.GOOGLE_RESEARCH)
     odd = {c for rule in rules for c in members(rule.letters + " " + rule.split)}
     odd |= {c for c in map(chr, range(0x20000)) if unicodedata.category(c)[0] in "PZ" or maker.is_punctuation(c)}
@@ -146,11 +153,11 @@ def test_a_vocabulary_may_have_what_the_kernel_takes_otherwise(flavour: str) -> 
     texts = [f"{a}{b}{c}" for a in ("", "a") for b in odd for c in ("", "a", *odd)]
     for lower_case in (True, False):
         found = encoder(flavour, lower_case, tokens)(texts).to_list()
-        expected = [token_ids(text, ids, makers()[flavour], lower_case=lower_case) for text in texts]
+        expected = [token_ids(text, ids, BY[flavour], lower_case=lower_case) for text in texts]
         assert [ascii(t) for t, a, b in zip(texts, found, expected, strict=True) if a != b] == []
 
 
 def test_the_flavours_keep_their_names() -> None:
-    assert isinstance(makers()["huggingface"], Fast)
-    specs = [TokenizerSpec(flavour=flavour) for flavour in ("model_garden", *makers())]
+    assert isinstance(BY["huggingface"], Fast)
+    specs = [TokenizerSpec(flavour=flavour) for flavour in ("model_garden", *BY)]
     assert [spec.described["flavour"] for spec in specs] == list(FLAVOURS)
