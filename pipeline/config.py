@@ -8,9 +8,9 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, TypeVar
 
-import pyarrow as pa
 import pydantic
 
+from pipeline.column_types import GUESS, TYPES, check_schema, schema_of
 from pipeline.dates import SAMPLE, fill, fill_sql, placeholder_in
 from pipeline.inputs import check_input
 from pipeline.outputs import Outputs, absolute, outputs
@@ -21,20 +21,8 @@ from transforms.plan import FORMATS
 from transforms.runs import ErrorBudget
 from transforms.schemas import LONGEST_TEXT
 
-TYPES = {
-    "string": pa.string(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "bool": pa.bool_(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-}
-
 LOCAL = ("direct", "local")
 """Runners whose workers are on this machine."""
-
-GUESS = "*"
-"""The key of `schema` under which `auto` stands: numbers of a CSV are numbers where they print as they are written."""
 
 LATER: frozenset[str] = frozenset({"keep_text_digests", "max_text_bytes", "strict_columns", *TextFiles.model_fields})
 """Settings (by flag, `schema` not `schema_`) that came after the first outputs. At its default, such a setting is left
@@ -207,27 +195,6 @@ class JobConfig(TextFiles):
         if self.only_new:
             said.pop("keep_text_digests", None)  # Which says nothing more then.
         return {key: value for key, value in self.settings.items() if key not in idle | (LATER - said.keys())}
-
-
-def schema_of(value: Any) -> Any:
-    """--schema as a mapping of columns to types; `auto` alone or in a list stands under GUESS."""
-    if not isinstance(value, str | list | tuple):
-        return value
-    entries = [value] if isinstance(value, str) else value
-    pairs = {}
-    for entry in entries:
-        name, separator, kind = str(entry).rpartition(":")
-        if entry != "auto" and not (separator and name and kind):
-            raise ValueError(f"{entry!r} is not of the form name:type, nor auto")
-        pairs.update({GUESS: "auto"} if entry == "auto" else {name: kind})
-    return pairs
-
-
-def check_schema(schema: Mapping[str, str]) -> None:
-    """Raises ValueError for a type that --schema does not know."""
-    unknown = [kind for name, kind in schema.items() if kind not in TYPES and (name, kind) != (GUESS, "auto")]
-    if unknown:
-        raise ValueError(f"schema type {unknown[0]!r} is unknown; known are {', '.join(TYPES)}, or auto for all")
 
 
 def load_job(file: str | None, flags: Mapping[str, Any], **defaults: Any) -> JobConfig:

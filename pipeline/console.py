@@ -8,7 +8,7 @@ import tempfile
 import threading
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -22,9 +22,7 @@ from pipeline.bar import STEPS, Bar, steps_of
 from pipeline.config import ConfigError
 from pipeline.escaping import escaped, json_text
 from pipeline.quiet import quiet_stderr
-from transforms.books import MARKED
-from transforms.columns import shown
-from transforms.history import is_expired
+from pipeline.summary import compared, misfits, not_compared, notes, table_of, why, work_of
 from transforms.runs import MANIFEST, read_manifest
 from transforms.stores import join
 from transforms.verdicts import (
@@ -86,14 +84,11 @@ def quiet_libraries() -> None:
     if not root.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(_Escaped())
-        # Ours are printed by a handler of their own.
+        # Ours are heard by a handler of their own, see quiet.steps_are_heard.
         handler.addFilter(lambda record: not record.name.startswith("transforms"))
         root.addHandler(handler)
     # What ours say is for the user: it names a file and quotes none.
-    ours = logging.getLogger("transforms")
-    ours.setLevel(logging.WARNING)
-    if not any(isinstance(handler, _Said) for handler in ours.handlers):
-        ours.addHandler(_Said())
+    logging.getLogger("transforms").setLevel(logging.WARNING)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)
     warnings.simplefilter("ignore")
 
@@ -105,11 +100,6 @@ class _Escaped(logging.Formatter):
 
 def _progress_file() -> str:
     return os.path.join(tempfile.gettempdir(), f"bert-batch-{uuid.uuid4().hex}.progress")
-
-
-class _Said(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        err.print(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 class _Text:
@@ -133,7 +123,7 @@ class _Text:
     def watch(self, prepared: "Prepared") -> Iterator[None]:
         """A progress bar on a terminal for a local run, nothing otherwise but what --only-new cannot do."""
         if prepared.passed_over is not None:
-            err.print(_not_compared(asdict(prepared.passed_over)))
+            err.print(not_compared(asdict(prepared.passed_over)))
         path = prepared.compute.progress
         if path is None:
             with quiet_stderr():
@@ -166,13 +156,13 @@ class _Text:
                 out.print(f"  bundle     {manifest['bundle']}")
                 if manifest["settings"].get("only_new"):
                     out.print(f"  compared   {compared(manifest)}")
-                if table := _table(manifest):
+                if table := table_of(manifest):
                     out.print(f"  table      {table}")
-            out.print(f"  work       {_work(verdict)}")
+            out.print(f"  work       {work_of(verdict)}")
             if verdict.kept_misfits:
-                err.print(f"warning: {_misfits(verdict)}")
+                err.print(f"warning: {misfits(verdict)}")
         else:
-            err.print(f"{verdict.status}, {_why(verdict)}")
+            err.print(f"{verdict.status}, {why(verdict)}")
             out.print(f"  rows       {rows}")
         for note in notes(verdict):
             out.print(f"  warning    {note}")
@@ -181,61 +171,6 @@ class _Text:
             out.print(f"  dead       {(first.path if verdict.status == PUBLISHED else first.staged).rsplit('/', 1)[0]}")
             for code, (count, example) in list(verdict.dead_codes.items())[:5]:
                 out.print(f"             {count:>9,} {code}, for example {example}")
-
-
-def notes(verdict: Verdict) -> Iterator[str]:
-    """What a person should look at: one sentence for each of the notes of a run."""
-    if marked := verdict.notes.get(MARKED):
-        what = "field begins" if marked == 1 else "fields begin"
-        yield (
-            f"{marked:,} {what} with a quotation mark, read as part of the text; "
-            "say what it means with --quote '\"' or --quote none"
-        )
-
-
-def _table(manifest: dict[str, Any] | None) -> str | None:
-    """The BigQuery table that a date was published into, if any."""
-    table = (manifest or {}).get("table")
-    return table and str(table["table"])
-
-
-def compared(manifest: Mapping[str, Any]) -> str:
-    """What --only-new took scores from, and why not from others."""
-    found, other = manifest.get("compared_with"), manifest.get("not_compared_with")
-    if found is None and other is None:
-        return "with no date: none up to this one has this bundle, precision and top_k; every row was scored"
-    date = "no date" if found is None else f"dt={found['date']}"
-    return f"with {date}" + ("" if other is None else f": {_not_compared(other)}")
-
-
-def _not_compared(found: Mapping[str, Any]) -> str:
-    return f"dt={found['date']} has {found['why']}; texts without one are scored once more"
-
-
-def _work(verdict: Verdict) -> str:
-    work = verdict.work
-    copied = work["copied"] + work["remembered"]
-    computed = f"{work['scored']:,} rows computed in {work['precision'] or 'no precision'}, {copied:,} copied"
-    return f"{computed}, padding factor {verdict.padding_factor}"
-
-
-def _misfits(verdict: Verdict) -> str:
-    counts = sorted(verdict.kept_misfits.items(), key=lambda item: -item[1])
-    listed = ", ".join(f"{shown(name)} ({count:,} rows)" for name, count in counts[:5])
-    more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
-    return (
-        f"values that do not fit their kept column are null there: {listed}{more}; --schema gives a column another "
-        "type, --strict-columns makes dead letters of such rows"
-    )
-
-
-def _why(verdict: Verdict) -> str:
-    if verdict.status == SUPERSEDED:
-        manifest, _ = read_manifest(join(verdict.folder, MANIFEST))
-        if manifest is not None and is_expired(manifest):
-            return "the rows of the date were deleted for their age; score the date again to have them back"
-        return "another run of the date was published; its rows stay"
-    return f"nothing was published: {'; '.join(verdict.problems[:5])}"
 
 
 class _Json:
@@ -259,12 +194,12 @@ class _Json:
     def verdict(self, verdict: Verdict) -> None:
         published = verdict.status == PUBLISHED
         if published and verdict.kept_misfits:
-            emit("warning", message=_misfits(verdict), kept_misfits=dict(verdict.kept_misfits))
+            emit("warning", message=misfits(verdict), kept_misfits=dict(verdict.kept_misfits))
         emit(
             verdict.status,
             run_id=verdict.run_id,
             folder=verdict.folder,
-            table=_table(read_manifest(join(verdict.folder, MANIFEST))[0]) if published else None,
+            table=table_of(read_manifest(join(verdict.folder, MANIFEST))[0]) if published else None,
             counts=dict(verdict.counts),
             **({"at_least": True} if verdict.at_least else {}),
             dead_codes=dict(verdict.dead_codes),

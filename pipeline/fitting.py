@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ from model.training import Progress, TrainingOptions, evaluate, fine_tune, seed_
 from model.vocabulary import learn_vocabulary
 from pipeline.config import ConfigError
 from pipeline.runners import beam_options
+from pipeline.sealing import PACKAGES, move_bundle
 from pipeline.training_config import TrainingJob, plan_rows
 from transforms.blocks import utf8
 from transforms.convert import texts_of
@@ -53,7 +53,6 @@ from transforms.sizes import row_bytes
 from transforms.stores import store_for
 from transforms.validate import ValidateTexts
 
-PACKAGES = ("tensorflow", "tf-keras", "tensorflow-text", "tensorflow-transform", "apache-beam", "pyarrow")
 OnProgress = Callable[[Progress], None]
 
 
@@ -274,12 +273,3 @@ def _evaluate(classifier: BertClassifier, examples: Examples) -> dict[str, Any]:
         count = int((examples.targets < 0).sum())
         raise ConfigError(f"--test-input has {count} rows with labels that no training row has")
     return evaluate(classifier, examples)
-
-
-def move_bundle(folder: Path, output: Path) -> None:
-    """Puts a sealed bundle at its place, whole or not at all."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    # A name that nobody else has: what lies beside the output is not ours to delete.
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".partial", dir=output.parent) as partial:
-        shutil.copytree(folder, Path(partial) / "bundle")
-        (Path(partial) / "bundle").rename(output)

@@ -19,7 +19,6 @@ from model.layouts import load, write_vocabulary
 from model.scoring_graph import PRECISIONS, ScoringGraph
 from model.tokenization import TokenizerSpec
 from model.training import seed_everything
-from pipeline.fitting import PACKAGES, move_bundle
 from pipeline.import_job import (
     ImportJob,
     choose_activation,
@@ -31,6 +30,7 @@ from pipeline.import_job import (
     label_notes,
 )
 from pipeline.runners import beam_options
+from pipeline.sealing import PACKAGES, move_bundle
 from transforms.fit import FitPreprocessing, training_batch
 from transforms.preprocessing import Preprocessing
 

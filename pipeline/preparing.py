@@ -7,7 +7,8 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from model.bundle import Bundle
-from pipeline.config import LOCAL, TYPES, ConfigError, JobConfig
+from pipeline.column_types import TYPES
+from pipeline.config import LOCAL, ConfigError, JobConfig
 from pipeline.dates import fill, fill_sql, logical_date
 from pipeline.inputs import table_of
 from pipeline.job_bundle import bundle_of, describe_for

@@ -12,10 +12,11 @@ from rich.table import Table
 from model.bundle import DESCRIPTION, Bundle, BundleError
 from model.errors import CheckpointError
 from pipeline.config import ConfigError
-from pipeline.console import compared, emit, err, out, print_json
+from pipeline.console import emit, err, out, print_json
 from pipeline.dates import DateError
 from pipeline.failures import RunFailedError, TryLaterError, cause
 from pipeline.preparing import Comparison, FoundTable
+from pipeline.summary import compared
 from transforms.bundles import open_bundle
 from transforms.columns import PlanError
 from transforms.deletion import examples, foreign

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import pydantic
 
-from pipeline.config import GUESS, TYPES, ConfigError, check_schema, described, schema_of
+from pipeline.column_types import GUESS, TYPES, check_schema, schema_of
+from pipeline.config import ConfigError, described
 from pipeline.outputs import check_writable
 from pipeline.text_files import TextFiles
 from transforms.columns import ColumnsRequest

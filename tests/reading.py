@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.config import TYPES
+from pipeline.column_types import TYPES
 from transforms.columns import ColumnsRequest
 from transforms.misfits import count
 from transforms.plan import Plan, plan_inputs

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from reading import csv, read
 
-from pipeline.config import TYPES, ConfigError, load_job
+from pipeline.column_types import TYPES
+from pipeline.config import ConfigError, load_job
 from pipeline.training_config import training_job
 from transforms.columns import PlanError
 from transforms.published_types import check_numbers_stay

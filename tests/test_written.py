@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import TYPES
+from pipeline.column_types import TYPES
 from transforms.written import parse
 
 UTC = dt.UTC
