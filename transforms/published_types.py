@@ -53,8 +53,9 @@ def check_numbers_stay(columns: Columns, output: str, names: Mapping[str, pa.Dat
     changed = {texts[name]: kind for name, kind in before.items() if kind is not None and name in texts}
     if changed:
         raise PlanError(
-            f"{output}/dt={date} has {_listed(changed)}, which would be text from now on: columns of CSV and TSV are "
-            f"text unless --schema types them. To keep the types: {_flags(changed)}  To take text: "
+            f"{output}/dt={date} has {_listed(changed)}, which would be text from now on: columns of CSV and TSV, and "
+            f"those that are several things in several files, are text unless --schema types them. "
+            f"To keep the types: {_flags(changed)}  To take text: "
             f"{_flags(dict.fromkeys(changed, 'string'))}"
         )
 

@@ -23,8 +23,8 @@ from transforms.stores import store_for
 from transforms.verdicts import Verdict
 
 PROFILES = Path(__file__).resolve().parent.parent / "profiles"
-LISTS = ("input", "output")
-PAIRS = {"rename": "=", "schema": ":"}
+LISTS = ("input", "output", "schema")
+PAIRS = {"rename": "="}
 """Parameters that are mappings, and what stands between a key and its value."""
 NOT_FOR_TEMPLATES = ("runner", "workers", "beam_options")
 KEYS = tuple(field.alias or name for name, field in JobConfig.model_fields.items())
