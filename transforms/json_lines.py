@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.json
 
 from transforms.blocks import Block, Blocks, Damage, Piece, Positions, from_table, no_rows, positions
-from transforms.line_files import Lines, lines_of
+from transforms.line_files import Lines, few_at_once, lines_of
 from transforms.schemas import LARGEST_VALUE, Columns
 from transforms.sizes import too_large
 
@@ -63,7 +63,7 @@ def read_jsonl(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
     Texts must be strings, ids strings or integers. A string column takes any value, what is no string as its JSON.
     """
     keys = keys_of(columns)
-    for lines in lines_of(file, piece):
+    for lines in few_at_once(lines_of(file, piece)):
         is_long = len(lines.starts) == 1 and len(lines.buffer) > LARGEST_VALUE
         yield long_line(lines, keys, columns.max_text_bytes) if is_long else json_block(lines, keys)
 

@@ -20,6 +20,7 @@ from transforms.blocks import (
 from transforms.schemas import Columns
 
 CHUNK_BYTES = 8 * 1024 * 1024
+MANY = 65_536
 _NEWLINE, _RETURN = b"\n\r"
 _MARK = b"\xef\xbb\xbf"
 
@@ -66,6 +67,20 @@ def lines_of(file: BinaryIO, piece: Piece, keep: int | None = None) -> Iterator[
         check_line(held.size, piece.file)
     if held.size:
         yield _one_line(held.take(), first)
+
+
+def few_at_once(found: Iterator[Lines]) -> Iterator[Lines]:
+    """The same lines, at most MANY at a time: some megabytes may be millions of empty ones."""
+    for lines in found:
+        count = len(lines.starts)
+        for start in range(0, count, MANY):
+            if count <= MANY:
+                yield lines
+                break
+            end = min(start + MANY, count)
+            at = int(lines.starts[start])
+            starts, ends = lines.starts[start:end] - at, lines.ends[start:end] - at
+            yield Lines(lines.buffer[at : int(lines.ends[end - 1])], starts, ends, lines.first + start)
 
 
 class _Held:
@@ -122,7 +137,7 @@ def _one_line(buffer: bytes, first: int) -> Lines:
 
 def read_plain(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
     """Plain text: each line is one row with the text column only; a blank line is a row too."""
-    for lines in lines_of(file, piece, keep=columns.max_text_bytes + len(_MARK) + 1):
+    for lines in few_at_once(lines_of(file, piece, keep=columns.max_text_bytes + len(_MARK) + 1)):
         count = len(lines.starts)
         covered = positions(lines.first, count)
         texts = pa.array([bytes(lines.line(i)) for i in range(count)], pa.binary())
