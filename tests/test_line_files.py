@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from transforms import line_files
 from transforms.blocks import Block, Piece
 from transforms.coder import RecordBatchCoder
 from transforms.columns import ColumnsRequest, SchemaUnion
@@ -207,3 +208,13 @@ def test_inferred_types_can_be_declared_written_and_read_again(lines: list[bytes
     coder = RecordBatchCoder()
     assert coder.decode(coder.encode(block.rows)).schema.equals(block.rows.schema)
     pq.write_table(pa.Table.from_batches([block.rows]), pa.BufferOutputStream())
+
+
+@given(st.lists(st.binary(max_size=3).filter(lambda line: not set(line) & set(b"\r\n")), min_size=1, max_size=30))
+def test_many_lines_come_a_few_at_a_time(lines: list[bytes]) -> None:
+    whole = split_lines(b"\n".join(lines), 5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(line_files, "MANY", 4)
+        parts = list(line_files.few_at_once(iter([whole])))
+    assert [part.line(i) for part in parts for i in range(len(part.starts))] == lines
+    assert [part.first for part in parts] == list(range(5, 5 + len(lines), 4))

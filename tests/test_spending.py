@@ -97,7 +97,8 @@ def test_books_of_a_run_that_was_ended_early_need_not_balance(tmp_path: Path) ->
 def test_empty_lines_end_a_run_early_and_the_same_command_reads_nothing_again(
     run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transforms.line_files.CHUNK_BYTES", 1_000)
+    # One chunk of the file has all lines.
+    monkeypatch.setattr("transforms.line_files.MANY", 1_000)
     monkeypatch.setattr("transforms.read.MAX_ROWS", 1_000)
     file = tmp_path / "in.txt"
     file.write_bytes(b"a text\n" + b"\n" * 100_000)

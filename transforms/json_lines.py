@@ -16,7 +16,7 @@ import pyarrow.json
 
 from transforms.blocks import Block, Blocks, Damage, Piece, Positions, Unfit, from_table, no_rows, positions
 from transforms.json_values import Keys, Row, read_line
-from transforms.line_files import Lines, lines_of
+from transforms.line_files import Lines, few_at_once, lines_of
 from transforms.schemas import LARGEST_VALUE, Columns
 from transforms.sizes import too_large
 from transforms.written import EXACT
@@ -58,7 +58,7 @@ def read_jsonl(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
     A kept value that does not fit is null and unfit.
     """
     keys = keys_of(columns)
-    for lines in lines_of(file, piece, columns.dialect.encoding):
+    for lines in few_at_once(lines_of(file, piece, columns.dialect.encoding)):
         is_long = len(lines.starts) == 1 and len(lines.buffer) > LARGEST_VALUE
         yield long_line(lines, keys, columns.max_text_bytes) if is_long else json_block(lines, keys)
 

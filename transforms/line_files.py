@@ -13,6 +13,7 @@ from transforms.dialect import text_stream
 from transforms.schemas import Columns
 
 CHUNK_BYTES = 8 * 1024 * 1024
+MANY = 65_536
 _NEWLINE, _RETURN = b"\n\r"
 _MARK = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
@@ -78,6 +79,20 @@ def _chunks(file: BinaryIO, piece: Piece, encoding: str) -> Iterator[bytes]:
     if waiting:
         # At the end it is a line end, and as such the same as the other.
         yield b"\n"
+
+
+def few_at_once(found: Iterator[Lines]) -> Iterator[Lines]:
+    """The same lines, at most MANY at a time: some megabytes may be millions of empty ones."""
+    for lines in found:
+        count = len(lines.starts)
+        for start in range(0, count, MANY):
+            if count <= MANY:
+                yield lines
+                break
+            end = min(start + MANY, count)
+            at = int(lines.starts[start])
+            starts, ends = lines.starts[start:end] - at, lines.ends[start:end] - at
+            yield Lines(lines.buffer[at : int(lines.ends[end - 1])], starts, ends, lines.first + start, lines.has_cr)
 
 
 class _Held:
@@ -154,7 +169,8 @@ def _one_line(buffer: bytes, first: int) -> Lines:
 
 def read_plain(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
     """Plain text: each line is one row with the text column only; a blank line is a row too."""
-    for lines in lines_of(file, piece, columns.dialect.encoding, keep=columns.max_text_bytes + len(_MARK) + 1):
+    longest = columns.max_text_bytes + len(_MARK) + 1
+    for lines in few_at_once(lines_of(file, piece, columns.dialect.encoding, keep=longest)):
         count = len(lines.starts)
         covered = positions(lines.first, count)
         texts = pa.array([bytes(lines.line(i)) for i in range(count)], pa.binary())

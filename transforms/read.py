@@ -1,6 +1,6 @@
 """ReadTexts: splits of files or of a BigQuery table -> Rows, dead letters and the books of what was there."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -11,7 +11,7 @@ from apache_beam.pvalue import AsMultiMap, TaggedOutput
 
 from transforms import coder as coder
 from transforms.beats import beat
-from transforms.blocks import Damage, Piece
+from transforms.blocks import Damage, Piece, Positions
 from transforms.books import MARKED, Count, count_positions, total
 from transforms.conform import conform
 from transforms.dead_letters import reject_positions
@@ -211,9 +211,17 @@ def read_rows(
     schema = rows_schema(columns)
     for block in read_piece(piece, columns):
         rows, misfits = conform(block, columns, source=piece.file, split=split)
-        dead = [batch for d in (*block.damage, *misfits) for batch in _dead(d, piece.file, split)]
+        dead = [batch for d in _together([*block.damage, *misfits]) for batch in _dead(d, piece.file, split)]
         batches = [check(batch, schema, STAGE) for batch in cut(rows)]
         yield batches, dead, count_positions(split, piece.file, block.covered)._replace(marked=block.marked)
+
+
+def _together(damages: Sequence[Damage]) -> list[Damage]:
+    """One Damage for all rows with the same code and reason: a file may have millions of them."""
+    found: dict[tuple[str, str], list[Positions]] = {}
+    for damage in damages:
+        found.setdefault((damage.code, damage.reason), []).append(damage.positions)
+    return [Damage(np.concatenate(rows), code, reason) for (code, reason), rows in found.items()]
 
 
 def _dead(damage: Damage, source: str, split: int) -> list[pa.RecordBatch]:

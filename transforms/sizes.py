@@ -15,6 +15,8 @@ from transforms.blocks import Block, Positions, Unfit, positions
 from transforms.schemas import LARGEST_VALUE, MAX_BATCH_BYTES, MAX_ROWS, MAX_TEXT_BYTES, Columns
 
 Bytes = npt.NDArray[np.int64]
+MANY_ROWS = 8 * MAX_ROWS
+"""Rows of one block at most: after each, reading can end."""
 TEXTS = ("text", "text_pair")
 
 
@@ -120,7 +122,8 @@ def bounded(block: Block, columns: Columns) -> Iterator[Block]:
     rows = _shortened(block.rows, columns)
     # From here on nobody holds what may be much too large.
     block = block._replace(rows=rows)
-    ends = [(0, rows.num_rows)] if is_small(rows) else _parts(rows, _texts(columns), rows.num_rows)
+    whole = is_small(rows) and rows.num_rows <= MANY_ROWS
+    ends = [(0, rows.num_rows)] if whole else _parts(rows, _texts(columns), MANY_ROWS)
     if len(ends) == 1:
         yield _carried(block, columns)
         return
