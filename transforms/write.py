@@ -123,11 +123,11 @@ class StagingFile:
         self._precisions.add(precision_of(placed))
         if self._schema.equals(DEAD_LETTERS):
             self._note_codes(placed)
+        else:
+            self._misfits.update(count_misfits(placed.column(MISFITS)))
         if DIGEST in placed.schema.names:
             self._digests = self._digests or DigestWriter(staged_beside(self._path))
             self._digests.add(placed.column(DIGEST))
-        else:
-            self._misfits.update(count_misfits(placed.column(MISFITS)))
         batch = _columns_of(placed, self._schema)
         self.rows += batch.num_rows
         if self._held and (
