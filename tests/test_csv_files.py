@@ -160,7 +160,7 @@ def test_a_text_longer_than_the_csv_modules_limit_is_text() -> None:
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A record has 64 bytes at most, a line 1,000."""
     monkeypatch.setattr("transforms.csv_files.CHUNK_BYTES", 16)
-    for module in ("records", "csv_files"):
+    for module in ("csv_records", "csv_files"):
         monkeypatch.setattr(f"transforms.{module}.MAX_RECORD_BYTES", 64)
     monkeypatch.setattr("transforms.csv_files.MAX_LINE_BYTES", 1_000)
 

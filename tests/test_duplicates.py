@@ -42,7 +42,7 @@ def block(ids: pa.Array, start: int = 0) -> Block:
 
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=2)), max_size=40))
 def test_ids_of_any_bytes_are_compared_whole(ids: list[bytes | None]) -> None:
-    packed = entries(block(pa.array(ids, pa.binary()), start=10), COLUMNS, 3)
+    packed = entries(block(pa.array(ids, pa.binary()), start=10), COLUMNS, 3, KEYS)
     seen: set[bytes] = set()
     again = [10 + i for i, id in enumerate(ids) if id is not None and (id in seen or seen.add(id))]  # type: ignore[func-returns-value]
     assert len(packed) == sum(id is not None for id in ids)
@@ -51,7 +51,7 @@ def test_ids_of_any_bytes_are_compared_whole(ids: list[bytes | None]) -> None:
 
 def test_an_integer_id_equals_the_string_that_says_the_same() -> None:
     packed = [
-        entries(block(pa.array(ids)), COLUMNS, piece)
+        entries(block(pa.array(ids)), COLUMNS, piece, KEYS)
         for piece, ids in enumerate(([1, -2], ["1", "-2", "01"], [b"1"]))
     ]  # fmt: skip
     repeats = find_repeats(np.concatenate(packed))
@@ -74,7 +74,7 @@ def test_ids_are_hashed_by_keys_that_no_writer_of_ids_knows() -> None:
 
 def test_a_block_without_ids_has_no_entries() -> None:
     nothing = np.empty(0, np.int64)
-    assert not len(entries(Block(nothing, no_rows(pa.schema([])), nothing, []), COLUMNS, 0))
+    assert not len(entries(Block(nothing, no_rows(pa.schema([])), nothing, []), COLUMNS, 0, KEYS))
 
 
 @given(st.sets(st.integers(0, 30)), st.lists(st.integers(0, 30), min_size=1, unique=True))
@@ -104,5 +104,5 @@ def test_marks_land_on_their_rows(repeated: set[int], rows: list[int]) -> None:
 
 
 def test_the_buckets_are_not_so_many_that_their_hashes_are_lost() -> None:
-    hashes = entries(block(pa.array([f"id {i}" for i in range(20_000)])), COLUMNS, 0)["a"].astype(np.uint64)
+    hashes = entries(block(pa.array([f"id {i}" for i in range(20_000)])), COLUMNS, 0, KEYS)["a"].astype(np.uint64)
     assert len(np.unique(hashes % BUCKETS)) == BUCKETS

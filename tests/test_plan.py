@@ -90,11 +90,13 @@ def test_types_of_one_meaning_are_one_type(kinds: list[pa.DataType], expected: p
 
 
 def test_types_of_two_meanings_are_refused_by_the_name_of_the_file() -> None:
-    with pytest.raises(PlanError, match="file 1: column 'k' is bool, but int64 in the files before it"):
-        union(ORDINARY, pa.int64(), pa.bool_())
+    lists = pa.list_(pa.int64())
+    with pytest.raises(PlanError, match="file 1: column 'k' is list<item: int64>, but int64 in the files before it"):
+        union(ORDINARY, pa.int64(), lists)
+    assert union(ORDINARY, pa.int64(), pa.bool_()) == pa.string(), "single values meet as text"
     assert union(ORDINARY, pa.int64(), pa.string(), loose=True) == pa.string()
-    assert union(ColumnsRequest(keep=()), pa.int64(), pa.bool_()) == pa.string()
-    assert union(ColumnsRequest(types={"k": pa.float64()}), pa.int64(), pa.bool_()) == pa.float64()
+    assert union(ColumnsRequest(keep=()), pa.int64(), lists) == pa.string()
+    assert union(ColumnsRequest(types={"k": pa.float64()}), pa.int64(), pa.string()) == pa.float64()
     assert union(ColumnsRequest(id="k"), pa.int64(), pa.string()) == pa.string()
 
 

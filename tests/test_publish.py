@@ -547,7 +547,7 @@ def test_a_verdict_is_read_as_it_was_written_and_the_first_one_stands(output: st
         run_id=run.run_id,
         folder=run.folder,
         problems=("é", "b"),
-        counts={"read": 3},
+        counts={"read": 3, "scored": 3, "dead": 0},
         dead_codes={"not_json": [1, "f#1"]},
         work=Work(scored=1, tokens=3, padded=4, precision="float32")._asdict(),
         files=(part,),

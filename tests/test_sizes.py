@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from transforms import json_lines, line_files
 from transforms.blocks import Block, Damage, NotWhatItClaimsError, Piece, Unfit, planned, positions
 from transforms.columns import ColumnsRequest, PlanError
+from transforms.dialect import Dialect
 from transforms.formats import read_piece
 from transforms.local import LocalStore
 from transforms.look import look
@@ -106,7 +107,7 @@ def test_the_parts_of_a_block_answer_for_what_it_answered_for() -> None:
     rows = pa.record_batch([[b"t"] * 30, ["x" * 900] * 30], ["text", "k"])
     place = np.delete(positions(5, 32), [3, 20])
     damage = [Damage(np.array([8, 25]), "not_json", "no")]
-    block = Block(positions(5, 32), rows, place, damage, [Unfit("k", np.array([6, 30]), "wrong_type", "no")])
+    block = Block(positions(5, 32), rows, place, damage, unfit=[Unfit("k", np.array([6, 30]), "wrong_type", "no")])
     parts = list(bounded(block, columns))
     assert sorted(np.concatenate([part.covered for part in parts]).tolist()) == list(range(5, 37))
     assert np.concatenate([part.positions for part in parts]).tolist() == place.tolist()
@@ -265,4 +266,4 @@ def test_of_a_file_that_grows_while_it_is_planned_no_piece_goes_past_its_listed_
     with file.open("ab") as more:
         more.write(b"late\n" * 100)
     os.utime(file, ns=(int(info.version), int(info.version)))
-    assert look(info, "text", None).pieces[-1].end == 1_000
+    assert look(info, "text", None, Dialect()).pieces[-1].end == 1_000

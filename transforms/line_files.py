@@ -120,10 +120,12 @@ class _Held:
 
 
 def last_line_end(data: bytes, start: int = 0) -> int:
-    """Where the last line of `data` begins that another line precedes, 0 if none does; nobody looks before `start`."""
-    after = data.rfind(b"\n", max(start, 0)) + 1
-    # Behind a CR at the end of the buffer, half of a line end may be missing.
-    return max(after, data.rfind(b"\r", max(start, after, 0), -1) + 1)
+    """Where what follows the last line end of `data` begins, 0 if there is none; nobody looks before `start`.
+
+    `data` ends with no half of a line end.
+    """
+    lf = data.rfind(b"\n", start) + 1
+    return max(lf, data.rfind(b"\r", max(start, lf)) + 1)
 
 
 def count_lines(data: bytes) -> int:
