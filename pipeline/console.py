@@ -79,23 +79,12 @@ def console_for(log_format: str) -> Reporter:
 
 def quiet_libraries() -> None:
     """Beam logs an error with its whole message, which may quote a text, before it hands the error to us."""
-    root = logging.getLogger()
-    root.setLevel(logging.ERROR)
-    if not root.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(_Escaped())
-        # Ours are heard by a handler of their own, see quiet.steps_are_heard.
-        handler.addFilter(lambda record: not record.name.startswith("transforms"))
-        root.addHandler(handler)
+    # Worker processes hand what they log to the root: quiet.steps_are_heard lets through what is ours of it.
+    logging.getLogger().setLevel(logging.WARNING)
     # What ours say is for the user: it names a file and quotes none.
     logging.getLogger("transforms").setLevel(logging.WARNING)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)
     warnings.simplefilter("ignore")
-
-
-class _Escaped(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return escaped(record.getMessage())
 
 
 def _progress_file() -> str:
@@ -166,7 +155,7 @@ class _Text:
             out.print(f"  rows       {rows}")
         for note in notes(verdict):
             out.print(f"  warning    {note}")
-        if verdict.dead_codes and verdict.status != SUPERSEDED:
+        if verdict.dead_codes and verdict.dead_letters and verdict.status != SUPERSEDED:
             first = verdict.dead_letters[0]
             out.print(f"  dead       {(first.path if verdict.status == PUBLISHED else first.staged).rsplit('/', 1)[0]}")
             for code, (count, example) in list(verdict.dead_codes.items())[:5]:

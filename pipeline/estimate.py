@@ -65,6 +65,7 @@ def estimate(rows: int, tokens: Tokens, profile: Profile, model: Mapping[str, An
 def tokens_of(manifest: Mapping[str, Any]) -> float | None:
     """Tokens that were computed for a row of a published date; None if its record does not tell."""
     scored, tokens = manifest["counts"]["scored"], (manifest.get("work") or {}).get("tokens", 0)
+    tokens = tokens if isinstance(tokens, int) else 0
     # The work is that of the last try alone.
     if not scored or not tokens or manifest.get("splits_taken_over"):
         return None

@@ -103,7 +103,7 @@ def _row(manifest: Manifest) -> dict[str, Any]:
 
 def _seconds(manifest: Manifest) -> int | None:
     """From the start of the run to its publication; None where the clock was set back meanwhile, or it is not known."""
-    if "published_at" not in manifest:
+    if not (manifest.get("started") and manifest.get("published_at")):
         return None
     start, end = (dt.datetime.fromisoformat(manifest[key]) for key in ("started", "published_at"))
     seconds = round((end - start).total_seconds())

@@ -30,7 +30,8 @@ def _check_pattern(pattern: str, output: str, folder: str) -> None:
     fixed = re.split(r"[*?[]", pattern, maxsplit=1)[0]
     # Of a pattern `folder/part-*` the folder, of a path without wildcards all.
     head = fixed if fixed == pattern else posixpath.dirname(fixed)
-    resolved = _real(head) + pattern[len(head) :]
+    rest = pattern[len(head) :].lstrip("/")
+    resolved = join(_real(head), rest) if rest else _real(head)
     taken = _takes_in(pattern, join(output, folder)) or _takes_in(resolved, join(_real(output), folder))
     if taken or is_own(head, output) or is_own(fixed, output):
         raise ConfigError(_refusal(f"--input {pattern} takes in the files", output))

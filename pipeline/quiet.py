@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipeline.escaping import escaped
+
 _STEPS = "transforms"
 # A worker process hands a record over as the text of a protocol buffer.
 _WORKERS_MESSAGE = re.compile(r'^message: "((?:[^"\\]|\\.)*)"$', re.MULTILINE)
@@ -58,11 +60,9 @@ class _Steps(logging.Handler):
             self._write(message)
         elif record.name == "root" and _WORKERS_PLACE.search(message) and (said := _WORKERS_MESSAGE.search(message)):
             self._write(codecs.escape_decode(said[1].encode())[0].decode("utf-8", "replace"))
-        elif logging.lastResort is not None and len(logging.getLogger().handlers) == 1:
-            # As if this handler were not there.
-            logging.lastResort.handle(record)
+        elif record.levelno >= logging.ERROR and len(logging.getLogger().handlers) == 1:
+            # As if this handler were not there, but escaped.
+            sys.stderr.write(escaped(message) + "\n")
 
     def _write(self, message: str) -> None:
-        # A path may have line ends, and half a character.
-        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-        os.write(self._terminal, f"warning: {line}\n".encode())
+        os.write(self._terminal, f"warning: {escaped(message)}\n".encode())

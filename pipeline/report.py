@@ -25,7 +25,7 @@ from transforms.label import Labelling
 from transforms.plan import NoInputError, Plan
 from transforms.records import RecordError
 from transforms.runs import MANIFEST, Run, date_folder, read_manifest
-from transforms.stores import join, store_for
+from transforms.stores import absolute, join, store_for
 
 OF_A_PATH = (
     errno.EACCES,
@@ -102,7 +102,7 @@ def inspect_path(path: str) -> None:
     if store_for(path).stat(join(path, DESCRIPTION)):
         _inspect_bundle(open_bundle(path))
         return
-    manifest, _ = read_manifest(join(path, MANIFEST))
+    manifest, _ = read_manifest(join(absolute(path), MANIFEST))
     if manifest is None:
         raise ConfigError(f"{path}: is neither a bundle ({DESCRIPTION}) nor a published date ({MANIFEST})")
     print_json(manifest)

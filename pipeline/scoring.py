@@ -146,7 +146,7 @@ def _standing_after(run: Run) -> Verdict | None:
     """The standing of a run that failed, if it can be told: what goes wrong here must not hide why it failed."""
     with suppress(Exception):
         # A publisher that died after its commit has published all the same.
-        finish_pending(run.output)
+        finish_pending(run.output, warn=False)
     with suppress(Exception):
         return standing(run)
     return None

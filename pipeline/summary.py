@@ -44,8 +44,10 @@ def not_compared(found: Mapping[str, Any]) -> str:
 def work_of(verdict: Verdict) -> str:
     """What a run computed and copied."""
     work = verdict.work
-    copied = work["copied"] + work["remembered"]
-    computed = f"{work['scored']:,} rows computed in {work['precision'] or 'no precision'}, {copied:,} copied"
+    copied = work.get("copied", 0) + work.get("remembered", 0)
+    computed = (
+        f"{work.get('scored', 0):,} rows computed in {work.get('precision') or 'no precision'}, {copied:,} copied"
+    )
     return f"{computed}, padding factor {verdict.padding_factor}"
 
 

@@ -21,6 +21,7 @@ from transforms import deletion
 from transforms.history import Manifests, find_run, is_expired, list_runs, read_manifests
 from transforms.names import MANIFEST
 from transforms.publish import drop_staging, finish_pending, tidy
+from transforms.records import RecordError
 from transforms.runs import Run, new_run_id, read_manifest, run_file, to_bytes
 from transforms.stores import each, join, store_for
 from transforms.tidy import warn_broken
@@ -31,6 +32,7 @@ from transforms.verdicts import (
     PUBLISHED,
     SUPERSEDED,
     UNBALANCED,
+    PublishError,
     Verdict,
     abandon,
     bury,
@@ -97,7 +99,12 @@ def clean(
         finish_pending(output, manifests)
     too_old = [date for date in manifests.published if keep_from is not None and date < keep_from.isoformat()]
     for date in too_old:
-        yield from _expire(output, date, now, dry_run)
+        try:
+            yield from list(_expire(output, date, now, dry_run))
+        except Exception as error:
+            # One date that cannot be deleted stops no other.
+            ours = isinstance(error, PublishError | RecordError)
+            yield Cleaned(what=f"dt={date}", why=str(error) if ours else type(error).__name__, kept=True)
     expired = {date for date, manifest in manifests.read.items() if is_expired(manifest)} | {*too_old}
     named = {manifest["run_id"] for date, manifest in manifests.read.items() if date not in expired}
 
@@ -192,7 +199,7 @@ def _time(name: str) -> dt.datetime | None:
 def _look(output: str, run_id: str, dates: set[str]) -> _Leftover | Cleaned:
     try:
         verdict = read_verdict(run_file(output, run_id, "verdict.json"))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OSError):
         return Cleaned(what=f"run {run_id}", why="its verdict.json cannot be read", kept=True)
     run = None
     with suppress(ValueError, KeyError, TypeError):  # Of a plan that cannot be read; nobody else can read it either.

@@ -10,7 +10,7 @@ import pyarrow as pa
 from transforms.history import read_manifests
 from transforms.schemas import plain, scores_schema
 from transforms.stores import each, join, store_for
-from transforms.text_digests import DIGEST, DIGEST_TYPE, published_beside
+from transforms.text_digests import DIGEST, DIGEST_TYPE, WIDTH, published_beside
 
 
 class EarlierPart(NamedTuple):
@@ -90,6 +90,8 @@ def _beside(output: str, part: Mapping[str, Any]) -> str | None:
     if not isinstance(said, Mapping) or said.get("path") != path:
         return None
     path = join(output, path)
+    if said.get("bytes") != WIDTH * (part["rows"] + 1):
+        return None
     return path if store_for(output).checksum(path) == said.get("checksum") else None
 
 

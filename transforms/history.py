@@ -116,7 +116,7 @@ def find_run(output: str, run_id: str) -> Run | None:
         run = Run.from_json(read_about(store, path)["run"])
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
         raise records.RecordError(f"{path}: is damaged, so the run is lost: score the date again") from error
     if run.run_id != run_id:
         raise records.RecordError(f"{path}: is the plan of another run, so this one is lost: score the date again")

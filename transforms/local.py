@@ -17,8 +17,8 @@ from typing import BinaryIO
 
 import google_crc32c
 
-from transforms.locks import LOCK_SECONDS, wait_for_lock
-from transforms.stores import SCHEME, FileInfo, TooLargeError, file_changed, split_glob
+from transforms.locks import LOCK_SECONDS, LockedError, wait_for_lock
+from transforms.stores import SCHEME, FileInfo, NotAFileError, TooLargeError, file_changed, split_glob
 from transforms.walking import entries, files_below, link_on
 
 _LOCK_NAME = re.compile(r"\..+\.lock")
@@ -42,7 +42,8 @@ class LocalStore:
         head, expression = split_glob(pattern)
         wild = pattern.removeprefix(head)
         levels = None if not wild or "**" in wild else 1 + wild.count("/")
-        below = files_below(head.rpartition("/")[0] or "/", levels)
+        folder, _, begin = head.rpartition("/")
+        below = files_below(folder or "/", levels, begin)
         paths = sorted(path for path in below if expression.fullmatch(path))
         # A file deleted since it was listed and a link to nowhere have no stat.
         return [info for info in map(self.stat, paths) if info]
@@ -53,6 +54,10 @@ class LocalStore:
             status = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:  # A link in a circle leads nowhere.
+                return None
+            raise
         if not stat.S_ISREG(status.st_mode):
             return None
         return FileInfo(path=path, size=status.st_size, version=str(status.st_mtime_ns))
@@ -60,13 +65,17 @@ class LocalStore:
     def open(self, path: str, version: str | None = None) -> BinaryIO:
         path = _local(path)
         try:
-            file = io.BufferedReader(io.FileIO(path))
+            file = io.BufferedReader(io.FileIO(path, opener=_open))
         except FileNotFoundError as error:
             if version is None:
                 raise
             raise file_changed(path, version, "no file") from error
         # Asked of the open file, not of its name: the name may have been replaced since.
-        found = str(os.fstat(file.fileno()).st_mtime_ns)
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            file.close()
+            raise NotAFileError(errno.EINVAL, "not a file but a pipe, a device or the like", path)
+        found = str(status.st_mtime_ns)
         if version not in (None, found):
             file.close()
             raise file_changed(path, str(version), found)
@@ -141,6 +150,8 @@ class LocalStore:
         files = list(entries(folder))
         if os.path.islink(folder) or not all(_LOCK_NAME.fullmatch(os.path.basename(file)) for file in files):
             return
+        if any(map(os.path.islink, files)):
+            return
         for file in files:
             _delete_lock(file)
         for below, _, _ in os.walk(folder, topdown=False):
@@ -200,7 +211,7 @@ def _lock(path: str, seconds: float) -> BinaryIO:
     while True:
         _make_folder(os.path.dirname(path))
         with suppress(FileNotFoundError):
-            lock = open(path, "ab")  # noqa: SIM115  closed by whoever gets it
+            lock = _open_lock(path)
             try:
                 wait_for_lock(lock, path, seconds)
             except BaseException:
@@ -210,6 +221,22 @@ def _lock(path: str, seconds: float) -> BinaryIO:
                 return lock
             # It was deleted while we waited: nobody else would see this lock.
             lock.close()
+
+
+def _open(path: str, flags: int) -> int:
+    # Without O_NONBLOCK a pipe in the place of a file would be waited for, for ever.
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _open_lock(path: str) -> BinaryIO:
+    try:
+        # Never through a link: it would make a file where it leads to.
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise LockedError(f"{path}: is a link, in the place of a lock file of ours; remove the link") from error
+    return os.fdopen(handle, "ab")
 
 
 def _delete_lock(path: str) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 from transforms import bigquery_load, deletion
 from transforms.plan import read_plan
 from transforms.records import check_table
-from transforms.runs import Run, read_manifest, run_file, to_bytes
+from transforms.runs import Run, read_manifest, to_bytes
 from transforms.stores import Store, each, store_for
-from transforms.tidy import At, before, delete_staged, finish_pending, refuse_links, tidy
+from transforms.tidy import At, before, delete_staged, finish_pending, refuse_links, settle_committed, tidy
 from transforms.verdicts import (
     ABANDONED,
     OVER_BUDGET,
@@ -160,7 +160,7 @@ def _commit(run: Run, verdict: Verdict, store: Store) -> bool:
             return False
         if manifest is not None and not manifest["finished"]:
             # From here on nobody could tell any more that the run before was published.
-            settle(run_file(run.output, manifest["run_id"], "verdict.json"), PUBLISHED)
+            settle_committed(run.output, manifest["run_id"])
         claimed = claim(run.verdict)
         if claimed is None or claimed.status == ABANDONED:
             raise PublishError(f"run {run.run_id} is not published: it was cleaned away meanwhile; start the run again")

@@ -1,7 +1,5 @@
 """What kept columns were in the newest published date, so that a number does not become text without a word."""
 
-import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,31 +8,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.columns import PlanError
-from transforms.runs import MANIFEST
+from transforms.history import read_manifests
 from transforms.schemas import OWN_COLUMNS, Columns
-from transforms.stores import join, literal, store_for
-
-_UNREADABLE = (ValueError, KeyError, TypeError, OSError)
+from transforms.stores import join, store_for
 
 
 def newest_schema(output: str) -> tuple[str, pa.Schema] | None:
     """Date and Parquet schema of the newest date below `output` that has rows; None if there is none to be read."""
-    store = store_for(output)
-    found = [info.path for info in store.match(join(literal(output), "dt=*", MANIFEST))]
-    for path in sorted(found, reverse=True):
-        match = re.search(r"dt=(\d{4}-\d{2}-\d{2})/[^/]*$", path)
+    for date, manifest in reversed(list(read_manifests(output).published.items())):
+        if not manifest["files"]:
+            continue
         try:
-            parts = [str(part["path"]) for part in json.loads(store.read(path) or b"{}").get("files", [])]
-            if match and parts and all(_is_inside(part) for part in parts):
-                with store.open(join(output, parts[0])) as file:
-                    return match[1], pq.read_schema(file)
-        except _UNREADABLE:
-            continue  # A date that cannot be read is no reason to stop another one; `runs` names it.
+            path = join(output, manifest["files"][0]["path"])
+            with store_for(path).open(path) as file:
+                return date, pq.read_schema(file)
+        except (ValueError, OSError):
+            continue  # A date that cannot be read is no reason to stop another one.
     return None
-
-
-def _is_inside(part: str) -> bool:
-    return not part.startswith("/") and ".." not in part.split("/")
 
 
 def check_numbers_stay(columns: Columns, output: str, names: Mapping[str, pa.DataType], only: Sequence[str]) -> None:

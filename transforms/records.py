@@ -7,6 +7,7 @@ default.
 
 import datetime as dt
 import json
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -95,6 +96,7 @@ class _Counts(_Record):
     read: Count
     scored: Count
     dead: Count
+    skipped: Count = 0
 
 
 class _Manifest(_Record):
@@ -118,7 +120,7 @@ class _Manifest(_Record):
     dead_codes: dict[str, Count] = {}
     notes: dict[str, Count] = {}
     kept_misfits: dict[str, Count] = {}
-    work: dict[str, Any] = {}
+    work: dict[str, Count | str | float] = {}
     precision: str = ""
     splits_taken_over: Count = 0
     compared_with: _Compared | None = None
@@ -142,14 +144,17 @@ def read(path: str) -> bytes | None:
         return store_for(path).read(path, MAX_BYTES)
     except TooLargeError:
         broken(path, "is too large to be a file of ours")
-    except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
+    except OSError as error:
         broken(path, f"cannot be read ({type(error).__name__})")
 
 
 def parse(raw: bytes, path: str) -> dict[str, Any]:
     """The JSON object in the file at `path`; raises RecordError."""
     try:
-        content = json.loads(raw.decode("utf-8"), parse_constant=_no_number)
+        content = json.loads(raw.decode("utf-8"), parse_constant=_no_number, parse_float=_finite)
+        if b"\\ud" in raw.lower():
+            # Half of a pair of surrogates could be read and never be written again.
+            json.dumps(content, ensure_ascii=False).encode()
     except UnicodeDecodeError:
         broken(path, "is not JSON (not even UTF-8)")
     except RecursionError:
@@ -237,6 +242,12 @@ def _why(error: Exception) -> str:
     key = ".".join(str(part) for part in first["loc"]) or "it"
     message = first["msg"].removeprefix("Value error, ")
     return f"{key if key.isprintable() else 'a key'}: {message[0].lower()}{message[1:]}"
+
+
+def _finite(literal: str) -> float:
+    if not math.isfinite(number := float(literal)):
+        raise ValueError("a number is too large")
+    return number
 
 
 def _no_number(name: str) -> NoReturn:

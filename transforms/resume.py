@@ -122,7 +122,7 @@ def _look(run: Run) -> Resumed | None:
 def _input_decides(verdict: Verdict, budget: ErrorBudget) -> bool:
     """Whether the rows alone exceed the budget, without those that failed in the model, where another try may help."""
     dead = sum(count for code, (count, _) in verdict.dead_codes.items() if code not in OF_THE_MODEL)
-    return verdict.at_least or budget.exceeded(dead, verdict.counts["read"]) is not None
+    return verdict.at_least or budget.exceeded(dead, verdict.counts.get("read", 0)) is not None
 
 
 def finished_splits(run: Run) -> TakenOver:

@@ -19,6 +19,10 @@ R = TypeVar("R")
 _GLOB_TOKEN = re.compile(r"(?:(?<=/)|^)\*\*/|\*\*|\*|\?|\[!?[^/\]]+\]|.", re.DOTALL)
 
 
+class NotAFileError(OSError):
+    """There is a pipe, a device or the like where a file is to be read."""
+
+
 class TooLargeError(ValueError):
     """A file is larger than whoever reads it into memory allows."""
 

@@ -5,6 +5,7 @@ Every step can be done twice, by several at once, and long after another run has
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from transforms import bigquery_commit, bigquery_load, deletion
@@ -45,11 +46,18 @@ def tidy(output: str, manifest_path: str, run_id: str, at: At = before) -> None:
     if published is not None:
         bigquery_load.drop(published)
     at("report")
-    settle(run_file(output, run_id, "verdict.json"), PUBLISHED)
+    settle_committed(output, run_id)
     at("finish")
     manifest, raw = read_manifest(manifest_path)
     if manifest is not None and manifest["run_id"] == run_id and not manifest["finished"]:
         store.swap(manifest_path, raw, to_bytes({**manifest, "finished": True}))
+
+
+def settle_committed(output: str, run_id: str) -> None:
+    """Says in its verdict that a run is published."""
+    # One that is damaged says nothing any more; the manifest does.
+    with suppress(RecordError):
+        settle(run_file(output, run_id, "verdict.json"), PUBLISHED)
 
 
 def refuse_links(output: str, date: str) -> None:
@@ -127,13 +135,14 @@ def warn_broken(manifests: Manifests) -> None:
         logging.getLogger(__name__).warning("%s", problem)
 
 
-def finish_pending(output: str, manifests: Manifests | None = None) -> list[str]:
+def finish_pending(output: str, manifests: Manifests | None = None, *, warn: bool = True) -> list[str]:
     """Finishes every date below `output` whose manifest was committed but not tidied; gives their run ids.
 
-    `manifests`: what `read_manifests` just found, if it was asked already.
+    `manifests`: what `read_manifests` just found, if it was asked already. `warn` names those that are broken.
     """
     manifests = read_manifests(output) if manifests is None else manifests
-    warn_broken(manifests)
+    if warn:
+        warn_broken(manifests)
     pending = {date: manifest["run_id"] for date, manifest in manifests.read.items() if not manifest["finished"]}
     return [run_id for date, run_id in pending.items() if _tidied(output, join(output, f"dt={date}", MANIFEST), run_id)]
 

@@ -41,8 +41,11 @@ def entries(folder: str, begin: str = "") -> Iterator[str]:
         yield from (path for path in paths if os.path.islink(path))
 
 
-def files_below(folder: str, levels: int | None = None) -> Iterator[str]:
-    """Paths of files in a folder and in those below it, links followed, so many levels deep (None: all)."""
+def files_below(folder: str, levels: int | None = None, begin: str = "") -> Iterator[str]:
+    """Paths of files in a folder and in those below it, links followed, so many levels deep (None: all).
+
+    Right in the folder only those whose names begin with `begin` are looked at.
+    """
     above: dict[str, set[str]] = {}
     for below, folders, names in os.walk(folder, onerror=_stop, followlinks=True):
         real = os.path.realpath(below)
@@ -51,6 +54,9 @@ def files_below(folder: str, levels: int | None = None) -> Iterator[str]:
             folders.clear()  # A link to a folder it lies in: what is there has been listed.
             continue
         above[below] = known | {real}
+        if begin and below == folder:
+            folders[:] = (name for name in folders if name.startswith(begin))
+            names = [name for name in names if name.startswith(begin)]
         yield from (os.path.join(below, name) for name in names)
         depth = below.rstrip("/").count("/") - folder.rstrip("/").count("/")
         if depth + 1 == levels:
