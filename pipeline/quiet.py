@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pipeline.escaping import escaped
 
@@ -39,20 +39,26 @@ def steps_are_heard() -> Iterator[None]:
 
     It is of our own making and quotes nobody. What others log goes where it went before.
     """
-    terminal = os.dup(2)
-    handler = _Steps(terminal)
+    handler = _Steps()
     logging.getLogger().addHandler(handler)
     try:
         yield
     finally:
         logging.getLogger().removeHandler(handler)
-        os.close(terminal)
+        handler.close()
 
 
 class _Steps(logging.Handler):
-    def __init__(self, terminal: int) -> None:
+    def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._terminal = terminal
+        self._stream, self._own = sys.stderr, False
+        with suppress(OSError, ValueError):  # A stream in memory has no descriptor, and is never quiet.
+            self._stream, self._own = os.fdopen(os.dup(sys.stderr.fileno()), "w", errors="backslashreplace"), True
+
+    def close(self) -> None:
+        if self._own:
+            self._stream.close()
+        super().close()
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
@@ -65,4 +71,5 @@ class _Steps(logging.Handler):
             sys.stderr.write(escaped(message) + "\n")
 
     def _write(self, message: str) -> None:
-        os.write(self._terminal, f"warning: {escaped(message)}\n".encode())
+        self._stream.write(f"warning: {escaped(message)}\n")
+        self._stream.flush()

@@ -17,6 +17,7 @@ from test_cli import ROOT, invoke
 
 from pipeline import bar, console
 from pipeline.escaping import escaped, json_text
+from pipeline.quiet import steps_are_heard
 
 ANY = st.text(st.characters(codec=None))
 HOSTILE = "a\x1b[2J\nerror: all is fine\r\t\x07\x9b31m\u202egpj\u2028\udcff\ud800"
@@ -76,11 +77,13 @@ def test_a_library_that_logs_an_error_does_not_write_raw_names(monkeypatch: pyte
     monkeypatch.setattr("sys.stderr", written)
     level = root.level
     try:
-        console.quiet_libraries()
-        logging.getLogger("transforms.tidy").error("%s: gone", HOSTILE)
+        with steps_are_heard():
+            console.quiet_libraries()
+            logging.getLogger("google.cloud").error("%s: gone", HOSTILE)
+            logging.getLogger("transforms.tidy").warning("%s: gone", HOSTILE)
     finally:
         root.setLevel(level)
-    assert written.getvalue() == SHOWN + ": gone\n"
+    assert written.getvalue() == f"{SHOWN}: gone\nwarning: {SHOWN}: gone\n"
 
 
 def test_a_file_name_forges_no_line_of_an_error(tmp_path: Path) -> None:

@@ -20,7 +20,11 @@ def published(output: Path, date: str, **columns: Any) -> None:
     folder = output / f"dt={date}"
     folder.mkdir(parents=True)
     pq.write_table(pa.table({"id": ["a"], **columns}), folder / "part-x.parquet")
-    (folder / "_manifest.json").write_text(json.dumps({"files": [{"path": f"dt={date}/part-x.parquet"}]}))
+    part = {"path": f"dt={date}/part-x.parquet", "rows": 1, "bytes": 1, "checksum": "crc32c:00000000"}
+    run = {"sequence": 1, "run_id": "20261121T020003Z-abcdef", "logical_date": date, "finished": True, "bundle": "b@0"}
+    counts = {"read": 1, "scored": 1, "dead": 0}
+    manifest = {**run, "files": [part], "dead_letters": [], "counts": counts}
+    (folder / "_manifest.json").write_text(json.dumps(manifest))
 
 
 def test_a_number_of_the_newest_date_is_not_made_text_without_a_word(tmp_path: Path) -> None:
