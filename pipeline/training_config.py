@@ -76,6 +76,7 @@ class TrainingJob(TextFiles):
             keep=(self.label_column,),
             rename={self.label_column: "target"},
             label=self.label_column,
+            guess=GUESS in self.schema_,
             types={self.label_column: label, **declared},
             # The label decides: a row whose label does not fit teaches nothing.
             strict=True,

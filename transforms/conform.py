@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.blocks import Block, Damage
+from transforms.blocks import Block, Damage, Unfit
 from transforms.convert import convert, has_times, outside_calendar, texts_of
 from transforms.dead_letters import place
 from transforms.ids import id_strings
@@ -33,18 +33,21 @@ def conform(block: Block, columns: Columns, *, source: str, split: int) -> tuple
 
     ids, bad = _ids(rows, positions, columns, source)
     refuse(bad, "wrong_type", f"the value of {columns.id!r} is no id: not a whole number, or too large a double")
+    reported: dict[str, list[Unfit]] = {}
+    for unfit in block.unfit:
+        reported.setdefault(unfit.column, []).append(unfit)
     kept, misfits = [], {}
     for name, field in zip(columns.kept_from, columns.kept, strict=True):
         column = _column(rows, name, field.type)
         converted, bad = _kept(without_nan(column) if name == columns.label else column, field.type, name, columns)
+        converted = without_nan(converted) if name == columns.label else converted
         if columns.strict:
             refuse(bad, "wrong_type", f"a value of {name!r} does not fit {field.type}")
-        for unfit in block.unfit:
-            if unfit.column == name:
-                here = np.isin(positions, unfit.positions)
-                if columns.strict:
-                    refuse(here, unfit.code, unfit.reason)
-                bad = bad | here
+        for unfit in reported.get(name, ()):
+            here = np.isin(positions, unfit.positions)
+            if columns.strict:
+                refuse(here, unfit.code, unfit.reason)
+            bad = bad | here
         kept.append(converted)
         misfits[field.name] = bad
     texts = [texts_of(_column(rows, name)) for name in (columns.text, columns.text_pair) if name]

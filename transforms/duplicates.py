@@ -91,6 +91,7 @@ class _HashIds(beam.DoFn):
             id_type=columns.id_type,
             dialect=columns.dialect,
             types=columns.types,
+            max_text_bytes=columns.max_text_bytes,
         )
 
     def setup(self) -> None:

@@ -56,7 +56,7 @@ class _TakeTargets(beam.DoFn):
     ) -> Iterator[pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch]]:
         targets = texts.column(TARGET)
         # --schema may say what a label is; the graph takes a string or a float.
-        targets = as_text(targets) if task == "classification" else targets.cast(pa.float64())
+        targets = as_text(targets) if task == "classification" else targets.cast(pa.float64(), safe=False)
         good = pc.is_valid(targets)
         if task == "regression":
             # In the type that the network is trained in: 1e300 is no number there.

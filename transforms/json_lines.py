@@ -33,6 +33,7 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 def keys_of(columns: Columns) -> Keys:
     """The keys of a job: bytes come out for strings and for the id."""
     texts = tuple(name for name in (columns.text, columns.text_pair) if name is not None and name != columns.id)
+    kept = dict(zip(columns.kept_from, columns.kept, strict=True))
     told = []
     for name in columns.wanted:
         if name == columns.id:
@@ -41,7 +42,7 @@ def keys_of(columns: Columns) -> Keys:
             # Arrow makes a `string` of other values; a text is to be one.
             kind = pa.binary()
         else:
-            kind = columns.kept.field(columns.kept_from.index(name)).type
+            kind = kept[name].type
             # A date is a string in JSON, and cast later.
             kind = pa.string() if pa.types.is_temporal(kind) else kind
         told.append(pa.field(name, kind))
@@ -117,11 +118,11 @@ def json_block(lines: Lines, keys: Keys) -> Block:
         arrays = [pa.array(column, field.type) for column, field in zip(columns, keys.given, strict=True)]
         parts.append(pa.RecordBatch.from_arrays(arrays, schema=keys.given))
         taken.append(np.array(good, np.int64))
-    unfit = [
-        Unfit(name, positions(lines.first + i, 1), *why)
-        for i, row in zip(good, read, strict=True)
-        for name, why in row.unfit.items()
-    ]
+    lost: dict[tuple[str, tuple[str, str]], list[int]] = {}
+    for i, row in zip(good, read, strict=True):
+        for name, why in row.unfit.items():
+            lost.setdefault((name, why), []).append(lines.first + i)
+    unfit = [Unfit(name, np.array(where, np.int64), *why) for (name, why), where in lost.items()]
     rows = from_table(pa.Table.from_batches(parts)) if parts else no_rows(keys.given)
     return Block(
         covered + lines.first, rows, np.concatenate([positions(0, 0), *taken]) + lines.first, damage, unfit=unfit
@@ -153,12 +154,13 @@ def _parse_objects(buffer: bytes, count: int, keys: Keys) -> pa.RecordBatch | No
         table = pyarrow.json.read_json(
             pa.BufferReader(buffer),
             pyarrow.json.ReadOptions(use_threads=False, block_size=len(buffer) + 1),
-            pyarrow.json.ParseOptions(explicit_schema=keys.told, unexpected_field_behavior="ignore"),
+            pyarrow.json.ParseOptions(explicit_schema=keys.told, unexpected_field_behavior=_unexpected(keys)),
         )
     except (pa.ArrowInvalid, UnicodeDecodeError):
         # A message that quotes bytes which are not UTF-8 surfaces as UnicodeDecodeError.
         return None
-    if table.num_rows != count:
+    # A key inside an object that the job does not know: that line is looked at by itself.
+    if table.num_rows != count or not table.select(keys.told.names).schema.equals(keys.told):
         return None
     rows = from_table(table.select(keys.told.names))
     arrays = [
@@ -166,6 +168,15 @@ def _parse_objects(buffer: bytes, count: int, keys: Keys) -> pa.RecordBatch | No
         for column, field in zip(rows.columns, keys.given, strict=True)
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=keys.given)
+
+
+def _unexpected(keys: Keys) -> str:
+    """What Arrow does with keys it is not told of: where there are objects in columns, those in them must be seen."""
+    return "infer" if any(_has_struct(kind) for kind in keys.told.types) else "ignore"
+
+
+def _has_struct(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind) or any(_has_struct(kind.field(i).type) for i in range(kind.num_fields))
 
 
 def _has_large_numbers(column: pa.Array) -> npt.NDArray[np.bool_]:

@@ -4,6 +4,7 @@ Only the id and the texts decide whether the line is a row. A number keeps the d
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from transforms.written import EXACT, is_whole_number_lost, parse
 
 _NAMES = {bool: "boolean", str: "string", list: "array"}
 NOT_JSON = "not_json"
+LONG_LINE = 1024 * 1024
+"""Bytes of a line that only Arrow parses: in Python each value of it would take many times its bytes."""
 
 
 class Keys(NamedTuple):
@@ -75,6 +78,8 @@ _DECODER = json.JSONDecoder(
 
 def read_line(line: bytes, keys: Keys, parse_objects: Parse) -> Row | tuple[str, str]:
     """The row of a line, or code and reason why there is none; `parse_objects` is Arrow's parser."""
+    if len(line) > LONG_LINE:
+        return _ask_arrow(line, keys, parse_objects)
     try:
         # Invalid bytes come back as they were; only the validation decides about them.
         members = _DECODER.decode(line.decode("utf-8", "surrogateescape").strip(" \t\r"))
@@ -87,7 +92,7 @@ def read_line(line: bytes, keys: Keys, parse_objects: Parse) -> Row | tuple[str,
 
 def _row(members: _Members, keys: Keys) -> Row | tuple[str, str]:
     found = dict(members)
-    names = [name for name, _ in members]
+    times = Counter(name for name, _ in members)
     values: list[Any] = []
     unfit: dict[str, tuple[str, str]] = {}
     for field in keys.given:
@@ -97,7 +102,7 @@ def _row(members: _Members, keys: Keys) -> Row | tuple[str, str]:
             # NaN and its like are no JSON, but Python writes them: as a label they are none at all.
             raw = None
         try:
-            if names.count(field.name) > 1:
+            if times[field.name] > 1:
                 raise _NotJsonError
             value = _value(raw, field, keys)
         except UnicodeEncodeError:
@@ -187,6 +192,8 @@ def _exact(value: Any, kind: pa.DataType) -> Any:
     if value is None:
         return None
     if pa.types.is_struct(kind) and isinstance(value, dict):
+        if value.keys() - {field.name for field in kind}:
+            raise TypeError(str(kind))  # A key that the column does not have would be lost without a word.
         return {field.name: _exact(value.get(field.name), field.type) for field in kind}
     if pa.types.is_list(kind) and isinstance(value, list):
         return [_exact(item, kind.value_type) for item in value]

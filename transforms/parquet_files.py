@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 
 from transforms.blocks import Block, Blocks, Damage, NotWhatItClaimsError, Piece, Unfit, no_rows, positions
 from transforms.int96 import UNIT, Twin
-from transforms.schemas import MAX_ROWS, MAX_TEXT_BYTES
+from transforms.schemas import MAX_BATCH_BYTES, MAX_ROWS, MAX_TEXT_BYTES
+from transforms.sizes import row_bytes
 
 _POOL = pa.default_memory_pool()
+MOST_ROWS = 1 << 31
 FEW_ROWS = 512
 """Where not even so many rows are read at once, rows are large."""
 
@@ -30,7 +32,10 @@ def inspect(file: BinaryIO, name: str) -> tuple[pa.Schema, list[RowGroup]]:
     try:
         footer = pq.ParquetFile(file, coerce_int96_timestamp_unit=UNIT)
         groups = [footer.metadata.row_group(g) for g in range(footer.num_row_groups)]
-        return footer.schema_arrow, [RowGroup(group.num_rows, group.total_byte_size) for group in groups]
+        found = [RowGroup(group.num_rows, group.total_byte_size) for group in groups]
+        if any(group.rows > MOST_ROWS for group in found):
+            raise NotWhatItClaimsError(f"{name}: its footer claims a row group of more than {MOST_ROWS:,} rows")
+        return footer.schema_arrow, found
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if not _is_damage(error):
             raise
@@ -40,7 +45,7 @@ def inspect(file: BinaryIO, name: str) -> tuple[pa.Schema, list[RowGroup]]:
 def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str]) -> Blocks:
     """The rows of the row groups [start, end) of `piece`; a damaged row group becomes damage, row for row.
 
-    Columns of strings that the file has as dictionaries come as dictionaries: a page of a few bytes can stand for
+    Columns of strings whose dictionary has large values come as dictionaries: a page of a few bytes can stand for
     gigabytes.
     """
     parquet = pq.ParquetFile(file, coerce_int96_timestamp_unit=UNIT)
@@ -52,8 +57,10 @@ def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str]) -> Blocks:
         chunks = [parquet.metadata.row_group(group).column(leaf) for leaf in leaves]
         rows = parquet.metadata.row_group(group).num_rows
         at_once = max(1, min(MAX_ROWS, MAX_TEXT_BYTES * max(rows, 1) // max(sum(map(_decoded, chunks)), 1)))
-        # One row at a time cannot repeat anything, and a dictionary would be one more copy of a large value.
-        repeated = [chunk.path_in_schema for chunk in chunks if at_once > 1 and _may_repeat(chunk)]
+        # One row at a time cannot repeat anything, and a dictionary would be one more copy of a large value. Inside a
+        # column, Arrow's maps can have no dictionaries for keys.
+        named = [chunk.path_in_schema for chunk in chunks if at_once > 1 and _may_repeat(chunk)]
+        repeated = _of_large_values(file, parquet, group, [name for name in named if name in present], at_once)
         if (repeated, at_once < FEW_ROWS) != opened:
             opened = repeated, at_once < FEW_ROWS
             with _lean_pool(at_once):
@@ -91,6 +98,23 @@ def _leaves(schema: pq.ParquetSchema, columns: Sequence[str]) -> list[int]:
     return [leaf for leaf, path in enumerate(parts) if wanted & {*itertools.accumulate(path, "{}.{}".format)}]
 
 
+def _of_large_values(file: BinaryIO, parquet: pq.ParquetFile, group: int, names: list[str], at_once: int) -> list[str]:
+    """Those of the columns of which `at_once` rows with the largest value of the dictionary would be too many bytes."""
+    if not names:
+        return []
+    reader = pq.ParquetFile(file, metadata=parquet.metadata, read_dictionary=names)
+    try:
+        first = next(reader.iter_batches(1, row_groups=[group], columns=names), None)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if not _is_damage(error):
+            raise
+        return []  # Whoever reads the row group says that it is damaged.
+    if first is None:
+        return []
+    largest = {name: row_bytes(first.column(name).dictionary).max(initial=0) for name in names}
+    return [name for name in names if largest[name] * at_once > MAX_BATCH_BYTES]
+
+
 def _may_repeat(chunk: pq.ColumnChunkMetaData) -> bool:
     return bool(chunk.physical_type == "BYTE_ARRAY" and chunk.has_dictionary_page)
 
@@ -124,9 +148,10 @@ def _read_group(
             raise
         reason = "the row group cannot be decoded"
     if done < rows:
-        lost = positions(first + done, rows - done)
-        damage = [Damage(lost, "unreadable_row_group", f"row group {group}: {reason}")]
-        yield Block(lost, no_rows(pa.schema([])), np.empty(0, np.int64), damage)
+        for start in range(first + done, first + rows, MAX_ROWS):
+            lost = positions(start, min(MAX_ROWS, first + rows - start))
+            damage = [Damage(lost, "unreadable_row_group", f"row group {group}: {reason}")]
+            yield Block(lost, no_rows(pa.schema([])), np.empty(0, np.int64), damage)
 
 
 def _is_damage(error: Exception) -> bool:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.blocks import Block, Positions, Unfit, positions
+from transforms.blocks import Block, Positions, Unfit, is_text, positions
 from transforms.schemas import LARGEST_VALUE, MAX_BATCH_BYTES, MAX_ROWS, MAX_TEXT_BYTES, Columns
 
 Bytes = npt.NDArray[np.int64]
@@ -103,14 +103,17 @@ def _parts(batch: pa.RecordBatch, texts: Sequence[str], most_rows: int) -> list[
     nothing = np.zeros(batch.num_rows, np.int64)
     of_text = sum((weights[name] for name in {*texts} & weights.keys()), nothing)
     of_all = sum(weights.values(), nothing)
-    found, start, text, size = [], 0, 0, 0
-    for row, (more_text, more) in enumerate(zip(of_text.tolist(), of_all.tolist(), strict=True)):
-        too_large = text + more_text > MAX_TEXT_BYTES or size + more > MAX_BATCH_BYTES
-        if row > start and (row - start == most_rows or too_large):
-            found.append((start, row))
-            start, text, size = row, 0, 0
-        text, size = text + more_text, size + more
-    return [*found, (start, batch.num_rows)]
+    if not batch.num_rows:
+        return [(0, 0)]
+    # sums[i] is that of the rows before row i: a part ends where one of them would have too much.
+    sums = [(np.append(0, np.cumsum(of_text)), MAX_TEXT_BYTES), (np.append(0, np.cumsum(of_all)), MAX_BATCH_BYTES)]
+    found, start = [], 0
+    while start < batch.num_rows:
+        fits = [int(np.searchsorted(sums_, sums_[start] + most, "right")) - 1 for sums_, most in sums]
+        end = max(start + 1, min(batch.num_rows, start + most_rows, *fits))
+        found.append((start, end))
+        start = end
+    return found
 
 
 def bounded(block: Block, columns: Columns) -> Iterator[Block]:
@@ -149,7 +152,8 @@ def _shortened(rows: pa.RecordBatch, columns: Columns) -> pa.RecordBatch:
     most = columns.max_text_bytes
     for name in {*_texts(columns)} & {*rows.schema.names}:
         column = rows.column(name)
-        if column.nbytes > most and (row_bytes(column) > most).any():
+        # What is no text yet is made one in its row, and its length is looked at there.
+        if is_text(column.type) and column.nbytes > most and (row_bytes(column) > most).any():
             rows = rows.set_column(rows.schema.get_field_index(name), name, _prefixes(column, most + 1))
     return rows
 
