@@ -18,7 +18,7 @@ def check_writable(folder: str) -> None:
     """Raises ValueError if nothing can be written below a folder of this machine; makes nothing."""
     if "://" in folder:
         return
-    there = folder
+    there = os.path.abspath(folder)
     while not os.path.lexists(there) and os.path.dirname(there) != there:
         there = os.path.dirname(there)
     if not os.path.isdir(there):

@@ -120,7 +120,7 @@ def test_the_commands_tell_what_they_would_read_and_that_it_is_not_there(
 
 REFUSALS: list[tuple[list[SchemaField], dict[str, Any], str]] = [
     ([SchemaField("id", "STRING"), SchemaField("body", "STRING")], {}, "has no column 'text'; it has 'id', 'body'"),
-    ([SchemaField("id", "FLOAT"), SchemaField("text", "STRING")], {}, "id column 'id' is double"),
+    ([SchemaField("id", "BOOLEAN"), SchemaField("text", "STRING")], {}, "id column 'id' is bool"),
     ([SchemaField("id", "STRING"), SchemaField("text", "INTEGER")], {}, "column 'text' is int64, not text"),
     ([*ID_TEXT_DAY, SchemaField("label", "STRING")], {}, "--rename label=input_label"),
     ([*ID_TEXT_DAY, SchemaField("gap", "INTERVAL")], {}, "column gap is INTERVAL, which Parquet cannot hold; .*--keep"),

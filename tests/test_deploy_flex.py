@@ -148,7 +148,7 @@ def test_a_launch_overrides_the_job_file_and_the_profile(gcs: FakeGcs) -> None:
     ("values", "said"),
     [
         ({"profile": ""}, "parameter profile is missing: one of dataflow-cpu"),
-        ({"profile": "dataflow-gpu-l5"}, "--profile dataflow-gpu-l5: cannot be read"),
+        ({"profile": "dataflow-gpu-l5"}, "--profile dataflow-gpu-l5: there is no such file"),
         ({**JOB, "rename": "gold"}, "parameter rename: 'gold' is not of the form key=value"),
         ({**JOB, "set": "gpu.count"}, "--set 'gpu.count' is not of the form key=value"),
         ({**JOB, "output": "bq://my-project.d.t"}, "needs --staging"),

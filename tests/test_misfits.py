@@ -22,7 +22,7 @@ def test_misfits_are_counted_over_all_files_also_of_texts_taken_over(
     lines = [f"r{i},text {i % 7},{'x' if i % 3 else i},{i}" for i in range(60)] + ["r0,again,x,x", "q, ,x,x"]
     for shard in range(4):
         csv(tmp_path / f"{shard}.csv", "id,text,n,s", *lines[shard::4])
-    settings: dict[str, Any] = {"schema": {"n": "int64"}, "workers": workers}
+    settings: dict[str, Any] = {"schema": {"n": "int64"}, "workers": workers, "keep_text_digests": True}
     outcome = run_job([tmp_path / f"{shard}.csv" for shard in range(4)], **settings)
     assert night(outcome) == {f"r{i}": (None if i % 3 else i, str(i)) for i in range(60)}
     assert outcome.manifest["kept_misfits"] == dict(outcome.verdict.kept_misfits) == {"n": 40}

@@ -140,13 +140,14 @@ def test_a_dead_letter_of_the_night_before_is_tried_again(run_job: Score, tmp_pa
     assert counts(second) == (2, 1, 1, 0)
 
 
-def test_an_unchanged_row_whose_kept_value_is_bad_is_a_dead_letter(run_job: Score, tmp_path: Path) -> None:
+def test_an_unchanged_row_whose_kept_value_does_not_fit_is_carried_and_counted(run_job: Score, tmp_path: Path) -> None:
     good = pa.table({"id": ["a", "b"], "text": ["play", "book"], "note": ["x", "y"]})
     night(run_job, tmp_path, good, NIGHT1)  # type: ignore[arg-type]
     note = pa.Array.from_buffers(pa.string(), 2, pa.array([b"\xff", b"y"], pa.binary()).buffers())
     bad = good.set_column(2, "note", note)
     second = night(run_job, tmp_path, bad, NIGHT2, only_new=True)  # type: ignore[arg-type]
-    assert (counts(second), second.codes()) == ((2, 0, 1, 1), {"a": "not_utf8"})
+    assert (counts(second), second.codes()) == ((2, 0, 2, 0), {})
+    assert second.manifest["kept_misfits"] == {"note": 1}
 
 
 @pytest.mark.parametrize("trust_ids", [False, True])

@@ -274,7 +274,7 @@ def test_settings_that_cannot_work_are_refused_before_anything_runs(
 def test_an_output_among_the_input_is_refused_on_the_first_night(run_job: Score, tmp_path: Path) -> None:
     lines(tmp_path / "in" / "a.jsonl", 2)
     for pattern in (tmp_path / "in", tmp_path / "in" / "**" / "*.parquet"):
-        with pytest.raises(ConfigError, match="keep them apart"):
+        with pytest.raises(ConfigError, match="Keep them apart"):
             run_job(pattern, output=tmp_path / "in")
     assert run_job(tmp_path / "in" / "*.jsonl", output=tmp_path / "in").verdict.status == "published"
 

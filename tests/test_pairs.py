@@ -17,7 +17,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from conftest import Built, Score, build_bundle, many_texts, write_parquet
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_tokenizer import token_ids
+from plain_tokenizer import makers, token_ids
 from test_parity import ADVERSARIAL
 
 from model.tokenization import SPECIAL_TOKENS, TokenizerSpec, pack
@@ -131,7 +131,7 @@ def plain_loop(
     ids = {token: i for i, token in enumerate(vocabulary)}
     pieces = _bert_tokenizer(vocabulary)
     if built.spec.flavour == "huggingface":
-        pieces = lambda text: token_ids(text, ids, lower_case=True)  # noqa: E731
+        pieces = lambda text: token_ids(text, ids, makers()["huggingface"], lower_case=True)  # noqa: E731
     trimmer = TRUNCATORS[built.spec.truncator](built.spec.max_tokens - 3)
     logits = []
     for pair in texts:

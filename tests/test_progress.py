@@ -177,7 +177,9 @@ def test_machines_are_told_now_and_then(
     run = SimpleNamespace(run_id="20261121T020003Z-5f3a9c", date=NOW.date(), bundle="b@0")
     plan = SimpleNamespace(rows=100, exact=True, columns=SimpleNamespace(id=None))
     compute, job = SimpleNamespace(progress=path), SimpleNamespace(trust_ids=False)
-    prepared: Any = SimpleNamespace(run=run, plan=plan, resumed=None, compute=compute, job=job, earlier=None)
+    prepared: Any = SimpleNamespace(
+        run=run, plan=plan, resumed=None, compute=compute, job=job, earlier=None, passed_over=None
+    )
     with reporter.watch(prepared):
         advance(path, 33)
         deadline = time.monotonic() + 20

@@ -198,6 +198,13 @@ def test_a_date_without_digests_is_scored_once_more_and_the_command_says_so(
     assert third.manifest["compared_with"]["date"] == NIGHTS[1]
 
 
+ELSEWHERE = {
+    "path": f"dt={NIGHTS[0]}/_digests-20261121T020003Z-abcdef-00000.sha128",
+    "bytes": 48,
+    "checksum": "crc32c:00000000",
+}
+
+
 @pytest.mark.parametrize("harm", ["gone", "damaged", "unnamed", "elsewhere"])
 def test_digests_that_are_not_those_of_the_manifest_are_not_compared_with(
     harm: str, run_job: Score, tmp_path: Path
@@ -212,7 +219,7 @@ def test_digests_that_are_not_those_of_the_manifest_are_not_compared_with(
         beside.write_bytes(beside.read_bytes()[:-1] + b"?")
     else:
         manifest = new.manifest
-        manifest["files"][0]["digests"] = None if harm == "unnamed" else {"path": "../../x", "checksum": None}
+        manifest["files"][0]["digests"] = None if harm == "unnamed" else ELSEWHERE
         (new.output / f"dt={NIGHTS[1]}" / "_manifest.json").write_text(json.dumps(manifest))
     after = night(run_job, rows, NIGHTS[2], tmp_path, only_new=True)
     # The date before it has the same rows, and digests.

@@ -192,7 +192,7 @@ def test_a_word_of_google_research_has_up_to_two_hundred_characters(lower_case: 
     ("settings", "said"),
     [
         ({"flavour": "sentencepiece"}, "known are model_garden, huggingface, google_research"),
-        ({"truncator": "longest"}, "known are round_robin, waterfall"),
+        ({"truncator": "longest"}, "known are round_robin, longest_first, waterfall"),
         ({"segments": 3}, "a pair 2"),
         ({"segments": 2, "max_tokens": 2}, "at least 3"),
         ({"max_tokens": 1}, "at least 2"),

@@ -246,4 +246,5 @@ def _files(output: str, run: _Leftover) -> list[str]:
 
 def _delete_files(output: str, run_id: str, files: Sequence[str]) -> None:
     deletion.delete(output, files)
+    deletion.prune(output, run_file(output, run_id, "staged"))
     deletion.prune(output, run_file(output, run_id, ""))

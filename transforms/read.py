@@ -190,12 +190,12 @@ class Joiner:
 
     def add(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Takes a batch; gives what was held if the batch does not fit to it."""
-        rows, text, size = self._rows + batch.num_rows, self._text + text_bytes(batch), self._bytes + total_bytes(batch)
-        if rows > MAX_ROWS or text > MAX_TEXT_BYTES or size > MAX_BATCH_BYTES:
+        text, size = text_bytes(batch), total_bytes(batch)
+        too_many = self._rows + batch.num_rows > MAX_ROWS or self._text + text > MAX_TEXT_BYTES
+        if too_many or self._bytes + size > MAX_BATCH_BYTES:
             yield from self.rest()
-            rows, text, size = batch.num_rows, text - self._text, size - self._bytes
         self._held.append(batch)
-        self._rows, self._text, self._bytes = rows, text, size
+        self._rows, self._text, self._bytes = self._rows + batch.num_rows, self._text + text, self._bytes + size
 
     def rest(self) -> Iterator[pa.RecordBatch]:
         """Gives what is held."""
