@@ -25,7 +25,7 @@ ACTS: Mapping[str, Strategies] = {
         "date": any_date,
         "source": some([FILES, PUBLISHED, FILES, PUBLISHED, "in/*.jsonl", *UNFIT]),
     },
-    "backfills": {"output": any_output, "source": some([FILES, PUBLISHED]), "skip": some(["skip", "replace"])},
+    "backfills": {"output": any_output, "source": some([PUBLISHED, FILES]), "skip": some(["skip", "replace"])},
     "publishes": {"output": any_output, "pick": st.integers(0, 20)},
     # Never the output that is the input of others: then they would find none.
     "cleans": {"output": mixed, "days": some(["0", "2"]), "keep": some(["1", "5000"])},
