@@ -9,15 +9,17 @@ import json
 import os
 import random
 import shutil
-import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from any_order import ACTS, FILES, PUBLISHED, InProcess
 from cleaning import DEATHS, LONG_AGO
 from conftest import Built
+from foreign_files import DATES, FOREIGN, MIXED, PLAIN, STRANGER, is_ours, look, not_ours
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -26,161 +28,120 @@ from test_cli import invoke
 from test_publish import Killed, die
 from test_publish import before as hook
 
-from pipeline.children import Result
-from transforms import names
 from transforms.publish import STEPS, PublishError, publish
 from transforms.records import RecordError
 
 STEP_COUNT = int(os.environ.get("BERT_BATCH_STEPS", "50"))
-DATES = ("2026-11-20", "2026-11-21", "2026-11-22")
-OUTPUTS = ("a", "b", "a/nested", "in/c", "a/dt=2026-11-20/d")
-"""Side by side, in another one's folder, in the folder of the input, among the rows of another one."""
-OWN = ("dt=", "_runs", "_dead_letters")
-ENDS = (0, 1, 2, 3, 4, 75, 99)
-FOREIGN = (
-    "dt={date}/part-00000-8a6e7d2c.snappy.parquet",
-    "dt={date}/part-20261121T020003Z-abcdef-00000.parquet",
-    "dt={date}/_SUCCESS",
-    "dt={date}/.crc",
-    "dt={date}/link",
-    "_dead_letters/dt={date}/link",
-    "dt={date}/sub/part-20261121T020003Z-abcdef-00000.parquet",
-    "_dead_letters/dt={date}/notes.txt",
-    "_runs/notes.txt",
-    "_runs/20261121T020003Z-abcdef/staged/mine.parquet",
-    "notes.txt",
-)
-some = st.sampled_from
-Seen = dict[str, tuple[int, object]]
+EACH = max(len(ACTS), min(STEP_COUNT // 2, 50))
+"""Steps after one beginning."""
+SHOWS = (0, 2, 3, 4, 75, 99)
+"""How a command that changes nothing may end; never with 1, which is a fault of ours."""
+ENDS = (*SHOWS, 1)
 
 
-def look(folder: Path, *, times: bool = False) -> Seen:
-    """Every file, folder and link below a folder: its mode, and content or target (and time of change)."""
-    found: Seen = {}
-    for below, folders, files in os.walk(folder):
-        for path in (Path(below) / name for name in (*folders, *files)):
-            status = path.lstat()
-            kind: object = None
-            if stat.S_ISLNK(status.st_mode):
-                kind = os.readlink(path)
-            elif stat.S_ISREG(status.st_mode):
-                kind = path.read_bytes()
-            found[str(path.relative_to(folder))] = (status.st_mode, (kind, status.st_mtime_ns) if times else kind)
-    return found
-
-
-def is_ours(path: str, what: tuple[int, object]) -> bool:
-    """Whether a file, by its path below the base, is one that a command may write or delete: so are its folders."""
-    for output in OUTPUTS:
-        below = path.removeprefix(output + "/")
-        if below == path:
-            continue
-        name = below.rpartition("/")[2]
-        own = names.owner(below) or names.is_manifest(below) or (name.startswith(".") and name.endswith(".lock"))
-        if below.startswith(OWN) and not stat.S_ISLNK(what[0]) and (own or stat.S_ISDIR(what[0])):
-            return True
-    return any(stat.S_ISDIR(what[0]) and (output + "/").startswith(path + "/") for output in OUTPUTS)
-
-
-class InProcess:
-    """In place of pipeline.backfill.Children: the same commands, in this process."""
-
-    def __init__(self, _: Mapping[str, str]) -> None:
-        self._ended: dict[str, Result] = {}
-
-    def __enter__(self) -> "InProcess":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def __len__(self) -> int:
-        return len(self._ended)
-
-    def start(self, name: str, arguments: Sequence[str]) -> None:
-        code, out, err = invoke(*arguments)
-        self._ended[name] = Result(code=code, out=out, err=err)
-
-    def wait(self) -> dict[str, Result]:
-        ended, self._ended = self._ended, {}
-        return ended
-
-
-def machine(base: Path, bundle: Path) -> type[RuleBasedStateMachine]:
-    """The state machine over outputs in `base`."""
+def machine(base: Path, bundle: Path, taken: Counter[str]) -> Any:
+    """The state machine over outputs in `base`, and in `taken` how often each act was taken, and how it ended."""
 
     class Commands(RuleBasedStateMachine):
         @initialize()
         def begin(self) -> None:
+            if (locked := base / "theirs/deep/locked").exists():
+                # Of the example before; it is taken away by who cannot write there, unless it is root.
+                locked.chmod(0o700)
             for path in base.iterdir():
                 shutil.rmtree(path)
-            (base / "theirs/deep/locked").mkdir(parents=True)
-            run_id = "20261121T020003Z-abcdef"
-            for name in ("thesis.txt", f"deep/part-{run_id}-00000.parquet", "deep/locked/verdict.json"):
+            locked.mkdir(parents=True)
+            for name in ("thesis.txt", f"deep/part-{STRANGER}-00000.parquet", "deep/locked/verdict.json"):
                 (base / "theirs" / name).write_text(name)
             os.symlink("deep", base / "theirs/link")
             os.symlink("..", base / "theirs/deep/up")
-            (base / "theirs/deep/locked/verdict.json").chmod(0o400)
-            (base / "theirs/deep/locked").chmod(0o500)
+            (locked / "verdict.json").chmod(0o400)
+            locked.chmod(0o500)
             (base / "in").mkdir()
             for date in DATES:
                 rows = [{"id": f"{i}", "text": text} for i, text in enumerate(["play a song", "", "rate my book"])]
                 (base / f"in/{date}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-            self.theirs = self.others()
-            for output in OUTPUTS:
+            self.theirs, self.steps = not_ours(base), 0
+            self.broken: dict[Path, str] = {}
+            for output in MIXED:
                 self.somebody_writes(output, DATES[1], mode=0o400)
+            assert self.scores(PLAIN, DATES[0], FILES) == 0
 
-        def others(self) -> Seen:
-            return {path: what for path, what in look(base).items() if not is_ours(path, what)}
+        # One rule for all: of many, hypothesis leaves some out of each example. The simplest one takes them in turn.
+        @rule(pick=st.integers(0, len(ACTS) - 1), data=st.data())
+        def step(self, pick: int, data: st.DataObject) -> None:
+            self.steps += 1
+            name = list(ACTS)[(pick + self.steps) % len(ACTS)]
+            self.take(name, **data.draw(st.fixed_dictionaries({**ACTS[name]}), label=name))
+
+        def take(self, act: str, /, **arguments: Any) -> None:
+            there, mine = look(base), (arguments["output"],)
+            getattr(self, act)(**arguments)
+            now = look(base)
+            taken[act] += 1
+            taken["changes"] += now != there
+            if not act.startswith("somebody"):
+                outside = [
+                    {path: what for path, what in s.items() if not is_ours(path, what, mine)} for s in (there, now)
+                ]
+                assert outside[0] == outside[1], (act, arguments)
 
         @invariant()
         def nothing_of_others_changed(self) -> None:
             if hasattr(self, "theirs"):
-                assert self.others() == self.theirs
+                assert not_ours(base) == self.theirs
+                assert {path: path.read_text() for path in self.broken} == self.broken
 
         def shows(self, *command: object) -> None:
             there = look(base, times=True)
-            assert invoke(*command)[0] in ENDS
+            code, _, err = invoke(*command)
+            assert code in SHOWS, (command, err)
             assert look(base, times=True) == there, command
 
-        # The first rule is taken again and again by the simplest example.
-        @rule(output=some(OUTPUTS), form=some(["text", "json"]))
-        def a_runs(self, output: str, form: str) -> None:
+        def ends(self, *command: object) -> int:
+            code, _, err = invoke(*command)
+            assert code in ENDS, (command, err)
+            return code
+
+        def runs(self, output: str, form: str) -> None:
             self.shows("runs", "--output", base / output, "--format", form)
 
-        @rule(output=some(OUTPUTS), date=some(DATES))
         def inspects(self, output: str, date: str) -> None:
             self.shows("inspect", base / output / f"dt={date}")
 
-        @rule(output=some(OUTPUTS), keep=some(["1", "5000"]))
         def cleans_dry(self, output: str, keep: str) -> None:
             self.shows("clean", "--output", base / output, "--dry-run", "--keep-days", keep, "--older-than-days", "0")
 
-        @rule(output=some(OUTPUTS), date=some(DATES), source=some(["in/{date}.jsonl", "a/dt={date}/*", "theirs"]))
         def checks(self, output: str, date: str, source: str) -> None:
             self.shows("check", *self.job(output, source), "--date", date)
 
         def job(self, output: str, source: str) -> tuple[object, ...]:
             flags = ("--input", f"{base}/{source}", "--output", base / output, "--max-dead-fraction", "1")
-            return ("--bundle", bundle, *flags)
+            # Published parts have the labels and no texts.
+            column = ("--text-column", "label") if source == PUBLISHED else ()
+            return ("--bundle", bundle, *flags, *column)
 
-        @rule(
-            output=some(OUTPUTS),
-            date=some(DATES),
-            source=some(["in/{date}.jsonl", "in/*.jsonl", "in", "a", "b/dt=*/*"]),
-        )
-        def scores(self, output: str, date: str, source: str) -> None:
-            assert invoke("score", *self.job(output, source), "--date", date)[0] in ENDS
+        def scores(self, output: str, date: str, source: str) -> int:
+            code = self.ends("score", *self.job(output, source), "--date", date)
+            taken[f"scores {source}: {code}"] += 1
+            return code
 
-        @rule(output=some(OUTPUTS), skip=some(["skip", "replace"]))
-        def backfills(self, output: str, skip: str) -> None:
+        def backfills(self, output: str, source: str, skip: str) -> None:
             flags = ("--from", DATES[0], "--to", DATES[1], "--if-published", skip)
-            assert invoke("backfill", *self.job(output, "in/{date}.jsonl"), *flags)[0] in ENDS
+            taken[f"backfills {source}: {self.ends('backfill', *self.job(output, source), *flags)}"] += 1
 
-        @rule(output=some(OUTPUTS), death=some([name for name in DEATHS if name != "superseded"]))
+        def publishes(self, output: str, pick: int) -> None:
+            runs = sorted(path.name for path in (base / output / "_runs").glob("2*"))[::-1]
+            run_id = runs[pick % len(runs)] if runs else STRANGER
+            taken[f"publishes: {self.ends('publish', run_id, '--output', base / output)}"] += 1
+
+        def cleans(self, output: str, days: str, keep: str) -> None:
+            command = ("clean", "--output", base / output, "--older-than-days", days, "--keep-days", keep)
+            taken[f"cleans: {self.ends(*command)}"] += 1
+
         def dies(self, output: str, death: str) -> None:
             self.unless_refused(output, DATES[1], lambda: DEATHS[death](str(base / output)))
 
-        @rule(output=some(OUTPUTS), date=some(DATES), step=some([*STEPS, "none"]))
         def publishes_or_is_killed(self, output: str, date: str, step: str) -> None:
             def run() -> None:
                 day = dt.date.fromisoformat(date)
@@ -195,18 +156,12 @@ def machine(base: Path, bundle: Path) -> type[RuleBasedStateMachine]:
                 with suppress(Killed, PublishError, RecordError):
                     act()
 
-        @rule(output=some(OUTPUTS), pick=st.integers(0, 20))
-        def publishes(self, output: str, pick: int) -> None:
-            runs = sorted(path.name for path in (base / output / "_runs").glob("2*"))
-            run_id = runs[pick % len(runs)] if runs else "20261121T020003Z-abcdef"
-            assert invoke("publish", run_id, "--output", base / output)[0] in ENDS
+        def a_manifest_breaks(self, output: str, date: str, content: str) -> None:
+            path = base / output / f"dt={date}" / "_manifest.json"
+            if path.exists() and not self.is_behind_a_link(path):
+                path.write_text(content)
+                self.broken[path] = content
 
-        @rule(output=some(OUTPUTS), days=some(["0", "2"]), keep=some(["1", "5000"]))
-        def cleans(self, output: str, days: str, keep: str) -> None:
-            command = ("clean", "--output", base / output, "--older-than-days", days, "--keep-days", keep)
-            assert invoke(*command)[0] in ENDS
-
-        @rule(output=some(OUTPUTS), date=some(DATES), mode=some([0o400, 0o644]))
         def somebody_writes(self, output: str, date: str, mode: int) -> None:
             for name in FOREIGN:
                 path = base / output / name.format(date=date)
@@ -220,28 +175,19 @@ def machine(base: Path, bundle: Path) -> type[RuleBasedStateMachine]:
                     path.chmod(mode)
                 self.add(path)
 
-        @rule(output=some(OUTPUTS), pick=st.integers(0, 20), name=some(["mine", "staged/mine", "beats-1/x"]))
         def somebody_links_below_a_run(self, output: str, pick: int, name: str) -> None:
             runs = sorted(path for path in (base / output / "_runs").glob("2*") if not path.is_symlink())
-            path = runs[pick % len(runs)] / name if runs else base
-            if runs and not self.is_behind_a_link(path) and not os.path.lexists(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                os.symlink(base / "theirs", path)
-                self.add(path)
+            if runs:
+                self.links(runs[pick % len(runs)] / name)
 
-        @rule(output=some(OUTPUTS), date=some(DATES))
-        def somebody_links_a_date(self, output: str, date: str) -> None:
-            path = base / output / f"dt={date}"
+        def somebody_links_a_date(self, output: str, date: str, place: str) -> None:
+            self.links(base / output / place.format(date=date))
+
+        def links(self, path: Path) -> None:
             if not self.is_behind_a_link(path) and not os.path.lexists(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 os.symlink(base / "theirs", path)
                 self.add(path)
-
-        @rule(output=some(OUTPUTS), date=some(DATES), content=some(["{}", "[]", "null", '{"format": 2}', "{"]))
-        def a_manifest_breaks(self, output: str, date: str, content: str) -> None:
-            path = base / output / f"dt={date}" / "_manifest.json"
-            if path.exists() and not self.is_behind_a_link(path):
-                path.write_text(content)
 
         def is_behind_a_link(self, path: Path) -> bool:
             return any(above.is_symlink() for above in path.parents if base in above.parents)
@@ -258,22 +204,64 @@ def machine(base: Path, bundle: Path) -> type[RuleBasedStateMachine]:
     return Commands
 
 
-def test_no_command_touches_what_is_somebody_elses(
-    classes: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def taken() -> Counter[str]:
+    return Counter()
+
+
+@pytest.fixture
+def kind(classes: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: Counter[str]) -> Any:
     monkeypatch.setattr("pipeline.backfill.Children", InProcess)
+    (tmp_path / "base").mkdir()
+    return machine(tmp_path / "base", classes.path, taken)
+
+
+def test_no_command_touches_what_is_somebody_elses(kind: Any, taken: Counter[str]) -> None:
     number = int(os.environ.get("BERT_BATCH_SEED", random.SystemRandom().randrange(1 << 32)))
     print(f"BERT_BATCH_SEED={number} runs the same steps again")
-    (tmp_path / "base").mkdir()
-    kind = machine(tmp_path / "base", classes.path)
     checks: Any = list(HealthCheck)
-    # The first example is the simplest one, of one rule; of each other one hypothesis leaves some rules out.
     rounds = settings(
-        max_examples=1 + max(2, STEP_COUNT // 50),
-        stateful_step_count=min(STEP_COUNT, 50),
+        max_examples=1 + -(-STEP_COUNT // EACH),
+        stateful_step_count=1 + EACH,
         phases=[Phase.generate],
         database=None,
         deadline=None,
         suppress_health_check=checks,
     )
     run_state_machine_as_test(seed(number)(kind), settings=rounds)
+    print(dict(sorted(taken.items())))
+    # More than the simplest example, in which every act has its turn.
+    assert sum(taken[name] for name in ACTS) > EACH
+    assert not ACTS.keys() - taken.keys()
+    assert taken[f"backfills {PUBLISHED}: 0"]
+
+
+def test_it_sees_that_a_run_is_taken_for_one_that_the_output_knows(
+    kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = kind()
+    state.begin()
+    publishes = {"output": "a", "date": DATES[1], "step": "none"}
+    state.take("publishes_or_is_killed", **publishes)
+    state.nothing_of_others_changed()
+    monkeypatch.setattr("transforms.deletion.known_by", lambda *_, **__: lambda _: True)
+    with pytest.raises(AssertionError):
+        state.take("publishes_or_is_killed", **publishes)
+    with pytest.raises(AssertionError):
+        state.nothing_of_others_changed()
+    there = not_ours(tmp_path / "base")
+    assert f"a/dt={DATES[1]}/part-{STRANGER}-00000.parquet" in state.theirs.keys() - there.keys()
+
+
+def test_it_sees_that_a_command_deletes_rows_of_the_output_inside_its_own(
+    kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = kind()
+    state.begin()
+    state.take("publishes_or_is_killed", output="a/nested", date=DATES[2], step="none")
+    part, *_ = (tmp_path / f"base/a/nested/dt={DATES[2]}").glob("part-*.parquet")
+    monkeypatch.setattr(kind, "cleans", lambda *_, **__: part.unlink())
+    with pytest.raises(AssertionError):
+        state.take("cleans", output="a", days="0", keep="5000")
+    # Each output may delete its own, so only the rule of the one that was cleaned tells.
+    state.nothing_of_others_changed()
