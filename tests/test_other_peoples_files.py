@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from any_order import ACTS, FILES, PUBLISHED, InProcess
+from any_order import ACTS, FILES, InProcess
 from cleaning import DEATHS, LONG_AGO
 from conftest import Built
 from foreign_files import DATES, FOREIGN, MIXED, PLAIN, STRANGER, is_ours, look, not_ours
@@ -117,9 +117,7 @@ def machine(base: Path, bundle: Path, taken: Counter[str]) -> Any:
 
         def job(self, output: str, source: str) -> tuple[object, ...]:
             flags = ("--input", f"{base}/{source}", "--output", base / output, "--max-dead-fraction", "1")
-            # Published parts have the labels and no texts.
-            column = ("--text-column", "label") if source == PUBLISHED else ()
-            return ("--bundle", bundle, *flags, *column)
+            return ("--bundle", bundle, *flags)
 
         def scores(self, output: str, date: str, source: str) -> int:
             code = self.ends("score", *self.job(output, source), "--date", date)
@@ -233,7 +231,6 @@ def test_no_command_touches_what_is_somebody_elses(kind: Any, taken: Counter[str
     # More than the simplest example, in which every act has its turn.
     assert sum(taken[name] for name in ACTS) > EACH
     assert not ACTS.keys() - taken.keys()
-    assert taken[f"backfills {PUBLISHED}: 0"]
 
 
 def test_it_sees_that_a_run_is_taken_for_one_that_the_output_knows(
