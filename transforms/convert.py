@@ -65,8 +65,8 @@ def _cast(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Mask]:
     if pa.types.is_float16(column.type):
         column = column.cast(pa.float32())  # Arrow compares no half floats.
     if pa.types.is_timestamp(column.type) and pa.types.is_timestamp(kind) and _UNITS[column.type.unit] > 1e6:
-        # What is finer than a microsecond is cut, as it is of text.
-        column = pc.floor_temporal(column, unit="microsecond") if kind.unit != "ns" else column
+        # What is finer than a microsecond is cut, as it is of text; nothing coarser is.
+        column = pc.floor_temporal(column, unit="microsecond") if kind.unit == "us" else column
     values = _try(column, kind)
     bad = pc.and_(column.is_valid(), values.is_null()).to_numpy(zero_copy_only=False)
     if not pa.types.is_nested(kind):
