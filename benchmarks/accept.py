@@ -59,7 +59,7 @@ def check_tokenizers(data: Path) -> tuple[list[str], list[str]]:
     import tensorflow as tf
     import tensorflow_text as tf_text
 
-    from model.tokenization import Tokenizer, TokenizerSpec, read_vocabulary
+    from model.tokenizer.tokenization import Tokenizer, TokenizerSpec, read_vocabulary
 
     lines = (data / "tokenizer" / "bert_uncased_vectors.jsonl").read_text(encoding="utf-8").split("\n")
     rows = [json.loads(line) for line in lines if line]
@@ -121,9 +121,9 @@ def read_corpora(data: Path) -> dict[str, list[str]]:
 
 def check_static_shapes(corpora: dict[str, list[str]]) -> tuple[list[str], list[str]]:
     """What the static shapes of a GPU would cost in padding: lines of the report, and failures."""
-    from transforms.featurize import TransformGraph
-    from transforms.micro_batches import TOKEN_BUDGET, plan_static, static_shape
-    from transforms.schemas import MAX_ROWS
+    from transforms.batches.schemas import MAX_ROWS
+    from transforms.featurize.step import TransformGraph
+    from transforms.score.micro_batches import TOKEN_BUDGET, plan_static, static_shape
 
     graph, budget = TransformGraph(str(BUNDLE)), TOKEN_BUDGET["gpu"]
     report, failures = [], []

@@ -14,11 +14,11 @@ import tensorflow as tf
 from gpu_measure import PRODUCTS, About, Score, random_square
 from gpu_workload import CHECKED_ROWS, Drawn, Program, Rows, Workload, checksum
 
-from model.classifier import build_classifier
-from model.config import BertConfig
-from model.scoring_graph import PRECISIONS, ScoringGraph
-from transforms.devices import find_device
-from transforms.micro_batches import STATIC_WIDTHS, TOKEN_BUDGET, static_shape
+from model.network.classifier import build_classifier
+from model.network.config import BertConfig
+from model.serving.scoring_graph import PRECISIONS, ScoringGraph
+from transforms.score.devices import find_device
+from transforms.score.micro_batches import STATIC_WIDTHS, TOKEN_BUDGET, static_shape
 
 CLASSES = 2
 

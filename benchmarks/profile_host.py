@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import workloads
 
-from pipeline.config import JobConfig
-from pipeline.console import quiet_libraries
+from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score
+from pipeline.terminal.console import quiet_libraries
 
 REPORT = Path(__file__).with_name("PROFILE.md")
 OUTPUT = workloads.CACHE / "profiled"

@@ -28,7 +28,7 @@ from accept import ROOT, encoder_folder, shared
 
 sys.path.insert(0, str(ROOT))
 
-from model.metrics import macro_f1, pearson, spearman
+from model.training.metrics import macro_f1, pearson, spearman
 
 REPORT = ROOT / "benchmarks" / "QUALITY.md"
 MAX_SECONDS = 40 * 60

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import tensorflow as tf
 from accept import encoder_folder, shared
 
-from model.tokenization import Tokenizer, TokenizerSpec
+from model.tokenizer.tokenization import Tokenizer, TokenizerSpec
 
 FLAVOURS = ("model_garden", "huggingface")
 WARM_UP, ROUNDS, LIMIT = 2, 10, 0.6

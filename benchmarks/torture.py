@@ -30,9 +30,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from transforms import fail_points
-from transforms.publish import STEPS
-from transforms.runs import read_manifest
+from transforms.publish.commit import STEPS
+from transforms.runs import fail_points
+from transforms.runs.run import read_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = ROOT / "examples/snips/bundle"
@@ -220,14 +220,14 @@ def _move_verdicts(output: Path, template: Path) -> None:
 
 
 def _score(source: Path, output: Path, date: str, only_new: bool, kill_at: str) -> int:
-    import transforms.plan
-    from pipeline.config import JobConfig
-    from pipeline.console import EXIT_CODES, quiet_libraries
-    from pipeline.quiet import quiet_stderr
+    import transforms.read.plan_files
+    from pipeline.jobs.config import JobConfig
     from pipeline.scoring import score
+    from pipeline.terminal.console import EXIT_CODES, quiet_libraries
+    from pipeline.terminal.quiet import quiet_stderr
 
     os.environ[fail_points.VARIABLE] = kill_at
-    transforms.plan.SPLIT_ROWS = SPLIT_ROWS
+    transforms.read.plan_files.SPLIT_ROWS = SPLIT_ROWS
     settings: dict[str, Any] = {"max_dead_fraction": 0.2, "only_new": only_new, "keep_text_digests": True}
     job = JobConfig(bundle=str(BUNDLE), input=(str(source),), output=str(output), date=date, **settings)
     quiet_libraries()

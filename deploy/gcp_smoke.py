@@ -19,14 +19,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from google.cloud import bigquery, storage
 
-from transforms import bigquery_commit, gcs
-from transforms.bigquery_client import client, query
-from transforms.bigquery_load import Publication, load, publication
-from transforms.bigquery_tables import table_sink
-from transforms.runs import new_run_id, run_file
-from transforms.schemas import scores_schema
-from transforms.stores import join, store_for
-from transforms.verdicts import PublishError
+from transforms.batches.schemas import scores_schema
+from transforms.bigquery.clients import client, query
+from transforms.publish import table_commit as bigquery_commit
+from transforms.publish.table_load import Publication, load, publication
+from transforms.publish.table_sink import table_sink
+from transforms.runs.run import new_run_id, run_file
+from transforms.runs.verdicts import PublishError
+from transforms.stores import gcs
+from transforms.stores.choose import join, store_for
 
 DATE = dt.date(2026, 11, 21)
 SCHEMA = scores_schema(pa.schema([]), "classification")

@@ -16,7 +16,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 BUNDLE = Path(__file__).resolve().parent.parent / "examples" / "snips" / "bundle"
-IMPORTS = ("apache_beam.io.gcp.gcsio", "tensorflow_text", "tensorflow_transform", "tfx_bsl", "pipeline.cli")
+IMPORTS = ("apache_beam.io.gcp.gcsio", "tensorflow_text", "tensorflow_transform", "tfx_bsl", "pipeline.commands.app")
 TEXTS = {
     "will it rain tomorrow in Paris": "GetWeather",
     "book a table for two at seven": "BookRestaurant",
@@ -62,9 +62,9 @@ def scores() -> str:
     """Scores three texts with the demo bundle and looks at their labels; raises SmokeError if one is wrong."""
     import pyarrow.parquet as pq
 
-    from pipeline.config import JobConfig
-    from pipeline.console import quiet_libraries
+    from pipeline.jobs.config import JobConfig
     from pipeline.scoring import score
+    from pipeline.terminal.console import quiet_libraries
 
     quiet_libraries()
     with tempfile.TemporaryDirectory() as folder:

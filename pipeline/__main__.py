@@ -1,5 +1,5 @@
 """`python -m pipeline …` is the console script `bert-batch …`."""
 
-from pipeline.cli import main
+from pipeline.commands.app import main
 
 main()

@@ -17,18 +17,18 @@ from typing import Any
 
 import yaml
 
-from pipeline.children import Children, Result
-from pipeline.config import ConfigError, JobConfig
-from pipeline.console import EXIT_CODES, emit, err, out, quiet_libraries
-from pipeline.cores import INTRAOP_THREADS, share_of_cores
-from pipeline.dates import fill, fill_sql
-from pipeline.job_bundle import bundle_of
-from pipeline.own_files import check_places
-from pipeline.query_file import read_query
-from pipeline.quiet import quiet_stderr
-from transforms.history import published
-from transforms.publish import finish_pending
-from transforms.verdicts import ALREADY_PUBLISHED, PUBLISHED, rows_published
+from pipeline.jobs.bundle import bundle_of
+from pipeline.jobs.config import ConfigError, JobConfig
+from pipeline.jobs.dates import fill, fill_sql
+from pipeline.jobs.own_files import check_places
+from pipeline.jobs.query_file import read_query
+from pipeline.runners.children import Children, Result
+from pipeline.runners.cores import INTRAOP_THREADS, share_of_cores
+from pipeline.terminal.console import EXIT_CODES, emit, err, out, quiet_libraries
+from pipeline.terminal.quiet import quiet_stderr
+from transforms.publish.commit import finish_pending
+from transforms.runs.history import published
+from transforms.runs.verdicts import ALREADY_PUBLISHED, PUBLISHED, rows_published
 
 FINE = (EXIT_CODES[PUBLISHED], EXIT_CODES[ALREADY_PUBLISHED])
 
@@ -83,7 +83,7 @@ def _check(job: JobConfig, dates: Sequence[dt.date]) -> None:
     bundle_of(job)
     with quiet_stderr():
         # Imports Beam: last, so that all else that is wrong is told at once.
-        from pipeline.runners import beam_options
+        from pipeline.runners.presets import beam_options
 
     beam_options(job.runner, job.workers, job.beam_options)
 

@@ -7,29 +7,29 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from model.bundle import Bundle
-from pipeline.column_types import TYPES
-from pipeline.config import LOCAL, ConfigError, JobConfig
-from pipeline.dates import fill, fill_sql, logical_date
-from pipeline.inputs import table_of
-from pipeline.job_bundle import bundle_of, describe_for
-from pipeline.outputs import check_writable
-from pipeline.own_files import check_file, check_places
-from pipeline.query_file import read_query
-from pipeline.quiet import quiet_stderr
-from transforms.bigquery import table_name
-from transforms.bigquery_commit import check_record
-from transforms.bigquery_tables import TableSink, check_tables, table_sink
-from transforms.compute import Compute
-from transforms.earlier import Earlier, Found, PassedOver, find_earlier
-from transforms.history import published
-from transforms.label import Labelling
-from transforms.plan import Plan, list_inputs, plan_digest, plan_inputs
-from transforms.plan_table import plan_query, plan_table
-from transforms.published_types import check_numbers_stay
-from transforms.resume import Resumed, find_resumable
-from transforms.runs import Run, manifest_path, new_run_id, read_manifest
-from transforms.text_digests import DIGEST
-from transforms.verdicts import Verdict
+from pipeline.jobs.bundle import bundle_of, describe_for
+from pipeline.jobs.column_types import TYPES
+from pipeline.jobs.config import LOCAL, ConfigError, JobConfig
+from pipeline.jobs.dates import fill, fill_sql, logical_date
+from pipeline.jobs.inputs import table_of
+from pipeline.jobs.outputs import check_writable
+from pipeline.jobs.own_files import check_file, check_places
+from pipeline.jobs.query_file import read_query
+from pipeline.terminal.quiet import quiet_stderr
+from transforms.bigquery.names import table_name
+from transforms.outputs.digest_files import DIGEST
+from transforms.publish.table_commit import check_record
+from transforms.publish.table_sink import TableSink, check_tables, table_sink
+from transforms.read.earlier import Earlier, Found, PassedOver, find_earlier
+from transforms.read.plan_files import Plan, list_inputs, plan_digest, plan_inputs
+from transforms.read.plan_table import plan_query, plan_table
+from transforms.read.published_types import check_numbers_stay
+from transforms.runs.history import published
+from transforms.runs.resume import Resumed, find_resumable
+from transforms.runs.run import Run, manifest_path, new_run_id, read_manifest
+from transforms.runs.verdicts import Verdict
+from transforms.score.compute import Compute
+from transforms.score.label import Labelling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +227,7 @@ def _precision(job: JobConfig, bundle: Bundle) -> str:
     if job.precision == "auto" and job.runner not in LOCAL:
         return "auto"
     with quiet_stderr():
-        from transforms.devices import find_device  # Imports TensorFlow.
+        from transforms.score.devices import find_device  # Imports TensorFlow.
 
     return find_device().precision(_wanted(job), bundle.precisions)
 

@@ -2,14 +2,14 @@
 
 import datetime as dt
 
-from pipeline.config import ConfigError
-from pipeline.failures import RunFailedError
-from pipeline.own_files import check_links
-from transforms.books import Work
-from transforms.history import find_run, list_runs, read_manifests
-from transforms.publish import PublishError, finish_pending, publish, standing
-from transforms.runs import date_folder
-from transforms.verdicts import PASSED, PUBLISHED, Verdict
+from pipeline.errors import RunFailedError
+from pipeline.jobs.config import ConfigError
+from pipeline.jobs.own_files import check_links
+from transforms.publish.commit import PublishError, finish_pending, publish, standing
+from transforms.runs.books import Work
+from transforms.runs.history import find_run, list_runs, read_manifests
+from transforms.runs.run import date_folder
+from transforms.runs.verdicts import PASSED, PUBLISHED, Verdict
 
 
 def publish_again(output: str, run_id: str) -> Verdict:

@@ -11,29 +11,29 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
-from pipeline.config import JobConfig
-from pipeline.cores import share_cores
-from pipeline.dates import logical_date
-from pipeline.failures import RunFailedError, cause
-from pipeline.gpu_checks import needs_gpu
-from pipeline.loopback import loopback_only
-from pipeline.own_files import check_places
+from pipeline.dataflow.gpu_checks import needs_gpu
+from pipeline.errors import RunFailedError, cause
+from pipeline.jobs.config import JobConfig
+from pipeline.jobs.dates import logical_date
+from pipeline.jobs.own_files import check_places
 from pipeline.preparing import Prepared, already_published, prepare
-from pipeline.runners import check_job_server, job_options
-from pipeline.watchdog import listening, start_seconds, wait
-from transforms.bundles import BundleReference
+from pipeline.runners.cores import share_cores
+from pipeline.runners.loopback import loopback_only
+from pipeline.runners.presets import check_job_server, job_options
+from pipeline.runners.watchdog import listening, start_seconds, wait
 from transforms.carry import CarryScores
-from transforms.featurize import FeaturizeTexts
-from transforms.plan import write_plan
-from transforms.publish import finish_pending, publish, standing
-from transforms.publish_step import PublishRun
-from transforms.read import ReadTexts
-from transforms.resume import write_taken
-from transforms.runs import Run, new_run_id
-from transforms.score import ScoreTokens
-from transforms.stores import store_for
+from transforms.featurize.step import FeaturizeTexts
+from transforms.publish.commit import finish_pending, publish, standing
+from transforms.publish.step import PublishRun
+from transforms.read.plan_files import write_plan
+from transforms.read.step import ReadTexts
+from transforms.runs.resume import write_taken
+from transforms.runs.run import Run, new_run_id
+from transforms.runs.verdicts import PASSED, PublishError, Verdict
+from transforms.score.step import ScoreTokens
+from transforms.stores.bundles import BundleReference
+from transforms.stores.choose import store_for
 from transforms.validate import ValidateTexts
-from transforms.verdicts import PASSED, PublishError, Verdict
 from transforms.write import WriteDeadLetters, WriteScores
 
 Watch = Callable[[Prepared], AbstractContextManager[None]]

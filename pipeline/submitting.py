@@ -9,18 +9,18 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
-from pipeline.config import ConfigError, JobConfig
-from pipeline.dataflow import dataflow_arguments, job_name, resource_hints
-from pipeline.dates import logical_date
-from pipeline.failures import TryLaterError, cause
+from pipeline.dataflow.options import dataflow_arguments, job_name, resource_hints
+from pipeline.dataflow.profile import Profile
+from pipeline.errors import TryLaterError, cause
+from pipeline.jobs.config import ConfigError, JobConfig
+from pipeline.jobs.dates import logical_date
 from pipeline.preparing import Prepared
-from pipeline.profiles import Profile
-from pipeline.runners import job_options
+from pipeline.runners.presets import job_options
 from pipeline.scoring import NO_HINTS, Watch, begin, score, start, verdict_of
-from transforms import deletion
-from transforms.runs import Run, to_bytes
-from transforms.stores import store_for
-from transforms.verdicts import Verdict
+from transforms.outputs import deletion
+from transforms.runs.run import Run, to_bytes
+from transforms.runs.verdicts import Verdict
+from transforms.stores.choose import store_for
 
 _LATER = (409, 429)
 """Answers to a request for a job that change with time: the name is in use, no quota."""

@@ -8,8 +8,8 @@ from foreign_files import DATES, MIXED, OUTPUTS, PLAIN
 from hypothesis import strategies as st
 from test_cli import invoke
 
-from pipeline.children import Result
-from transforms.publish import STEPS
+from pipeline.runners.children import Result
+from transforms.publish.commit import STEPS
 
 some = st.sampled_from
 any_output, mixed = some(OUTPUTS), some(MIXED)

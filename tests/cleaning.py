@@ -16,11 +16,11 @@ from publishing import (
 )
 from test_publish import Killed, before, die
 
-from transforms.clean import Cleaned
-from transforms.clean import clean as clean_lazily
-from transforms.publish import PublishError, publish
-from transforms.runs import ErrorBudget, Run
-from transforms.stores import store_for
+from transforms.publish.clean import Cleaned
+from transforms.publish.clean import clean as clean_lazily
+from transforms.publish.commit import PublishError, publish
+from transforms.runs.run import ErrorBudget, Run
+from transforms.stores.choose import store_for
 
 # Claims carry the time of the clock, so everything here is told from it.
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)

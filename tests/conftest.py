@@ -30,15 +30,15 @@ from storage_proxy import StorageProxy
 from table_publishing import Place
 
 from model.bundle import Bundle, seal
-from model.classifier import BertClassifier, build_classifier
-from model.config import BertConfig
-from model.scoring_graph import PRECISIONS, ScoringGraph
-from model.tokenization import SPECIAL_TOKENS, TokenizerSpec
-from pipeline.config import JobConfig
+from model.network.classifier import BertClassifier, build_classifier
+from model.network.config import BertConfig
+from model.serving.scoring_graph import PRECISIONS, ScoringGraph
+from model.tokenizer.tokenization import SPECIAL_TOKENS, TokenizerSpec
+from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score
-from transforms.fit import FitPreprocessing, training_batch
-from transforms.preprocessing import Preprocessing
-from transforms.verdicts import Verdict
+from transforms.featurize.fit import FitPreprocessing, training_batch
+from transforms.featurize.preprocessing import Preprocessing
+from transforms.runs.verdicts import Verdict
 
 DATE = "2026-11-21"
 NOW = dt.datetime(2026, 11, 22, 2, 0, tzinfo=dt.UTC)
@@ -260,7 +260,7 @@ def proxy(cloud: Emulators, monkeypatch: pytest.MonkeyPatch) -> Iterator[BigQuer
     """Every request of ours to BigQuery passes it; nobody waits between two tries."""
     fast = SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic)
     monkeypatch.setattr("google.api_core.retry.retry_unary.time", fast)
-    monkeypatch.setattr("transforms.bigquery_commit.LONGEST_PAUSE", 0.0)
+    monkeypatch.setattr("transforms.publish.table_commit.LONGEST_PAUSE", 0.0)
     with bigquery_proxy(cloud.environment["BIGQUERY_EMULATOR_HOST"]) as running:
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", running.url)
         yield running

@@ -12,7 +12,7 @@ import typer
 import yaml
 from commands import ROOT
 
-from pipeline.cli import app
+from pipeline.commands.app import app
 
 DEPLOY = ROOT / "deploy"
 

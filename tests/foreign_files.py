@@ -6,7 +6,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from transforms import names
+from transforms.outputs import names
 
 DATES = ("2026-11-20", "2026-11-21", "2026-11-22", "2026-11-23")
 MIXED = ("a", "b", "a/nested", "in/c", "a/dt=2026-11-20/d")

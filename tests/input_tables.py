@@ -13,12 +13,12 @@ from conftest import DATE, NOW, Outcome
 from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField
 
-from transforms.columns import ColumnsRequest
-from transforms.plan import Plan, Split, write_plan
-from transforms.plan_table import plan_table
-from transforms.read import read_rows
-from transforms.runs import Run, new_run_id
-from transforms.stores import store_for
+from transforms.read.columns import ColumnsRequest
+from transforms.read.plan_files import Plan, Split, write_plan
+from transforms.read.plan_table import plan_table
+from transforms.read.step import read_rows
+from transforms.runs.run import Run, new_run_id
+from transforms.stores.choose import store_for
 
 PART = SchemaField(
     "part",

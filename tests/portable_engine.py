@@ -36,7 +36,7 @@ class Engine:
 
 
 @contextmanager
-def engine(log: Path, server: Sequence[str] = ("pipeline.job_server", "--port")) -> Iterator[Engine]:
+def engine(log: Path, server: Sequence[str] = ("pipeline.runners.job_server", "--port")) -> Iterator[Engine]:
     """Both, ready to take jobs; at the end every process is killed.
 
     `server` is a module and its flag for the port.

@@ -9,18 +9,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms.blocks import Piece
-from transforms.books import Count, count_positions
-from transforms.dead_letters import place, reject_positions
-from transforms.misfits import named
-from transforms.plan import Plan, Split, write_plan
-from transforms.publish_step import judge_and_publish
-from transforms.runs import ErrorBudget, Run, manifest_path, new_run_id, read_manifest
-from transforms.schemas import Columns, placed
-from transforms.staged import StagedFile
-from transforms.stores import join, store_for
-from transforms.text_digests import text_digests
-from transforms.verdicts import judge, write_verdict
+from transforms.batches.dead_letters import place, reject_positions
+from transforms.batches.misfits import named
+from transforms.batches.schemas import Columns, placed
+from transforms.outputs.digest_files import text_digests
+from transforms.publish.step import judge_and_publish
+from transforms.read.formats.blocks import Piece
+from transforms.read.plan_files import Plan, Split, write_plan
+from transforms.runs.books import Count, count_positions
+from transforms.runs.run import ErrorBudget, Run, manifest_path, new_run_id, read_manifest
+from transforms.runs.staged import StagedFile
+from transforms.runs.verdicts import judge, write_verdict
+from transforms.stores.choose import join, store_for
 from transforms.write import _Stage, _StageDeadLetters
 
 DATE = dt.date(2026, 11, 21)

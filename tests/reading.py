@@ -6,11 +6,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.column_types import TYPES
-from transforms.columns import ColumnsRequest
-from transforms.misfits import count
-from transforms.plan import Plan, plan_inputs
-from transforms.read import read_rows
+from pipeline.jobs.column_types import TYPES
+from transforms.batches.misfits import count
+from transforms.read.columns import ColumnsRequest
+from transforms.read.plan_files import Plan, plan_inputs
+from transforms.read.step import read_rows
 from transforms.validate import validate
 
 

@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 from publishing import DATE, SOURCE, Books, dead, judged, planned, run_bundle
 
-from transforms.bigquery_tables import TableSink, table_sink
-from transforms.books import count_positions
-from transforms.dead_letters import place
-from transforms.misfits import named
-from transforms.runs import Run, manifest_path, read_manifest
-from transforms.schemas import placed, scores_schema
-from transforms.staged import StagedFile
-from transforms.stores import join, store_for
+from transforms.batches.dead_letters import place
+from transforms.batches.misfits import named
+from transforms.batches.schemas import placed, scores_schema
+from transforms.publish.table_sink import TableSink, table_sink
+from transforms.runs.books import count_positions
+from transforms.runs.run import Run, manifest_path, read_manifest
+from transforms.runs.staged import StagedFile
+from transforms.stores.choose import join, store_for
 from transforms.write import _Stage
 
 KEPT = pa.schema(

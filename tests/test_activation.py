@@ -17,12 +17,12 @@ from test_layouts import load
 from test_scoring_graph import INPUT_NAMES, case_model, random_rows
 
 from model.bundle import Bundle
-from model.checkpoints import Checkpoint
-from model.cross_encoder import read_activation
-from model.scoring_graph import COMPILED, ScoringGraph
-from pipeline.config import ConfigError
-from pipeline.import_job import choose_activation
-from pipeline.importing import import_model
+from model.checkpoints.checkpoint import Checkpoint
+from model.checkpoints.cross_encoder import read_activation
+from model.serving.scoring_graph import COMPILED, ScoringGraph
+from pipeline.bundling.import_job import choose_activation
+from pipeline.bundling.importing import import_model
+from pipeline.jobs.config import ConfigError
 
 SIGMOID, IDENTITY = "torch.nn.modules.activation.Sigmoid", "torch.nn.modules.linear.Identity"
 OLD_KEY = "sbert_ce_default_activation_function"

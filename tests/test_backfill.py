@@ -19,13 +19,13 @@ from test_cli import ROOT, invoke
 from test_operations import command, lines
 
 from pipeline import backfill as code
-from pipeline.config import JobConfig, load_job
-from pipeline.dates import MAX_DAYS, DateError, date_range
-from transforms import tidy as tidying
-from transforms.history import list_runs, published
-from transforms.publish import publish
-from transforms.runs import date_folder, manifest_path, read_manifest
-from transforms.stores import store_for
+from pipeline.jobs.config import JobConfig, load_job
+from pipeline.jobs.dates import MAX_DAYS, DateError, date_range
+from transforms.publish import tidy as tidying
+from transforms.publish.commit import publish
+from transforms.runs.history import list_runs, published
+from transforms.runs.run import date_folder, manifest_path, read_manifest
+from transforms.stores.choose import store_for
 
 NOW = dt.datetime(2026, 11, 22, 2, tzinfo=dt.UTC)
 DATES = [f"2026-11-{day}" for day in (19, 20, 21)]
@@ -266,7 +266,7 @@ def fake_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, classes: Built) 
         program.write_text(SCORE.format(log=log, act=act))
         program.chmod(0o755)
         log.write_text("")
-        monkeypatch.setattr("pipeline.children.sys", SimpleNamespace(executable=str(program), path=sys.path))
+        monkeypatch.setattr("pipeline.runners.children.sys", SimpleNamespace(executable=str(program), path=sys.path))
         values = {"bundle": str(classes.path), "input": ("in/{date}",), "output": str(tmp_path / "out"), **settings}
         job = JobConfig(if_published=values.pop("if_published", "skip"), **values)
         told: list[code.Ended] = []
@@ -306,7 +306,7 @@ def test_no_more_dates_at_once_than_allowed_and_they_share_the_cores(
 
 
 def test_the_share_of_a_date_is_not_overridden_by_its_own_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.cores import share_cores
+    from pipeline.runners.cores import share_cores
 
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
     monkeypatch.setattr("os.cpu_count", lambda: 16)

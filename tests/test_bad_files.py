@@ -14,11 +14,11 @@ import pytest
 from conftest import DATE, NOW, Built, Outcome, Score, many_texts, write_parquet
 
 import pipeline.scoring
-from pipeline.config import JobConfig
+from pipeline.jobs.config import JobConfig
 from pipeline.preparing import prepare
-from transforms.blocks import NotWhatItClaimsError
-from transforms.columns import PlanError
-from transforms.plan import NoInputError
+from transforms.read.columns import PlanError
+from transforms.read.formats.blocks import NotWhatItClaimsError
+from transforms.read.plan_files import NoInputError
 
 
 def published(outcome: Outcome, scored: int, dead: int = 0) -> Outcome:
@@ -401,7 +401,7 @@ def test_a_file_that_changes_after_the_plan_fails_the_run_by_name(
 def test_a_compressed_file_damaged_behind_its_first_lines_fails_the_run_by_name(
     name: str, run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transforms.look.HEAD_BYTES", 1_000)
+    monkeypatch.setattr("transforms.read.inspect_file.HEAD_BYTES", 1_000)
     line = '{{"id": "{0}", "text": "play {0}"}}' if "jsonl" in name else "{0},play {0}"
     head = "" if "jsonl" in name else "id,text\n"
     data = gzip.compress((head + "".join(line.format(i * 7919) + "\n" for i in range(50_000))).encode())
@@ -414,7 +414,7 @@ def test_a_compressed_file_damaged_behind_its_first_lines_fails_the_run_by_name(
 def test_a_line_without_end_is_refused_before_it_takes_the_memory(
     refusal: Refusal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transforms.line_files.MAX_LINE_BYTES", 5_000_000)
+    monkeypatch.setattr("transforms.read.formats.lines.MAX_LINE_BYTES", 5_000_000)
     (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress(b" " * 10_000_000, mtime=0))
     assert "has a line of more than 5,000,000 bytes" in refusal(tmp_path / "in.jsonl.gz")
 
@@ -422,9 +422,9 @@ def test_a_line_without_end_is_refused_before_it_takes_the_memory(
 def test_a_csv_that_cannot_be_read_on_fails_the_run_by_name(
     run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transforms.csv_files.CHUNK_BYTES", 1_000)
-    monkeypatch.setattr("transforms.csv_files.MAX_RECORD_BYTES", 1_000)
-    monkeypatch.setattr("transforms.csv_files.MAX_LINE_BYTES", 10_000)
+    monkeypatch.setattr("transforms.read.formats.delimited.CHUNK_BYTES", 1_000)
+    monkeypatch.setattr("transforms.read.formats.delimited.MAX_RECORD_BYTES", 1_000)
+    monkeypatch.setattr("transforms.read.formats.delimited.MAX_LINE_BYTES", 10_000)
     file = tmp_path / "in.csv"
     file.write_text("id,text\na,x\nb," + "y" * 20_000 + "\nc,z\n")
     with pytest.raises(Exception, match=f"{file}: has a line of more than 10,000 bytes") as caught:

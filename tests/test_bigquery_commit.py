@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from emulators import BIN
 
-from transforms.bigquery_commit import reservation, transaction
-from transforms.bigquery_load import Publication
-from transforms.bigquery_tables import TableSink
+from transforms.publish.table_commit import reservation, transaction
+from transforms.publish.table_load import Publication
+from transforms.publish.table_sink import TableSink
 
 DATE = dt.date(2026, 11, 21)
 ORDERS = 50

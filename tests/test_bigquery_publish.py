@@ -13,15 +13,16 @@ from table_publishing import IDS, Place, assert_published
 from test_cli import invoke
 from test_publish import COMMITTED, Killed, before, die, in_lockstep, status
 
-from transforms import bigquery_commit, bigquery_load
-from transforms.bigquery_commit import check_record
-from transforms.bigquery_tables import TableSink
-from transforms.clean import clean
-from transforms.columns import PlanError
-from transforms.gcs import GcsStore
-from transforms.publish import STEPS, PublishError, finish_pending, publish
-from transforms.runs import Run, read_manifest
-from transforms.stores import join, store_for
+from transforms.publish import table_commit as bigquery_commit
+from transforms.publish import table_load as bigquery_load
+from transforms.publish.clean import clean
+from transforms.publish.commit import STEPS, PublishError, finish_pending, publish
+from transforms.publish.table_commit import check_record
+from transforms.publish.table_sink import TableSink
+from transforms.read.columns import PlanError
+from transforms.runs.run import Run, read_manifest
+from transforms.stores.choose import join, store_for
+from transforms.stores.gcs import GcsStore
 
 TOMORROW = DATE + dt.timedelta(days=1)
 

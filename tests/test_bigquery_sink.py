@@ -17,14 +17,14 @@ from google.cloud import bigquery
 from table_publishing import Place, assert_same_rows, parquet_rows
 from test_cli import invoke
 
-from pipeline.config import ConfigError, JobConfig, load_job
-from pipeline.failures import RunFailedError
+from pipeline.errors import RunFailedError
+from pipeline.jobs.config import ConfigError, JobConfig, load_job
 from pipeline.preparing import prepare
 from pipeline.scoring import score
-from transforms.columns import PlanError
-from transforms.runs import read_manifest
-from transforms.stores import join, store_for
-from transforms.verdicts import Verdict
+from transforms.read.columns import PlanError
+from transforms.runs.run import read_manifest
+from transforms.runs.verdicts import Verdict
+from transforms.stores.choose import join, store_for
 
 DAY = dt.date.fromisoformat(DATE)
 COUNT = 40

@@ -17,16 +17,16 @@ from input_tables import FIELDS, ID_TEXT_DAY, bad_texts, create, every_type, lar
 from storage_proxy import SESSION_ENDS, StorageProxy
 from typer.testing import CliRunner
 
-from pipeline.cli import app
-from pipeline.failures import RunFailedError
-from transforms.bigquery_types import arrow_type
-from transforms.books import total
-from transforms.columns import ColumnsRequest, PlanError
-from transforms.plan import NoInputError, Split
-from transforms.plan_table import plan_table
-from transforms.read import list_splits, read_rows
-from transforms.read_session import can_go_on, planned_splits
-from transforms.stores import store_for
+from pipeline.commands.app import app
+from pipeline.errors import RunFailedError
+from transforms.bigquery.arrow_types import arrow_type
+from transforms.read.columns import ColumnsRequest, PlanError
+from transforms.read.plan_files import NoInputError, Split
+from transforms.read.plan_table import plan_table
+from transforms.read.step import list_splits, read_rows
+from transforms.read.table_session import can_go_on, planned_splits
+from transforms.runs.books import total
+from transforms.stores.choose import store_for
 
 pytestmark = pytest.mark.usefixtures("two_minutes")
 
@@ -34,8 +34,8 @@ pytestmark = pytest.mark.usefixtures("two_minutes")
 @pytest.fixture
 def four_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four streams are asked for: the emulator keeps no count of rows. It gives as many from 1 MB on."""
-    monkeypatch.setattr("transforms.plan_table.expected", lambda *_: (250_000, 0))
-    monkeypatch.setattr("transforms.plan.SPLITS", 4)
+    monkeypatch.setattr("transforms.read.plan_table.expected", lambda *_: (250_000, 0))
+    monkeypatch.setattr("transforms.read.plan_files.SPLITS", 4)
 
 
 def probabilities(rows: list[dict[str, Any]]) -> list[list[float]]:

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from publishing import assert_holds, ready
 
-from transforms import infer
-from transforms.books import Count, Work, count_batch, count_positions, differences, total, total_work
-from transforms.dead_letters import place
-from transforms.publish import publish
-from transforms.read import list_splits
+from transforms.batches.dead_letters import place
+from transforms.publish.commit import publish
+from transforms.read.step import list_splits
+from transforms.runs.books import Count, Work, count_batch, count_positions, differences, total, total_work
+from transforms.score import macro_batch as infer
 
 POSITIONS = st.lists(st.integers(0, 2**62), min_size=2, max_size=20, unique=True)
 SOURCES = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -132,17 +132,17 @@ def spoil(monkeypatch: pytest.MonkeyPatch, target: str, damage: Damage, which: i
 
 # The plain function of each transform, and where in its result the rows are.
 PLACES: list[tuple[str, int | None]] = [
-    ("transforms.read.conform", 0),
-    ("transforms.read.cut", 0),
-    ("transforms.read.mark", None),
-    ("transforms.read._dead", 0),
+    ("transforms.read.step.conform", 0),
+    ("transforms.read.step.cut", 0),
+    ("transforms.read.step.mark", None),
+    ("transforms.read.step._dead", 0),
     ("transforms.validate.validate", 0),
     ("transforms.validate.validate", 1),
     ("transforms.validate.reject", None),
-    ("transforms.featurize.featurize", 0),
-    ("transforms.score.infer", None),
-    ("transforms.score.label", 0),
-    ("transforms.score.label", 1),
+    ("transforms.featurize.step.featurize", 0),
+    ("transforms.score.step.infer", None),
+    ("transforms.score.step.label", 0),
+    ("transforms.score.step.label", 1),
     ("transforms.write._Stage.complete", None),
     ("transforms.write._StageDeadLetters.complete", None),
 ]
@@ -158,7 +158,7 @@ def run_hostile(run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         outputs[::3] = np.nan
         return outputs, failed, work
 
-    monkeypatch.setattr("transforms.infer._score_all", score_badly)
+    monkeypatch.setattr("transforms.score.macro_batch._score_all", score_badly)
     lines = ["id,text,k", *(f"r{i},{text},{i}" for i, text in enumerate(many_texts(12)))]
     lines += [f"{id_},a misfit,{id_}" for id_ in "abc"]
     lines += [f"{id_}, ,0" for id_ in "xyz"]
@@ -221,7 +221,7 @@ def test_a_row_group_that_is_not_written_publishes_nothing(
 def test_a_split_that_never_comes_back_publishes_nothing(
     run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transforms.plan.SPLIT_ROWS", 4)
+    monkeypatch.setattr("transforms.read.plan_files.SPLIT_ROWS", 4)
     files = [
         write_parquet(tmp_path / f"{i}.parquet", {"id": [f"{i}-{k}" for k in range(4)], "text": many_texts(4)})
         for i in range(3)
@@ -232,7 +232,7 @@ def test_a_split_that_never_comes_back_publishes_nothing(
     def all_but_one(plan: str) -> Any:
         yield from (split for split in list_splits(plan) if split.number != 1)
 
-    monkeypatch.setattr("transforms.read.list_splits", all_but_one)
+    monkeypatch.setattr("transforms.read.step.list_splits", all_but_one)
     outcome = run_job(files)
     assert outcome.verdict.status == "unbalanced"
     assert outcome.verdict.problems == ("split 1: was planned and never read",)
@@ -247,7 +247,7 @@ def test_a_split_that_is_read_twice_publishes_nothing(
     def twice(plan: str) -> Any:
         yield from [*list_splits(plan), *list_splits(plan)]
 
-    monkeypatch.setattr("transforms.read.list_splits", twice)
+    monkeypatch.setattr("transforms.read.step.list_splits", twice)
     assert run_job(file, trust_ids=True).verdict.problems == ("split 0: 2 rows planned, 4 read",)
 
 

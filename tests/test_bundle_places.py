@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.bundle import Bundle, BundleError, fingerprint, is_file_name, seal
-from pipeline.config import ConfigError, JobConfig
-from pipeline.job_bundle import bundle_of
-from transforms import bundles
-from transforms.bundles import BundleReference, fetch, open_bundle
+from pipeline.jobs.bundle import bundle_of
+from pipeline.jobs.config import ConfigError, JobConfig
+from transforms.stores import bundles
+from transforms.stores.bundles import BundleReference, fetch, open_bundle
 
 PLACE = "gs://bucket/a/bundle"
 DESCRIPTION: dict[str, Any] = {

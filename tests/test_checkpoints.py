@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from model.checkpoints import (
+from model.checkpoints.checkpoint import (
     CheckpointError,
     assign,
     build_from,
@@ -16,11 +16,11 @@ from model.checkpoints import (
     encoder_shapes,
     read_weights,
 )
-from model.classifier import build_classifier
-from model.config import BertConfig
-from model.encoder import INPUT_NAMES, BertEncoder
-from model.hugging_face import read_hugging_face
-from model.layouts import load_encoder
+from model.checkpoints.detect import load_encoder
+from model.checkpoints.hugging_face import read_hugging_face
+from model.network.classifier import build_classifier
+from model.network.config import BertConfig
+from model.network.encoder import INPUT_NAMES, BertEncoder
 
 ORACLE = Path(__file__).parent / "data" / "oracle"
 HUGGING_FACE = ORACLE / "hf" / "hf_cls3_gelu"

@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from model.checkpoints import assign
-from model.classifier import BertClassifier, ClassificationHead, build_classifier
-from model.config import BertConfig
-from model.encoder import INPUT_NAMES, BertEncoder
+from model.checkpoints.checkpoint import assign
+from model.network.classifier import BertClassifier, ClassificationHead, build_classifier
+from model.network.config import BertConfig
+from model.network.encoder import INPUT_NAMES, BertEncoder
 
 ORACLE = Path(__file__).parent / "data" / "oracle"
 CONFIG = BertConfig(

@@ -26,10 +26,10 @@ from publishing import (
 )
 from test_publish import COMMITTED, status
 
-from transforms.clean import REPLACED_DAYS, TOMBSTONE_DAYS
-from transforms.publish import publish
-from transforms.runs import read_manifest
-from transforms.stores import join, store_for
+from transforms.publish.clean import REPLACED_DAYS, TOMBSTONE_DAYS
+from transforms.publish.commit import publish
+from transforms.runs.run import read_manifest
+from transforms.stores.choose import join, store_for
 
 # === Dead runs ===
 

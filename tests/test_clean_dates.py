@@ -24,10 +24,10 @@ from publishing import (
 )
 from test_publish import Killed, die
 
-from transforms.history import published
-from transforms.publish import finish_pending, publish
-from transforms.runs import Run, read_manifest
-from transforms.stores import store_for
+from transforms.publish.commit import finish_pending, publish
+from transforms.runs.history import published
+from transforms.runs.run import Run, read_manifest
+from transforms.stores.choose import store_for
 
 # === Dates that are kept long enough ===
 
@@ -79,7 +79,9 @@ def test_a_cleaning_killed_while_a_date_goes_never_leaves_a_manifest_of_missing_
 ) -> None:
     run, _ = two_dates(output)
     with monkeypatch.context() as patch:
-        patch.setattr("transforms.clean.to_bytes" if step == "swap" else "transforms.clean.tidy", lambda *_: die())
+        patch.setattr(
+            "transforms.publish.clean.to_bytes" if step == "swap" else "transforms.publish.clean.tidy", lambda *_: die()
+        )
         with pytest.raises(Killed):
             clean(output, keep_from=KEEP_FROM)
     assert read_parts(output) == (rows_of(run) if step == "swap" else [])

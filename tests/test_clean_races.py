@@ -29,12 +29,12 @@ from publishing import (
 )
 from test_publish import COMMITTED, Killed, before, die, status
 
-from transforms.clean import REPLACED_DAYS
-from transforms.local import LocalStore
-from transforms.publish import STEPS, PublishError, publish
-from transforms.runs import read_manifest
-from transforms.stores import store_for
-from transforms.verdicts import claim
+from transforms.publish.clean import REPLACED_DAYS
+from transforms.publish.commit import STEPS, PublishError, publish
+from transforms.runs.run import read_manifest
+from transforms.runs.verdicts import claim
+from transforms.stores.choose import store_for
+from transforms.stores.local import LocalStore
 
 # === Slow runs, held publishers ===
 
@@ -117,7 +117,7 @@ def test_a_slow_run_that_was_cleaned_away_publishes_nothing(rows: tuple[str, ...
 def test_a_run_whose_cleaning_has_begun_is_not_published(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run = old_run(output)
     with monkeypatch.context() as patch:
-        patch.setattr("transforms.clean._delete_files", lambda *_: die())
+        patch.setattr("transforms.publish.clean._delete_files", lambda *_: die())
         with pytest.raises(Killed):
             clean(output)
     assert status(run) == "abandoned"
@@ -130,7 +130,7 @@ def test_a_run_whose_cleaning_has_begun_is_not_published(output: str, monkeypatc
 def test_a_publisher_that_comes_while_the_files_go_publishes_nothing(
     output: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from transforms import clean as code
+    from transforms.publish import clean as code
 
     old = old_run(output)
     publish(old)
@@ -177,7 +177,7 @@ def test_a_cleaning_killed_at_any_file_can_be_done_again(tmp_path: Path, monkeyp
 def test_a_run_published_while_the_others_were_listed_is_kept(
     published_before: bool, output: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from transforms import clean as code
+    from transforms.publish import clean as code
 
     if published_before:
         publish(ready(output, started=NOW))
@@ -206,7 +206,7 @@ def test_a_score_that_runs_meanwhile_is_not_disturbed(output: str) -> None:
 
 
 def test_two_cleanings_at_once_end_as_one(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transforms import clean as code
+    from transforms.publish import clean as code
 
     old = old_run(output)
     publish(old)

@@ -11,7 +11,7 @@ import pytest
 from conftest import DATE, Built, many_texts, write_parquet
 from typer.testing import CliRunner
 
-from pipeline.cli import app
+from pipeline.commands.app import app
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,7 +36,7 @@ def arguments(classes: Built, rows: Path, tmp_path: Path) -> list[object]:
 
 def test_help_answers_in_under_half_a_second_and_loads_no_tensorflow() -> None:
     code = "import sys; sys.argv = ['bert-batch', '--help']\n"
-    code += "from pipeline.cli import main\n"
+    code += "from pipeline.commands.app import main\n"
     code += "try: main()\nexcept SystemExit: pass\n"
     code += "print('heavy' if {'tensorflow', 'apache_beam'} & set(sys.modules) else 'light')"
     seconds = []

@@ -21,9 +21,9 @@ from plain_tokenizer import (
     token_ids,
 )
 
-from model import code_points
-from model.flavours import FLAVOURS
-from model.tokenization import UNKNOWN, TokenizerSpec
+from model.tokenizer import code_points
+from model.tokenizer.flavours import FLAVOURS
+from model.tokenizer.tokenization import UNKNOWN, TokenizerSpec
 
 TOKENS = letters_vocabulary()
 IDS = {token: i for i, token in enumerate(TOKENS)}

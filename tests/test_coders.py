@@ -13,11 +13,11 @@ from conftest import DATE, Built, Score, many_texts, write_parquet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import JobConfig
+from pipeline.jobs.config import JobConfig
 from pipeline.preparing import prepare
 from pipeline.scoring import build
-from transforms.coder import RecordBatchCoder
-from transforms.schemas import LABEL, PROBABILITIES
+from transforms.batches.coder import RecordBatchCoder
+from transforms.batches.schemas import LABEL, PROBABILITIES
 
 CODER = RecordBatchCoder()
 

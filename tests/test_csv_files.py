@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from transforms.blocks import NotWhatItClaimsError, Piece
-from transforms.csv_files import inspect, read_blocks
-from transforms.dialect import Dialect
+from transforms.batches.dialect import Dialect
+from transforms.read.formats.blocks import NotWhatItClaimsError, Piece
+from transforms.read.formats.delimited import inspect, read_blocks
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 FIELDS = st.text(st.sampled_from('ab,\t"\n\r é'), max_size=6)
@@ -71,7 +71,7 @@ def test_records_are_the_same_in_small_blocks(
     monkeypatch: pytest.MonkeyPatch, records: list[list[str]], end: str, size: int
 ) -> None:
     text = written(records, csv.QUOTE_MINIMAL, end)
-    monkeypatch.setattr("transforms.csv_files.CHUNK_BYTES", size)
+    monkeypatch.setattr("transforms.read.formats.delimited.CHUNK_BYTES", size)
     assert read(text.encode()) == as_read(text)
 
 
@@ -79,7 +79,7 @@ def test_records_are_the_same_in_small_blocks(
 def test_a_quoted_line_break_on_the_border_of_two_blocks_stays_whole(
     monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr("transforms.csv_files.CHUNK_BYTES", size)
+    monkeypatch.setattr("transforms.read.formats.delimited.CHUNK_BYTES", size)
     assert read(b'id,text,n\r\na,first record,1\r\nb,"c\r\nd\r\ne",2\r\n')[1] == (b"b", b"c\r\nd\r\ne", b"2")
 
 
@@ -159,10 +159,10 @@ def test_a_text_longer_than_the_csv_modules_limit_is_text() -> None:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A record has 64 bytes at most, a line 1,000."""
-    monkeypatch.setattr("transforms.csv_files.CHUNK_BYTES", 16)
+    monkeypatch.setattr("transforms.read.formats.delimited.CHUNK_BYTES", 16)
     for module in ("csv_records", "csv_files"):
         monkeypatch.setattr(f"transforms.{module}.MAX_RECORD_BYTES", 64)
-    monkeypatch.setattr("transforms.csv_files.MAX_LINE_BYTES", 1_000)
+    monkeypatch.setattr("transforms.read.formats.delimited.MAX_LINE_BYTES", 1_000)
 
 
 @pytest.mark.parametrize("length", [65, 100, 150, 200, 300, 800])

@@ -12,13 +12,13 @@ from dataflow_stub import DataflowStub
 from fake_gcs import Answer, FakeGcs
 from test_profiles import CPU, IMAGE
 
-from pipeline.accelerators import memory_problem
-from pipeline.cloud_names import label_problems
-from pipeline.config import ConfigError
-from pipeline.dataflow import dataflow_arguments, job_name
-from pipeline.dataflow_checks import check_dataflow, check_places
-from pipeline.places import place_problem
-from pipeline.profiles import Profile
+from pipeline.dataflow.accelerators import memory_problem
+from pipeline.dataflow.bucket_regions import place_problem
+from pipeline.dataflow.checks import check_dataflow, check_places
+from pipeline.dataflow.names import label_problems
+from pipeline.dataflow.options import dataflow_arguments, job_name
+from pipeline.dataflow.profile import Profile
+from pipeline.jobs.config import ConfigError
 
 PROFILE = Profile(**CPU)
 ONE = "--experiments=no_use_multiple_sdk_containers"
@@ -59,7 +59,7 @@ def without(*flags: str) -> list[str]:
         (["--resource_hints=min_ram=14GB"], {}),
         (["--dataflow_service_options=automatically_use_created_reservation"], {}),
         ([f"--sdk_harness_container_image_overrides=.*java.*,{IMAGE}"], {}),
-        (['--sdk_harness_log_level_overrides={"pipeline.secret_values":"DEBUG"}'], {}),
+        (['--sdk_harness_log_level_overrides={"pipeline.dataflow.secret_values":"DEBUG"}'], {}),
         (["--subnetwork=https://www.googleapis.com/compute/v1/projects/p/regions/us-central1/subnetworks/s"], {}),
         (["--service_account_email=123-compute@developer.gserviceaccount.com"], {}),
         (["--runner=dataflow", "--worker_zone=us-central1-b"], {}),

@@ -20,11 +20,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_profiles import CPU, IMAGE, L4
 
-from pipeline.config import ConfigError
-from pipeline.dataflow import dataflow_arguments, job_name, resource_hints
-from pipeline.dataflow_checks import check_dataflow
-from pipeline.profiles import Profile
-from pipeline.runners import beam_options
+from pipeline.dataflow.checks import check_dataflow
+from pipeline.dataflow.options import dataflow_arguments, job_name, resource_hints
+from pipeline.dataflow.profile import Profile
+from pipeline.jobs.config import ConfigError
+from pipeline.runners.presets import beam_options
 
 DATE = dt.date(2026, 11, 21)
 EVERYTHING = {

@@ -9,14 +9,14 @@ import pytest
 from cleaning import DEATHS, NOW, clean, everything, killed_at, old_run
 from publishing import DATE, assert_holds, books, judge_and_publish_books, planned, ready
 
-from transforms import deletion, names
-from transforms.beats import begin_listening, end_listening
-from transforms.publish import finish_pending, publish
-from transforms.records import RecordError
-from transforms.resume import TakenOver, read_taken, write_taken
-from transforms.runs import read_manifest, to_bytes
-from transforms.stores import join, store_for
-from transforms.verdicts import Part, read_verdict
+from transforms.outputs import deletion, names
+from transforms.outputs.records import RecordError
+from transforms.publish.commit import finish_pending, publish
+from transforms.runs.heartbeats import begin_listening, end_listening
+from transforms.runs.resume import TakenOver, read_taken, write_taken
+from transforms.runs.run import read_manifest, to_bytes
+from transforms.runs.verdicts import Part, read_verdict
+from transforms.stores.choose import join, store_for
 
 ROOT = Path(__file__).parent.parent
 UNKNOWN = "20261121T020003Z-abcdef"
@@ -124,7 +124,7 @@ def test_a_superseded_run_takes_its_staged_files_with_it(output: str) -> None:
 
 
 def test_only_one_module_calls_the_delete_of_a_store() -> None:
-    allowed = {"transforms/deletion.py", "transforms/gcs.py"}
+    allowed = {"transforms/outputs/deletion.py", "transforms/stores/gcs.py"}
     found = set()
     for package in ("model", "transforms", "pipeline"):
         for file in (ROOT / package).rglob("*.py"):

@@ -8,8 +8,8 @@ import pytest
 from cleaning import DEATHS, NOW, clean, killed_at, old_run
 from publishing import DATE, assert_holds, ready
 
-from transforms.publish import PublishError, finish_pending, publish
-from transforms.stores import store_for
+from transforms.publish.commit import PublishError, finish_pending, publish
+from transforms.stores.choose import store_for
 
 
 @pytest.fixture

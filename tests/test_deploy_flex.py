@@ -16,10 +16,10 @@ from google.cloud import dataflow
 from google.protobuf import json_format
 from submission import GIVEN, essence, upload
 
-from pipeline.cli import app
-from pipeline.config import ConfigError, JobConfig
+from pipeline.commands.app import app
+from pipeline.jobs.config import ConfigError, JobConfig
 from pipeline.submitting import Submitted
-from transforms.plan import FORMATS
+from transforms.read.plan_files import FORMATS
 
 flex = module("flex/main.py")
 METADATA = json.loads((DEPLOY / "flex/metadata.json").read_text(encoding="utf-8"))
@@ -201,7 +201,7 @@ def test_the_launcher_gets_its_template(
 
 
 def test_a_published_date_is_left_alone_with_99(monkeypatch: pytest.MonkeyPatch) -> None:
-    from transforms.verdicts import ALREADY_PUBLISHED, Verdict
+    from transforms.runs.verdicts import ALREADY_PUBLISHED, Verdict
 
     published = Verdict(status=ALREADY_PUBLISHED, run_id="r", folder="gs://my-bucket/out/dt=2026-11-21")
     monkeypatch.setattr(flex, "submit", lambda *_, **__: published)

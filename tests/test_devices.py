@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from transforms.devices import Device, device_lib, find_device
+from transforms.score.devices import Device, device_lib, find_device
 
 ALL = ("float32", "bfloat16", "float16")
 H100 = Device(kind="gpu", memory=78 * 1024**3)
@@ -74,7 +74,7 @@ def test_the_smallest_gpu_is_found_without_taking_its_memory(
     assert "TF_FORCE_GPU_ALLOW_GROWTH is 'false'" in caplog.messages[0]
 
 
-@pytest.mark.parametrize("module", ["transforms.fingerprints", "pipeline.scoring"])
+@pytest.mark.parametrize("module", ["transforms.batches.fingerprints", "pipeline.scoring"])
 def test_growth_is_on_before_tensorflow_makes_its_devices(module: str) -> None:
     """The id pass runs TensorFlow before any model is loaded; what is set later counts for nothing."""
     code = (

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_csv_files import read
 
-from transforms.blocks import NotWhatItClaimsError, Piece
-from transforms.csv_files import read_blocks, read_header
-from transforms.dialect import ENCODINGS, Dialect, DialectError
+from transforms.batches.dialect import ENCODINGS, Dialect, DialectError
+from transforms.read.formats.blocks import NotWhatItClaimsError, Piece
+from transforms.read.formats.delimited import read_blocks, read_header
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NAMES = ("id", "text", "n")
@@ -59,7 +59,7 @@ def hostile(draw: st.DrawFn) -> tuple[str, int, dict[str, Any]]:
 def test_every_record_is_read_as_a_person_would_or_lost_alone(
     monkeypatch: pytest.MonkeyPatch, file: tuple[str, int, dict[str, Any]], chunk: int
 ) -> None:
-    monkeypatch.setattr("transforms.csv_files.CHUNK_BYTES", chunk)
+    monkeypatch.setattr("transforms.read.formats.delimited.CHUNK_BYTES", chunk)
     text, width, said = file
     dialect = {**said, "quote": said["quote"] or "none", "max_record_lines": said["max_lines"]}
     del dialect["max_lines"]
@@ -114,7 +114,7 @@ def test_a_ragged_record_that_is_not_utf8_is_lost_alone() -> None:
 
 
 def test_a_record_that_begins_like_a_byte_order_mark_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transforms.csv_files.CHUNK_BYTES", 10)
+    monkeypatch.setattr("transforms.read.formats.delimited.CHUNK_BYTES", 10)
     assert read("\ufeffid,text,n\n\ufeffa,x,1\n".encode())[0][0] == "\ufeffa".encode()
 
 
@@ -152,7 +152,7 @@ TEXTS |= {"utf-16": "a😀日", "utf-16-le": "a😀日", "utf-16-be": "a😀日"
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("chunk", [1, 5, 1_000])
 def test_every_encoding_of_the_list_is_read(encoding: str, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transforms.csv_files.CHUNK_BYTES", chunk)
+    monkeypatch.setattr("transforms.read.formats.delimited.CHUNK_BYTES", chunk)
     text = TEXTS.get(encoding, "é")
     file = f'id,text,n\r\na,"{text}\r\n{text}",1\r\nb,{text},2\r\n'.encode(encoding)
     found = read(file, encoding=encoding)

@@ -7,11 +7,11 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.blocks import Block, no_rows
-from transforms.duplicates import _ENTRY, BUCKETS, entries, find_repeats, mark, unpack_repeats
-from transforms.fingerprints import id_hash, secret_keys
-from transforms.misfits import named
-from transforms.schemas import Columns, rows_schema
+from transforms.batches.fingerprints import id_hash, secret_keys
+from transforms.batches.misfits import named
+from transforms.batches.schemas import Columns, rows_schema
+from transforms.read.duplicates import _ENTRY, BUCKETS, entries, find_repeats, mark, unpack_repeats
+from transforms.read.formats.blocks import Block, no_rows
 
 KEYS = ((1, 2), (3, 4))
 PLACES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 9), st.integers(0, 99)), max_size=60)

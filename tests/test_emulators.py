@@ -3,7 +3,7 @@
 from emulators import Emulators
 from google.cloud import bigquery
 
-from transforms.stores import join, store_for
+from transforms.stores.choose import join, store_for
 
 
 def test_an_object_of_the_storage_emulator_can_be_loaded_into_a_table(

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from model.config import PRESETS, BertConfig
-from model.encoder import INPUT_NAMES, BertEncoder
+from model.network.config import PRESETS, BertConfig
+from model.network.encoder import INPUT_NAMES, BertEncoder
 
 ORACLE = Path(__file__).parent / "data" / "oracle"
 TINY = {

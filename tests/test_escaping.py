@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from rich.table import Table
 from test_cli import ROOT, invoke
 
-from pipeline import bar, console
-from pipeline.escaping import escaped, json_text
-from pipeline.quiet import _Steps
+from pipeline.terminal import bar, console
+from pipeline.terminal.escaping import escaped, json_text
+from pipeline.terminal.quiet import _Steps
 
 ANY = st.text(st.characters(codec=None))
 HOSTILE = "a\x1b[2J\nerror: all is fine\r\t\x07\x9b31m\u202egpj\u2028\udcff\ud800"
@@ -76,7 +76,7 @@ def test_a_library_that_logs_an_error_does_not_write_raw_names(monkeypatch: pyte
     handler = _Steps()
     monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
     # Not through a logger: pytest keeps what is logged, and its workers could not hand over such names.
-    for name, level in (("google.cloud", logging.ERROR), ("transforms.tidy", logging.WARNING)):
+    for name, level in (("google.cloud", logging.ERROR), ("transforms.publish.tidy", logging.WARNING)):
         handler.emit(logging.LogRecord(name, level, "f.py", 1, "%s: gone", (HOSTILE,), None))
     assert ascii(written.getvalue()) == ascii(f"{SHOWN}: gone\nwarning: {SHOWN}: gone\n")
 
@@ -95,8 +95,8 @@ def test_a_file_name_forges_no_line_of_an_error(tmp_path: Path) -> None:
 def test_a_job_with_several_problems_has_a_line_for_each(
     terminal: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline import report
-    from pipeline.config import ConfigError
+    from pipeline.jobs.config import ConfigError
+    from pipeline.terminal import report
 
     monkeypatch.setattr(report, "err", console.err)
     assert report.explain(ConfigError("--a x\ny: is wrong", "--b: too"), "text") == 2

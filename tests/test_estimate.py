@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.estimate import CPU_TOKENS_PER_SECOND, Tokens, estimate, relative_work, tokens_of, vcpus
-from pipeline.profiles import load_profile
+from pipeline.dataflow.estimate import CPU_TOKENS_PER_SECOND, Tokens, estimate, relative_work, tokens_of, vcpus
+from pipeline.dataflow.profile import load_profile
 
 ROOT = Path(__file__).parent.parent
 BASE = {"num_layers": 12, "hidden_size": 768, "inner_dim": 3072}

@@ -7,7 +7,7 @@ import tensorflow as tf
 from test_fit import COLUMNS, texts_batch
 from test_infer import NOBODYS
 
-from transforms.featurize import TokenArrays, featurize
+from transforms.featurize.step import TokenArrays, featurize
 
 TEXTS = [f"text {i}" for i in range(9)]
 

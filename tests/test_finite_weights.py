@@ -11,11 +11,11 @@ from test_importing import hugging_face, job
 from test_layouts import ORACLE, load, load_encoder, oracle_classifier, write_tf1
 from test_scoring_graph import case_model
 
-from model.checkpoints import CheckpointError, as_weights
-from model.scoring_graph import ScoringGraph
-from pipeline.fitting import train
-from pipeline.importing import import_model
-from pipeline.training_config import training_job
+from model.checkpoints.checkpoint import CheckpointError, as_weights
+from model.serving.scoring_graph import ScoringGraph
+from pipeline.bundling.importing import import_model
+from pipeline.bundling.training import train
+from pipeline.bundling.training_job import training_job
 
 KEY = "bert.encoder.layer.1.output.dense.bias"
 

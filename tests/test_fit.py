@@ -11,11 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_parity import ADVERSARIAL
 
-from transforms.featurize import TransformGraph, featurize, read_labels
-from transforms.fingerprints import text_hash
-from transforms.fit import CorpusBaseline, MakeExamples, examples_schema, hold_out, read_examples, training_batch
-from transforms.misfits import named
-from transforms.schemas import SOURCE, Columns, texts_schema
+from transforms.batches.fingerprints import text_hash
+from transforms.batches.misfits import named
+from transforms.batches.schemas import SOURCE, Columns, texts_schema
+from transforms.featurize.fit import (
+    CorpusBaseline,
+    MakeExamples,
+    examples_schema,
+    hold_out,
+    read_examples,
+    training_batch,
+)
+from transforms.featurize.step import TransformGraph, featurize, read_labels
 
 COLUMNS = Columns(text="text", id="id")
 
@@ -83,7 +90,7 @@ def _examples(rows: list[list[int]]) -> pa.RecordBatch:
 def test_rows_are_held_out_by_their_key_whatever_else_is_there(classes: Built) -> None:
     import numpy as np
 
-    from model.examples import Examples
+    from model.training.examples import Examples
 
     count = 2_000
     one = np.ones(count, np.int32)

@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import Score, write_parquet
 
-from model.checkpoints import CheckpointError
-from model.tokenization import SPECIAL_TOKENS
-from pipeline.config import ConfigError
-from pipeline.fitting import tokenizer_of, train
-from pipeline.training_config import TrainingJob, training_job
+from model.checkpoints.checkpoint import CheckpointError
+from model.tokenizer.tokenization import SPECIAL_TOKENS
+from pipeline.bundling.training import tokenizer_of, train
+from pipeline.bundling.training_job import TrainingJob, training_job
+from pipeline.jobs.config import ConfigError
 
 ORACLE = Path(__file__).parent / "data" / "oracle"
 SNIPS = Path(__file__).parent.parent / "examples" / "snips"

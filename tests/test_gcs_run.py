@@ -14,11 +14,11 @@ from conftest import DATE, NOW, Built, Score, many_texts, write_parquet
 from fake_gcs import FakeGcs
 
 from model.bundle import BundleError
-from pipeline.config import JobConfig
+from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score
-from transforms.bundles import BundleReference, fetch, open_bundle
-from transforms.runs import read_manifest
-from transforms.verdicts import Verdict
+from transforms.runs.run import read_manifest
+from transforms.runs.verdicts import Verdict
+from transforms.stores.bundles import BundleReference, fetch, open_bundle
 
 BUNDLE, OUTPUT = "gs://bucket/models/test", "gs://bucket/out"
 MANIFEST = f"{OUTPUT}/dt={DATE}/_manifest.json"

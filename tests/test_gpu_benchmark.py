@@ -19,7 +19,7 @@ from gpu_bert import layer_weights
 from gpu_measure import TOLERANCE, About, Figures, Results
 from gpu_workload import Array, Program, Rows, Workload, difference, draw, flop, references
 
-from transforms.micro_batches import TOKEN_BUDGET, static_shape
+from transforms.score.micro_batches import TOKEN_BUDGET, static_shape
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 

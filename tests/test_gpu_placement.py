@@ -11,16 +11,16 @@ import pytest
 import tensorflow as tf
 from conftest import DATE, NOW, Built, many_texts, write_parquet
 
-from pipeline.config import JobConfig
-from pipeline.failures import RunFailedError
+from pipeline.errors import RunFailedError
+from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score
-from transforms.bundles import BundleReference
-from transforms.columns import ColumnsRequest, resolve
-from transforms.devices import Device, DeviceError, require_gpu
-from transforms.label import Labelling
-from transforms.runs import Run
-from transforms.schemas import Columns
-from transforms.score import BertModelHandler, Compute, ScoreTokens
+from transforms.batches.schemas import Columns
+from transforms.read.columns import ColumnsRequest, resolve
+from transforms.runs.run import Run
+from transforms.score.devices import Device, DeviceError, require_gpu
+from transforms.score.label import Labelling
+from transforms.score.step import BertModelHandler, Compute, ScoreTokens
+from transforms.stores.bundles import BundleReference
 
 HINTS = {"accelerator": "type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver", "min_ram": "14GB"}
 

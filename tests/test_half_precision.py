@@ -11,13 +11,13 @@ from conftest import Built, Score, many_texts, write_parquet
 from test_scoring_graph import CASES, CONFIG, case_model, random_rows
 
 from model.bundle import seal
-from model.classifier import build_classifier
-from model.fused_layers import Form, LayerNorm
-from model.scoring_graph import COMPILED, PRECISIONS, ScoringGraph
-from pipeline.config import ConfigError
-from transforms.devices import Device
-from transforms.infer import Ragged, score_rows
-from transforms.score import Compute, ScoringModel
+from model.network.classifier import build_classifier
+from model.serving.fused_layers import Form, LayerNorm
+from model.serving.scoring_graph import COMPILED, PRECISIONS, ScoringGraph
+from pipeline.jobs.config import ConfigError
+from transforms.score.devices import Device
+from transforms.score.macro_batch import Ragged, score_rows
+from transforms.score.step import Compute, ScoringModel
 
 LENGTHS = [16, 3, 9, 9, 1, 16, 2, 5]
 

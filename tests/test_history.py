@@ -12,12 +12,12 @@ from publishing import DATE, ROWS, assert_holds, books, judge_and_publish_books,
 from test_cli import invoke
 from test_publish import Killed, before, die
 
-from transforms.clean import clean
-from transforms.history import Unpublished, find_run, list_runs, published, read_manifests, unpublished
-from transforms.publish import publish
-from transforms.runs import Run, read_manifest, to_bytes
-from transforms.stores import join, store_for
-from transforms.verdicts import ABANDONED, abandon
+from transforms.publish.clean import clean
+from transforms.publish.commit import publish
+from transforms.runs.history import Unpublished, find_run, list_runs, published, read_manifests, unpublished
+from transforms.runs.run import Run, read_manifest, to_bytes
+from transforms.runs.verdicts import ABANDONED, abandon
+from transforms.stores.choose import join, store_for
 
 
 def not_published(output: str) -> list[Unpublished]:
@@ -157,7 +157,7 @@ def test_a_date_deleted_for_its_age_that_is_pending_is_shown_with_the_command(
     publish(old_run(output))
     options = {"now": NOW, "older_than": dt.timedelta(2), "keep_from": DATE + dt.timedelta(1)}
     with monkeypatch.context() as patch:
-        patch.setattr("transforms.clean.tidy", lambda *_: die())
+        patch.setattr("transforms.publish.clean.tidy", lambda *_: die())
         with pytest.raises(Killed):
             list(clean(output, **options))
     command = f"bert-batch clean --output {output}"

@@ -7,10 +7,10 @@ from typing import Any
 
 from hostile_rows import KEPT, HostileFile, hostile_files, same
 
-from transforms.columns import ColumnsRequest
-from transforms.dialect import Dialect
-from transforms.plan import plan_inputs
-from transforms.read import read_rows
+from transforms.batches.dialect import Dialect
+from transforms.read.columns import ColumnsRequest
+from transforms.read.plan_files import plan_inputs
+from transforms.read.step import read_rows
 from transforms.validate import validate
 
 ROWS = int(os.environ.get("HOSTILE_ROWS", "3000"))

@@ -6,7 +6,7 @@ import pytest
 from conftest import Score
 from hostile_rows import hostile_files
 
-from pipeline.console import console_for
+from pipeline.terminal.console import console_for
 
 SEED = 1
 

@@ -14,15 +14,15 @@ from test_importing import EXPORT, TEXT, TEXTS, hugging_face, job, probabilities
 from test_layouts import write_tf1
 from test_pairs import SETTINGS, plain_loop
 
-from model.checkpoints import CheckpointError
-from model.layouts import load
-from model.tokenization import TokenizerSpec
-from pipeline.config import ConfigError
-from pipeline.fitting import tokenizer_of
-from pipeline.import_job import choose_tokenizer
-from pipeline.importing import Imported, import_model
-from pipeline.training_config import training_job
-from transforms.featurize import TransformGraph
+from model.checkpoints.checkpoint import CheckpointError
+from model.checkpoints.detect import load
+from model.tokenizer.tokenization import TokenizerSpec
+from pipeline.bundling.import_job import choose_tokenizer
+from pipeline.bundling.importing import Imported, import_model
+from pipeline.bundling.training import tokenizer_of
+from pipeline.bundling.training_job import training_job
+from pipeline.jobs.config import ConfigError
+from transforms.featurize.step import TransformGraph
 
 HF_PAIRS = Path(__file__).parent / "data" / "hf_pairs"
 PAIRS = [*zip(TEXTS, reversed(TEXTS), strict=True), ("hello", "world hello"), ("hello world", "hello")]

@@ -12,14 +12,14 @@ from conftest import Score, write_parquet
 from test_cli import invoke
 
 from model.bundle import Bundle
-from model.checkpoints import CheckpointError
-from model.encoder import INPUT_NAMES
-from model.layouts import load
-from model.tokenization import FLAVOURS, SPECIAL_TOKENS
-from pipeline.config import ConfigError, described
-from pipeline.import_job import ImportJob, choose_labels, choose_tokenizer, label_notes
-from pipeline.importing import import_model
-from transforms.featurize import TransformGraph
+from model.checkpoints.checkpoint import CheckpointError
+from model.checkpoints.detect import load
+from model.network.encoder import INPUT_NAMES
+from model.tokenizer.tokenization import FLAVOURS, SPECIAL_TOKENS
+from pipeline.bundling.import_job import ImportJob, choose_labels, choose_tokenizer, label_notes
+from pipeline.bundling.importing import import_model
+from pipeline.jobs.config import ConfigError, described
+from transforms.featurize.step import TransformGraph
 
 ORACLE = Path(__file__).parent / "data" / "oracle"
 TEXT = ORACLE / "text"

@@ -24,15 +24,15 @@ from input_tables import (
 )
 from storage_proxy import StorageProxy
 
-from pipeline.config import ConfigError, JobConfig, load_job
+from pipeline.jobs.config import ConfigError, JobConfig, load_job
 from pipeline.preparing import prepare
 from pipeline.scoring import score
-from transforms.bigquery import TableError
-from transforms.bigquery_types import arrow_type, unfit
-from transforms.columns import ColumnsRequest, PlanError
-from transforms.plan import NoInputError
-from transforms.plan_table import plan_table
-from transforms.read import list_splits
+from transforms.bigquery.arrow_types import arrow_type, unfit
+from transforms.bigquery.names import TableError
+from transforms.read.columns import ColumnsRequest, PlanError
+from transforms.read.plan_files import NoInputError
+from transforms.read.plan_table import plan_table
+from transforms.read.step import list_splits
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.usefixtures("two_minutes")
@@ -54,7 +54,7 @@ def results_are_tables(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
         client.query(f"CREATE TABLE IF NOT EXISTS `{name}` AS {job.query}").result()
         return name, 1, 1
 
-    monkeypatch.setattr("transforms.read_session.result_table", result)
+    monkeypatch.setattr("transforms.read.table_session.result_table", result)
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_clock_that_is_behind_does_not_read_the_table_as_it_was_before(
     dataset: str, cloud: Emulators, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = create(dataset, ID_TEXT_DAY, []).removeprefix("bq://")
-    monkeypatch.setattr("transforms.plan_table._now", lambda: dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
+    monkeypatch.setattr("transforms.read.plan_table._now", lambda: dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
     plan = plan_table(table, ColumnsRequest())
     with bigquery.Client() as client:
         modified = client.get_table(table).modified
@@ -151,7 +151,7 @@ def test_a_filter_asks_for_as_many_streams_as_its_partitions_fill() -> None:
         def query(self, query: str, **_: Any) -> Any:
             return SimpleNamespace(total_bytes_processed=10 if "WHERE" in query else 200)
 
-    from transforms.plan_table import expected
+    from transforms.read.plan_table import expected
 
     table = SimpleNamespace(num_rows=1000, num_bytes=5000, require_partition_filter=False)
     assert expected(Client(), table, "p.d.t", ["id"], None) == (1000, 5000)
@@ -214,7 +214,7 @@ def test_what_is_unfit_is_so_inside_a_record_too() -> None:
 
 def test_google_s_clients_are_imported_where_they_are_needed_and_not_before() -> None:
     eager = set()
-    for file in [*(ROOT / "transforms").glob("*.py"), *(ROOT / "pipeline").glob("*.py")]:
+    for file in [*(ROOT / "transforms").rglob("*.py"), *(ROOT / "pipeline").rglob("*.py")]:
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []

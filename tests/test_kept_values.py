@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from reading import csv, jsonl, read
 
-from transforms.columns import ColumnsRequest, PlanError
-from transforms.plan import plan_inputs
-from transforms.resume import parse_staged
+from transforms.read.columns import ColumnsRequest, PlanError
+from transforms.read.plan_files import plan_inputs
+from transforms.runs.resume import parse_staged
 
 
 def write(path: Path, table: pa.Table) -> Path:

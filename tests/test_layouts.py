@@ -12,12 +12,12 @@ import tensorflow_text as tf_text
 import tf_keras
 import yaml
 
-from model.checkpoints import CheckpointError, assign, build_encoder_from, build_from, canonical_variables
-from model.classifier import BertClassifier, build_classifier
-from model.config import BertConfig
-from model.encoder import INPUT_NAMES, BertEncoder
-from model.layouts import _export, _exported_case, detect, load, load_encoder, load_vocabulary
-from model.tokenization import SPECIAL_TOKENS
+from model.checkpoints.checkpoint import CheckpointError, assign, build_encoder_from, build_from, canonical_variables
+from model.checkpoints.detect import _export, _exported_case, detect, load, load_encoder, load_vocabulary
+from model.network.classifier import BertClassifier, build_classifier
+from model.network.config import BertConfig
+from model.network.encoder import INPUT_NAMES, BertEncoder
+from model.tokenizer.tokenization import SPECIAL_TOKENS
 
 ORACLE = Path(__file__).parent / "data" / "oracle"
 CONFIG = BertConfig(

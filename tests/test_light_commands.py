@@ -11,12 +11,12 @@ import pytest
 from publishing import books, judged, planned
 from test_cli import ROOT
 
-from transforms.publish import publish
+from transforms.publish.commit import publish
 
 LOOK = """
 import json, sys
 from typer.testing import CliRunner
-from pipeline.cli import app
+from pipeline.commands.app import app
 for arguments in json.loads(sys.argv[1]):
     result = CliRunner().invoke(app, arguments)
     heavy = [name for name in ("apache_beam", "tensorflow", "google.cloud.storage") if name in sys.modules]

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from transforms import line_files
-from transforms.blocks import Block, Piece
-from transforms.coder import RecordBatchCoder
-from transforms.columns import ColumnsRequest, SchemaUnion
-from transforms.json_lines import infer, json_block, keys_of, read_jsonl
-from transforms.line_files import Lines, lines_of, read_plain, split_lines
-from transforms.schemas import Columns
+from transforms.batches.coder import RecordBatchCoder
+from transforms.batches.schemas import Columns
+from transforms.read.columns import ColumnsRequest, SchemaUnion
+from transforms.read.formats import lines as line_files
+from transforms.read.formats.blocks import Block, Piece
+from transforms.read.formats.jsonl import infer, json_block, keys_of, read_jsonl
+from transforms.read.formats.lines import Lines, lines_of, read_plain, split_lines
 
 BOM = b"\xef\xbb\xbf"
 BYTES = st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"{", b"}", b" ", b"\xff", b"\0", BOM])).map(b"".join)
@@ -48,7 +48,7 @@ def all_lines(parts: list[Lines]) -> list[bytes]:
 def test_lines_are_those_of_split_whatever_the_chunks(
     monkeypatch: pytest.MonkeyPatch, content: bytes, chunk: int
 ) -> None:
-    monkeypatch.setattr("transforms.line_files.CHUNK_BYTES", chunk)
+    monkeypatch.setattr("transforms.read.formats.lines.CHUNK_BYTES", chunk)
     parts = list(lines_of(io.BytesIO(content), piece_of(content)))
     assert all_lines(parts) == plain_lines(content)
     assert [part.first for part in parts] == np.cumsum([0, *(len(part.starts) for part in parts)]).tolist()[:-1]
@@ -120,7 +120,7 @@ def by_row(block: Block) -> dict[int, Any]:
 def test_what_becomes_of_a_line_depends_on_that_line_only(
     monkeypatch: pytest.MonkeyPatch, lines: list[bytes], few: int
 ) -> None:
-    monkeypatch.setattr("transforms.json_lines._FEW", few)
+    monkeypatch.setattr("transforms.read.formats.jsonl._FEW", few)
     together = by_row(json_block(split_lines(b"\n".join(lines), 5), KEYS))
     alone = {
         5 + i: by_row(json_block(split_lines(line, 9), KEYS))[9] for i, line in enumerate(lines) if line.strip()
@@ -187,7 +187,7 @@ def test_jsonl_is_the_same_whatever_the_chunks(monkeypatch: pytest.MonkeyPatch, 
     content = b"\r\n".join(lines)
     whole = [by_row(block) for block in read_jsonl(io.BytesIO(content), piece_of(content), COLUMNS)]
     with monkeypatch.context() as small:
-        small.setattr("transforms.line_files.CHUNK_BYTES", chunk)
+        small.setattr("transforms.read.formats.lines.CHUNK_BYTES", chunk)
         parts = [by_row(block) for block in read_jsonl(io.BytesIO(content), piece_of(content), COLUMNS)]
     assert {at: row for part in parts for at, row in part.items()} == {
         at: row for part in whole for at, row in part.items()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.failures import cause
-from pipeline.quiet import quiet_stderr, steps_are_heard
-from transforms.local import LocalStore
-from transforms.locks import LockedError
+from pipeline.errors import cause
+from pipeline.terminal.quiet import quiet_stderr, steps_are_heard
+from transforms.stores.local import LocalStore
+from transforms.stores.locks import LockedError
 
 
 def test_a_lock_that_a_reader_holds_is_told_and_given_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -40,8 +40,9 @@ def test_what_the_steps_log_is_seen_while_stderr_is_quiet(capfd: pytest.CaptureF
 
     root = logging.getLogger()
     with steps_are_heard(), quiet_stderr():
-        logging.getLogger("transforms.locks").error("%s: is held", "/a\nb")
-        root.error(of_a_worker('"x": is hélas held', "/a/transforms/locks.py:3"))
+        logging.getLogger("transforms.stores.locks").error("%s: is held", "/a\nb")
+        root.error(of_a_worker('"x": is hélas held', "/a/transforms/stores/locks.py:3"))
         root.error(of_a_worker("a text of somebody", "/a/apache_beam/runners/worker.py:3"))
+        root.error(of_a_worker("a text of somebody", "/a/apache_beam/transforms/core.py:3"))
         logging.getLogger("somebody").error("a text of somebody")
     assert capfd.readouterr().err == 'warning: /a\\nb: is held\nwarning: "x": is hélas held\n'

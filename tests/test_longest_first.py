@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from model.tokenization import Tokenized, TokenizerSpec, pack
-from pipeline.training_config import training_job
+from model.tokenizer.tokenization import Tokenized, TokenizerSpec, pack
+from pipeline.bundling.training_job import training_job
 
 DATA = Path(__file__).parent / "data" / "tokenizer" / "longest_first.json"
 CUT: dict[str, list[str]] = json.loads(DATA.read_text())

@@ -16,9 +16,10 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
-from pipeline import job_server, scoring
-from pipeline.loopback import loopback_only
-from pipeline.runners import JOB_SECONDS, beam_options
+from pipeline import scoring
+from pipeline.runners import job_server
+from pipeline.runners.loopback import loopback_only
+from pipeline.runners.presets import JOB_SECONDS, beam_options
 
 
 def listening() -> set[tuple[str, int]]:

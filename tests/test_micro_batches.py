@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.micro_batches import (
+from transforms.score.micro_batches import (
     STATIC_SHARES,
     TOKEN_BUDGET,
     plan_micro_batches,

@@ -8,7 +8,7 @@ import pytest
 from conftest import Outcome, Score
 from reading import csv
 
-from pipeline.console import Reporter, _Json, _Text
+from pipeline.terminal.console import Reporter, _Json, _Text
 
 
 def night(outcome: Outcome) -> dict[str, tuple[Any, Any]]:

@@ -10,16 +10,16 @@ import pyarrow as pa
 import pytest
 from conftest import write_parquet
 
-from pipeline.config import ConfigError
-from pipeline.fitting import train
-from pipeline.training_config import TrainingJob, training_job
-from transforms.blocks import Block, Piece
-from transforms.conform import conform, without_nan
-from transforms.fit import _TakeTargets
-from transforms.json_lines import read_jsonl
-from transforms.plan import plan_digest, plan_inputs
-from transforms.read import read_rows
-from transforms.schemas import Columns
+from pipeline.bundling.training import train
+from pipeline.bundling.training_job import TrainingJob, training_job
+from pipeline.jobs.config import ConfigError
+from transforms.batches.schemas import Columns
+from transforms.featurize.fit import _TakeTargets
+from transforms.read.formats.blocks import Block, Piece
+from transforms.read.formats.jsonl import read_jsonl
+from transforms.read.plan_files import plan_digest, plan_inputs
+from transforms.read.step import read_rows
+from transforms.read.values.conform import conform, without_nan
 from transforms.validate import validate
 
 NAN = float("nan")

@@ -22,7 +22,7 @@ from emulators import Emulators
 from google.cloud import bigquery
 from test_parity import plain_loop
 
-from transforms.fail_points import VARIABLE
+from transforms.runs.fail_points import VARIABLE
 
 NIGHTS = ("2026-11-18", "2026-11-19", "2026-11-20", "2026-11-21")
 ROWS = 60

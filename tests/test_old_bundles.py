@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from model.bundle import Bundle, seal
-from transforms.devices import Device
-from transforms.featurize import TransformGraph
-from transforms.score import Compute, ScoringModel
+from transforms.featurize.step import TransformGraph
+from transforms.score.devices import Device
+from transforms.score.step import Compute, ScoringModel
 
 BUNDLES = Path(__file__).parent / "data" / "bundles"
 NAMES = ["huggingface", "huggingface_pairs", "model_garden_pairs", "regression"]

@@ -11,10 +11,10 @@ from conftest import Built, Outcome, Score, build_bundle, many_texts, write_parq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import ConfigError
-from transforms import infer
-from transforms.duplicates import _HASHED, find_matches, find_repeats
-from transforms.unchanged import MATCH
+from pipeline.jobs.config import ConfigError
+from transforms.read.duplicates import _HASHED, find_matches, find_repeats
+from transforms.read.unchanged import MATCH
+from transforms.score import macro_batch as infer
 
 NIGHT1, NIGHT2 = "2026-11-20", "2026-11-21"
 EARLY, LATE = dt.datetime(2026, 11, 21, 2, tzinfo=dt.UTC), dt.datetime(2026, 11, 22, 2, tzinfo=dt.UTC)
@@ -154,8 +154,8 @@ def test_an_unchanged_row_whose_kept_value_does_not_fit_is_carried_and_counted(r
 def test_many_splits_and_many_parts_meet(
     run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust_ids: bool
 ) -> None:
-    monkeypatch.setattr("transforms.plan.SPLIT_ROWS", 40)
-    monkeypatch.setattr("transforms.look.MAX_ROWS", 7)
+    monkeypatch.setattr("transforms.read.plan_files.SPLIT_ROWS", 40)
+    monkeypatch.setattr("transforms.read.inspect_file.MAX_ROWS", 7)
     monkeypatch.setattr("transforms.write.ROW_GROUP_ROWS", 16)
     rows = pa.table({"id": [f"r{i}" for i in range(200)], "text": many_texts(200), "n": range(200)})
     files = [write_parquet(tmp_path / f"in-{i}.parquet", rows.slice(20 * i, 20), row_group_size=7) for i in range(10)]

@@ -12,15 +12,23 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.blocks import Block
+from transforms.batches.schemas import Columns
 from transforms.carry import carry
-from transforms.conform import conform
-from transforms.duplicates import _HASHED, _hash_part, find_matches, find_repeats, hashed_entries, mark, unpack_repeats
-from transforms.earlier import Earlier, EarlierPart
-from transforms.label import Labelling, same_for_all
-from transforms.runs import Run
-from transforms.schemas import Columns
-from transforms.unchanged import Unchanged, fetch, write_batches
+from transforms.read.duplicates import (
+    _HASHED,
+    _hash_part,
+    find_matches,
+    find_repeats,
+    hashed_entries,
+    mark,
+    unpack_repeats,
+)
+from transforms.read.earlier import Earlier, EarlierPart
+from transforms.read.formats.blocks import Block
+from transforms.read.unchanged import Unchanged, fetch, write_batches
+from transforms.read.values.conform import conform
+from transforms.runs.run import Run
+from transforms.score.label import Labelling, same_for_all
 from transforms.validate import part_unchanged, validate
 from transforms.write import StagingFile
 

@@ -13,15 +13,16 @@ import pytest
 from conftest import DATE, NOW, Built, Score, many_texts, write_parquet
 from test_cli import ROOT, invoke
 
-from pipeline import console, preparing, scoring
-from pipeline.config import ConfigError, JobConfig, load_job
-from pipeline.failures import RunFailedError, cause
+from pipeline import preparing, scoring
+from pipeline.errors import RunFailedError, cause
+from pipeline.jobs.config import ConfigError, JobConfig, load_job
+from pipeline.terminal import console
 from transforms import validate
-from transforms.columns import PlanError
-from transforms.plan import NoInputError
-from transforms.progress import advance
-from transforms.read import Joiner
-from transforms.stores import FileChangedError
+from transforms.read.columns import PlanError
+from transforms.read.plan_files import NoInputError
+from transforms.read.step import Joiner
+from transforms.runs.progress import advance
+from transforms.stores.choose import FileChangedError
 
 
 def lines(path: Path, count: int, prefix: str = "r") -> Path:
@@ -179,7 +180,7 @@ def test_the_cores_are_shared_only_while_the_workers_start(
 
 def test_the_cause_of_a_failure_is_told_only_where_it_holds_nobodys_text() -> None:
     far = "Traceback (most recent call last):\n  File \"x.py\"\n{}: {} [while running 'Read']\n"
-    ours = RuntimeError(far.format("transforms.stores.FileChangedError", "gs://b/x: expected version 1"))
+    ours = RuntimeError(far.format("transforms.stores.choose.FileChangedError", "gs://b/x: expected version 1"))
     assert cause(ours) == "FileChangedError: gs://b/x: expected version 1"
     assert cause(FileChangedError("a: changed [while running 'Read/ReadSplit']")) == "FileChangedError: a: changed"
     for quoting in (ValueError("secret"), RuntimeError(far.format("pyarrow.lib.ArrowInvalid", "secret"))):
@@ -223,8 +224,8 @@ def test_small_files_and_row_groups_travel_together(run_job: Score, tmp_path: Pa
 
 
 def test_joined_batches_stay_within_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transforms.read.MAX_ROWS", 10)
-    monkeypatch.setattr("transforms.read.MAX_TEXT_BYTES", 100)
+    monkeypatch.setattr("transforms.read.step.MAX_ROWS", 10)
+    monkeypatch.setattr("transforms.read.step.MAX_TEXT_BYTES", 100)
     joiner, given = (
         Joiner(),
         [

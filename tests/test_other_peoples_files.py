@@ -28,8 +28,8 @@ from test_cli import invoke
 from test_publish import Killed, die
 from test_publish import before as hook
 
-from transforms.publish import STEPS, PublishError, publish
-from transforms.records import RecordError
+from transforms.outputs.records import RecordError
+from transforms.publish.commit import STEPS, PublishError, publish
 
 STEP_COUNT = int(os.environ.get("BERT_BATCH_STEPS", "50"))
 EACH = max(len(ACTS), min(STEP_COUNT // 2, 50))
@@ -241,7 +241,7 @@ def test_it_sees_that_a_run_is_taken_for_one_that_the_output_knows(
     publishes = {"output": "a", "date": DATES[1], "step": "none"}
     state.take("publishes_or_is_killed", **publishes)
     state.nothing_of_others_changed()
-    monkeypatch.setattr("transforms.deletion.known_by", lambda *_, **__: lambda _: True)
+    monkeypatch.setattr("transforms.outputs.deletion.known_by", lambda *_, **__: lambda _: True)
     with pytest.raises(AssertionError):
         state.take("publishes_or_is_killed", **publishes)
     with pytest.raises(AssertionError):

@@ -10,9 +10,9 @@ from conftest import DATE, Built, write_parquet
 from fake_gcs import FakeGcs
 from test_cli import invoke
 
-from pipeline.config import ConfigError, JobConfig
-from pipeline.own_files import check_file, check_places
-from transforms.stores import FileInfo, store_for
+from pipeline.jobs.config import ConfigError, JobConfig
+from pipeline.jobs.own_files import check_file, check_places
+from transforms.stores.choose import FileInfo, store_for
 
 ROWS = b'{"id": "a", "text": "play some jazz"}\n'
 OTHER = "2026-11-20"

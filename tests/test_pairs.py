@@ -20,16 +20,16 @@ from hypothesis import strategies as st
 from plain_tokenizer import makers, token_ids
 from test_parity import ADVERSARIAL
 
-from model.tokenization import SPECIAL_TOKENS, TokenizerSpec, pack
-from pipeline.config import ConfigError, JobConfig
-from pipeline.fitting import train
+from model.tokenizer.tokenization import SPECIAL_TOKENS, TokenizerSpec, pack
+from pipeline.bundling.training import train
+from pipeline.bundling.training_job import training_job
+from pipeline.jobs.config import ConfigError, JobConfig
 from pipeline.preparing import prepare
-from pipeline.training_config import training_job
-from transforms.featurize import TransformGraph, featurize
-from transforms.fingerprints import text_hash
-from transforms.fit import MakeExamples, examples_schema, read_examples, training_batch
-from transforms.misfits import named
-from transforms.schemas import SOURCE, Columns, texts_schema
+from transforms.batches.fingerprints import text_hash
+from transforms.batches.misfits import named
+from transforms.batches.schemas import SOURCE, Columns, texts_schema
+from transforms.featurize.fit import MakeExamples, examples_schema, read_examples, training_batch
+from transforms.featurize.step import TransformGraph, featurize
 
 PACKING = Path(__file__).parent / "data" / "oracle" / "text" / "packing.json"
 COLUMNS = Columns(text="text", id="id", text_pair="text_pair")

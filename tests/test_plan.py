@@ -9,12 +9,12 @@ from conftest import write_parquet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from transforms import look
-from transforms.blocks import Piece
-from transforms.columns import ColumnsRequest, PlanError, SchemaUnion, resolve
-from transforms.line_files import lines_of
-from transforms.plan import plan_inputs, read_plan, write_plan
-from transforms.stores import store_for
+from transforms.read import inspect_file as look
+from transforms.read.columns import ColumnsRequest, PlanError, SchemaUnion, resolve
+from transforms.read.formats.blocks import Piece
+from transforms.read.formats.lines import lines_of
+from transforms.read.plan_files import plan_inputs, read_plan, write_plan
+from transforms.stores.choose import store_for
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -28,8 +28,8 @@ relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_sc
 def test_pieces_together_have_the_lines_and_positions_of_the_whole(
     monkeypatch: pytest.MonkeyPatch, content: bytes, split: int, chunk: int
 ) -> None:
-    monkeypatch.setattr("transforms.look.SPLIT_BYTES", split)
-    monkeypatch.setattr("transforms.line_files.CHUNK_BYTES", chunk)
+    monkeypatch.setattr("transforms.read.inspect_file.SPLIT_BYTES", split)
+    monkeypatch.setattr("transforms.read.formats.lines.CHUNK_BYTES", chunk)
     whole = Piece(number=0, file="f", size=len(content), version="", format="jsonl")
     pieces = list(look.cut_lines(io.BytesIO(content), whole))
     assert [piece.start for piece in pieces] == [0, *(piece.end for piece in pieces)][: len(pieces)]
@@ -43,8 +43,8 @@ def test_pieces_together_have_the_lines_and_positions_of_the_whole(
 
 
 def test_large_files_are_cut_and_small_ones_share_a_split(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("transforms.plan.SPLIT_ROWS", 100)
-    monkeypatch.setattr("transforms.look.MAX_ROWS", 30)
+    monkeypatch.setattr("transforms.read.plan_files.SPLIT_ROWS", 100)
+    monkeypatch.setattr("transforms.read.inspect_file.MAX_ROWS", 30)
     rows = {"id": [str(i) for i in range(250)], "text": ["x"] * 250}
     write_parquet(tmp_path / "a.parquet", rows, row_group_size=30)
     for name in "bcd":
@@ -115,7 +115,7 @@ def test_names_that_clash_or_do_nothing_are_refused() -> None:
 def test_a_small_job_has_some_splits_and_a_large_one_splits_of_the_full_size(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("transforms.plan.SPLIT_ROWS", 64)
+    monkeypatch.setattr("transforms.read.plan_files.SPLIT_ROWS", 64)
     for module in ("look", "plan"):
         monkeypatch.setattr(f"transforms.{module}.MAX_ROWS", 8)
 

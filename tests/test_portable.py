@@ -16,13 +16,15 @@ from commands import ROOT, run_command
 from conftest import write_parquet
 from portable_engine import Engine, engine, free_port
 
-from pipeline.config import ConfigError
-from pipeline.runners import beam_options
+from pipeline.jobs.config import ConfigError
+from pipeline.runners.presets import beam_options
 
 EXAMPLES = ROOT / "examples" / "snips"
 DATE = "2026-11-21"
 SPLITS = 8
-IMPATIENT = "import pipeline.watchdog as w; w.SILENT_SECONDS = 12; from pipeline.cli import main; main()"
+IMPATIENT = (
+    "import pipeline.runners.watchdog as w; w.SILENT_SECONDS = 12; from pipeline.commands.app import main; main()"
+)
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from commands import ROOT
 
-from pipeline.config import ConfigError
-from pipeline.profiles import REQUIRED, Profile, load_profile
+from pipeline.dataflow.profile import REQUIRED, Profile, load_profile
+from pipeline.jobs.config import ConfigError
 
 SHIPPED = ROOT / "deploy" / "profiles"
 IMAGE = "europe-docker.pkg.dev/my-project/images/bert-batch@sha256:" + "0123456789abcdef" * 4

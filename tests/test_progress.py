@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_infer import POISON, FakeScorer, ragged
 
-from pipeline import bar, console
-from pipeline.bar import Bar, Steps, steps_of
-from pipeline.config import JobConfig
+from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score
-from transforms import progress
-from transforms.infer import score_rows
-from transforms.progress import IDS, PUBLISH, ROWS, Teller, Told, advance
+from pipeline.terminal import bar, console
+from pipeline.terminal.bar import Bar, Steps, steps_of
+from transforms.runs import progress
+from transforms.runs.progress import IDS, PUBLISH, ROWS, Teller, Told, advance
+from transforms.score.macro_batch import score_rows
 
 # Few tokens, so that there are duplicates, and rows at fault.
 ROW = st.tuples(st.lists(st.integers(POISON - 2, POISON + 2), min_size=1, max_size=4), st.just(1))

@@ -25,12 +25,12 @@ from publishing import (
     visible,
 )
 
-from transforms import publish as publishing_code
-from transforms.books import Work
-from transforms.publish import STEPS, PublishError, finish_pending, publish, tidy
-from transforms.runs import ErrorBudget, Run, read_manifest
-from transforms.stores import store_for
-from transforms.verdicts import Part, Verdict, read_verdict, settle, write_verdict
+from transforms.publish import commit as publishing_code
+from transforms.publish.commit import STEPS, PublishError, finish_pending, publish, tidy
+from transforms.runs.books import Work
+from transforms.runs.run import ErrorBudget, Run, read_manifest
+from transforms.runs.verdicts import Part, Verdict, read_verdict, settle, write_verdict
+from transforms.stores.choose import store_for
 
 COMMITTED = STEPS[STEPS.index("commit") + 1 :]
 
@@ -369,7 +369,7 @@ def test_parts_of_a_run_whose_plan_is_damaged_are_left_and_nothing_stops(damaged
 def test_whatever_stops_the_finishing_of_one_date_the_others_are_finished_and_no_text_is_logged(
     output: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from transforms import tidy as code
+    from transforms.publish import tidy as code
 
     stuck, run = ready(output), ready(output, date=DATE + dt.timedelta(1))
     for each in (stuck, run):
@@ -406,7 +406,7 @@ def test_a_run_published_and_cleaned_away_while_tidying_looked_is_spared(
             publish(waiting.pop())
         return True
 
-    monkeypatch.setattr("transforms.tidy._is_lost", publish_it_and_know_nothing)
+    monkeypatch.setattr("transforms.publish.tidy._is_lost", publish_it_and_know_nothing)
     tidy(output, run.manifest, run.run_id)
     assert_holds(output, later)
 

@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 from reading import csv, read
 
-from pipeline.column_types import TYPES
-from pipeline.config import ConfigError, load_job
-from pipeline.training_config import training_job
-from transforms.columns import PlanError
-from transforms.published_types import check_numbers_stay
+from pipeline.bundling.training_job import training_job
+from pipeline.jobs.column_types import TYPES
+from pipeline.jobs.config import ConfigError, load_job
+from transforms.read.columns import PlanError
+from transforms.read.published_types import check_numbers_stay
 
 
 def published(output: Path, date: str, **columns: Any) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import typer
 
-from pipeline.cli import app
-from transforms.dead_letters import CODES
+from pipeline.commands.app import app
+from transforms.batches.dead_letters import CODES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

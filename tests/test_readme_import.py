@@ -23,9 +23,13 @@ from test_importing import EXPORT, hugging_face
 from test_layouts import ORACLE, oracle_classifier, write_tf1
 from test_tokenizer_files import template, tokenizer_json
 
-from model import checkpoints, layouts, model_garden, run_configs, stored, tf1, tokenizer_files
-from model import hugging_face as hf
-from pipeline import import_job, report
+from model.checkpoints import checkpoint as checkpoints
+from model.checkpoints import detect as layouts
+from model.checkpoints import hugging_face as hf
+from model.checkpoints import model_garden, run_configs, tf1, tokenizer_files
+from model.checkpoints import stored_variables as stored
+from pipeline.bundling import import_job
+from pipeline.terminal import report
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from conftest import write_parquet
 from emulators import Emulators
 from google.cloud import bigquery
 
-from transforms.fail_points import VARIABLE
+from transforms.runs.fail_points import VARIABLE
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DAYS = [f"2026-11-{day}" for day in range(17, 24)]

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from publishing import DATE, ready
 from test_cli import invoke
 
-from transforms import records
-from transforms.history import read_manifests
-from transforms.publish import publish
-from transforms.records import RecordError
-from transforms.runs import Run, read_manifest, to_bytes
-from transforms.stores import store_for
-from transforms.verdicts import read_verdict
+from transforms.outputs import records
+from transforms.outputs.records import RecordError
+from transforms.publish.commit import publish
+from transforms.runs.history import read_manifests
+from transforms.runs.run import Run, read_manifest, to_bytes
+from transforms.runs.verdicts import read_verdict
+from transforms.stores.choose import store_for
 
 PATH = f"/out/dt={DATE}/_manifest.json"
 PART = {

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 from conftest import NOW, Outcome, Score, many_texts, write_parquet
 
-from pipeline.failures import RunFailedError
-from transforms import infer
-from transforms.publish import publish
-from transforms.resume import finished_splits
-from transforms.runs import Run
+from pipeline.errors import RunFailedError
+from transforms.publish.commit import publish
+from transforms.runs.resume import finished_splits
+from transforms.runs.run import Run
+from transforms.score import macro_batch as infer
 
 SPLITS, ROWS = 8, 25
 BAD = 3
@@ -27,7 +27,7 @@ BAD = 3
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Eight files, each a split; the texts of three rows each are missing."""
-    monkeypatch.setattr("transforms.plan.SPLIT_ROWS", ROWS)
+    monkeypatch.setattr("transforms.read.plan_files.SPLIT_ROWS", ROWS)
     texts: list[Any] = many_texts(SPLITS * ROWS)
     for i in range(SPLITS):
         texts[i * ROWS : i * ROWS + BAD] = [None] * BAD
@@ -70,8 +70,8 @@ def plain(outcome: Outcome) -> list[tuple[Any, ...]]:
 
 def the_run(output: Path) -> Run:
     (folder,) = (output / "_runs").iterdir()
-    from transforms.plan import read_plan
-    from transforms.stores import store_for
+    from transforms.read.plan_files import read_plan
+    from transforms.stores.choose import store_for
 
     return Run.from_json(read_plan(store_for(str(output)), str(folder / "plan.parquet"))[1]["run"])
 
@@ -184,7 +184,7 @@ def test_a_run_that_only_had_to_publish_does_only_that(
         raise RuntimeError("the machine is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr("transforms.publish._commit", killed)
+        patch.setattr("transforms.publish.commit._commit", killed)
         with pytest.raises(RunFailedError):
             run_job(files)
     scoring.scored, scoring.fail_after = 0, 0
@@ -202,7 +202,7 @@ def test_a_run_whose_staged_file_was_deleted_before_publishing_is_started_anew(
         return publish(run)
 
     with monkeypatch.context() as patch:
-        patch.setattr("transforms.publish_step.publish", delete)
+        patch.setattr("transforms.publish.step.publish", delete)
         with pytest.raises(RunFailedError, match="a staged file is gone"):
             run_job(files)
     dead_run = the_run(tmp_path / "out")
@@ -247,7 +247,7 @@ def test_a_full_disk_fails_the_run_and_the_next_one_goes_on(
 
     scoring.scored = 0
     with monkeypatch.context() as patch:
-        patch.setattr("transforms.local._NewFile.flush", flush)
+        patch.setattr("transforms.stores.local._NewFile.flush", flush)
         with pytest.raises(RunFailedError, match="No space left on device"):
             run_job(files)
     assert plain(Outcome(verdict=earlier.verdict, output=earlier.output)) == plain(earlier)

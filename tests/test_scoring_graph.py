@@ -10,12 +10,12 @@ import tf_keras
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.checkpoints import assign, build_from
-from model.classifier import BertClassifier, ClassificationHead, build_classifier
-from model.config import BertConfig
-from model.encoder import INPUT_NAMES, BertEncoder
-from model.hugging_face import read_hugging_face
-from model.scoring_graph import ScoringGraph
+from model.checkpoints.checkpoint import assign, build_from
+from model.checkpoints.hugging_face import read_hugging_face
+from model.network.classifier import BertClassifier, ClassificationHead, build_classifier
+from model.network.config import BertConfig
+from model.network.encoder import INPUT_NAMES, BertEncoder
+from model.serving.scoring_graph import ScoringGraph
 
 ORACLE = Path(__file__).parent / "data" / "oracle"
 CONFIG = BertConfig(

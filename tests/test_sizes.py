@@ -14,17 +14,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms import json_lines, line_files
-from transforms.blocks import Block, Damage, NotWhatItClaimsError, Piece, Unfit, planned, positions
-from transforms.columns import ColumnsRequest, PlanError
-from transforms.dialect import Dialect
-from transforms.formats import read_piece
-from transforms.local import LocalStore
-from transforms.look import look
-from transforms.plan import plan_inputs
-from transforms.read import Joiner, read_rows
-from transforms.schemas import Columns
-from transforms.sizes import bounded, cut, row_bytes, total_bytes
+from transforms.batches.dialect import Dialect
+from transforms.batches.schemas import Columns
+from transforms.batches.sizes import bounded, cut, row_bytes, total_bytes
+from transforms.read.columns import ColumnsRequest, PlanError
+from transforms.read.formats import jsonl as json_lines
+from transforms.read.formats import lines as line_files
+from transforms.read.formats.blocks import Block, Damage, NotWhatItClaimsError, Piece, Unfit, planned, positions
+from transforms.read.formats.piece import read_piece
+from transforms.read.inspect_file import look
+from transforms.read.plan_files import plan_inputs
+from transforms.read.step import Joiner, read_rows
+from transforms.stores.local import LocalStore
 from transforms.validate import validate
 
 NESTED = st.recursive(st.none() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3), max_leaves=6)
@@ -33,11 +34,11 @@ NESTED = st.recursive(st.none() | st.text(max_size=5), lambda inner: st.lists(in
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits of kilobytes, so that a test of megabytes is not needed."""
-    for module in ("transforms.sizes", "transforms.read", "transforms.parquet_files"):
+    for module in ("transforms.batches.sizes", "transforms.read.step", "transforms.read.formats.parquet"):
         monkeypatch.setattr(f"{module}.MAX_TEXT_BYTES", 4_000)
-    for module in ("transforms.sizes", "transforms.read"):
+    for module in ("transforms.batches.sizes", "transforms.read.step"):
         monkeypatch.setattr(f"{module}.MAX_BATCH_BYTES", 10_000)
-    for module in ("transforms.sizes", "transforms.json_lines"):
+    for module in ("transforms.batches.sizes", "transforms.read.formats.jsonl"):
         monkeypatch.setattr(f"{module}.LARGEST_VALUE", 20_000)
 
 
@@ -91,9 +92,9 @@ def test_cutting_keeps_every_row_and_no_part_is_above_a_limit_unless_it_is_one_r
     kept = pa.array([i for i, _ in enumerate(sizes)]), pa.array(["k" * size for _, size in sizes], pa.string())
     batch = pa.record_batch([texts, *kept], ["text", "i", "k"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("transforms.sizes.MAX_TEXT_BYTES", 10_000)
-        patch.setattr("transforms.sizes.MAX_BATCH_BYTES", 40_000)
-        patch.setattr("transforms.sizes.MAX_ROWS", 7)
+        patch.setattr("transforms.batches.sizes.MAX_TEXT_BYTES", 10_000)
+        patch.setattr("transforms.batches.sizes.MAX_BATCH_BYTES", 40_000)
+        patch.setattr("transforms.batches.sizes.MAX_ROWS", 7)
         parts = cut(batch)
     assert [i for part in parts for i in part.column("i").to_pylist()] == list(range(len(sizes)))
     for part in parts:
@@ -229,7 +230,7 @@ def test_a_late_long_line_of_a_large_file_is_found_where_it_is_cut(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(line_files, "MAX_LINE_BYTES", 9_000_000)
-    monkeypatch.setattr("transforms.look.SPLIT_BYTES", 2_000_000)
+    monkeypatch.setattr("transforms.read.inspect_file.SPLIT_BYTES", 2_000_000)
     (tmp_path / "in.txt").write_bytes(b"a\n" * 1_000_000 + b"b" * 20_000_000)
     with pytest.raises(PlanError, match="a line of more than 9,000,000 bytes"):
         plan_inputs([str(tmp_path / "in.txt")], ColumnsRequest(id=None))
@@ -258,7 +259,7 @@ def test_of_a_file_that_grows_the_planned_bytes_are_read(compression: str | None
 def test_of_a_file_that_grows_while_it_is_planned_no_piece_goes_past_its_listed_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transforms.look.SPLIT_BYTES", 100)
+    monkeypatch.setattr("transforms.read.inspect_file.SPLIT_BYTES", 100)
     file = tmp_path / "in.txt"
     file.write_bytes(b"a\n" * 500)
     info = LocalStore().stat(str(file))

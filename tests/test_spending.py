@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from publishing import books, judge_and_publish_books, planned
 
-from transforms.blocks import Piece
-from transforms.plan import Split
-from transforms.publish import PublishError
-from transforms.resume import find_resumable
-from transforms.runs import ErrorBudget
-from transforms.spending import Spending, ended_early, exceeded_by_one, mark_of, most_rows, note_dead
-from transforms.stores import store_for
-from transforms.verdicts import OVER_BUDGET, read_verdict
+from transforms.publish.commit import PublishError
+from transforms.read.formats.blocks import Piece
+from transforms.read.plan_files import Split
+from transforms.runs.resume import find_resumable
+from transforms.runs.run import ErrorBudget
+from transforms.runs.spending import Spending, ended_early, exceeded_by_one, mark_of, most_rows, note_dead
+from transforms.runs.verdicts import OVER_BUDGET, read_verdict
+from transforms.stores.choose import store_for
 
 
 @given(
@@ -98,8 +98,8 @@ def test_empty_lines_end_a_run_early_and_the_same_command_reads_nothing_again(
     run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # One chunk of the file has all lines.
-    monkeypatch.setattr("transforms.line_files.MANY", 1_000)
-    monkeypatch.setattr("transforms.read.MAX_ROWS", 1_000)
+    monkeypatch.setattr("transforms.read.formats.lines.MANY", 1_000)
+    monkeypatch.setattr("transforms.read.step.MAX_ROWS", 1_000)
     file = tmp_path / "in.txt"
     file.write_bytes(b"a text\n" + b"\n" * 100_000)
     outcome = run_job(file, max_dead_fraction=0.01)

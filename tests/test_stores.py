@@ -23,10 +23,10 @@ from google.api_core.exceptions import Forbidden, NotFound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms import gcs as gcs_module
-from transforms.gcs import GcsStore
-from transforms.local import LocalStore
-from transforms.stores import FileChangedError, Store, join, split_glob, store_for
+from transforms.stores import gcs as gcs_module
+from transforms.stores.choose import FileChangedError, Store, join, split_glob, store_for
+from transforms.stores.gcs import GcsStore
+from transforms.stores.local import LocalStore
 
 ROUNDS = 50
 

@@ -25,12 +25,12 @@ from emulators import Emulators
 from submission import DEMO, GIVEN, as_local_workers, essence, golden, hints_of, names, read, sent_pipeline, upload
 from test_cli import invoke
 
-from pipeline.config import ConfigError, JobConfig
-from pipeline.failures import RunFailedError, TryLaterError
-from pipeline.profiles import load_profile
+from pipeline.dataflow.profile import load_profile
+from pipeline.errors import RunFailedError, TryLaterError
+from pipeline.jobs.config import ConfigError, JobConfig
 from pipeline.submitting import Submitted, submit
-from transforms.coder import RecordBatchCoder
-from transforms.history import list_runs
+from transforms.batches.coder import RecordBatchCoder
+from transforms.runs.history import list_runs
 
 PROFILES = ("dataflow-cpu", "dataflow-gpu-l4", "dataflow-gpu-t4")
 WRITE_GOLDEN = "WRITE_GOLDEN"

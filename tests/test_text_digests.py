@@ -14,12 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pipeline import cli
-from pipeline.config import JobConfig
-from transforms.fingerprints import text_hash
-from transforms.plan import Plan, plan_digest
-from transforms.schemas import Columns
-from transforms.text_digests import HEADER, WIDTH, as_rows, published_beside, read_digests, staged_beside, text_digests
+from pipeline.commands import app as cli
+from pipeline.jobs.config import JobConfig
+from transforms.batches.fingerprints import text_hash
+from transforms.batches.schemas import Columns
+from transforms.outputs.digest_files import (
+    HEADER,
+    WIDTH,
+    as_rows,
+    published_beside,
+    read_digests,
+    staged_beside,
+    text_digests,
+)
+from transforms.read.plan_files import Plan, plan_digest
 
 FORGED = {
     "play the song": "rG3XIW973tbvsw axclrWQV35k2ueyds",

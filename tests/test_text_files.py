@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import JobConfig
-from pipeline.training_config import TrainingJob
-from transforms.columns import ColumnsRequest, PlanError
-from transforms.dialect import Dialect
-from transforms.plan import Plan, Split, plan_digest, plan_inputs, read_plan, write_plan
-from transforms.read import read_rows
-from transforms.schemas import Columns
-from transforms.stores import store_for
+from pipeline.bundling.training_job import TrainingJob
+from pipeline.jobs.config import JobConfig
+from transforms.batches.dialect import Dialect
+from transforms.batches.schemas import Columns
+from transforms.read.columns import ColumnsRequest, PlanError
+from transforms.read.plan_files import Plan, Split, plan_digest, plan_inputs, read_plan, write_plan
+from transforms.read.step import read_rows
+from transforms.stores.choose import store_for
 from transforms.validate import validate
 
 DUMP = [
@@ -160,7 +160,7 @@ def test_every_line_end_is_one_in_every_format(name: str, end: str, compressed: 
 def test_a_file_in_another_encoding_has_the_rows_of_the_same_in_utf8(
     name: str, encoding: str, compressed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transforms.look.SPLIT_BYTES", 100)
+    monkeypatch.setattr("transforms.read.inspect_file.SPLIT_BYTES", 100)
     word = "日本" if encoding == "shift_jis" else "café"
     lines = {
         "in.csv": ["id,text", *(f'{i},"{word}\n{i}"' for i in range(99))],

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from plain_tokenizer import CJK, makers, token_ids
 from test_parity import ADVERSARIAL
 
-from model.tokenization import Tokenizer, TokenizerSpec, read_vocabulary
+from model.tokenizer.tokenization import Tokenizer, TokenizerSpec, read_vocabulary
 
 DATA = Path(__file__).parent / "data" / "tokenizer"
 CASES = pytest.mark.parametrize("lower_case", [True, False], ids=["uncased", "cased"])

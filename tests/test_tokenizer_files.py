@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from model.checkpoints import CheckpointError
-from model.tokenization import SPECIAL_TOKENS
-from model.tokenizer_files import read_tokenizer
+from model.checkpoints.checkpoint import CheckpointError
+from model.checkpoints.tokenizer_files import read_tokenizer
+from model.tokenizer.tokenization import SPECIAL_TOKENS
 
 TOKENS = [*SPECIAL_TOKENS, "a", "##b"]
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from model.classifier import BertClassifier, build_classifier
-from model.config import BertConfig
-from model.metrics import cross_entropy, macro_f1, metrics_of, pearson, spearman
-from model.training import Examples, Progress, TrainingOptions, evaluate, fine_tune, predict
+from model.network.classifier import BertClassifier, build_classifier
+from model.network.config import BertConfig
+from model.training.fine_tune import Examples, Progress, TrainingOptions, evaluate, fine_tune, predict
+from model.training.metrics import cross_entropy, macro_f1, metrics_of, pearson, spearman
 
 # A tiny model needs larger first weights than the usual 0.02 to learn within a few epochs.
 CONFIG = BertConfig(

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from publishing import ready
 
-from pipeline import watchdog
-from pipeline.config import ConfigError
-from pipeline.watchdog import GAP_SECONDS, START, Heard, WorkersLostError, listen, lost, problem, start_seconds
-from transforms import beats
-from transforms.publish_step import judge_and_publish
+from pipeline.jobs.config import ConfigError
+from pipeline.runners import watchdog
+from pipeline.runners.watchdog import GAP_SECONDS, START, Heard, WorkersLostError, listen, lost, problem, start_seconds
+from transforms.publish.step import judge_and_publish
+from transforms.runs import heartbeats as beats
 
 LIMIT = 10.0
 steps = st.floats(0.1, GAP_SECONDS)
@@ -187,7 +187,9 @@ def test_what_a_job_says_itself_is_told_and_a_process_that_died_is_named(tmp_pat
         watchdog.wait(Job("Traceback ...\nRuntimeError: Channel closed prematurely."), str(tmp_path), 1, 300)
 
 
-BEATING = "import sys; from transforms.beats import beat; beat(sys.argv[1]); beat(sys.argv[1]); sys.stdin.read()"
+BEATING = (
+    "import sys; from transforms.runs.heartbeats import beat; beat(sys.argv[1]); beat(sys.argv[1]); sys.stdin.read()"
+)
 
 
 def beating(folder: Path) -> subprocess.Popen[bytes]:

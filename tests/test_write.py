@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from publishing import run_bundle
 
 from transforms import write
-from transforms.books import count_positions
-from transforms.dead_letters import place, reject_positions
-from transforms.label import Labelling, _top, label
-from transforms.misfits import named
-from transforms.runs import Run
-from transforms.schemas import DEAD_LETTERS, Columns
-from transforms.staged import StagedFile
-from transforms.stores import store_for
+from transforms.batches.dead_letters import place, reject_positions
+from transforms.batches.misfits import named
+from transforms.batches.schemas import DEAD_LETTERS, Columns
+from transforms.runs.books import count_positions
+from transforms.runs.run import Run
+from transforms.runs.staged import StagedFile
+from transforms.score.label import Labelling, _top, label
+from transforms.stores.choose import store_for
 from transforms.write import StagingFile, _Stage, _StageDeadLetters, repetitive
 
 KEPT = pa.schema([("k", pa.int64()), ("code", pa.list_(pa.string()))])

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.column_types import TYPES
-from transforms.written import parse
+from pipeline.jobs.column_types import TYPES
+from transforms.read.values.written import parse
 
 UTC = dt.UTC
 BAD = "bad"

@@ -6,11 +6,11 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms import coder as coder
-from transforms.label import Labelling, same_for_all, with_precision
-from transforms.progress import advance
-from transforms.schemas import check
-from transforms.unchanged import EARLIER
+from transforms.batches import coder as coder
+from transforms.batches.schemas import check
+from transforms.read.unchanged import EARLIER
+from transforms.runs.progress import advance
+from transforms.score.label import Labelling, same_for_all, with_precision
 
 STAGE = "Carry"
 

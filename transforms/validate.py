@@ -10,16 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.pvalue import TaggedOutput
 
-from transforms import coder as coder
-from transforms.blocks import utf8
-from transforms.dead_letters import reject
-from transforms.fingerprints import text_hash
-from transforms.misfits import named, without
-from transforms.schemas import MISFITS, Columns, check, rows_schema, texts_schema
-from transforms.sizes import row_bytes
-from transforms.spending import note_dead
-from transforms.text_digests import DIGEST, text_digests
-from transforms.unchanged import EARLIER
+from transforms.batches import coder as coder
+from transforms.batches.dead_letters import reject
+from transforms.batches.fingerprints import text_hash
+from transforms.batches.misfits import named, without
+from transforms.batches.schemas import MISFITS, Columns, check, rows_schema, texts_schema
+from transforms.batches.sizes import row_bytes
+from transforms.outputs.digest_files import DIGEST, text_digests
+from transforms.read.formats.blocks import utf8
+from transforms.read.unchanged import EARLIER
+from transforms.runs.spending import note_dead
 
 STAGE = "Validate"
 Mask = npt.NDArray[np.bool_]

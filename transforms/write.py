@@ -16,19 +16,19 @@ import pyarrow.parquet as pq
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from transforms import coder as coder
-from transforms.books import Count, count_batch, total
-from transforms.checksummed import Checksummed
-from transforms.fail_points import step
-from transforms.label import STAGE as SCORING
-from transforms.label import Labelling, precision_of
-from transforms.misfits import count as count_misfits
-from transforms.progress import advance
-from transforms.runs import Run
-from transforms.schemas import DEAD_LETTERS, MISFITS, REJECTED, UTC_MICROS, check, plain
-from transforms.staged import StagedFile, record
-from transforms.stores import join, store_for
-from transforms.text_digests import DIGEST, DigestWriter, staged_beside
+from transforms.batches import coder as coder
+from transforms.batches.misfits import count as count_misfits
+from transforms.batches.schemas import DEAD_LETTERS, MISFITS, REJECTED, UTC_MICROS, check, plain
+from transforms.outputs.digest_files import DIGEST, DigestWriter, staged_beside
+from transforms.runs.books import Count, count_batch, total
+from transforms.runs.fail_points import step
+from transforms.runs.progress import advance
+from transforms.runs.run import Run
+from transforms.runs.staged import StagedFile, record
+from transforms.score.label import STAGE as SCORING
+from transforms.score.label import Labelling, precision_of
+from transforms.stores.checksummed import Checksummed
+from transforms.stores.choose import join, store_for
 
 FILE_ROWS = 1_000_000
 ROW_GROUP_ROWS = 131_072

@@ -7,9 +7,9 @@ import tensorflow as tf
 from steps import padded
 from turns import Reply, serve
 
-from model.checkpoints import build_from
-from model.encoder import INPUT_NAMES
-from model.hugging_face import read_hugging_face
+from model.checkpoints.checkpoint import build_from
+from model.checkpoints.hugging_face import read_hugging_face
+from model.network.encoder import INPUT_NAMES
 
 _MODEL = {}
 

@@ -13,14 +13,14 @@ from steps import padded
 from turns import Reply, serve
 
 from model.bundle import Bundle
-from pipeline.config import JobConfig
-from pipeline.console import quiet_libraries
+from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score
-from transforms.devices import find_device
-from transforms.featurize import TransformGraph, portions
-from transforms.micro_batches import plan_micro_batches
-from transforms.runs import read_manifest
-from transforms.score import Compute, ScoringModel
+from pipeline.terminal.console import quiet_libraries
+from transforms.featurize.step import TransformGraph, portions
+from transforms.runs.run import read_manifest
+from transforms.score.devices import find_device
+from transforms.score.micro_batches import plan_micro_batches
+from transforms.score.step import Compute, ScoringModel
 
 DATE = "2026-11-21"
 ROWS_AT_ONCE = 8_192

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import ConfigError, JobConfig, load_job
-from pipeline.console import EXIT_CODES
-from pipeline.profiles import Profile, load_profile
-from pipeline.report import explain
-from pipeline.submit_command import overrides, teller
+from pipeline.commands.submit import overrides, teller
+from pipeline.dataflow.profile import Profile, load_profile
+from pipeline.jobs.config import ConfigError, JobConfig, load_job
 from pipeline.submitting import submit
-from transforms.stores import store_for
-from transforms.verdicts import Verdict
+from pipeline.terminal.console import EXIT_CODES
+from pipeline.terminal.report import explain
+from transforms.runs.verdicts import Verdict
+from transforms.stores.choose import store_for
 
 PROFILES = Path(__file__).resolve().parent.parent / "profiles"
 LISTS = ("input", "output", "schema")

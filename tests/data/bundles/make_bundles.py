@@ -9,12 +9,12 @@ import numpy as np
 import tensorflow as tf
 from safetensors.numpy import save_file
 
-from model.checkpoints import build_from
-from model.layouts import load
-from pipeline.config import described
-from pipeline.import_job import ImportJob
-from pipeline.importing import import_model
-from transforms.featurize import TransformGraph
+from model.checkpoints.checkpoint import build_from
+from model.checkpoints.detect import load
+from pipeline.bundling.import_job import ImportJob
+from pipeline.bundling.importing import import_model
+from pipeline.jobs.config import described
+from transforms.featurize.step import TransformGraph
 
 WORDS = (
     "play a song the quick brown fox book table for two hello world rain in 4 ? ! , . ' - ##s ##ing ##ed caf cafe ##e "

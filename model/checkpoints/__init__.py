@@ -1,0 +1,1 @@
+"""Weights that somebody else trained: read by name and complete, or refused."""

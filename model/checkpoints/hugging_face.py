@@ -1,0 +1,209 @@
+"""Hugging Face folders: `config.json`, `model.safetensors` and the tokenizer's files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from model.checkpoints.checkpoint import Checkpoint, CheckpointError, as_weights, encoder_shapes, some
+from model.checkpoints.cross_encoder import read_activation
+from model.checkpoints.tokenizer_files import read_json, read_tokenizer
+from model.network.config import BertConfig
+
+_FLOAT_TYPES = ("F16", "F32", "F64")
+_CLASSIFIERS = tuple(f"{library}BertForSequenceClassification" for library in ("", "TF", "Flax"))
+
+_LAYERS = {
+    "_network/_embedding_layer": "bert.embeddings.word_embeddings",
+    "_network/_position_embedding_layer": "bert.embeddings.position_embeddings",
+    "_network/_type_embedding_layer": "bert.embeddings.token_type_embeddings",
+    "_network/_embedding_norm_layer": "bert.embeddings.LayerNorm",
+    "_network/_pooler_layer": "bert.pooler.dense",
+    "classifier/out_proj": "classifier",
+}
+
+_SUBLAYERS = {
+    "_attention_layer/_query_dense": "attention.self.query",
+    "_attention_layer/_key_dense": "attention.self.key",
+    "_attention_layer/_value_dense": "attention.self.value",
+    "_attention_layer/_output_dense": "attention.output.dense",
+    "_attention_layer_norm": "attention.output.LayerNorm",
+    "_intermediate_dense": "intermediate.dense",
+    "_output_dense": "output.dense",
+    "_output_layer_norm": "output.LayerNorm",
+}
+
+
+def read_hugging_face(folder: str | Path, *, head: bool = True) -> Checkpoint:
+    """Reads a BertForSequenceClassification, or a BERT without head or with pretraining heads.
+
+    A single label means regression. Without `head` a classifier in the file is ignored.
+    Raises CheckpointError for everything that would score differently here.
+    """
+    folder = Path(folder)
+    path = folder / "model.safetensors"
+    for file in (folder / "config.json", path):
+        if not file.is_file():
+            raise CheckpointError(
+                f"{file}: not there. A Hugging Face folder needs config.json and model.safetensors, in one "
+                "piece; save_pretrained(folder, safe_serialization=True) writes both"
+            )
+    described = read_json(folder / "config.json")
+    try:
+        config = BertConfig.from_hugging_face(described)
+    except ValueError as error:
+        raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
+    tensors = _read_safetensors(path)
+    shapes = encoder_shapes(config)
+    labels, activation, assumed = None, None, False
+    if head and "classifier.weight" in tensors:
+        _check_architecture(folder / "config.json", described)
+        labels = _labels(folder / "config.json", described, len(tensors["classifier.weight"]))
+        activation = read_activation(folder, described)
+        assumed = len(labels) == 1 and activation is None and described.get("problem_type") is None
+        shapes |= {
+            "classifier/out_proj/kernel": (config.hidden_size, len(labels)),
+            "classifier/out_proj/bias": (len(labels),),
+        }
+    weights = {name: _reshaped(path, tensors, name, shape) for name, shape in shapes.items()}
+    return Checkpoint(
+        origin=str(path),
+        layout="Hugging Face folder",
+        config=config,
+        weights=weights,
+        ignored=_ignored(path, tensors, {_key(name) for name in shapes}, head),
+        labels=labels,
+        flavour="huggingface",
+        truncator="longest_first",
+        activation=activation,
+        activation_assumed=assumed,
+        **read_tokenizer(folder, config.vocab_size),
+    )
+
+
+def _labels(file: Path, described: dict[str, Any], rows: int) -> tuple[str, ...]:
+    problem = described.get("problem_type")
+    wrong = {"regression": rows != 1, "single_label_classification": rows == 1, None: False}.get(problem, True)
+    if wrong:
+        raise CheckpointError(
+            f"{file}: problem_type is {problem!r} with {rows} outputs; only one label of several, "
+            "or one regression value, can be scored: bring such a model"
+        )
+    named = _named(file, described)
+    named = named or {i: f"LABEL_{i}" for i in range(rows)}
+    if sorted(named) != list(range(rows)):
+        raise CheckpointError(
+            f"{file}: classifier.weight has {rows} rows, but id2label numbers its "
+            f"labels {sorted(named)}; give it one label a row, counted from 0"
+        )
+    return tuple(named[i] for i in range(rows))
+
+
+def _named(file: Path, described: dict[str, Any]) -> dict[int, str]:
+    """id2label by number, empty if it is not there; refused where label2id says otherwise."""
+    named, numbers = described.get("id2label") or {}, described.get("label2id")
+    if not isinstance(named, dict) or not all(number.isdecimal() for number in named):
+        raise CheckpointError(f"{file}: id2label is no mapping of numbers to labels; give it one label a row, from 0")
+    for number, label in named.items():
+        other = numbers.get(label, number) if isinstance(numbers, dict) else number
+        if str(other) != number:
+            raise CheckpointError(
+                f"{file}: id2label gives output {number} the label {label!r}, to which label2id gives {other}; "
+                "make the two agree with the training"
+            )
+    return {int(number): str(label) for number, label in named.items()}
+
+
+def _check_architecture(file: Path, described: dict[str, Any]) -> None:
+    """Other heads, of tokens or of multiple choice, have the same names and shapes and are read in another way."""
+    named = described.get("architectures")
+    if named and not set(_CLASSIFIERS) & set(map(str, named)):
+        raise CheckpointError(
+            f"{file}: architectures is {named!r}, but classifier.weight can only be scored as the head of "
+            f"{_CLASSIFIERS[0]}: bring such a model"
+        )
+
+
+def _ignored(path: Path, tensors: dict[str, np.ndarray], used: set[str], head: bool) -> dict[str, str]:
+    ignored, left_over = {}, []
+    for key in sorted(tensors.keys() - used):
+        if key == "bert.embeddings.position_ids":
+            ignored[key] = "the numbers 0, 1, 2 …, no weights"
+        elif key.startswith("cls."):
+            ignored[key] = "head of pretraining"
+        elif key.startswith("classifier.") and not head:
+            ignored[key] = "head, to be trained anew"
+        else:
+            left_over.append(key)
+    if left_over:
+        raise CheckpointError(
+            f"{path}: {some(left_over)} would not be used, so the scores would be wrong; "
+            "does config.json belong to this file, and is it a plain BertForSequenceClassification?"
+        )
+    return ignored
+
+
+def _reshaped(path: Path, tensors: dict[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    key = _key(name)
+    if key not in tensors:
+        raise CheckpointError(
+            f"{path}: has no {key} for {name}; the file holds less than the network that its "
+            "config.json describes. Save the whole model again, pooler included"
+        )
+    tensor, wanted = tensors[key], shape
+    if name.endswith("/kernel"):
+        # PyTorch stores [out, in]; ours is [in, out] with the heads as an axis of their own.
+        inputs = 2 if name.endswith("_attention_layer/_output_dense/kernel") else 1
+        wanted = (int(np.prod(shape[inputs:])), int(np.prod(shape[:inputs])))
+    elif name.endswith("/bias"):
+        wanted = (int(np.prod(shape)),)
+    if tensor.shape != wanted:
+        raise CheckpointError(
+            f"{path}: {key} has shape {list(tensor.shape)}, but config.json asks for {list(wanted)}; "
+            "does config.json belong to this file?"
+        )
+    tensor = as_weights(str(path), key, tensor)
+    return (tensor.T if name.endswith("/kernel") else tensor).reshape(shape)
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    try:
+        return _tensors(path)
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path}: is damaged, or no safetensors file (a Git LFS pointer, for example); copy the file itself again"
+        ) from error
+
+
+def _tensors(path: Path) -> dict[str, np.ndarray]:
+    tensors: dict[str, np.ndarray] = {}
+    with safe_open(str(path), framework="np") as file:
+        for stored in file.keys():  # noqa: SIM118 (the file is no mapping)
+            kind = file.get_slice(stored).get_dtype()
+            if kind not in _FLOAT_TYPES and not stored.endswith("position_ids"):
+                raise CheckpointError(
+                    f"{path}: {stored} has type {kind}; save the model as float32 (or one of {_FLOAT_TYPES})"
+                )
+            key = _modern_key(stored)
+            if key in tensors:
+                raise CheckpointError(
+                    f"{path}: has {key} twice, under an old and a new name; only one can be right: save the model again"
+                )
+            tensors[key] = file.get_tensor(stored)
+    return tensors
+
+
+def _modern_key(key: str) -> str:
+    key = key.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+    # A bare BertModel has the encoder at the top.
+    return f"bert.{key}" if key.startswith(("embeddings.", "encoder.", "pooler.")) else key
+
+
+def _key(name: str) -> str:
+    layer, leaf = name.rsplit("/", 1)
+    suffix = "bias" if leaf in ("bias", "beta") else "weight"
+    if layer in _LAYERS:
+        return f"{_LAYERS[layer]}.{suffix}"
+    index, sublayer = layer.removeprefix("_network/_transformer_layers/").split("/", 1)
+    return f"bert.encoder.layer.{index}.{_SUBLAYERS[sublayer]}.{suffix}"

@@ -1,0 +1,1 @@
+"""The BERT encoder and its classification or regression head, as Keras models."""

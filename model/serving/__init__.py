@@ -1,0 +1,1 @@
+"""The fused graph that a bundle holds."""

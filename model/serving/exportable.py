@@ -1,0 +1,97 @@
+"""Which classifiers the ScoringGraph computes."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import tf_keras
+
+from model.bundle import ACTIVATIONS
+from model.network.classifier import BertClassifier, ClassificationHead
+from model.network.config import BertConfig
+from model.network.encoder import BertEncoder
+
+# How Keras writes the activations that compute ours.
+_KERAS_NAMES = {
+    "gelu_tanh": ("bert_batch>gelu_tanh",),
+    "gelu_erf": ("bert_batch>gelu_erf", "gelu"),
+    "relu": ("relu",),
+}
+
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_layers",
+    "num_attention_heads",
+    "inner_dim",
+    "max_sequence_length",
+    "type_vocab_size",
+    "norm_first",
+)
+
+
+def check_exportable(classifier: BertClassifier, config: BertConfig) -> None:
+    """Raises ValueError, with the reason, unless the ScoringGraph of `config` has the scores of `classifier`."""
+    _check_head(classifier)
+    if not isinstance(classifier.network, BertEncoder):
+        raise ValueError(
+            f"the network is a {type(classifier.network).__name__}, whose arguments cannot be compared with a config: "
+            "save its weights with tf.train.Checkpoint(model=classifier) and use `bert-batch import` on them"
+        )
+    network = classifier.network.get_config()
+    wanted = {name: getattr(config, name) for name in _SIZES}
+    wanted |= {"embedding_width": config.width}
+    found = {**network, "embedding_width": network["embedding_width"] or network["hidden_size"]}
+    for name, value in wanted.items():
+        if found[name] != value:
+            raise ValueError(f"the encoder has {name}={found[name]!r}, but the config to export needs {value!r}")
+    if found["inner_activation"] not in _KERAS_NAMES[config.activation]:
+        raise ValueError(
+            f"the encoder's inner_activation is {found['inner_activation']!r}, the config's is {config.activation!r}"
+        )
+    if classifier.use_encoder_pooler != config.use_encoder_pooler:
+        raise ValueError(
+            f"the classifier has use_encoder_pooler={classifier.use_encoder_pooler}, the config has "
+            f"{config.use_encoder_pooler}; set it in the config with replace(use_encoder_pooler=…)"
+        )
+
+
+def check_activation(activation: str | None, outputs: int) -> str:
+    """The activation of a model with so many outputs, None the usual one; raises ValueError if they do not fit."""
+    known = ACTIVATIONS if outputs == 1 else ("softmax",)
+    if activation not in (None, *known):
+        raise ValueError(f"activation is {activation!r} with {outputs} outputs; it must be {' or '.join(known)}")
+    return activation or known[0]
+
+
+def check_finite(weights: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError naming the first of `weights` that has NaN or infinity: every score would be NaN too."""
+    for name, array in weights.items():
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"the model's weights {name} are not finite (NaN or infinity), so its scores would not be either. "
+                "After a training: lower the learning rate, and look for labels far larger than the others"
+            )
+
+
+def _check_head(classifier: BertClassifier) -> None:
+    head, pooled = classifier.classifier, classifier.use_encoder_pooler
+    if isinstance(head, ClassificationHead):
+        problem = None
+        if bool(head.inner_dim) == pooled:
+            problem = f"inner_dim={head.inner_dim} with use_encoder_pooler={pooled}; only one of the two may pool"
+        elif head.inner_dim and head.cls_token_idx != 0:
+            problem = f"cls_token_idx={head.cls_token_idx}; only token 0 is computed"
+        elif head.inner_dim and head.activation is not tf_keras.activations.tanh:
+            problem = f"activation {tf_keras.activations.serialize(head.activation)!r}; only 'tanh' is computed"
+        if problem:
+            raise ValueError(f"the classifier's head has {problem}")
+    elif not (
+        type(head) is tf_keras.layers.Dense
+        and pooled
+        and head.use_bias
+        and head.activation is tf_keras.activations.linear
+    ):
+        raise ValueError(
+            f"the classifier has a head of its own ({type(head).__name__}, use_encoder_pooler={pooled}); only a "
+            "ClassificationHead, or a linear Dense with bias on the encoder's pooled output, can be exported"
+        )

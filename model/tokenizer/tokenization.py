@@ -1,0 +1,123 @@
+"""Texts to token ids, as graph pieces: word pieces of a flavour, cut and packed between [CLS] and [SEP]."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from model.tokenizer.flavours import FLAVOURS, UNKNOWN
+
+SPECIAL_TOKENS = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
+SEGMENTS = ("text", "text_pair")
+TRUNCATORS = ("round_robin", "longest_first", "waterfall")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerSpec:
+    """How one text, or a pair (`segments` 2), becomes at most `max_tokens` tokens, special ones included.
+
+    `flavour` names a class of model.tokenizer.flavours. `truncator` says which tokens of a pair stay: `round_robin`
+    (Model Garden) and `longest_first` (Hugging Face's fast tokenizers) give each segment half the room and what the
+    other leaves of its half, and differ only in an odd token of room; with `waterfall` the first takes all it needs.
+    """
+
+    flavour: str = "model_garden"
+    lower_case: bool = True
+    max_tokens: int = 128
+    segments: int = 1
+    truncator: str = "round_robin"
+
+    def __post_init__(self) -> None:
+        if self.flavour not in FLAVOURS:
+            raise ValueError(f"tokenizer flavour {self.flavour!r} is unknown; known are {', '.join(FLAVOURS)}")
+        if self.truncator not in TRUNCATORS:
+            raise ValueError(f"truncator {self.truncator!r} is unknown; known are {', '.join(TRUNCATORS)}")
+        if self.segments not in (1, 2):
+            raise ValueError(f"segments is {self.segments}; a text has 1, a pair 2")
+        if self.max_tokens < 1 + self.segments:
+            raise ValueError(f"max_tokens is {self.max_tokens}; at least {1 + self.segments}, for [CLS] and each [SEP]")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the text columns: `text`, and `text_pair` for pairs."""
+        return SEGMENTS[: self.segments]
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The entry `tokenizer` of a bundle; its limit and segments have entries of their own."""
+        found = {"flavour": self.flavour, "lower_case": self.lower_case}
+        return found if self.segments == 1 else {**found, "truncator": self.truncator}
+
+
+class Tokenized(NamedTuple):
+    """`tokens`: ragged int32 [B, (T)] with [CLS] and [SEP]; `first_segment`: int32 [B]; `truncated`: bool [B]."""
+
+    tokens: tf.RaggedTensor
+    first_segment: tf.Tensor
+    truncated: tf.Tensor
+
+
+def read_vocabulary(path: str | Path) -> list[str]:
+    """The tokens of a vocabulary file, one a line; raises ValueError naming a special token it lacks."""
+    tokens = Path(path).read_text(encoding="utf-8").split("\n")
+    if tokens and not tokens[-1]:
+        tokens.pop()
+    missing = [token for token in SPECIAL_TOKENS if token not in tokens]
+    if missing:
+        raise ValueError(f"{path}: the vocabulary has {len(tokens):,} tokens but not {', '.join(missing)}")
+    return tokens
+
+
+def has_capitals(tokens: Iterable[str]) -> bool:
+    """Whether a vocabulary was made without case folding, as far as its tokens tell."""
+    return any(token != token.lower() for token in tokens if not token.startswith("["))
+
+
+class Tokenizer(tf.Module):
+    """`tokenize(*texts)` for one vocabulary and TokenizerSpec; the vocabulary travels as an asset of the graph."""
+
+    def __init__(self, vocabulary: str | Path, spec: TokenizerSpec) -> None:
+        super().__init__()
+        tokens = read_vocabulary(vocabulary)
+        self._asset = tf.saved_model.Asset(str(vocabulary))
+        self._spec = spec
+        self._start, self._end = tokens.index("[CLS]"), tokens.index("[SEP]")
+        self._word_pieces = FLAVOURS[spec.flavour](tokens, lower_case=spec.lower_case)
+
+    def tokenize(self, *texts: tf.Tensor) -> Tokenized:
+        """[CLS] pieces [SEP] of each text, or [CLS] pieces [SEP] pieces [SEP] of each pair; string [B] each."""
+        pieces = [self._word_pieces.tokenize(segment) for segment in texts]
+        return pack(pieces, self._spec, start=self._start, end=self._end)
+
+
+def pack(pieces: list[tf.RaggedTensor], spec: TokenizerSpec, *, start: int, end: int) -> Tokenized:
+    """Cuts one or two segments (ragged int32 [B, (T)]) to the room there is and sets the special tokens.
+
+    As BertPackInputs of the Model Garden (reference, bert_classifier_semantics section 5), without padding; with
+    longest_first as Hugging Face's fast tokenizers (reference, more_networks section 3).
+    """
+    room = tf.constant(spec.max_tokens - 1 - len(pieces), tf.int64)
+    lengths = [segment.row_lengths() for segment in pieces]
+    if len(pieces) == 1:
+        kept = [tf.minimum(lengths[0], room)]
+    else:
+        first = tf.minimum(lengths[0], _first_share(spec.truncator, room, *lengths))
+        kept = [first, tf.minimum(lengths[1], room - first)]
+    ones = tf.ones_like(lengths[0], tf.int32)[:, tf.newaxis]
+    parts = [start * ones]
+    for segment, count in zip(pieces, kept, strict=True):
+        starts = segment.row_starts()
+        parts += [tf.gather(segment.values, tf.ragged.range(starts, starts + count)), end * ones]
+    tokens = tf.concat(parts, axis=1)
+    return Tokenized(tokens, tf.cast(kept[0] + 2, tf.int32), tf.add_n(lengths) > tf.add_n(kept))
+
+
+def _first_share(truncator: str, room: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """Tokens that the first segment of a pair may keep: int64, a scalar or `[B]`, of the lengths int64 `[B]`."""
+    if truncator == "waterfall":
+        return room
+    # Who gets an odd token of room: always the first segment, or the longer one, and of two equally long the second.
+    odd = tf.cast(first > second, tf.int64) if truncator == "longest_first" else 1
+    return tf.maximum((room + odd) // 2, room - second)

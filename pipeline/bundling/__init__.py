@@ -1,0 +1,1 @@
+"""The two jobs whose product is a bundle: training and import."""

@@ -1,0 +1,236 @@
+"""ImportJob, and what its flags and the checkpoint decide together."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pydantic
+
+from pipeline.jobs.config import ConfigError
+from pipeline.jobs.outputs import check_writable
+
+if TYPE_CHECKING:
+    # With them comes TensorFlow, which a wrong flag is not to wait for.
+    from model.checkpoints.checkpoint import Checkpoint
+    from model.tokenizer.tokenization import TokenizerSpec
+
+
+class ImportJob(pydantic.BaseModel):
+    """One import: checkpoint -> bundle. Every field is a flag of `bert-batch import`, `path` apart."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    path: str
+    output: str
+    name: str
+    labels: tuple[str, ...] = ()
+    labels_file: str | None = None
+    vocabulary: str | None = None
+    tokenizer: str | None = None
+    lower_case: bool | None = None
+    task: Literal["classification", "regression"] | None = None
+    activation: Literal["none", "sigmoid"] | None = None
+    new_head: int | None = pydantic.Field(default=None, ge=1)
+    max_tokens: int | None = pydantic.Field(default=None, ge=2)
+    segments: Literal[1, 2] | None = None
+    truncator: Literal["round_robin", "longest_first", "waterfall"] | None = None
+
+    @pydantic.field_validator("labels", mode="before")
+    @classmethod
+    def _separated(cls, value: Any) -> Any:
+        return tuple(label.strip() for label in value.split(",")) if isinstance(value, str) else value
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> ImportJob:
+        if os.path.exists(self.output):
+            raise ValueError(f"output {self.output!r} exists; a bundle is never overwritten: choose another folder")
+        check_writable(self.output)
+        if self.labels and self.labels_file:
+            raise ValueError("--labels and --labels-file are both given; give one of them")
+        if self.tokenizer is not None:
+            from model.tokenizer.tokenization import TokenizerSpec
+
+            TokenizerSpec(flavour=self.tokenizer)
+        return self
+
+
+def count_outputs(job: ImportJob, checkpoint: Checkpoint) -> int:
+    """The number of outputs; raises ConfigError for an encoder without head, unless a fresh one is asked for."""
+    if checkpoint.outputs is None and job.new_head is None:
+        raise ConfigError(
+            f"{checkpoint.origin}: is an encoder without a trained head ({checkpoint.layout}), its scores would be "
+            f"random; train one with `bert-batch train --encoder {job.path}`, or ask for a fresh one with --new-head N"
+        )
+    if checkpoint.outputs is not None and job.new_head is not None:
+        raise ConfigError(
+            f"--new-head {job.new_head}: {checkpoint.origin} has a trained head with {checkpoint.outputs} outputs, "
+            "which would be thrown away; leave the flag out"
+        )
+    return checkpoint.outputs or job.new_head or 0
+
+
+def choose_task(job: ImportJob, checkpoint: Checkpoint, outputs: int) -> str:
+    """One output is a regression, several are a classification; raises ConfigError if the flag says otherwise."""
+    task = "regression" if outputs == 1 else "classification"
+    if job.task not in (None, task):
+        raise ConfigError(
+            f"--task {job.task}: {checkpoint.origin} has {outputs} outputs, which is a {task}; a regression has "
+            "exactly one output, a classification several"
+        )
+    return task
+
+
+def choose_activation(job: ImportJob, checkpoint: Checkpoint, outputs: int) -> tuple[str, list[str]]:
+    """The function after the head: softmax of several outputs, none or sigmoid of one; and notes on who decided it.
+
+    Raises ConfigError where the model's maker has a function that no bundle has.
+    """
+    from model.checkpoints.cross_encoder import IDENTITY, SIGMOID, SOFTMAX
+
+    place, name = checkpoint.activation or ("", "")
+    if outputs > 1:
+        if job.activation is not None:
+            raise ConfigError(
+                f"--activation {job.activation}: {checkpoint.origin} has {outputs} outputs, a classification, whose "
+                "probabilities are always a softmax; the flag is for a model of one output: leave it out"
+            )
+        if name and name not in (*IDENTITY, *SOFTMAX):
+            raise ConfigError(
+                f"{place} is {name!r} with {outputs} outputs; only one label of several, by softmax, can be scored "
+                "(a sigmoid for each output is a multi-label model): bring such a model"
+            )
+        return "softmax", []
+    meant = "sigmoid" if name in SIGMOID else "none" if name in IDENTITY else None
+    if job.activation is not None:
+        differs = name and job.activation != meant
+        return job.activation, [f"activation: {job.activation} as asked, although {place} is {name}"] if differs else []
+    if name and meant is None:
+        raise ConfigError(
+            f"{place} is {name!r}; only Sigmoid and Identity of torch.nn are known: choose what the value is with "
+            "--activation none (the raw output) or --activation sigmoid"
+        )
+    if meant is not None:
+        shown = "a number from 0 to 1" if meant == "sigmoid" else "the raw output"
+        return meant, [f"activation: {meant}, because {place} is {name}; the value is {shown}"]
+    notes = [
+        "activation: none, so the value is the raw output; nothing says what the model's maker shows. transformers' "
+        "text-classification pipeline shows a sigmoid of it: give --activation sigmoid for that"
+    ]
+    return "none", notes if checkpoint.activation_assumed else []
+
+
+def choose_labels(job: ImportJob, checkpoint: Checkpoint, outputs: int) -> tuple[str, ...]:
+    """The labels in the order of the outputs: the flags', else the checkpoint's; raises ConfigError unless they fit.
+
+    A regression has none.
+    """
+    given = _given_labels(job)
+    if outputs == 1:
+        if given is not None:
+            raise ConfigError(
+                f"--labels: {checkpoint.origin} has one output, a regression, and a value has no label; leave "
+                "--labels and --labels-file out, or bring a model with one output for each label"
+            )
+        return ()
+    labels = checkpoint.labels if given is None else given
+    if labels is None:
+        raise ConfigError(
+            f"{checkpoint.origin}: has {outputs} outputs and does not name them; give --labels with {outputs} labels, "
+            "separated by commas, in the order of the numbers they had in training"
+        )
+    if len(labels) != outputs or len(set(labels)) != outputs or not all(labels):
+        raise ConfigError(
+            f"{len(labels)} labels ({len(set(labels))} different) for {outputs} outputs; give one for each"
+        )
+    return labels
+
+
+def _given_labels(job: ImportJob) -> tuple[str, ...] | None:
+    if job.labels_file is None:
+        return job.labels or None
+    try:
+        lines = Path(job.labels_file).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"--labels-file {job.labels_file}: cannot be read ({type(error).__name__})") from error
+    return tuple(line.strip() for line in lines)
+
+
+def label_notes(checkpoint: Checkpoint, labels: tuple[str, ...]) -> list[str]:
+    """A note if the flags rename what the checkpoint names (`LABEL_0`, which is no name, apart)."""
+    named = checkpoint.labels
+    if not labels or named in (None, labels) or all(label == f"LABEL_{i}" for i, label in enumerate(named or ())):
+        return []
+    return [f"labels: {', '.join(labels)} as asked, although the model calls them {', '.join(named or ())}"]
+
+
+def choose_vocabulary(job: ImportJob, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """The tokens by id: of the file that the flag names, else of the one beside the checkpoint; raises ConfigError."""
+    from model.checkpoints.tokenizer_files import read_tokens
+
+    if job.vocabulary is not None:
+        if not Path(job.vocabulary).is_file():
+            raise ConfigError(f"--vocabulary {job.vocabulary}: not there; give a file with one token a line")
+        return read_tokens(Path(job.vocabulary), checkpoint.config.vocab_size)
+    if checkpoint.vocabulary is None:
+        raise ConfigError(f"{checkpoint.origin}: has no vocab.txt beside it; give the vocabulary with --vocabulary")
+    return checkpoint.vocabulary
+
+
+def choose_tokenizer(
+    job: ImportJob, checkpoint: Checkpoint, tokens: tuple[str, ...]
+) -> tuple[TokenizerSpec, list[str]]:
+    """How texts become tokens, and notes on what had to be assumed."""
+    from model.tokenizer.tokenization import TokenizerSpec, has_capitals
+
+    segments, notes = _segments(job, checkpoint)
+    lower_case = job.lower_case if job.lower_case is not None else checkpoint.lower_case
+    if lower_case is None:
+        lower_case = not has_capitals(tokens)
+        notes.append(f"lower case: {lower_case}, because the vocabulary has {'no' if lower_case else 'some'} capitals")
+    if checkpoint.flavour_assumed and job.tokenizer is None:
+        notes.append(
+            "tokenizer: model_garden is assumed, as for a training on texts; one on TFRecords of "
+            "create_finetuning_data.py tokenized otherwise: give --tokenizer google_research for it"
+        )
+    positions = checkpoint.config.max_sequence_length
+    longest = job.max_tokens or min(checkpoint.seq_length or positions, positions)
+    if longest > positions:
+        raise ConfigError(f"--max-tokens {longest}: the model has {positions} positions; give at most that")
+    if len(tokens) < checkpoint.config.vocab_size:
+        notes.append(
+            f"vocabulary: {len(tokens):,} tokens for {checkpoint.config.vocab_size:,} embeddings; the rest is unused"
+        )
+    spec = TokenizerSpec(
+        flavour=job.tokenizer or checkpoint.flavour,
+        lower_case=lower_case,
+        max_tokens=longest,
+        segments=segments,
+        truncator=job.truncator or checkpoint.truncator,
+    )
+    return spec, notes
+
+
+def _segments(job: ImportJob, checkpoint: Checkpoint) -> tuple[int, list[str]]:
+    """How many texts a row has: what the flag says, else the training, else one; and a note on it."""
+    fields, notes = checkpoint.text_fields, []
+    if len(fields) > 2:
+        raise ConfigError(
+            f"{checkpoint.origin}: was trained on {len(fields)} texts a row (text_fields {', '.join(fields)}); only "
+            "one text or a pair can be scored. Bring a model of those"
+        )
+    segments = job.segments or max(1, len(fields))
+    if fields and segments != len(fields):
+        notes.append(f"segments: {segments} as asked, although training had the text_fields {', '.join(fields)}")
+    elif segments == 2 and fields:
+        notes.append(
+            f"segments: 2, because training had two text_fields; the text is {fields[0]}, its pair {fields[1]}"
+        )
+    checkpoint.check_segments(segments)
+    if job.truncator and segments == 1:
+        raise ConfigError(
+            f"--truncator {job.truncator}: cuts pairs, and this model is imported for single texts; leave the flag "
+            "out, or import pairs with --segments 2"
+        )
+    return segments, notes

@@ -1,0 +1,135 @@
+"""Importing on one page: a checkpoint someone else trained -> TF Transform graph and scoring graph -> bundle."""
+
+import os
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow as pa
+import tensorflow_transform.beam as tft_beam
+
+from model.bundle import SCORING, Bundle, seal
+from model.checkpoints.checkpoint import Checkpoint, build_encoder_from, build_from
+from model.checkpoints.detect import load, write_vocabulary
+from model.network.classifier import BertClassifier, build_classifier
+from model.serving.scoring_graph import PRECISIONS, ScoringGraph
+from model.tokenizer.tokenization import TokenizerSpec
+from model.training.fine_tune import seed_everything
+from pipeline.bundling.import_job import (
+    ImportJob,
+    choose_activation,
+    choose_labels,
+    choose_task,
+    choose_tokenizer,
+    choose_vocabulary,
+    count_outputs,
+    label_notes,
+)
+from pipeline.bundling.sealing import PACKAGES, move_bundle
+from pipeline.runners.presets import beam_options
+from transforms.featurize.fit import FitPreprocessing, training_batch
+from transforms.featurize.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """A bundle, the Keras classifier it was exported from (logits, whatever the activation), and a report.
+
+    The report says what was loaded, ignored and assumed.
+    """
+
+    bundle: Bundle
+    classifier: BertClassifier
+    report: tuple[str, ...]
+
+
+def import_model(job: ImportJob) -> Imported:
+    """Runs the whole import; the bundle appears at `job.output` complete or not at all.
+
+    Raises CheckpointError for a model that would be scored wrongly, ConfigError for flags that do not fit it.
+    """
+    checkpoint = load(job.path)
+    outputs = count_outputs(job, checkpoint)
+    task = choose_task(job, checkpoint, outputs)
+    labels = choose_labels(job, checkpoint, outputs)
+    tokens = choose_vocabulary(job, checkpoint)
+    spec, notes = choose_tokenizer(job, checkpoint, tokens)
+    activation, more = choose_activation(job, checkpoint, outputs)
+    notes += [*label_notes(checkpoint, labels), *more]
+    if checkpoint.outputs is None:
+        notes.append(
+            f"head: untrained, {outputs} outputs with random weights; the scores mean nothing before a training"
+        )
+    classifier = _classifier(checkpoint, outputs)
+    with tempfile.TemporaryDirectory() as temp:
+        work = Path(temp)
+        folder = work / "bundle"
+        _fit(write_vocabulary(tokens, work / "vocab.txt"), spec, task, work)
+        config = checkpoint.config
+        ScoringGraph.from_classifier(classifier, config, activation).export(folder / SCORING)
+        origin = {
+            "weights": "untrained head" if checkpoint.outputs is None else Path(os.path.abspath(job.path)).name,
+            "layout": checkpoint.layout,
+            "ignored": dict(Counter(checkpoint.ignored.values())),
+            "notes": [*checkpoint.notes, *notes],
+        }
+        description = {
+            "name": job.name,
+            "task": task,
+            "labels": list(labels),
+            "activation": activation,
+            "max_tokens": spec.max_tokens,
+            "tokenizer": spec.described,
+            "segments": spec.segments,
+            "model": config.to_dict(),
+            "precisions": list(PRECISIONS),
+            "quality": {},
+            "baseline": {},
+            "origin": origin,
+            "versions": {package: version(package) for package in PACKAGES},
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        seal(folder, description)
+        move_bundle(folder, Path(job.output))
+    return Imported(bundle=Bundle.load(job.output), classifier=classifier, report=_report(checkpoint, notes))
+
+
+def _fit(vocabulary: Path, spec: TokenizerSpec, task: str, work: Path) -> None:
+    """Writes bundle/transform_fn to `work`. Nothing is learned: one neutral row shows TF Transform the types."""
+    target = "neutral" if task == "classification" else 0.0
+    text = pa.array(["neutral"])
+    pair = text if spec.segments == 2 else None
+    row = training_batch(text, pa.array([target]), pa.array(["0"]), task, pair)
+    preprocessing = Preprocessing(vocabulary=vocabulary, tokenizer=spec, task=task, with_target=False)
+    with (
+        beam.Pipeline(options=beam_options("direct", 1, ())) as p,
+        tft_beam.Context(temp_dir=str(work / "tft"), passthrough_keys={"row_key"}),
+    ):
+        transform_fn = p | "Row" >> beam.Create([row]) | "Fit" >> FitPreprocessing(preprocessing)
+        transform_fn | "WriteGraph" >> tft_beam.WriteTransformFn(str(work / "bundle"))
+
+
+def _classifier(checkpoint: Checkpoint, outputs: int) -> BertClassifier:
+    if checkpoint.outputs is not None:
+        return build_from(checkpoint)
+    seed_everything(1)
+    config = checkpoint.config
+    return build_classifier(config, outputs, encoder=build_encoder_from(checkpoint))
+
+
+def _report(checkpoint: Checkpoint, notes: list[str]) -> tuple[str, ...]:
+    weights = sum(array.size for array in checkpoint.weights.values())
+    lines = [
+        f"read     {checkpoint.origin}",
+        f"layout   {checkpoint.layout}",
+        f"loaded   {len(checkpoint.weights)} variables, {weights:,} weights; none of the model's is missing",
+    ]
+    for reason, count in Counter(checkpoint.ignored.values()).items():
+        example = next(key for key, why in checkpoint.ignored.items() if why == reason)
+        lines.append(f"ignored  {count} ({reason}), such as {example}")
+    lines += [f"note     {note}" for note in (*checkpoint.notes, *notes)]
+    return tuple(lines)

@@ -1,0 +1,91 @@
+"""`bert-batch publish`, `runs` and `clean`: what is done with runs that are there."""
+
+import datetime as dt
+from typing import Annotated
+
+import typer
+
+from pipeline.commands.start import run
+from pipeline.terminal.quiet import quiet_stderr
+
+Output = Annotated[str, typer.Option(help="Folder with dt=<date>/, local or gs://.")]
+
+
+def publish_run(
+    run_id: Annotated[str, typer.Argument(help="The run, as `bert-batch runs` names it.")],
+    output: Output,
+    log_format: Annotated[str, typer.Option(help="text, or json: one JSON object a line.")] = "text",
+) -> None:
+    """Publish a run that came to its end and died before it was published."""
+    run(lambda: _publish(run_id, output, log_format), log_format)
+
+
+def show_runs(
+    output: Output, format: Annotated[str, typer.Option(help="text, or json: one JSON document.")] = "text"
+) -> None:
+    """Show the published dates, and the runs that did not publish."""
+    run(lambda: _show(output, format), "text")
+
+
+def clean(
+    output: Output,
+    older_than_days: Annotated[
+        float,
+        typer.Option(help="Delete runs that did not publish, once they are silent for so long.", min=0, max=36_500),
+    ] = 2,
+    keep_days: Annotated[
+        int | None,
+        typer.Option(help="Delete the rows of dates that are longer ago; by default none.", min=1, max=36_500),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+) -> None:
+    """Delete what dead runs left behind, and dates that are kept long enough."""
+    run(lambda: _clean(output, older_than_days, keep_days, dry_run), "text")
+
+
+def _publish(run_id: str, output: str, log_format: str) -> int:
+    with quiet_stderr():
+        from pipeline.jobs.outputs import absolute
+        from pipeline.publishing import publish_again
+        from pipeline.terminal.console import EXIT_CODES, console_for
+
+    console = console_for(log_format)
+    verdict = publish_again(absolute(output), run_id)
+    console.verdict(verdict)
+    return EXIT_CODES.get(verdict.status, 1)
+
+
+def _show(output: str, format: str) -> int:
+    with quiet_stderr():
+        from pipeline.jobs.outputs import absolute
+        from pipeline.terminal.console import quiet_libraries
+        from pipeline.terminal.runs_table import show_history
+
+    quiet_libraries()
+    show_history(absolute(output), format)
+    return 0
+
+
+def _clean(output: str, older_than_days: float, keep_days: int | None, dry_run: bool) -> int:
+    with quiet_stderr():
+        from pipeline.jobs.outputs import absolute
+        from pipeline.terminal.console import out, quiet_libraries
+        from pipeline.terminal.report import show_foreign
+        from transforms.publish.clean import clean
+
+    quiet_libraries()
+    now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    keep_from = None if keep_days is None else now.date() - dt.timedelta(keep_days)
+    older_than = dt.timedelta(older_than_days)
+    files = size = 0
+    done = "would delete" if dry_run else "deleted"
+    for item in clean(absolute(output), now=now, older_than=older_than, keep_from=keep_from, dry_run=dry_run):
+        if item.kept:
+            out.print(f"left alone {item.what}: {item.why}")
+            continue
+        out.print(f"{done} {item.what} ({item.why}): {item.files:,} files, {item.bytes:,} bytes")
+        files, size = files + item.files, size + item.bytes
+    out.print(f"{done} {files:,} files, {size:,} bytes in all")
+    if dry_run:
+        show_foreign(absolute(output))
+    return 0

@@ -1,0 +1,90 @@
+"""What `score`, `check` and `backfill` do with a job, in the order in which it costs little to say what is wrong."""
+
+import datetime as dt
+from contextlib import suppress
+from typing import Any
+
+from pipeline.terminal.quiet import quiet_stderr
+
+
+def publish_job(job: Any, log_format: str) -> Any:
+    """Runs a job on the runner it names, prints what becomes of it, and gives the verdict."""
+    with quiet_stderr():
+        from pipeline.preparing import already_published
+        from pipeline.terminal.console import console_for
+
+    console = console_for(log_format)
+    with console.opened():
+        # What is wrong with the job itself is told before TensorFlow is imported.
+        if already_published(job, now := dt.datetime.now(dt.UTC)) is None:
+            try:
+                _first_look(job, now)
+            except Exception:
+                _finish_pending(job.home)
+                raise
+        with quiet_stderr():
+            from pipeline.scoring import score as run
+
+        verdict = run(job, watch=console.watch, progress=console.progress)
+    console.verdict(verdict)
+    return verdict
+
+
+def _first_look(job: Any, now: dt.datetime) -> None:
+    with quiet_stderr():
+        from pipeline.jobs.config import ConfigError
+        from pipeline.preparing import first_look
+
+    if job.beam_options and not job.beam_options[0].startswith("-"):
+        # Before the input is said not to be there: it may stand among these.
+        raise ConfigError(f"{job.beam_options[0]!r} belongs to no flag; put patterns in quotes for the shell")
+    first_look(job, now)
+    if job.beam_options or job.runner == "portable":
+        # Only Beam knows its own options; it takes half as long as TensorFlow.
+        with quiet_stderr():
+            from pipeline.runners.presets import beam_options
+
+        beam_options(job.runner, job.workers, job.beam_options)
+
+
+def _finish_pending(home: str) -> None:
+    """A date that is committed is completed by the same command again, whatever becomes of the new run."""
+    from transforms.publish.commit import finish_pending
+
+    with suppress(Exception):
+        finish_pending(home)
+
+
+def check_job(job: Any, log_format: str) -> int:
+    """Prints what a job would do, as it is found; gives the exit code."""
+    now = dt.datetime.now(dt.UTC)
+    with quiet_stderr():
+        from pipeline.preparing import already_published, prepare
+        from pipeline.terminal.console import console_for
+        from pipeline.terminal.report import show_foreign, show_found
+        from transforms.publish.tidy import warn_broken
+        from transforms.runs.history import read_manifests
+
+    console = console_for(log_format)
+    if (there := already_published(job, now)) is not None:
+        console.verdict(there)
+    warn_broken(read_manifests(job.home))
+    _first_look(job, now)
+    # The device, which TensorFlow knows, is looked at last: all else has been printed by then.
+    prepare(job, now, tell=show_found)
+    show_foreign(job.home)
+    return 0
+
+
+def backfill_job(job: Any, log_format: str, first: str, last: str, max_parallel: int) -> int:
+    """Scores every date of a range, and gives the exit code."""
+    with quiet_stderr():
+        from pipeline.backfill import Reporter
+        from pipeline.backfill import backfill as run
+        from pipeline.jobs.dates import date_range
+
+    reporter = Reporter(log_format)
+    dates = date_range(first, last, job.timezone, dt.datetime.now(dt.UTC))
+    code = run(job, dates, max_parallel, reporter.tell)
+    reporter.sum_up()
+    return code

@@ -1,0 +1,48 @@
+"""How every command starts and ends."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+import typer
+
+from pipeline.terminal.escaping import escaped
+from pipeline.terminal.quiet import quiet_stderr, steps_are_heard
+
+INTERRUPTED = 130
+_what_stays = "a date that is not published yet stays as it was"
+
+
+def run(command: Callable[[], int], log_format: str) -> None:
+    """Runs a command and ends the process with its exit code; an error of the user's making is one line."""
+    _end_when_interrupted()
+    with steps_are_heard():
+        try:
+            code = command()
+        except Exception as error:
+            with quiet_stderr():
+                from pipeline.terminal.report import explain
+
+            code = explain(error, log_format)
+    raise typer.Exit(code)
+
+
+def when_interrupted(sentence: str) -> None:
+    """What Ctrl-C says from now on, where more than this process works on the job."""
+    global _what_stays
+    _what_stays = sentence
+
+
+def _end_when_interrupted() -> None:
+    """Ctrl-C ends the process at once: the runner would turn it into an error of some step."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    terminal = os.dup(2)
+
+    def end(*_: object) -> None:
+        show_cursor = b"\x1b[?25h\n" if os.isatty(terminal) else b""
+        os.write(terminal, show_cursor + f"interrupted; {escaped(_what_stays)}\n".encode())
+        os._exit(INTERRUPTED)
+
+    signal.signal(signal.SIGINT, end)

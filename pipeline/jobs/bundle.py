@@ -1,0 +1,37 @@
+"""The bundle of a job, and whether the two fit."""
+
+from model.bundle import Bundle
+from pipeline.jobs.config import ConfigError, JobConfig
+from transforms.stores.bundles import BundleReference, describe_bundle, fetch
+
+
+def bundle_of(job: JobConfig) -> Bundle:
+    """The verified bundle that the job names; raises BundleError, or ConfigError if the job is not for such one."""
+    # What does not fit is not copied to this machine.
+    fingerprint = describe_for(job).fingerprint
+    return fetch(BundleReference(path=job.bundle, fingerprint=fingerprint))
+
+
+def describe_for(job: JobConfig) -> Bundle:
+    """The same by what its `bundle.json` says alone: its other files are not looked at."""
+    return _fits(describe_bundle(job.bundle), job)
+
+
+def _fits(bundle: Bundle, job: JobConfig) -> Bundle:
+    if not bundle.fingerprint.startswith(job.bundle_fingerprint):
+        raise ConfigError(f"{job.bundle}: is bundle {bundle.fingerprint}, not the {job.bundle_fingerprint} of the job")
+    if bundle.segments == 2 and job.text_pair_column is None:
+        raise ConfigError(
+            f"{job.bundle}: scores pairs of texts; name the column of the second text with --text-pair-column"
+        )
+    if bundle.segments == 1 and job.text_pair_column is not None:
+        raise ConfigError(
+            f"--text-pair-column {job.text_pair_column!r}: {job.bundle} scores single texts; leave the flag out, "
+            "or choose a bundle trained on pairs"
+        )
+    if job.precision not in ("auto", *bundle.precisions):
+        raise ConfigError(
+            f"--precision {job.precision}: {job.bundle} has {', '.join(bundle.precisions)} only; make the bundle anew "
+            "with this version, or leave the flag out"
+        )
+    return bundle

@@ -1,0 +1,38 @@
+"""What a job may read: files, or one BigQuery table, or the result of one query."""
+
+from collections.abc import Sequence
+
+from pipeline.jobs.dates import SAMPLE, fill
+from transforms.bigquery.names import SCHEME, is_table, table_name
+
+
+def table_of(input: Sequence[str]) -> str | None:
+    """The input if it is a table, `bq://…` with its `{date}`."""
+    return next(filter(is_table, input), None)
+
+
+def check_input(
+    input: Sequence[str], input_filter: str | None, input_query: str | None, *, files_only: Sequence[str]
+) -> None:
+    """Raises ValueError, with the way out, unless there is exactly one kind of input.
+
+    `files_only` are the flags given that only files know.
+    """
+    table = table_of(input)
+    if input_query is not None and input:
+        raise ValueError(f"--input-query {input_query} takes the place of --input {input[0]}; leave one of them out")
+    if input_query is None and not input:
+        raise ValueError("--input is missing (or the key 'input' in --job), or --input-query")
+    if table is not None and len(input) > 1:
+        raise ValueError(f"--input {table}: a table is the only input of a job; join tables with --input-query")
+    if table is not None:
+        table_name(fill(table, SAMPLE))
+    elif input_filter is not None:
+        where = "write it into the WHERE of" if input_query else "it goes with --input"
+        what = f"--input-query {input_query}" if input_query else f"{SCHEME}project.dataset.table"
+        raise ValueError(f"--input-filter chooses rows of a table: {where} {what}")
+    if (table or input_query) and files_only:
+        raise ValueError(
+            f"{files_only[0]} is for files, and {table or input_query} is read from BigQuery, whose rows have neither "
+            "format nor position: leave it out; ids are a column (--id-column), or made by GENERATE_UUID() in a query"
+        )

@@ -1,0 +1,1 @@
+"""Beam's runners: presets of options, and the processes that a command starts."""

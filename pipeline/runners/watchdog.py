@@ -1,0 +1,222 @@
+"""Ends a job of which worker processes died or never began; a job server that does not notice waits for ever.
+
+The command listens to the beats of the workers (transforms/runs/heartbeats.py). Clocks of two machines are never
+compared: what counts is how long the listener has heard nothing new.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeline.jobs.config import ConfigError
+from transforms.runs.heartbeats import BEAT_SECONDS, begin_listening, end_listening, hear, host_and_pid
+
+SILENT_SECONDS = 30.0
+"""A process that is not heard that long is lost: loading a model or a busy store may delay a beat by ten."""
+START_SECONDS = 300.0
+"""That long a cluster may take to start the first worker process, and after it all others, unless START says else."""
+START = "BERT_BATCH_WORKER_START_SECONDS"
+OFF = ("0", "off")
+WAIT_LONGER = f"{START}=SECONDS waits longer, {START}=off for ever"
+SHORT_SECONDS = 3 * BEAT_SECONDS
+"""The same where it is known that a process died."""
+CHANNEL_CLOSED = "Channel closed prematurely"
+"""What Beam's Python job server says if it notices that a worker died; between two bundles it does not."""
+POOL_CLOSED = "StatusCode.UNAVAILABLE"
+NOT_BEGUN = (
+    "does the job server reach the worker pool (--environment_config), "
+    "and is `python` there the one that has bert-batch?"
+)
+CANCEL_SECONDS = 5.0
+LOOK_SECONDS = 1.0
+GAP_SECONDS = 5.0
+"""No more than this counts of the time between two looks: a listener that was stopped itself has heard nobody."""
+
+
+class WorkersLostError(RuntimeError):
+    """Worker processes died, or none began."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """One process that was heard: when first and last, in seconds of listening, and its last beat."""
+
+    name: str
+    first: float
+    last: float
+    beat: str
+    ended: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """All that was heard in `time` seconds of listening; workers in the order in which they began."""
+
+    time: float = 0.0
+    workers: tuple[Worker, ...] = ()
+
+
+def listen(heard: Heard, beats: Mapping[str, str], elapsed: float) -> Heard:
+    """What is known after one more look, `elapsed` seconds after the last one. A beat that is gone is a normal end."""
+    now = heard.time + min(elapsed, GAP_SECONDS)
+    known = {worker.name for worker in heard.workers}
+    workers = [_again(worker, beats.get(worker.name), now) for worker in heard.workers]
+    new = [Worker(name=name, first=now, last=now, beat=beats[name]) for name in sorted(beats.keys() - known)]
+    return Heard(time=now, workers=(*workers, *new))
+
+
+def _again(worker: Worker, beat: str | None, now: float) -> Worker:
+    if beat is None:
+        return replace(worker, ended=True)
+    return worker if beat == worker.beat else replace(worker, last=now, beat=beat, ended=False)
+
+
+def lost(heard: Heard, expected: int, limit: float) -> list[Worker]:
+    """The processes that are silent for longer than `limit` and that no other one has begun in place of.
+
+    Of the processes that began, the first `expected` replace nobody: all of a job begin, but not all at once.
+    """
+    silent = [worker for worker in heard.workers if not worker.ended and heard.time - worker.last > limit]
+    in_place = [worker.first for worker in heard.workers[expected:]]
+    missing = []
+    # The one that was heard last has the fewest that began after it.
+    for worker in sorted(silent, key=lambda worker: worker.last, reverse=True):
+        later = [first for first in in_place if first > worker.last]
+        if later:
+            in_place.remove(max(later))
+        else:
+            missing.append(worker)
+    return missing[::-1]
+
+
+def start_seconds(environment: Mapping[str, str]) -> float | None:
+    """How long worker processes may take to begin; None if the watchdog is off. Raises ConfigError."""
+    given = environment.get(START, "").strip().lower()
+    if given in OFF:
+        return None
+    try:
+        seconds = float(given or START_SECONDS)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise ConfigError(f"{START}={given!r}: is neither seconds, as 1800, nor `off`")
+    return seconds
+
+
+def problem(heard: Heard, expected: int, start: float) -> str | None:
+    """Why there is nothing to wait for any more, as a sentence; None while there is.
+
+    The first process may take `start` seconds to begin, and all others as long after it.
+    """
+    if not heard.workers:
+        late = heard.time > start
+        return f"no worker process has begun within {start:.0f} s; {NOT_BEGUN} {WAIT_LONGER}" if late else None
+    if missing := lost(heard, expected, SILENT_SECONDS):
+        silence = heard.time - missing[0].last
+        return (
+            f"worker process {_names(missing)} was not heard of for {silence:.0f} s and none took its place "
+            f"(of a runner that ends idle processes itself, {START}=off waits for ever)"
+        )
+    # One that stopped before its first beat is never heard; what it was given to do is waited for all the same.
+    if (begun := len(heard.workers)) < expected and heard.time - heard.workers[0].first > start:
+        return (
+            f"only {begun} of {expected} worker processes have begun within {start:.0f} s of the first; "
+            f"does the runner start as many as --workers says? {WAIT_LONGER}"
+        )
+    return None
+
+
+@contextmanager
+def listening(folder: str) -> Iterator[None]:
+    """Worker processes may beat in `folder` meanwhile."""
+    begin_listening(folder)
+    try:
+        yield
+    finally:
+        with suppress(Exception):  # What is left is harmless, and must not hide how the job ended.
+            end_listening(folder)
+
+
+def wait(result: Any, folder: str, expected: int, start: float | None) -> None:
+    """Waits for the job of a Beam PipelineResult, and raises what waiting raises.
+
+    Raises WorkersLostError, after an attempt to cancel the job, if it will never end: see `problem`. It never gives a
+    job up if `start` is None.
+    """
+    waiting, ear = _Call(result.wait_until_finish), _Ear(folder)
+    while not waiting.ended(LOOK_SECONDS):
+        ear.listen()
+        if start is not None and (why := problem(ear.heard, expected, start)):
+            # A job server may wait for the lost process here, too.
+            _Call(result.cancel).ended(CANCEL_SECONDS)
+            # Beam's Python job server forgets the job only: a process that wakes up goes on with it.
+            raise WorkersLostError(f"{why}; the job server was asked to cancel the job, which may still publish")
+    if waiting.error is not None:
+        told = _told(waiting.error, ear, expected)
+        if told is None:
+            raise waiting.error
+        raise told from waiting.error
+
+
+def _told(error: BaseException, ear: "_Ear", expected: int) -> Exception | None:
+    """What a job server reports, in words that help; None if it speaks for itself."""
+    import grpc
+
+    if isinstance(error, grpc.RpcError):
+        return ConnectionError("the job server does not answer any more")
+    if not ear.heard.workers and POOL_CLOSED in str(error):
+        return WorkersLostError(f"no worker process has begun; {NOT_BEGUN}")
+    if CHANNEL_CLOSED not in str(error):
+        return None
+    # The job server knows that a process died, and not which: its silence will tell.
+    until = time.monotonic() + SHORT_SECONDS + 2 * LOOK_SECONDS
+    while time.monotonic() < until:
+        time.sleep(LOOK_SECONDS)
+        ear.listen()
+    names = _names(lost(ear.heard, expected, SHORT_SECONDS)) or "of the job"
+    return WorkersLostError(f"worker process {names} died: the job server lost its channel")
+
+
+class _Ear:
+    """Listens at the beats in a folder."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder, self._before = folder, time.monotonic()
+        self.heard = Heard()
+
+    def listen(self) -> None:
+        try:
+            beats = hear(self._folder)
+            now = time.monotonic()
+            self.heard, self._before = listen(self.heard, beats, now - self._before), now
+        except Exception:  # A store that is out of order for a moment; the time until the next look does not count.
+            self._before = time.monotonic()
+
+
+def _names(workers: Iterable[Worker]) -> str:
+    return ", ".join(f"{host_and_pid(worker.name)} (host-pid)" for worker in workers)
+
+
+class _Call:
+    """A call in a thread that nobody has to wait for."""
+
+    def __init__(self, act: Any) -> None:
+        self._act = act
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._act()
+        except BaseException as error:
+            self.error = error
+
+    def ended(self, seconds: float) -> bool:
+        """Whether it ends within so many seconds."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()

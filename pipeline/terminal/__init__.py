@@ -1,0 +1,1 @@
+"""Everything that is printed, for people and for machines."""

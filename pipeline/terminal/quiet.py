@@ -1,0 +1,75 @@
+"""Keeping what libraries write by themselves away from the user, and letting through what the steps have to tell."""
+
+import codecs
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from pipeline.terminal.escaping import escaped
+
+_STEPS = "transforms"
+# A worker process hands a record over as the text of a protocol buffer.
+_WORKERS_MESSAGE = re.compile(r'^message: "((?:[^"\\]|\\.)*)"$', re.MULTILINE)
+_WORKERS_PLACE = re.compile(rf'^log_location: "[^"]*(?<!apache_beam)/{_STEPS}/[^"]*"$', re.MULTILINE)
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """What C++ libraries and worker processes write to stderr does not get through, whatever their log level says.
+
+    That is TensorFlow's start-up notes, and tracebacks that may quote a text.
+    """
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@contextmanager
+def steps_are_heard() -> Iterator[None]:
+    """What the steps log, here and in worker processes on this machine, is one line on stderr, also while it is quiet.
+
+    It is of our own making and quotes nobody. What others log goes where it went before.
+    """
+    handler = _Steps()
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+class _Steps(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._stream, self._own = sys.stderr, False
+        with suppress(OSError, ValueError):  # A stream in memory has no descriptor, and is never quiet.
+            self._stream, self._own = os.fdopen(os.dup(sys.stderr.fileno()), "w", errors="backslashreplace"), True
+
+    def close(self) -> None:
+        if self._own:
+            self._stream.close()
+        super().close()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if record.name.split(".")[0] == _STEPS:
+            self._write(message)
+        elif record.name == "root" and _WORKERS_PLACE.search(message) and (said := _WORKERS_MESSAGE.search(message)):
+            self._write(codecs.escape_decode(said[1].encode())[0].decode("utf-8", "replace"))
+        elif record.levelno >= logging.ERROR and len(logging.getLogger().handlers) == 1:
+            # As if this handler were not there, but escaped.
+            sys.stderr.write(escaped(message) + "\n")
+
+    def _write(self, message: str) -> None:
+        self._stream.write(f"warning: {escaped(message)}\n")
+        self._stream.flush()

@@ -1,0 +1,132 @@
+"""What the commands print about errors, plans, bundles and published dates."""
+
+import errno
+import json
+import os
+import traceback
+from collections.abc import Sequence
+
+import pyarrow.parquet as pq
+from rich.table import Table
+
+from model.bundle import DESCRIPTION, Bundle, BundleError
+from model.errors import CheckpointError
+from pipeline.errors import RunFailedError, TryLaterError, cause
+from pipeline.jobs.config import ConfigError
+from pipeline.jobs.dates import DateError
+from pipeline.preparing import Comparison, FoundTable
+from pipeline.terminal.console import emit, err, out, print_json
+from pipeline.terminal.summary import compared
+from transforms.outputs.deletion import examples, foreign
+from transforms.outputs.records import RecordError
+from transforms.read.columns import PlanError
+from transforms.read.plan_files import NoInputError, Plan
+from transforms.runs.history import read_manifests
+from transforms.runs.run import MANIFEST, Run, date_folder, read_manifest
+from transforms.score.label import Labelling
+from transforms.stores.bundles import open_bundle
+from transforms.stores.choose import absolute, join, store_for
+
+OF_A_PATH = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
+"""What the system says about a path that a user has given, before anything has run."""
+USAGE_ERRORS = (ConfigError, DateError, BundleError, PlanError, CheckpointError, RecordError)
+
+
+def explain(error: Exception, log_format: str) -> int:
+    """Says what went wrong, in one line for each thing that the user can mend, and gives the exit code."""
+    if isinstance(error, (NoInputError, TryLaterError)):
+        code, lines = 75, [str(error)]
+    elif isinstance(error, ConfigError):
+        code, lines = 2, [str(problem) for problem in error.args]
+    elif isinstance(error, USAGE_ERRORS) or type(error) is ValueError:
+        code, lines = 2, [str(error)]
+    elif isinstance(error, OSError) and error.errno in OF_A_PATH and isinstance(error.filename, str):
+        code, lines = 2, [f"{error.filename}: {os.strerror(error.errno).lower()}"]
+    else:
+        code, lines = 1, [str(error) if isinstance(error, RunFailedError) else cause(error)]
+        source = error.__cause__ if isinstance(error, RunFailedError) else error.__cause__ or error
+        frames = traceback.extract_tb(source.__traceback__)[-8:] if source else []
+        lines += [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
+    if log_format == "json":
+        emit("error", code=code, message="\n".join(lines))
+    else:
+        err.print("error: " + lines[0])
+        for line in lines[1:]:
+            err.print(line)
+    return code
+
+
+def show_found(found: Bundle | Plan | Run | FoundTable | Labelling | Comparison) -> None:
+    """Prints a part of what a job would do, as `prepare` finds it."""
+    match found:
+        case Bundle():
+            out.print(f"bundle   {found.reference}")
+        case Plan():
+            about, size = "" if found.exact else "about ", sum(info.size for info in found.inputs)
+            what = f"{len(found.inputs):,} files" if found.table is None else found.table.source
+            out.print(f"input    {what}, {size:,} bytes, {about}{found.rows:,} rows")
+            out.print(f"splits   {len(found.splits):,}" if found.table is None else "splits   made when the run starts")
+        case Run():
+            out.print(f"output   {date_folder(found.output, found.date)} (sequence {found.sequence} now)")
+        case FoundTable():
+            out.print(f"table    {found.name}{' (new)' if found.new else ''}, loaded from {found.loaded_from}")
+        case Comparison(about):
+            out.print(f"compared {compared(about)}")
+        case Labelling():
+            out.print("schema")
+            for field in found.file_schema:
+                out.print(f"  {field.name:<16} {field.type}{'' if field.nullable else ', required'}")
+
+
+def show_foreign(output: str) -> None:
+    """Says which files among those of an output are not its own, if there are any."""
+    manifests = read_manifests(output)
+    if found := foreign(output, manifests.named):
+        out.print(f"not ours {examples(found)}: left alone by every command")
+
+
+def inspect_path(path: str) -> None:
+    """Prints what is in a bundle or a published date; raises ConfigError if it is neither."""
+    path = path.rstrip("/") if path.strip("/") else path
+    if os.path.isfile(path):
+        raise ConfigError(f"{path}: is a file; give the folder of a bundle, or of a published date")
+    if store_for(path).stat(join(path, DESCRIPTION)):
+        _inspect_bundle(open_bundle(path))
+        return
+    manifest, _ = read_manifest(join(absolute(path), MANIFEST))
+    if manifest is None:
+        raise ConfigError(f"{path}: is neither a bundle ({DESCRIPTION}) nor a published date ({MANIFEST})")
+    print_json(manifest)
+
+
+def _inspect_bundle(bundle: Bundle) -> None:
+    table = Table(show_header=False, box=None)
+    names = ("name", "fingerprint", "format", "task", "labels", "activation", "max_tokens", "segments", "tokenizer")
+    for name in (*names, "model", "precisions"):
+        table.add_row(name, str(getattr(bundle, name)))
+    for name, value in (*bundle.quality.items(), ("baseline", bundle.baseline), ("origin", bundle.origin)):
+        table.add_row(name, json.dumps(value))
+    table.add_row("created", bundle.created)
+    out.print(table)
+
+
+def show_rows(folder: str, count: int, columns: Sequence[str]) -> None:
+    """Prints rows from all over the first file of the published date in `folder`."""
+    manifest, _ = read_manifest(join(folder, MANIFEST))
+    table = Table(*columns)
+    if manifest is not None and manifest["files"]:
+        name = manifest["files"][0]["path"].rsplit("/", 1)[1]
+        with store_for(folder).open(join(folder, name)) as part:
+            rows = pq.read_table(part, columns=list(columns)).to_pylist()
+        for row in rows[:: max(1, len(rows) // count)][:count]:
+            table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()))
+    out.print(table)

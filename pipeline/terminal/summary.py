@@ -1,0 +1,72 @@
+"""What became of a run, in sentences: the same for people and machines."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from transforms.read.columns import shown
+from transforms.runs.books import MARKED
+from transforms.runs.history import is_expired
+from transforms.runs.run import MANIFEST, read_manifest
+from transforms.runs.verdicts import SUPERSEDED, Verdict
+from transforms.stores.choose import join
+
+
+def notes(verdict: Verdict) -> Iterator[str]:
+    """What a person should look at: one sentence for each of the notes of a run."""
+    if marked := verdict.notes.get(MARKED):
+        what = "field begins" if marked == 1 else "fields begin"
+        yield (
+            f"{marked:,} {what} with a quotation mark, read as part of the text; "
+            "say what it means with --quote '\"' or --quote none"
+        )
+
+
+def table_of(manifest: dict[str, Any] | None) -> str | None:
+    """The BigQuery table that a date was published into, if any."""
+    table = (manifest or {}).get("table")
+    return table and str(table["table"])
+
+
+def compared(manifest: Mapping[str, Any]) -> str:
+    """What --only-new took scores from, and why not from others."""
+    found, other = manifest.get("compared_with"), manifest.get("not_compared_with")
+    if found is None and other is None:
+        return "with no date: none up to this one has this bundle, precision and top_k; every row was scored"
+    date = "no date" if found is None else f"dt={found['date']}"
+    return f"with {date}" + ("" if other is None else f": {not_compared(other)}")
+
+
+def not_compared(found: Mapping[str, Any]) -> str:
+    """Why a date is not compared with."""
+    return f"dt={found['date']} has {found['why']}; texts without one are scored once more"
+
+
+def work_of(verdict: Verdict) -> str:
+    """What a run computed and copied."""
+    work = verdict.work
+    copied = work.get("copied", 0) + work.get("remembered", 0)
+    computed = (
+        f"{work.get('scored', 0):,} rows computed in {work.get('precision') or 'no precision'}, {copied:,} copied"
+    )
+    return f"{computed}, padding factor {verdict.padding_factor}"
+
+
+def misfits(verdict: Verdict) -> str:
+    """Which kept columns have nulls because values did not fit, and how many."""
+    counts = sorted(verdict.kept_misfits.items(), key=lambda item: -item[1])
+    listed = ", ".join(f"{shown(name)} ({count:,} rows)" for name, count in counts[:5])
+    more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
+    return (
+        f"values that do not fit their kept column are null there: {listed}{more}; --schema gives a column another "
+        "type, --strict-columns makes dead letters of such rows"
+    )
+
+
+def why(verdict: Verdict) -> str:
+    """Why nothing was published."""
+    if verdict.status == SUPERSEDED:
+        manifest, _ = read_manifest(join(verdict.folder, MANIFEST))
+        if manifest is not None and is_expired(manifest):
+            return "the rows of the date were deleted for their age; score the date again to have them back"
+        return "another run of the date was published; its rows stay"
+    return f"nothing was published: {'; '.join(verdict.problems[:5])}"

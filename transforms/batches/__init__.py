@@ -1,0 +1,1 @@
+"""What travels between the steps: Arrow schemas, dead letters, hashes, sizes."""

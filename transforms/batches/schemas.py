@@ -1,0 +1,244 @@
+"""The Arrow schema of every arrow in the graph.
+
+A column of ours is declared not null unless the contract marks it `?`, down to list elements, so that it reaches
+Parquet as REQUIRED. Kept columns (the user's own) are always nullable.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from transforms.batches.dialect import Dialect
+from transforms.outputs.digest_files import DIGEST, DIGEST_TYPE
+
+MAX_ROWS = 8_192
+"""Rows of one RecordBatch at most; architecture section 3."""
+MAX_TEXT_BYTES = 16 * 1024 * 1024
+"""Bytes of text in one RecordBatch at most; one longer row travels alone."""
+MAX_BATCH_BYTES = 32 * 1024 * 1024
+"""Bytes of all columns in one RecordBatch at most; one larger row travels alone.
+
+Measured with 300 KB a row: the process takes 1.64 GB at its peak with 64 MiB here and 1.57 with 32 or 16; 0.96 GB are
+there before the first row, and the file's own pages have 0.3 GB each."""
+LARGEST_VALUE = 64 * 1024 * 1024
+"""Bytes of one value of a kept column at most; a larger one is not carried."""
+LONGEST_TEXT = 16 * 1024 * 1024
+"""Bytes of one text at most, unless the job says otherwise: tokenizing takes some fifty times as much memory."""
+
+LABEL = pa.dictionary(pa.int32(), pa.string())
+SOURCE = pa.dictionary(pa.int32(), pa.string())
+UTC_MICROS = pa.timestamp("us", tz="UTC")
+
+MISFITS = "kept_misfits"
+"""Beside the place of each row: the names of the kept columns that are null because their value did not fit."""
+
+SCORE_COLUMNS = ("label", "probability", "probabilities", "value")
+OWN_COLUMNS = frozenset(
+    {"id", "text", "text_pair", "token_count", "truncated", "text_hash", "logical_date", "bundle", "run_id"}
+    | {"scored_at", "split", "row", "source", "duplicate", "duplicate_of", "tokens", "first_segment", "dt"}
+    | {"outputs", "failed", "earlier", MISFITS, DIGEST}
+    | set(SCORE_COLUMNS)
+)
+"""Names a kept column may not have; `dt` is taken by the path of the output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """What a job reads of each row, resolved by the plan.
+
+    `id` None makes ids from positions (`<file>#<row>`); `id_type` is its type in the files. `kept` has the output names
+    and types of the user's own columns, `kept_from` their input names in the same order. `earlier` is the type of what
+    a row can take over from a published date, if there is one to compare with. `label` is the input name of the kept
+    column that a training learns: there a NaN is no value. `digests`: those of the texts go with the rows. `dialect`
+    says how text files are written. `types` are those the user gave, by input name. `strict` makes a dead letter of a
+    row with a kept value that does not fit; `bounded` keeps dates to the years 1 to 9999. A text with more than
+    `max_text_bytes` becomes a dead letter.
+    """
+
+    text: str
+    id: str | None = None
+    id_type: pa.DataType = field(default_factory=pa.string)
+    text_pair: str | None = None
+    kept: pa.Schema = field(default_factory=lambda: pa.schema([]))
+    kept_from: tuple[str, ...] = ()
+    earlier: pa.StructType | None = None
+    label: str | None = None
+    digests: bool = False
+    dialect: Dialect = field(default_factory=Dialect)
+    types: Mapping[str, pa.DataType] = field(default_factory=dict)
+    strict: bool = False
+    bounded: bool = False
+    max_text_bytes: int = LONGEST_TEXT
+
+    @property
+    def segments(self) -> int:
+        """1, or 2 for pairs."""
+        return 2 if self.text_pair else 1
+
+    @property
+    def wanted(self) -> list[str]:
+        """Input columns to read."""
+        named = [name for name in (self.id, self.text, self.text_pair) if name is not None]
+        return list(dict.fromkeys([*named, *self.kept_from]))
+
+
+def _required(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+def _place() -> list[pa.Field]:
+    return [_required("source", SOURCE), _required("split", pa.int32()), _required("row", pa.int64())]
+
+
+def _carried() -> list[pa.Field]:
+    """What goes with a row to the books and into no file."""
+    return [*_place(), pa.field(MISFITS, pa.list_(pa.string()))]
+
+
+def _earlier(columns: Columns) -> list[pa.Field]:
+    return [] if columns.earlier is None else [pa.field("earlier", columns.earlier)]
+
+
+def _digest(kept: bool) -> list[pa.Field]:
+    return [_required(DIGEST, DIGEST_TYPE)] if kept else []
+
+
+def rows_schema(columns: Columns) -> pa.Schema:
+    """Read -> Validate: as read, nothing checked."""
+    pair = [pa.field("text_pair", pa.binary())] if columns.text_pair else []
+    return pa.schema(
+        [
+            pa.field("id", pa.string()),
+            pa.field("text", pa.binary()),
+            *pair,
+            *columns.kept,
+            *_carried(),
+            _required("duplicate", pa.bool_()),
+            pa.field("duplicate_of", pa.string()),
+            *_earlier(columns),
+        ]
+    )
+
+
+def texts_schema(columns: Columns) -> pa.Schema:
+    """Validate -> Featurize: valid UTF-8, not blank, ids unique."""
+    pair = [_required("text_pair", pa.string())] if columns.text_pair else []
+    return pa.schema(
+        [
+            _required("id", pa.string()),
+            _required("text", pa.string()),
+            *pair,
+            *columns.kept,
+            *_carried(),
+            _required("text_hash", pa.int64()),
+            *_digest(columns.digests),
+            *_earlier(columns),
+        ]
+    )
+
+
+def tokens_schema(columns: Columns) -> pa.Schema:
+    """Featurize -> Score: token ids with special tokens and without padding."""
+    return pa.schema(
+        [
+            _required("id", pa.string()),
+            *columns.kept,
+            *_carried(),
+            _required("text_hash", pa.int64()),
+            *_digest(columns.digests),
+            _required("tokens", pa.large_list(_required("item", pa.int32()))),
+            _required("first_segment", pa.int32()),
+            _required("truncated", pa.bool_()),
+        ]
+    )
+
+
+PROBABILITIES = pa.list_(
+    pa.field("item", pa.struct([_required("label", LABEL), _required("probability", pa.float32())]), nullable=False)
+)
+
+
+def scores_schema(kept: pa.Schema, task: str) -> pa.Schema:
+    """Score -> Write, and the Parquet files: one row per scored text; `task` classification or regression."""
+    result = (
+        [_required("value", pa.float32())]
+        if task == "regression"
+        else [
+            _required("label", LABEL),
+            _required("probability", pa.float32()),
+            _required("probabilities", PROBABILITIES),
+        ]
+    )
+    return pa.schema(
+        [
+            _required("id", pa.string()),
+            *kept,
+            *result,
+            _required("token_count", pa.int32()),
+            _required("truncated", pa.bool_()),
+            _required("text_hash", pa.int64()),
+            _required("logical_date", pa.date32()),
+            _required("bundle", pa.string()),
+            _required("run_id", pa.string()),
+            _required("scored_at", UTC_MICROS),
+        ]
+    )
+
+
+def plain(kind: pa.DataType) -> pa.DataType:
+    """A type with every dictionary in it replaced by what it stands for."""
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(plain(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(plain(kind.value_type)))
+    return kind
+
+
+def placed(schema: pa.Schema, *, digests: bool = False) -> pa.Schema:
+    """`schema` with the place of each row in front, which the books need and the files leave out.
+
+    `digests`: with the digest of its text too.
+    """
+    return pa.schema([*_carried(), *_digest(digests), *schema])
+
+
+DEAD_LETTERS = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        _required("stage", pa.string()),
+        _required("code", pa.string()),
+        _required("reason", pa.string()),
+        _required("source", pa.string()),
+        pa.field("row", pa.int64()),
+        pa.field("text_hash", pa.int64()),
+        _required("logical_date", pa.date32()),
+        _required("run_id", pa.string()),
+        _required("failed_at", UTC_MICROS),
+    ]
+)
+"""The dead letter files."""
+
+REJECTED = pa.schema(
+    [
+        *_place(),
+        pa.field("id", pa.string()),
+        _required("stage", pa.string()),
+        _required("code", pa.string()),
+        _required("reason", pa.string()),
+        pa.field("text_hash", pa.int64()),
+    ]
+)
+"""Dead letters on their way to WriteDeadLetters, which adds what is the same for the whole run."""
+
+
+def check(batch: pa.RecordBatch, schema: pa.Schema, where: str) -> pa.RecordBatch:
+    """Returns `batch` if it has exactly `schema`; raises TypeError naming the first field that differs."""
+    if batch.schema.equals(schema):
+        return batch
+    for found, declared in zip(batch.schema, schema, strict=False):
+        if not found.equals(declared):
+            raise TypeError(f"{where}: column {found.name!r} is {found}, but the arrow declares {declared}")
+    raise TypeError(f"{where}: columns are {batch.schema.names}, but the arrow declares {schema.names}")

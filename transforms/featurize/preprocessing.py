@@ -1,0 +1,50 @@
+"""The TF Transform preprocessing_fn: the one graph that training and scoring share. Graph code only."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from model.tokenizer.tokenization import Tokenizer, TokenizerSpec
+
+LABELS = "labels"
+"""Name of the label vocabulary among the assets of the graph."""
+
+Tensors = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """text, of pairs text_pair too (string [B]) -> tokens, first_segment, truncated (TF Transform emits int64).
+
+    While fitting there is `target` too: the label (string [B]) of a classification, which becomes its index in the
+    label vocabulary (most frequent first, ties by name), or the value (float32 [B]) of a regression. Without
+    `with_target` the graph has no target and no label vocabulary: that of a bundle made of a trained model.
+    """
+
+    vocabulary: Path
+    tokenizer: TokenizerSpec
+    task: str
+    with_target: bool = True
+
+    def __call__(self, inputs: Tensors) -> Tensors:
+        tokenizer = tft.make_and_track_object(lambda: Tokenizer(self.vocabulary, self.tokenizer), name="tokenizer")
+        tokens, first_segment, truncated = tokenizer.tokenize(*(inputs[name] for name in self.tokenizer.names))
+        outputs = {
+            "tokens": tf.cast(tokens, tf.int64),
+            "first_segment": tf.cast(first_segment, tf.int64),
+            "truncated": tf.cast(truncated, tf.int64),
+        }
+        if not self.with_target:
+            return outputs
+        if self.task == "classification":
+            outputs["target"] = tft.compute_and_apply_vocabulary(inputs["target"], vocab_filename=LABELS)
+        else:
+            outputs["target"] = tf.cast(inputs["target"], tf.float32)
+        return outputs
+
+
+PreprocessingFn = Callable[[Tensors], Tensors]

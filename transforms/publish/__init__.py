@@ -1,0 +1,1 @@
+"""Step 6: staged files to one published date: verdict, one swap of the manifest, the table, the cleaning."""

@@ -1,0 +1,79 @@
+"""PublishRun: the last step of the pipeline. What it does is in publish.py, which knows no Beam."""
+
+from collections.abc import Sequence
+
+import apache_beam as beam
+
+from transforms.batches import coder as coder
+from transforms.publish.commit import publish
+from transforms.read.table_session import planned_splits
+from transforms.runs.books import Count, Work
+from transforms.runs.heartbeats import beat
+from transforms.runs.progress import PUBLISH, advance
+from transforms.runs.resume import read_taken
+from transforms.runs.run import Run
+from transforms.runs.spending import ended_early
+from transforms.runs.staged import StagedFile
+from transforms.runs.verdicts import Verdict, judge, read_verdict, write_verdict
+
+
+class PublishRun(beam.PTransform):
+    """PBegin -> PCollection[Verdict]: judges the run by its books and publishes it.
+
+    `taken` is the file of what it took over from a try that died. The process beats in the folder `beats`, if any;
+    `progress` is the file in which a local one tells that it publishes.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        read: beam.PCollection[Count],
+        scores: beam.PCollection[StagedFile],
+        dead: beam.PCollection[StagedFile],
+        work: beam.PCollection[Work],
+        unchanged: beam.PCollection[StagedFile],
+        taken: str | None = None,
+        beats: str | None = None,
+        progress: str | None = None,
+    ) -> None:
+        super().__init__()
+        self._run, self._books, self._taken = run, (read, scores, dead, work, unchanged), taken
+        self._beats, self._progress = beats, progress
+
+    def expand(self, pipeline):  # type: ignore[no-untyped-def]
+        # Create and side inputs: a GroupByKey never fires on a date without rows.
+        books = [beam.pvalue.AsList(books) for books in self._books]
+        run = pipeline | "Run" >> beam.Create([self._run])
+        return run | "JudgeAndPublish" >> beam.Map(judge_and_publish, *books, self._taken, self._beats, self._progress)
+
+
+def judge_and_publish(
+    run: Run,
+    read: Sequence[Count],
+    scores: Sequence[StagedFile],
+    dead: Sequence[StagedFile],
+    work: Sequence[Work],
+    unchanged: Sequence[StagedFile] = (),
+    taken_file: str | None = None,
+    beats: str | None = None,
+    progress: str | None = None,
+) -> Verdict:
+    """Writes the verdict of the run down, unless it has one, and publishes it; raises PublishError as publish does."""
+    beat(beats)
+    advance(progress, 1, PUBLISH)
+    if read_verdict(run.verdict) is None:
+        taken = read_taken(taken_file)
+        verdict = judge(
+            run,
+            planned_splits(run.plan),
+            read=[*read, *taken.read],
+            scored=[*scores, *taken.files["scores"]],
+            dead=[*dead, *taken.files["dead"]],
+            work=work,
+            unchanged=[*unchanged, *taken.files["unchanged"]],
+            taken_over=len(taken.read),
+            ended_early=ended_early(run.staged),
+        )
+        write_verdict(run, verdict)
+    return publish(run)

@@ -1,0 +1,162 @@
+"""Ends committed runs: replaces the rows of the table, deletes what was replaced and staged, marks the manifest.
+
+Every step can be done twice, by several at once, and long after another run has been published.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from transforms.outputs import deletion
+from transforms.outputs.names import MANIFEST
+from transforms.outputs.records import RecordError
+from transforms.publish import table_commit as bigquery_commit
+from transforms.publish import table_load as bigquery_load
+from transforms.read.plan_files import read_about
+from transforms.runs.fail_points import reach
+from transforms.runs.history import Manifests, read_manifests, runs_named
+from transforms.runs.run import Run, read_manifest, run_file, to_bytes
+from transforms.runs.verdicts import PUBLISHED, PublishError, settle
+from transforms.stores.choose import join, store_for
+
+At = Callable[[str], None]
+
+
+def before(step: str) -> None:
+    """The fail point before a step of publishing; nothing happens between the end of one and the next."""
+    reach(f"before {step}")
+
+
+def tidy(output: str, manifest_path: str, run_id: str, at: At = before) -> None:
+    """Ends a committed run; raises PublishError if its table cannot be brought up to date."""
+    store = store_for(output)
+    date = manifest_path.removesuffix("/" + MANIFEST).rsplit("/", 1)[1]
+    refuse_links(output, date.removeprefix("dt="))
+    committed = _manifest_of(run_id, manifest_path)
+    published = None if committed is None else bigquery_load.publication(output, committed)
+    at("replace_rows")
+    if published is not None:
+        _replace_rows(published, manifest_path)
+    at("delete_parts")
+    _delete_replaced(output, date, "files", manifest_path, run_id)
+    at("delete_dead_letters")
+    _delete_replaced(output, join("_dead_letters", date), "dead_letters", manifest_path, run_id)
+    at("delete_staged")
+    delete_staged(output, run_id)
+    at("drop_staging")
+    if published is not None:
+        bigquery_load.drop(published)
+    at("report")
+    settle_committed(output, run_id)
+    at("finish")
+    manifest, raw = read_manifest(manifest_path)
+    if manifest is not None and manifest["run_id"] == run_id and not manifest["finished"]:
+        store.swap(manifest_path, raw, to_bytes({**manifest, "finished": True}))
+
+
+def settle_committed(output: str, run_id: str) -> None:
+    """Says in its verdict that a run is published."""
+    # One that is damaged says nothing any more; the manifest does.
+    with suppress(RecordError):
+        settle(run_file(output, run_id, "verdict.json"), PUBLISHED)
+
+
+def refuse_links(output: str, date: str) -> None:
+    """Raises PublishError if a link is where the folders of the date (ISO) and of the runs are."""
+    if link := deletion.in_the_way(output, date):
+        raise PublishError(f"{link}: {deletion.IS_A_LINK}")
+
+
+def delete_staged(output: str, run_id: str) -> None:
+    """Deletes what a run has staged."""
+    staged = join("_runs", run_id, "staged")
+    deletion.delete(output, deletion.listed(output, staged), [run_id])
+    deletion.prune(output, join(output, staged))
+
+
+def _manifest_of(run_id: str, manifest_path: str) -> dict[str, Any] | None:
+    """The manifest while it names the run."""
+    manifest, _ = read_manifest(manifest_path)
+    return manifest if manifest is not None and manifest["run_id"] == run_id else None
+
+
+def _replace_rows(published: bigquery_load.Publication, manifest_path: str) -> None:
+    if _manifest_of(published.run_id, manifest_path) is None:
+        return
+    try:
+        if bigquery_commit.replace_rows(published):
+            return
+        problem: Exception = PublishError(
+            f"{published.sink.table}: holds {published.date} from a run that {manifest_path} does not know: another "
+            f"folder publishes into this table. Delete the row of the date from {published.sink.published} to let "
+            "the rows of this one in"
+        )
+    except (FileNotFoundError, PublishError) as error:
+        problem = error
+    # A later run of the date may have been published meanwhile, and its parts or rows be the only ones now.
+    if _manifest_of(published.run_id, manifest_path) is not None:
+        raise problem
+
+
+def _delete_replaced(output: str, folder: str, key: str, manifest_path: str, run_id: str) -> None:
+    """Deletes parts the run's manifest does not name under `key`, except those of runs that may still replace it."""
+    manifest = _manifest_of(run_id, manifest_path)
+    if manifest is None:
+        return
+    files = [file for part in manifest[key] for file in (part, part.get("digests")) if file]
+    named = {file["path"].rsplit("/", 1)[1] for file in files}
+    knows = deletion.known_by(output, runs_named(manifest))
+    others: dict[str, list[str]] = {}
+    for path in deletion.listed(output, folder):
+        owner, name = deletion.owner(output, path), path.rsplit("/", 1)[1]
+        if owner is not None and not name.startswith(".") and name not in named:
+            others.setdefault(owner, []).append(path)
+    # Parts of a run that this output does not know are somebody else's.
+    lost = [paths for other, paths in others.items() if knows(other) and _is_lost(output, other, manifest["sequence"])]
+    # Looked at again: a run that is cleaned away meanwhile may have been published before.
+    if _manifest_of(run_id, manifest_path) is not None:
+        deletion.delete(output, [path for paths in lost for path in paths], runs_named(manifest))
+
+
+def _is_lost(output: str, run_id: str, sequence: int) -> bool:
+    """Whether a run can replace a manifest of this sequence no more; one that has no plan any more cannot."""
+    try:
+        about = read_about(store_for(output), run_file(output, run_id, "plan.parquet"))
+        return Run.from_json(about["run"]).sequence < sequence
+    except FileNotFoundError:
+        return True
+    except (ValueError, KeyError, TypeError, OSError):
+        # Its plan cannot be read, so nobody can tell: its parts are left for `clean`.
+        return False
+
+
+def warn_broken(manifests: Manifests) -> None:
+    """Names every manifest that is broken: its date cannot be published before it is mended; the other dates can."""
+    for problem in manifests.broken.values():
+        logging.getLogger(__name__).warning("%s", problem)
+
+
+def finish_pending(output: str, manifests: Manifests | None = None, *, warn: bool = True) -> list[str]:
+    """Finishes every date below `output` whose manifest was committed but not tidied; gives their run ids.
+
+    `manifests`: what `read_manifests` just found, if it was asked already. `warn` names those that are broken.
+    """
+    manifests = read_manifests(output) if manifests is None else manifests
+    if warn:
+        warn_broken(manifests)
+    pending = {date: manifest["run_id"] for date, manifest in manifests.read.items() if not manifest["finished"]}
+    return [run_id for date, run_id in pending.items() if _tidied(output, join(output, f"dt={date}", MANIFEST), run_id)]
+
+
+def _tidied(output: str, path: str, run_id: str) -> bool:
+    try:
+        tidy(output, path, run_id)
+    except Exception as error:
+        # Its manifest stays unfinished, so that whoever comes next tries again; the other dates can be finished. A
+        # message that is not ours may quote a row.
+        ours = isinstance(error, (PublishError, RecordError))
+        problem = error if ours else f"{path}: cannot be finished: {type(error).__name__}"
+        logging.getLogger(__name__).error("%s", problem)
+        return False
+    return True

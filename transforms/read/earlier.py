@@ -1,0 +1,110 @@
+"""The published date that scores can be taken from: same bundle, same precision, same top_k, digests of its texts."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from transforms.batches.schemas import plain, scores_schema
+from transforms.outputs.digest_files import DIGEST, DIGEST_TYPE, WIDTH, published_beside
+from transforms.runs.history import read_manifests
+from transforms.stores.choose import each, join, store_for
+
+
+class EarlierPart(NamedTuple):
+    """A file of scores, and the file with the digests of their texts."""
+
+    path: str
+    digests: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """A published date: what its rows were computed in, and the files that hold them. `task` as the bundle has it."""
+
+    date: str
+    run_id: str
+    precision: str
+    task: str
+    parts: tuple[EarlierPart, ...]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of a row that stay as they are when its text has not changed."""
+        own = {"label", "probability", "probabilities", "value", "token_count", "truncated", "text_hash", "scored_at"}
+        return [name for name in scores_schema(pa.schema([]), self.task).names if name in own]
+
+    @property
+    def type(self) -> pa.StructType:
+        """Type of the column `earlier` of Rows: those columns, and the digest of the text they were computed from."""
+        fields = [scores_schema(pa.schema([]), self.task).field(name) for name in self.columns]
+        digest = pa.field(DIGEST, DIGEST_TYPE, nullable=False)
+        return pa.struct([*(field.with_type(plain(field.type)) for field in fields), digest])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassedOver:
+    """The newest date whose scores could be taken if it had digests; `why`: what it has, and in how many files."""
+
+    date: str
+    run_id: str
+    why: str
+
+
+class Found(NamedTuple):
+    """`earlier`: what to compare with, if there is something; `passed_over`: what cannot be, or not all of it."""
+
+    earlier: Earlier | None = None
+    passed_over: PassedOver | None = None
+
+
+def find_earlier(
+    output: str, date: dt.date, *, fingerprint: str, task: str, precision: str, top_k: int | None
+) -> Found:
+    """The newest date up to `date` below `output` whose rows this job would score the same way, if there is one.
+
+    Files without digests are left out, and so are dates that have no others: `text_hash` can be aimed at.
+    """
+    published = read_manifests(output).published
+    passed_over = None
+    for day in sorted((day for day in published if day <= date.isoformat()), reverse=True):
+        manifest = published[day]
+        if not _fits(manifest, fingerprint, precision, top_k):
+            continue
+        run_id, files = manifest["run_id"], manifest["files"]
+        whole = each(lambda part: _beside(output, part), files)
+        parts = [EarlierPart(join(output, part["path"]), at) for part, at in zip(files, whole, strict=True) if at]
+        if len(parts) < len(files):
+            passed_over = passed_over or PassedOver(date=day, run_id=run_id, why=_why(files, len(parts)))
+        if parts or not files:
+            earlier = Earlier(date=day, run_id=run_id, precision=precision, task=task, parts=tuple(parts))
+            return Found(earlier, passed_over)
+    return Found(None, passed_over)
+
+
+def _beside(output: str, part: Mapping[str, Any]) -> str | None:
+    """The whole file of digests beside a part of a manifest, if there is one."""
+    path, said = published_beside(part["path"]), part.get("digests")
+    if not isinstance(said, Mapping) or said.get("path") != path:
+        return None
+    path = join(output, path)
+    if said.get("bytes") != WIDTH * (part["rows"] + 1):
+        return None
+    return path if store_for(output).checksum(path) == said.get("checksum") else None
+
+
+def _why(files: list[Mapping[str, Any]], whole: int) -> str:
+    missing = len(files) - whole
+    named = sum(1 for part in files if part.get("digests"))
+    what = "no digests of its texts" if named == 0 else "digests of its texts that are gone or damaged"
+    return f"{what} ({missing:,} of {len(files):,} files)"
+
+
+def _fits(manifest: Mapping[str, Any], fingerprint: str, precision: str, top_k: int | None) -> bool:
+    return (
+        manifest["bundle"].rsplit("@", 1)[-1] == fingerprint
+        and manifest.get("precision") == precision
+        and manifest["settings"].get("top_k") == top_k
+    )

@@ -1,0 +1,1 @@
+"""One module a file format: where its rows are, and how they are read."""

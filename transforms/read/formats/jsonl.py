@@ -1,0 +1,250 @@
+"""Reading JSONL: Arrow parses what it can, a line it refuses is looked at alone.
+
+What becomes of a line depends on that line only, never on the lines around it.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json
+
+from transforms.batches.schemas import LARGEST_VALUE, Columns
+from transforms.batches.sizes import too_large
+from transforms.read.formats.blocks import (
+    Block,
+    Blocks,
+    Damage,
+    Piece,
+    Positions,
+    Unfit,
+    from_table,
+    no_rows,
+    positions,
+)
+from transforms.read.formats.lines import Lines, few_at_once, lines_of
+from transforms.read.values.json_values import Keys, Row, read_line
+from transforms.read.values.written import EXACT
+
+_OPEN, _CLOSE = b"{}"
+_BLANK = b" \t\r"
+_FEW = 32
+_DEEPEST = 32
+_LONG = 64 * 1024
+# Possessive: nothing is kept to go back to, however long the string.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+
+
+def keys_of(columns: Columns) -> Keys:
+    """The keys of a job: bytes come out for strings and for the id."""
+    texts = tuple(name for name in (columns.text, columns.text_pair) if name is not None and name != columns.id)
+    kept = dict(zip(columns.kept_from, columns.kept, strict=True))
+    told = []
+    for name in columns.wanted:
+        if name == columns.id:
+            kind = columns.id_type
+        elif name in texts:
+            # Arrow makes a `string` of other values; a text is to be one.
+            kind = pa.binary()
+        else:
+            kind = kept[name].type
+            # A date is a string in JSON, and cast later.
+            kind = pa.string() if pa.types.is_temporal(kind) else kind
+        told.append(pa.field(name, kind))
+    given = [
+        pa.field(f.name, pa.binary() if pa.types.is_string(f.type) or f.name == columns.id else f.type) for f in told
+    ]
+    return Keys(pa.schema(told), pa.schema(given), columns.id, texts, frozenset(columns.types), columns.label)
+
+
+def read_jsonl(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
+    """Each line that is not blank is one row; a key that is absent is null.
+
+    Texts must be strings, ids strings or whole numbers. A string column takes any value, what is no string as its JSON.
+    A kept value that does not fit is null and unfit.
+    """
+    keys = keys_of(columns)
+    for lines in few_at_once(lines_of(file, piece, columns.dialect.encoding)):
+        is_long = len(lines.starts) == 1 and len(lines.buffer) > LARGEST_VALUE
+        yield long_line(lines, keys, columns.max_text_bytes) if is_long else json_block(lines, keys)
+
+
+def long_line(lines: Lines, keys: Keys, longest: int) -> Block:
+    """One line above LARGEST_VALUE: id and texts are read, if Arrow can (Python would need many times its bytes).
+
+    What is to be kept is not carried. A string that is longer than `longest`, however escaped, is cut to a byte more.
+    """
+    needed = {keys.id, *keys.texts}
+    few = keys._replace(told=_only(keys.told, needed), given=_only(keys.given, needed))
+    place = positions(lines.first, 1)
+    line = _abridged(lines.buffer, 6 * longest + 2, b'"' + b"x" * (longest + 1) + b'"')
+    line = line.removeprefix(b"\xef\xbb\xbf").strip(_BLANK)
+    rows = _parse_objects(line, 1, few) if line.startswith(b"{") and line.endswith(b"}") else None
+    if rows is not None:
+        unfit = [too_large(name, place) for name in keys.given.names if name not in needed]
+        return Block(place, rows, place, [], unfit=unfit)
+    covered = place if line else place[:0]
+    reason = f"the line has more than {LARGEST_VALUE:,} bytes, and is not a JSON object with texts of strings"
+    return Block(covered, no_rows(few.given), place[:0], [Damage(place, "not_json", reason)] if line else [])
+
+
+def _only(schema: pa.Schema, names: Collection[str | None]) -> pa.Schema:
+    return pa.schema([field for field in schema if field.name in names])
+
+
+def json_block(lines: Lines, keys: Keys) -> Block:
+    """Parses `lines`; see read_jsonl. Strings come out as bytes that nobody has checked."""
+    data = np.frombuffer(lines.buffer or b"\n", np.uint8)
+    # Arrow's parser lets a value span lines, takes two values on one line, and crashes the process on a bare `null`:
+    # it only gets lines that look like one object, and the number of rows must come out as the number of lines.
+    opened = data[np.minimum(lines.starts, len(data) - 1)] == _OPEN
+    plain = (lines.ends > lines.starts) & opened & (data[np.maximum(lines.ends - 1, 0)] == _CLOSE)
+    odd = np.flatnonzero(~plain)
+    blank = odd[np.array([not lines.line(i).strip() for i in odd.tolist()], bool)]
+    covered = np.delete(positions(0, len(lines.starts)), blank)
+    parts: list[pa.RecordBatch] = []
+    taken: list[Positions] = []
+    damage: list[Damage] = []
+    for batch, which in _parse(lines, np.flatnonzero(plain).astype(np.int64), keys):
+        parts.append(batch)
+        taken.append(which)
+    done = np.concatenate([positions(0, 0), *taken])
+    good: list[int] = []
+    read: list[Row] = []
+    for i in np.setdiff1d(covered, done).tolist():
+        row = read_line(lines.line(i), keys, _parse_objects)
+        if isinstance(row, Row):
+            good.append(i)
+            read.append(row)
+        else:
+            damage.append(Damage(positions(lines.first + i, 1), *row))
+    if read:
+        columns = zip(*(row.values for row in read), strict=True)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, keys.given, strict=True)]
+        parts.append(pa.RecordBatch.from_arrays(arrays, schema=keys.given))
+        taken.append(np.array(good, np.int64))
+    lost: dict[tuple[str, tuple[str, str]], list[int]] = {}
+    for i, row in zip(good, read, strict=True):
+        for name, why in row.unfit.items():
+            lost.setdefault((name, why), []).append(lines.first + i)
+    unfit = [Unfit(name, np.array(where, np.int64), *why) for (name, why), where in lost.items()]
+    rows = from_table(pa.Table.from_batches(parts)) if parts else no_rows(keys.given)
+    return Block(
+        covered + lines.first, rows, np.concatenate([positions(0, 0), *taken]) + lines.first, damage, unfit=unfit
+    )
+
+
+def _parse(lines: Lines, which: Positions, keys: Keys) -> Iterator[tuple[pa.RecordBatch, Positions]]:
+    """Arrow's rows for the lines `which`, halving what it refuses; few refused lines are left out."""
+    if not len(which):
+        return
+    # Arrow takes a CR for white space: where it ends a line, Arrow is given another line end.
+    whole = len(which) == len(lines.starts) and lines.starts[0] == 0 and not lines.has_cr
+    rows = _parse_objects(lines.buffer if whole else lines.join(which), len(which), keys)
+    if rows is not None:
+        large = np.zeros(len(which), bool)
+        for column in rows.columns:
+            large |= _has_large_numbers(column)
+        # Those lines are looked at alone.
+        yield (rows.filter(pa.array(~large)), which[~large]) if large.any() else (rows, which)
+    elif len(which) > _FEW:
+        half = len(which) // 2
+        yield from _parse(lines, which[:half], keys)
+        yield from _parse(lines, which[half:], keys)
+
+
+def _parse_objects(buffer: bytes, count: int, keys: Keys) -> pa.RecordBatch | None:
+    """The rows of `count` lines that each look like one object; None if Arrow refuses them."""
+    try:
+        table = pyarrow.json.read_json(
+            pa.BufferReader(buffer),
+            pyarrow.json.ReadOptions(use_threads=False, block_size=len(buffer) + 1),
+            pyarrow.json.ParseOptions(explicit_schema=keys.told, unexpected_field_behavior=_unexpected(keys)),
+        )
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        # A message that quotes bytes which are not UTF-8 surfaces as UnicodeDecodeError.
+        return None
+    # A key inside an object that the job does not know: that line is looked at by itself.
+    if table.num_rows != count or not table.select(keys.told.names).schema.equals(keys.told):
+        return None
+    rows = from_table(table.select(keys.told.names))
+    arrays = [
+        (column.cast(pa.string()) if field.name == keys.id else column).cast(field.type)
+        for column, field in zip(rows.columns, keys.given, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=keys.given)
+
+
+def _unexpected(keys: Keys) -> str:
+    """What Arrow does with keys it is not told of: where there are objects in columns, those in them must be seen."""
+    return "infer" if any(_has_struct(kind) for kind in keys.told.types) else "ignore"
+
+
+def _has_struct(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind) or any(_has_struct(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def _has_large_numbers(column: pa.Array) -> npt.NDArray[np.bool_]:
+    """Rows with a double, at any depth, from which Arrow may have rounded digits off."""
+    kind = column.type
+    large = np.zeros(len(column), bool)
+    if pa.types.is_floating(kind):
+        large |= np.abs(pc.fill_null(column, 0).to_numpy(zero_copy_only=False)) >= EXACT
+    elif pa.types.is_struct(kind):
+        for part in column.flatten():
+            large |= _has_large_numbers(part)
+    elif pa.types.is_list(kind):
+        inside = _has_large_numbers(column.flatten())
+        large[pc.list_parent_indices(column).to_numpy()[inside]] = True
+    return large
+
+
+def infer(lines: Sequence[bytes]) -> tuple[dict[str, pa.DataType], int]:
+    """Types of the keys of the JSON objects among `lines`, and how many lines are objects.
+
+    Integers and floats are widened; a key with values of several kinds, or of a kind no file can hold, is a string.
+    What has no value yet is null, at any depth: SchemaUnion makes a string of a key that stays so.
+    """
+    values: dict[str, list[Any]] = {}
+    objects = 0
+    for line in lines:
+        try:
+            row = json.loads(_abridged(line, _LONG, b'""').decode("utf-8-sig", "replace"))
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict):
+            objects += 1
+            for key, value in row.items():
+                values.setdefault(key, []).append(value)
+    return {key: _kind(found) for key, found in values.items() if _is_utf8(key)}, objects
+
+
+def _abridged(line: bytes, longest: int, instead: bytes) -> bytes:
+    """`line` with `instead` in the place of each string with more than `longest` bytes."""
+    if len(line) <= longest:
+        return line
+    return _STRING.sub(lambda found: instead if found.end() - found.start() > longest else found[0], line)
+
+
+def _is_utf8(key: str) -> bool:
+    return not any("\ud800" <= c <= "\udfff" for c in key)
+
+
+def _kind(values: list[Any]) -> pa.DataType:
+    try:
+        kind = pa.array(values).type
+    except (pa.ArrowException, ValueError, OverflowError, RecursionError):
+        return pa.string()
+    return kind if _can_be_stored(kind, _DEEPEST) else pa.string()
+
+
+def _can_be_stored(kind: pa.DataType, levels: int) -> bool:
+    """Arrow's own message format ends at 64 levels, and Parquet has no struct without fields."""
+    if levels == 0 or (pa.types.is_struct(kind) and kind.num_fields == 0):
+        return False
+    return all(_can_be_stored(kind.field(i).type, levels - 1) for i in range(kind.num_fields))

@@ -1,0 +1,187 @@
+"""Reading files of one row a line: where the lines are, and plain text."""
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from transforms.batches.dialect import text_stream
+from transforms.batches.schemas import Columns
+from transforms.read.formats.blocks import (
+    MAX_LINE_BYTES,
+    Block,
+    Blocks,
+    NotWhatItClaimsError,
+    Piece,
+    Positions,
+    positions,
+)
+
+CHUNK_BYTES = 8 * 1024 * 1024
+MANY = 65_536
+_NEWLINE, _RETURN = b"\n\r"
+_MARK = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+class Lines(NamedTuple):
+    """Whole lines of a file: `buffer[starts[i]:ends[i]]` is line `first + i`, without its line end.
+
+    `has_cr`: a CR alone ends a line of them.
+    """
+
+    buffer: bytes
+    starts: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+    first: int
+    has_cr: bool = False
+
+    def line(self, i: int) -> bytes:
+        return self.buffer[self.starts[i] : self.ends[i]]
+
+    def join(self, which: Positions) -> bytes:
+        return b"\n".join(self.line(i) for i in which.tolist())
+
+
+def lines_of(file: BinaryIO, piece: Piece, encoding: str = "utf-8", keep: int | None = None) -> Iterator[Lines]:
+    """Whole lines of the byte range of `piece` as UTF-8, some megabytes at a time; a line that is longer comes alone.
+
+    A line ends with LF, CR LF or CR. Of a line only about `keep` bytes are kept, if that is given. Raises
+    NotWhatItClaimsError when a compressed file is damaged or a line is longer than MAX_LINE_BYTES: how many rows are
+    lost cannot be known, so no error budget may pass it.
+    """
+    first, held = piece.first_row, _Held(keep)
+    for chunk in _chunks(file, piece, encoding):
+        start = 0
+        if held.size > CHUNK_BYTES // 2 and (end := _LINE_END.search(chunk)) is not None:
+            held.add(chunk[: end.start()])
+            check_line(held.size, piece.file)
+            yield _one_line(held.take(), first)
+            first, start = first + 1, end.end()
+        if (behind := last_line_end(chunk, start)) > start:
+            stop = behind - (2 if chunk[behind - 2 : behind] == b"\r\n" else 1)
+            yield (lines := split_lines(held.take() + chunk[start:stop], first))
+            first, start = first + len(lines.starts), behind
+        held.add(chunk[start:])
+        check_line(held.size, piece.file)
+    if held.size:
+        yield _one_line(held.take(), first)
+
+
+def _chunks(file: BinaryIO, piece: Piece, encoding: str) -> Iterator[bytes]:
+    """The byte range of `piece`, in chunks none of which ends with half of a line end."""
+    stream = text_stream(file, piece, encoding)
+    # A stream in another encoding knows itself where the range ends.
+    left = piece.end - piece.start if piece.end >= 0 and encoding == "utf-8" else None
+    waiting = b""
+    while chunk := stream.read(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left)):
+        if left is not None:
+            left -= len(chunk)
+        chunk, waiting = waiting + chunk, b""
+        if chunk.endswith(b"\r"):
+            chunk, waiting = chunk[:-1], b"\r"
+        yield chunk
+    if waiting:
+        # At the end it is a line end, and as such the same as the other.
+        yield b"\n"
+
+
+def few_at_once(found: Iterator[Lines]) -> Iterator[Lines]:
+    """The same lines, at most MANY at a time: some megabytes may be millions of empty ones."""
+    for lines in found:
+        count = len(lines.starts)
+        for start in range(0, count, MANY):
+            if count <= MANY:
+                yield lines
+                break
+            end = min(start + MANY, count)
+            at = int(lines.starts[start])
+            starts, ends = lines.starts[start:end] - at, lines.ends[start:end] - at
+            yield Lines(lines.buffer[at : int(lines.ends[end - 1])], starts, ends, lines.first + start, lines.has_cr)
+
+
+class _Held:
+    """The beginning of a line that goes on: `size` bytes, of which at most about `keep` are kept."""
+
+    def __init__(self, keep: int | None) -> None:
+        self._keep, self._parts, self.size = keep, list[bytes](), 0
+
+    def add(self, part: bytes) -> None:
+        if part and (self._keep is None or self.size <= self._keep):
+            self._parts.append(part)
+        self.size += len(part)
+
+    def take(self) -> bytes:
+        """What was kept; nothing is held then. Of a long line it is a bytearray: a join would hold it twice."""
+        parts, self._parts, self.size = self._parts[::-1], [], 0
+        if (size := sum(map(len, parts))) <= 2 * CHUNK_BYTES:
+            return b"".join(reversed(parts))
+        whole, end = bytearray(size), 0
+        while parts:
+            part = parts.pop()
+            whole[end : end + len(part)] = part
+            end += len(part)
+        return cast(bytes, whole)
+
+
+def last_line_end(data: bytes, start: int = 0) -> int:
+    """Where what follows the last line end of `data` begins, 0 if there is none; nobody looks before `start`.
+
+    `data` ends with no half of a line end.
+    """
+    lf = data.rfind(b"\n", start) + 1
+    return max(lf, data.rfind(b"\r", max(start, lf)) + 1)
+
+
+def count_lines(data: bytes) -> int:
+    """The number of line ends."""
+    ends = data.count(b"\n")
+    return ends + data.count(b"\r") - data.count(b"\r\n") if b"\r" in data else ends
+
+
+def check_line(size: int, file: str) -> None:
+    """Raises NotWhatItClaimsError if a line of `size` bytes or more is too long to be one."""
+    if size > MAX_LINE_BYTES:
+        raise NotWhatItClaimsError(
+            f"{file}: has a line of more than {MAX_LINE_BYTES:,} bytes, which is no row of texts; is it of this format?"
+        )
+
+
+def split_lines(buffer: bytes, first: int) -> Lines:
+    """Where the lines of `buffer` start and end; a byte order mark of the file's first line is left out.
+
+    `buffer` is without the last line end: behind one there is one more line, if only an empty one.
+    """
+    data = np.frombuffer(buffer, np.uint8)
+    breaks = np.flatnonzero(data == _NEWLINE).astype(np.int64)
+    returns = np.flatnonzero(data == _RETURN) if b"\r" in buffer else breaks[:0]
+    alone = returns[(returns == len(data) - 1) | (data[np.minimum(returns + 1, len(data) - 1)] != _NEWLINE)]
+    if len(alone):
+        breaks = np.sort(np.concatenate([breaks, alone]))
+    starts = np.concatenate([np.zeros(1, np.int64), breaks + 1])
+    ends = np.concatenate([breaks, np.full(1, len(buffer), np.int64)])
+    if len(returns):
+        is_lf = data[breaks] == _NEWLINE
+        ends[:-1] -= is_lf & (data[np.maximum(breaks, 1) - 1] == _RETURN) & (breaks > 0)
+    if first == 0 and buffer.startswith(_MARK):
+        starts[0] = len(_MARK)
+    return Lines(buffer, starts, ends, first, len(alone) > 0)
+
+
+def _one_line(buffer: bytes, first: int) -> Lines:
+    """What split_lines says of a line, without looking at every byte of it."""
+    start = len(_MARK) if first == 0 and buffer.startswith(_MARK) else 0
+    return Lines(buffer, np.array([start]), np.array([len(buffer)]), first)
+
+
+def read_plain(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
+    """Plain text: each line is one row with the text column only; a blank line is a row too."""
+    longest = columns.max_text_bytes + len(_MARK) + 1
+    for lines in few_at_once(lines_of(file, piece, columns.dialect.encoding, keep=longest)):
+        count = len(lines.starts)
+        covered = positions(lines.first, count)
+        texts = pa.array([bytes(lines.line(i)) for i in range(count)], pa.binary())
+        yield Block(covered, pa.record_batch([texts], names=[columns.text]), covered, [])

@@ -1,0 +1,44 @@
+"""One way to read a piece, whatever its format."""
+
+import itertools
+import os
+
+from transforms.batches.schemas import Columns
+from transforms.batches.sizes import bounded
+from transforms.read.formats import delimited as csv_files
+from transforms.read.formats import jsonl as json_lines
+from transforms.read.formats import lines as line_files
+from transforms.read.formats import parquet as parquet_files
+from transforms.read.formats import table_stream as table_rows
+from transforms.read.formats.blocks import Blocks, Piece, planned
+from transforms.stores.choose import file_changed, store_for
+
+
+def read_piece(piece: Piece, columns: Columns) -> Blocks:
+    """The wanted columns of `piece`, in blocks that are bounded in bytes (see sizes.bounded).
+
+    Raises FileChangedError if the file is not the version that was planned, and TableError as table_rows does.
+    """
+    # No variable here holds a block meanwhile: it may be much larger than its parts.
+    return itertools.chain.from_iterable(map(bounded, _read(piece, columns), itertools.repeat(columns)))
+
+
+def _read(piece: Piece, columns: Columns) -> Blocks:
+    if piece.format == "bigquery":
+        yield from table_rows.read_blocks(piece, columns.wanted)
+        return
+    with store_for(piece.file).open(piece.file, piece.version) as opened:
+        # A copy that keeps the time of modification has the same version on a file system.
+        if (size := opened.seek(0, os.SEEK_END)) != piece.size:
+            raise file_changed(piece.file, f"of {piece.size:,} bytes", f"{size:,} bytes")
+        opened.seek(0)
+        # It may grow from here on.
+        file = planned(opened, piece.size)
+        if piece.format == "parquet":
+            yield from parquet_files.read_blocks(file, piece, columns.wanted)
+        elif piece.format == "jsonl":
+            yield from json_lines.read_jsonl(file, piece, columns)
+        elif piece.format == "text":
+            yield from line_files.read_plain(file, piece, columns)
+        else:
+            yield from csv_files.read_blocks(file, piece, columns.wanted, columns.dialect)

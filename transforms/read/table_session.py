@@ -1,0 +1,143 @@
+"""The read session of a run: made once, by whoever comes first, and then the same for every try and every pass.
+
+Its streams are the splits. A second session over the same rows would be cut in other places.
+"""
+
+import datetime as dt
+import math
+import posixpath
+from typing import Any
+
+from transforms.bigquery.clients import client
+from transforms.bigquery.names import TableError, TableInput, read_client, table_path
+from transforms.outputs.records import broken, is_time, parse, read
+from transforms.read.formats.blocks import Piece
+from transforms.read.plan_files import Split, read_plan, split_limits
+from transforms.runs.fail_points import step
+from transforms.runs.run import to_bytes
+from transforms.stores.choose import join, store_for
+
+MAX_STREAMS = 1_000
+"""The service's own limit."""
+
+
+def open_splits(plan: str) -> list[Split]:
+    """The splits of the run whose plan file is at `plan`; makes its read session if it reads a table and has none yet.
+
+    Raises TableError if BigQuery gives no session or the query of the run fails.
+    """
+    _, about = read_plan(store_for(plan), plan)
+    path = _session_file(plan)
+    if (planned := _table_input(about)) is not None and store_for(path).read(path) is None:
+        session = _make_session(planned, about["run"]["run_id"])
+        # Of several who make one at once, all go on with the first one's.
+        with step("write_session"):
+            store_for(path).swap(path, None, to_bytes(session))
+    return planned_splits(plan)
+
+
+def planned_splits(plan: str) -> list[Split]:
+    """The splits of the run whose plan file is at `plan`: its pieces of files, or the streams of its read session."""
+    splits, about = read_plan(store_for(plan), plan)
+    planned, path = _table_input(about), _session_file(plan)
+    if planned is None:
+        return splits
+    data = read(path)
+    if data is None:
+        raise FileNotFoundError(f"{path}: the run has no read session; was it cleaned away while it worked?")
+    streams = parse(data, path).get("streams")
+    if not isinstance(streams, list) or not all(isinstance(stream, str) for stream in streams):
+        broken(path, "streams are not names")
+    return [_split(planned, number, stream) for number, stream in enumerate(streams)]
+
+
+def can_go_on(plan: str, now: dt.datetime) -> bool:
+    """Whether a later try of the run can still read its input: its session, if it has one, has not run out."""
+    path = _session_file(plan)
+    data = read(path)
+    end = None if data is None else parse(data, path).get("expires")
+    if end is not None and not is_time(str(end)):
+        broken(path, "expires is no time")
+    return end is None or now < dt.datetime.fromisoformat(end)
+
+
+def _split(planned: TableInput, number: int, stream: str) -> Split:
+    piece = Piece(number=number, file=f"{planned.source}#{number}", size=0, version=stream, format="bigquery")
+    return Split(number=number, pieces=(piece,))
+
+
+def _session_file(plan: str) -> str:
+    return join(posixpath.dirname(plan), "session.json")
+
+
+def _table_input(about: dict[str, Any]) -> TableInput | None:
+    found = about.get("table_input")
+    return None if found is None else TableInput(**{**found, "columns": tuple(found["columns"])})
+
+
+def _make_session(planned: TableInput, run_id: str) -> dict[str, Any]:
+    from google.api_core.exceptions import GoogleAPICallError
+
+    table, rows, size = planned.table, planned.rows, planned.bytes
+    if table is None:
+        table, rows, size = run_query(planned, f"{run_id}-input")
+    most_rows, most_bytes = split_limits(rows, size)
+    streams = min(max(1, math.ceil(rows / most_rows), math.ceil(size / most_bytes)), MAX_STREAMS)
+    try:
+        made = read_client().create_read_session(_request(planned, table, streams))
+    except GoogleAPICallError as error:
+        # Of the service's own making: no row has been read yet that it could quote.
+        raise TableError(f"{planned.source}: BigQuery gives no read session: {error.message}") from error
+    # An emulator may say nothing of the end.
+    end = made.expire_time.isoformat() if made.expire_time else None
+    return {"name": made.name, "table": table, "expires": end, "streams": [stream.name for stream in made.streams]}
+
+
+def _request(planned: TableInput, table: str, streams: int) -> Any:
+    from google.cloud.bigquery_storage_v1 import types
+
+    session = types.ReadSession(
+        table=table_path(table),
+        data_format=types.DataFormat.ARROW,
+        read_options={"selected_fields": planned.columns, "row_restriction": planned.restriction or ""},
+    )
+    if planned.snapshot is not None:
+        session.table_modifiers = {"snapshot_time": dt.datetime.fromisoformat(planned.snapshot)}
+    return types.CreateReadSessionRequest(
+        parent=f"projects/{planned.project}",
+        read_session=session,
+        max_stream_count=streams,
+        preferred_min_stream_count=streams,
+    )
+
+
+def run_query(planned: TableInput, job_id: str) -> tuple[str, int, int]:
+    """Runs the query of a run, unless it has been, and gives the table of its result, with rows and bytes.
+
+    Raises TableError naming the job if it fails.
+    """
+    from google.api_core.exceptions import Conflict, GoogleAPICallError
+    from google.cloud.bigquery import QueryJobConfig
+
+    service, where = client(planned.project), planned.location
+    # A cached result may run out before the run does.
+    config = QueryJobConfig(use_query_cache=False)
+    try:
+        try:
+            job = service.query(planned.query, job_id=job_id, location=where, job_config=config, job_retry=None)
+        except Conflict:
+            # A try before this one started it.
+            job = service.get_job(job_id, location=where)
+        job.result()
+        return result_table(service, job)
+    except GoogleAPICallError as error:
+        raise TableError(
+            f"{planned.source}: query job {planned.project}:{where}.{job_id} failed "
+            f"({type(error).__name__}); its message may quote a value, `bq show --job` has it"
+        ) from error
+
+
+def result_table(service: Any, job: Any) -> tuple[str, int, int]:
+    """Name, rows and bytes of the table in which a query job that is done left its result."""
+    table = service.get_table(job.destination)
+    return f"{table.project}.{table.dataset_id}.{table.table_id}", table.num_rows, table.num_bytes

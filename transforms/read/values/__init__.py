@@ -1,0 +1,1 @@
+"""From a value as a file has it to the declared type of its column."""

@@ -1,0 +1,184 @@
+"""What an output holds: which dates are published, and what became of the runs that did not publish."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from transforms.outputs import records
+from transforms.outputs.deletion import listed
+from transforms.outputs.names import DATE_FOLDER, MANIFEST, RUN_ID
+from transforms.read.plan_files import read_about
+from transforms.runs.run import Run, date_folder, manifest_path, read_manifest, run_file
+from transforms.runs.verdicts import ABANDONED, ALREADY_PUBLISHED, PASSED, PUBLISHED, SUPERSEDED, Verdict, read_verdict
+from transforms.stores.choose import absolute, each, join, literal, store_for
+
+Manifest = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifests:
+    """The manifests below an output by dates (ISO), in order; `broken`: date -> why its manifest cannot be read."""
+
+    read: Mapping[str, Manifest]
+    broken: Mapping[str, str]
+
+    @property
+    def published(self) -> Mapping[str, Manifest]:
+        """Without the dates whose rows were deleted for their age."""
+        return {date: manifest for date, manifest in self.read.items() if not is_expired(manifest)}
+
+    @property
+    def named(self) -> list[str]:
+        """The runs that they name: those that are published, and the one before each."""
+        return [run_id for manifest in self.read.values() for run_id in runs_named(manifest)]
+
+
+def runs_named(manifest: Manifest) -> list[str]:
+    """The runs that a manifest names: its own, and the one whose rows it replaced."""
+    return [run_id for run_id in (manifest["run_id"], manifest.get("replaces")) if run_id]
+
+
+def is_expired(manifest: Manifest) -> bool:
+    """Whether the rows of a date were deleted for their age; see transforms/publish/clean.py."""
+    return bool(manifest.get("expired"))
+
+
+def read_manifests(output: str) -> Manifests:
+    """All manifests below `output`, listed once and read side by side."""
+    found = store_for(output).match(join(literal(output), "dt=*", MANIFEST))
+    dates = sorted(match[1] for info in found if (match := DATE_FOLDER.fullmatch(info.path.rsplit("/", 2)[1])))
+
+    def read(date: str) -> Manifest | str | None:
+        try:
+            return read_manifest(join(output, f"dt={date}", MANIFEST))[0]
+        except ValueError as error:
+            return str(error)
+
+    contents = dict(zip(dates, each(read, dates), strict=True))
+    return Manifests(
+        read={date: content for date, content in contents.items() if isinstance(content, Mapping)},
+        broken={date: content for date, content in contents.items() if isinstance(content, str)},
+    )
+
+
+def published(output: str, date: dt.date) -> Verdict | None:
+    """The run that a date is published by, with status ALREADY_PUBLISHED; None if the date is not published.
+
+    It has a problem if the run is committed and not finished: then its table may not have its rows.
+    """
+    manifest, _ = read_manifest(manifest_path(output, date))
+    if manifest is None or is_expired(manifest):
+        return None
+    return Verdict(
+        status=ALREADY_PUBLISHED,
+        run_id=manifest["run_id"],
+        folder=date_folder(output, date),
+        counts=manifest["counts"],
+        problems=(_unfinished(manifest, date_folder(output, date)),) if pending(manifest) else (),
+    )
+
+
+def pending(manifest: Manifest) -> str:
+    """What a committed run has not finished: its `table`, or only the `files` it replaced; empty if it has."""
+    if manifest["finished"]:
+        return ""
+    return "table" if manifest.get("table") else "files"
+
+
+def _unfinished(manifest: Manifest, folder: str) -> str:
+    missing = (
+        f"{manifest['table']['table']}: may not have the rows of {manifest['logical_date']} yet"
+        if manifest.get("table")
+        else f"{folder}: may have files yet that were replaced"
+    )
+    return f"{missing}: run {manifest['run_id']} is committed, not finished; the same command again completes it"
+
+
+def list_runs(output: str) -> dict[str, list[str]]:
+    """The files of each run below `output`, by run id, in order."""
+    folder = join(absolute(output), "_runs/")
+    found: dict[str, list[str]] = {}
+    for path in listed(output, "_runs"):
+        run_id, inside, _ = path.removeprefix(folder).partition("/")
+        # A link in the place of a run's folder is none of ours.
+        if inside and RUN_ID.fullmatch(run_id):
+            found.setdefault(run_id, []).append(path)
+    return found
+
+
+def find_run(output: str, run_id: str) -> Run | None:
+    """The run as its plan describes it; None if there is none below `output`. Raises RecordError for a damaged plan."""
+    store, path = store_for(output), run_file(output, run_id, "plan.parquet")
+    if not RUN_ID.fullmatch(run_id) or store.link_on(path, output):
+        return None
+    try:
+        run = Run.from_json(read_about(store, path)["run"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
+        raise records.RecordError(f"{path}: is damaged, so the run is lost: score the date again") from error
+    if run.run_id != run_id:
+        raise records.RecordError(f"{path}: is the plan of another run, so this one is lost: score the date again")
+    return run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unpublished:
+    """A run that did not publish: its date (ISO, empty if nothing tells it), verdict and main reason.
+
+    `state` is the status of its verdict; "not_ended" if it has none, "unreadable" if its files are damaged. `job` is
+    what it is run by, while it has no verdict, if that is not the machine it was started on.
+    """
+
+    run_id: str
+    date: str
+    state: str
+    reason: str
+    job: Mapping[str, str] = field(default_factory=dict)
+
+
+def unpublished(output: str, run_ids: Sequence[str], manifests: Manifests) -> list[Unpublished]:
+    """The runs among `run_ids` that never published, in order."""
+    named = {manifest["run_id"] for manifest in manifests.read.values()}
+    found = each(lambda run_id: _look(output, run_id, manifests), [id_ for id_ in run_ids if id_ not in named])
+    return [run for run in found if run is not None]
+
+
+def _look(output: str, run_id: str, manifests: Manifests) -> Unpublished | None:
+    try:
+        verdict = read_verdict(run_file(output, run_id, "verdict.json"))
+        if verdict is not None and (verdict.status == PUBLISHED or (verdict.status == ABANDONED and verdict.cleaned)):
+            return None  # Of a run that was cleaned away only this is left.
+        run = find_run(output, run_id)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        return Unpublished(run_id=run_id, date="", state="unreadable", reason=type(error).__name__)
+    if run is None:
+        return Unpublished(run_id=run_id, date="", state="unreadable", reason="its plan is gone")
+    state, reason = _standing(run, verdict, manifests)
+    job = _job(run) if verdict is None else {}
+    if job:
+        reason = f"Dataflow job {job['job_id']} works on it, or has failed: {job['url']}"
+    return Unpublished(run_id=run_id, date=run.date.isoformat(), state=state, reason=reason, job=job)
+
+
+def _job(run: Run) -> dict[str, str]:
+    try:
+        content = records.parse(records.read(run.job) or b"{}", run.job)
+        return {key: str(content[key]) for key in ("job_id", "project", "region", "url")} if content else {}
+    except (ValueError, KeyError, TypeError, OSError):
+        return {}  # It only helps to find the job.
+
+
+def _standing(run: Run, verdict: Verdict | None, manifests: Manifests) -> tuple[str, str]:
+    if verdict is None:
+        return "not_ended", "it is still running, or it died: run the job again"
+    if verdict.status not in (PASSED, SUPERSEDED):
+        return verdict.status, (*verdict.problems, "")[0]
+    date = run.date.isoformat()
+    sequence = manifests.read[date]["sequence"] if date in manifests.read else 0
+    if verdict.status == PASSED and (sequence == run.sequence or date in manifests.broken):
+        return PASSED, f"not published yet: bert-batch publish {run.run_id}"
+    if date in manifests.read and is_expired(manifests.read[date]):
+        return SUPERSEDED, "the rows of the date were deleted for their age"
+    return SUPERSEDED, "another run of the date was published"

@@ -1,0 +1,138 @@
+"""A run: one attempt to publish one logical date, and where its files are. Plain code."""
+
+import datetime as dt
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from transforms.outputs import records
+from transforms.outputs.names import MANIFEST as MANIFEST
+from transforms.outputs.names import RUN_ID
+from transforms.stores.choose import join
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorBudget:
+    """How many rows of a run may be dead letters before nothing is published."""
+
+    fraction: float = 0.01
+    rows: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.fraction <= 1:
+            raise ValueError(f"--max-dead-fraction is {self.fraction}; it must be between 0 and 1")
+        if self.rows is not None and self.rows < 0:
+            raise ValueError(f"--max-dead-rows is {self.rows}; it must be 0 or more")
+
+    def exceeded(self, dead: int, read: int) -> str | None:
+        """Which limit `dead` of `read` rows exceed, as a sentence; None if they exceed none."""
+        # Divided, not multiplied: 0.29 * 100 is less than 29.
+        if read and dead / read > self.fraction:
+            return f"{dead:,} of {read:,} rows are dead letters; --max-dead-fraction allows {self.fraction:g}"
+        if self.rows is not None and dead > self.rows:
+            return f"{dead:,} rows are dead letters; --max-dead-rows allows {self.rows:,}"
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One attempt to publish `date` below `output`.
+
+    `sequence` is that of the date's manifest when the run was planned (0: there was none); `started` is the time
+    every row of the run carries; `bundle` is `name@fingerprint`.
+    """
+
+    run_id: str
+    output: str
+    date: dt.date
+    started: dt.datetime
+    sequence: int
+    bundle: str
+    budget: ErrorBudget = field(default_factory=ErrorBudget)
+
+    @property
+    def plan(self) -> str:
+        return self.file("plan.parquet")
+
+    @property
+    def staged(self) -> str:
+        return self.file("staged")
+
+    @property
+    def verdict(self) -> str:
+        return self.file("verdict.json")
+
+    @property
+    def job(self) -> str:
+        """Where the run is told to work, if that is not where it was started."""
+        return self.file("job.json")
+
+    @property
+    def folder(self) -> str:
+        """Where the rows of the date are published."""
+        return date_folder(self.output, self.date)
+
+    @property
+    def dead_folder(self) -> str:
+        """Where the dead letters of the date are published."""
+        return date_folder(join(self.output, "_dead_letters"), self.date)
+
+    @property
+    def manifest(self) -> str:
+        return manifest_path(self.output, self.date)
+
+    def file(self, name: str) -> str:
+        """A path in the run's own folder."""
+        return run_file(self.output, self.run_id, name)
+
+    def to_json(self) -> dict[str, Any]:
+        """The run as plain values."""
+        return {**asdict(self), "date": self.date.isoformat(), "started": self.started.isoformat()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Run":
+        """The run that `to_json` described; raises ValueError, KeyError or TypeError for anything else."""
+        date, started = dt.date.fromisoformat(values["date"]), dt.datetime.fromisoformat(values["started"])
+        budget, sequence = ErrorBudget(**values["budget"]), values["sequence"]
+        texts = [values[name] for name in ("run_id", "output", "bundle")]
+        if not all(isinstance(text, str) for text in texts) or not RUN_ID.fullmatch(values["run_id"]):
+            raise ValueError("the plan describes no run")
+        if type(sequence) is not int or sequence < 0 or started.tzinfo is None:
+            raise ValueError("the plan describes no run")
+        return cls(**{**values, "date": date, "started": started, "budget": budget})
+
+
+def run_file(output: str, run_id: str, name: str) -> str:
+    """A path in the folder of a run: plan.parquet, verdict.json, staged."""
+    return join(output, "_runs", run_id, name)
+
+
+def date_folder(output: str, date: dt.date) -> str:
+    """`<output>/dt=<date>`."""
+    return join(output, f"dt={date.isoformat()}")
+
+
+def manifest_path(output: str, date: dt.date) -> str:
+    """The truth about a date."""
+    return join(date_folder(output, date), MANIFEST)
+
+
+def new_run_id(now: dt.datetime) -> str:
+    """An id that sorts by time: `20261121T020003Z-5f3a9c`."""
+    return f"{now.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def read_manifest(path: str) -> tuple[dict[str, Any] | None, bytes | None]:
+    """The manifest at `path`, parsed and as it stands there; (None, None) if the date was never published.
+
+    Raises RecordError, a ValueError, naming a file that is no manifest, or one of a newer format.
+    """
+    raw = records.read(path)
+    return (None, None) if raw is None else (records.manifest(raw, path), raw)
+
+
+def to_bytes(content: Mapping[str, Any]) -> bytes:
+    """JSON as it is written to disk."""
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,97 @@
+"""Ending a run early: where one split alone has more dead letters than the whole input may have, the rest is not read.
+
+Never a run that could have kept its budget: what is compared is the dead letters of one split with the most rows that
+the whole plan can have.
+"""
+
+import posixpath
+import threading
+from collections.abc import Iterable
+from dataclasses import replace
+
+from transforms.read.formats.blocks import Piece
+from transforms.read.plan_files import Split
+from transforms.read.table_session import planned_splits
+from transforms.runs.run import ErrorBudget
+from transforms.stores.choose import join, store_for
+
+
+class _Counted(threading.local):
+    """Dead letters of the split that this thread reads: the steps that may reject a row are fused with the reading."""
+
+    dead = 0
+
+
+_counted = _Counted()
+
+
+def note_dead(rows: int) -> None:
+    """Counts dead letters of the split that is being read."""
+    _counted.dead += rows
+
+
+class Spending:
+    """Watches the budget while splits are read. Whoever finds it exceeded says so in a file beside `staged`."""
+
+    def __init__(self, plan: str, staged: str | None, budget: ErrorBudget | None) -> None:
+        self._plan, self._budget = plan, budget
+        self._mark = None if staged is None or budget is None else mark_of(staged)
+        self._most_rows: int | None = None
+        self._knows_rows = False
+
+    def begin(self) -> bool:
+        """Starts the count of another split; False if some split has exceeded the budget already."""
+        _counted.dead = 0
+        return self._mark is None or store_for(self._mark).read(self._mark) is None
+
+    def is_over(self, split: int) -> bool:
+        """Whether the split that is being read has exceeded the budget of the whole input; then it is told as well."""
+        if self._mark is None or self._budget is None or not _counted.dead:
+            return False
+        if not self._knows_rows:
+            self._most_rows, self._knows_rows = most_rows(planned_splits(self._plan)), True
+        problem = exceeded_by_one(self._budget, split, _counted.dead, self._most_rows)
+        if problem is not None:
+            store_for(self._mark).write(self._mark, problem.encode())
+        return problem is not None
+
+
+def mark_of(staged: str) -> str:
+    """The file that says that the run with this folder of staged files exceeds its budget."""
+    return join(posixpath.dirname(staged.rstrip("/")), "over-budget.txt")
+
+
+def ended_early(staged: str) -> str | None:
+    """Why the run with this folder of staged files was ended early; None if it was not."""
+    found = store_for(staged).read(mark_of(staged))
+    return None if found is None else found.decode()
+
+
+def most_rows(splits: Iterable[Split]) -> int | None:
+    """How many rows the splits have at most; None if nobody can say."""
+    rows = [_most_rows(piece) for split in splits for piece in split.pieces]
+    known = [count for count in rows if count is not None]
+    return sum(known) if len(known) == len(rows) else None
+
+
+def _most_rows(piece: Piece) -> int | None:
+    if piece.rows is not None:
+        return piece.rows
+    if piece.format in ("parquet", "bigquery") or piece.compression is not None:
+        return None
+    # A row of text has at least its line end, or is the last one and not empty.
+    return (piece.end if piece.end >= 0 else piece.size) - piece.start
+
+
+def exceeded_by_one(budget: ErrorBudget, split: int, dead: int, most: int | None) -> str | None:
+    """Which limit of the whole run `dead` rows of one split exceed, of `most` rows in all; None if they exceed none."""
+    if most is None:
+        budget, most = replace(budget, fraction=1.0), dead
+        of_all = ""
+    else:
+        of_all = f" and the whole input at most {most:,} rows"
+    exceeded = budget.exceeded(dead, most)
+    if exceeded is None:
+        return None
+    limit = exceeded.split("; ")[1]
+    return f"reading was ended early: split {split} alone has {dead:,} dead letters{of_all}; {limit}"

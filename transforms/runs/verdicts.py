@@ -1,0 +1,244 @@
+"""The verdict on a run: do the books balance, is the error budget kept. Written down before anything is published."""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, TypeGuard
+
+from transforms.outputs import records
+from transforms.outputs.digest_files import published_beside
+from transforms.read.plan_files import Split
+from transforms.runs.books import MARKED, Count, Work, differences, total, total_work
+from transforms.runs.fail_points import step
+from transforms.runs.run import Run, to_bytes
+from transforms.runs.staged import StagedFile
+from transforms.runs.verdict_record import (
+    ABANDONED,
+    ALREADY_PUBLISHED,
+    OVER_BUDGET,
+    PASSED,
+    PUBLISHED,
+    SUPERSEDED,
+    UNBALANCED,
+    Part,
+    PublishError,
+    Verdict,
+    check_parts,
+    parse,
+)
+from transforms.stores.choose import join, store_for
+
+__all__ = [
+    "ABANDONED",
+    "ALREADY_PUBLISHED",
+    "OVER_BUDGET",
+    "PASSED",
+    "PUBLISHED",
+    "SUPERSEDED",
+    "UNBALANCED",
+    "Part",
+    "PublishError",
+    "Verdict",
+    "abandon",
+    "bury",
+    "check_parts",
+    "claim",
+    "judge",
+    "read_verdict",
+    "rows_published",
+    "settle",
+    "write_verdict",
+]
+
+
+def rows_published(counts: Mapping[str, int]) -> int:
+    """Rows in the files of a run, by its counts: those scored, and those taken over unchanged from another date."""
+    return counts["scored"] + counts.get("skipped", 0)
+
+
+def judge(
+    run: Run,
+    splits: Iterable[Split],
+    *,
+    read: Iterable[Count],
+    scored: Sequence[StagedFile],
+    dead: Sequence[StagedFile],
+    work: Iterable[Work],
+    unchanged: Sequence[StagedFile] = (),
+    taken_over: int = 0,
+    ended_early: str | None = None,
+) -> Verdict:
+    """Compares the books of every split and the error budget; see books.differences.
+
+    `ended_early` is why reading was ended before its end, if it was: then there is nothing to compare.
+    """
+    counts, kept = list(read), [*scored, *unchanged]
+    problems = [*_unread(splits, total(counts))]
+    problems += [*_unwritten([*kept, *dead])]
+    problems += differences(counts, (c for f in kept for c in f.counts), (c for f in dead for c in f.counts))
+    rows = {
+        "read": sum(count.rows for count in counts),
+        "scored": sum(file.rows for file in scored),
+        "skipped": sum(file.rows for file in unchanged),
+        "dead": sum(file.rows for file in dead),
+    }
+    status = UNBALANCED if problems else PASSED
+    if ended_early is not None:
+        status, problems = OVER_BUDGET, [ended_early]
+    elif not problems and (exceeded := run.budget.exceeded(rows["dead"], rows["read"])):
+        status, problems = OVER_BUDGET, [exceeded]
+    return Verdict(
+        status=status,
+        run_id=run.run_id,
+        folder=run.folder,
+        problems=tuple(problems),
+        counts=rows,
+        dead_codes=_codes(dead),
+        work=total_work(work)._asdict(),
+        files=_parts(run, run.folder, kept),
+        dead_letters=_parts(run, run.dead_folder, dead),
+        taken_over=taken_over,
+        precision="+".join(sorted({name for file in kept for name in file.precision.split("+") if name})),
+        notes={MARKED: marked} if (marked := sum(count.marked for count in counts)) else {},
+        kept_misfits=_misfits(kept),
+        at_least=ended_early is not None,
+    )
+
+
+def _unread(splits: Iterable[Split], read: Mapping[int, Count]) -> Iterable[str]:
+    for split in splits:
+        if split.number not in read:
+            yield f"split {split.number}: was planned and never read"
+            continue
+        known = [piece.rows for piece in split.pieces if piece.rows is not None]
+        if len(known) == len(split.pieces) and sum(known) != read[split.number].rows:
+            yield f"split {split.number}: {sum(known):,} rows planned, {read[split.number].rows:,} read"
+
+
+def _unwritten(files: Iterable[StagedFile]) -> Iterable[str]:
+    for file in files:
+        counted = sum(count.rows for count in file.counts)
+        if counted != file.rows:
+            yield f"{file.path}: {counted:,} rows were given to the file, {file.rows:,} are in it"
+
+
+def _codes(dead: Iterable[StagedFile]) -> dict[str, list[Any]]:
+    counts: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for file in sorted(dead, key=_order):
+        for code, (count, example) in file.codes.items():
+            counts[code] += count
+            examples.setdefault(code, example)
+    return {code: [count, examples[code]] for code, count in counts.most_common()}
+
+
+def _misfits(kept: Iterable[StagedFile]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for file in kept:
+        counts.update(file.misfits)
+    return dict(sorted(counts.items()))
+
+
+def _parts(run: Run, folder: str, files: Iterable[StagedFile]) -> tuple[Part, ...]:
+    # Sorted by split, so that every call of publish gives a staged file the same final name.
+    ordered = enumerate(sorted(files, key=_order))
+    return tuple(_part(file, join(folder, f"part-{run.run_id}-{number:05d}.parquet")) for number, file in ordered)
+
+
+def _part(file: StagedFile, path: str) -> Part:
+    part = Part(staged=file.path, path=path, rows=file.rows, bytes=file.bytes, checksum=file.checksum)
+    if file.digests is None:
+        return part
+    beside, at = file.digests, published_beside(path)
+    digests = Part(staged=beside.path, path=at, rows=file.rows, bytes=beside.bytes, checksum=beside.checksum)
+    return replace(part, digests=digests)
+
+
+def _order(file: StagedFile) -> tuple[list[int], str]:
+    return sorted(count.split for count in file.counts), file.path
+
+
+def write_verdict(run: Run, verdict: Verdict) -> None:
+    """Writes verdict.json of the run unless it has one: all publishers of a run must publish the same files."""
+    with step("write_verdict"):
+        store_for(run.output).swap(run.verdict, None, to_bytes(asdict(verdict)))
+
+
+def settle(path: str, status: str) -> Verdict | None:
+    """Ends the verdict at `path`, if it is `passed`, as published or superseded; gives the verdict as it is then.
+
+    An end stays: whoever comes later knows less. None if there is no verdict (any more).
+    """
+    return _change(path, lambda verdict: replace(verdict, status=status) if _is_passed(verdict) else None)
+
+
+def claim(path: str) -> Verdict | None:
+    """Says in the verdict at `path`, if it is `passed`, that the manifest is about to be swapped.
+
+    Whoever gets a verdict that is not `abandoned` may swap: until that is long ago, nobody abandons the run. None if
+    there is no verdict (any more).
+    """
+    now = dt.datetime.now(dt.UTC).isoformat()
+    return _change(path, lambda verdict: replace(verdict, claimed=now) if _is_passed(verdict) else None)
+
+
+def abandon(path: str, run_id: str, claimed_before: dt.datetime) -> Verdict:
+    """Ends a run that is taken for dead, so that no publisher of it can swap the manifest any more.
+
+    Gives the verdict at `path` as it is then. It is still `passed` if the run was claimed since `claimed_before`.
+    """
+
+    def end(verdict: Verdict | None) -> Verdict | None:
+        if verdict is None:
+            return Verdict(status=ABANDONED, run_id=run_id, problems=(_TAKEN_FOR_DEAD,))
+        if not _is_passed(verdict) or verdict.is_claimed_since(claimed_before):
+            return None
+        return replace(verdict, status=ABANDONED, problems=(_TAKEN_FOR_DEAD,))
+
+    verdict = _change(path, end)
+    assert verdict
+    return verdict
+
+
+def bury(path: str, now: dt.datetime) -> None:
+    """Leaves of the verdict at `path` that the run was cleaned away, at `now`; an earlier time stays."""
+
+    def end(verdict: Verdict | None) -> Verdict | None:
+        if verdict is None or verdict.status == PUBLISHED or verdict.cleaned:
+            return None
+        problems = (
+            (_TAKEN_FOR_DEAD,) if verdict.status == ABANDONED else (f"it was {verdict.status}, and cleaned away",)
+        )
+        cleaned = now.isoformat()
+        return Verdict(
+            status=ABANDONED, run_id=verdict.run_id, folder=verdict.folder, problems=problems, cleaned=cleaned
+        )
+
+    _change(path, end)
+
+
+_TAKEN_FOR_DEAD = "it was taken for dead and cleaned away; start the run again"
+
+
+def _is_passed(verdict: Verdict | None) -> TypeGuard[Verdict]:
+    return verdict is not None and verdict.status == PASSED
+
+
+def _change(path: str, change: Callable[[Verdict | None], Verdict | None]) -> Verdict | None:
+    """Swaps a verdict for what `change` makes of it, None leaves it; gives the verdict as it is then."""
+    store = store_for(path)
+    while True:
+        raw = store.read(path)
+        verdict = None if raw is None else parse(raw, path)
+        changed = change(verdict)
+        if changed is None:
+            return verdict
+        if store.swap(path, raw, to_bytes(asdict(changed))):
+            return changed
+
+
+def read_verdict(path: str) -> Verdict | None:
+    """The verdict at `path`, or None if there is none yet; raises RecordError, a ValueError, for what is none."""
+    raw = records.read(path)
+    return None if raw is None else parse(raw, path)

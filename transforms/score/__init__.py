@@ -1,0 +1,1 @@
+"""Step 4: Tokens to Scores, one macro-batch at a time. Only step.py knows Beam."""

@@ -1,0 +1,1 @@
+"""Where files are: a local disk or gs://, compare-and-swap, local copies of bundles."""
