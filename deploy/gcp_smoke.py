@@ -21,13 +21,14 @@ from google.cloud import bigquery, storage
 
 from transforms.batches.schemas import scores_schema
 from transforms.bigquery.clients import client, query
+from transforms.errors import PublishError
 from transforms.publish import table_commit as bigquery_commit
 from transforms.publish.table_load import Publication, load, publication
 from transforms.publish.table_sink import table_sink
 from transforms.runs.run import new_run_id, run_file
-from transforms.runs.verdicts import PublishError
 from transforms.stores import gcs
-from transforms.stores.choose import join, store_for
+from transforms.stores.choose import store_for
+from transforms.stores.paths import join
 
 DATE = dt.date(2026, 11, 21)
 SCHEMA = scores_schema(pa.schema([]), "classification")

@@ -26,9 +26,10 @@ from pipeline.runners.children import Children, Result
 from pipeline.runners.cores import INTRAOP_THREADS, share_of_cores
 from pipeline.terminal.console import EXIT_CODES, emit, err, out, quiet_libraries
 from pipeline.terminal.quiet import quiet_stderr
-from transforms.publish.commit import finish_pending
+from transforms.publish.tidy import finish_pending
 from transforms.runs.history import published
-from transforms.runs.verdicts import ALREADY_PUBLISHED, PUBLISHED, rows_published
+from transforms.runs.verdict_record import ALREADY_PUBLISHED, PUBLISHED
+from transforms.runs.verdicts import rows_published
 
 FINE = (EXIT_CODES[PUBLISHED], EXIT_CODES[ALREADY_PUBLISHED])
 

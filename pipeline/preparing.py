@@ -16,20 +16,21 @@ from pipeline.jobs.outputs import check_writable
 from pipeline.jobs.own_files import check_file, check_places
 from pipeline.jobs.query_file import read_query
 from pipeline.terminal.quiet import quiet_stderr
+from transforms.batches.text_digests import DIGEST
 from transforms.bigquery.names import table_name
-from transforms.outputs.digest_files import DIGEST
 from transforms.publish.table_commit import check_record
 from transforms.publish.table_sink import TableSink, check_tables, table_sink
 from transforms.read.earlier import Earlier, Found, PassedOver, find_earlier
-from transforms.read.plan_files import Plan, list_inputs, plan_digest, plan_inputs
+from transforms.read.plan_files import list_inputs, plan_inputs
 from transforms.read.plan_table import plan_query, plan_table
 from transforms.read.published_types import check_numbers_stay
 from transforms.runs.history import published
+from transforms.runs.labelling import Labelling
+from transforms.runs.plan import Plan, plan_digest
 from transforms.runs.resume import Resumed, find_resumable
 from transforms.runs.run import Run, manifest_path, new_run_id, read_manifest
-from transforms.runs.verdicts import Verdict
+from transforms.runs.verdict_record import Verdict
 from transforms.score.compute import Compute
-from transforms.score.label import Labelling
 
 
 @dataclass(frozen=True, kw_only=True)

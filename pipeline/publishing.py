@@ -5,11 +5,13 @@ import datetime as dt
 from pipeline.errors import RunFailedError
 from pipeline.jobs.config import ConfigError
 from pipeline.jobs.own_files import check_links
-from transforms.publish.commit import PublishError, finish_pending, publish, standing
+from transforms.errors import PublishError
+from transforms.publish.commit import publish, standing
+from transforms.publish.tidy import finish_pending
 from transforms.runs.books import Work
 from transforms.runs.history import find_run, list_runs, read_manifests
 from transforms.runs.run import date_folder
-from transforms.runs.verdicts import PASSED, PUBLISHED, Verdict
+from transforms.runs.verdict_record import PASSED, PUBLISHED, Verdict
 
 
 def publish_again(output: str, run_id: str) -> Verdict:

@@ -22,14 +22,16 @@ from pipeline.runners.loopback import loopback_only
 from pipeline.runners.presets import check_job_server, job_options
 from pipeline.runners.watchdog import listening, start_seconds, wait
 from transforms.carry import CarryScores
+from transforms.errors import PublishError
 from transforms.featurize.step import FeaturizeTexts
-from transforms.publish.commit import finish_pending, publish, standing
+from transforms.publish.commit import publish, standing
 from transforms.publish.step import PublishRun
-from transforms.read.plan_files import write_plan
+from transforms.publish.tidy import finish_pending
 from transforms.read.step import ReadTexts
+from transforms.runs.plan import write_plan
 from transforms.runs.resume import write_taken
 from transforms.runs.run import Run, new_run_id
-from transforms.runs.verdicts import PASSED, PublishError, Verdict
+from transforms.runs.verdict_record import PASSED, Verdict
 from transforms.score.step import ScoreTokens
 from transforms.stores.bundles import BundleReference
 from transforms.stores.choose import store_for

@@ -19,7 +19,7 @@ from pipeline.runners.presets import job_options
 from pipeline.scoring import NO_HINTS, Watch, begin, score, start, verdict_of
 from transforms.outputs import deletion
 from transforms.runs.run import Run, to_bytes
-from transforms.runs.verdicts import Verdict
+from transforms.runs.verdict_record import Verdict
 from transforms.stores.choose import store_for
 
 _LATER = (409, 429)

@@ -16,9 +16,10 @@ from publishing import (
 )
 from test_publish import Killed, before, die
 
+from transforms.errors import PublishError
 from transforms.publish.clean import Cleaned
 from transforms.publish.clean import clean as clean_lazily
-from transforms.publish.commit import PublishError, publish
+from transforms.publish.commit import publish
 from transforms.runs.run import ErrorBudget, Run
 from transforms.stores.choose import store_for
 

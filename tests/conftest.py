@@ -38,7 +38,7 @@ from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score
 from transforms.featurize.fit import FitPreprocessing, training_batch
 from transforms.featurize.preprocessing import Preprocessing
-from transforms.runs.verdicts import Verdict
+from transforms.runs.verdict_record import Verdict
 
 DATE = "2026-11-21"
 NOW = dt.datetime(2026, 11, 22, 2, 0, tzinfo=dt.UTC)

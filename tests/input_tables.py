@@ -14,9 +14,9 @@ from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField
 
 from transforms.read.columns import ColumnsRequest
-from transforms.read.plan_files import Plan, Split, write_plan
 from transforms.read.plan_table import plan_table
 from transforms.read.step import read_rows
+from transforms.runs.plan import Plan, Split, write_plan
 from transforms.runs.run import Run, new_run_id
 from transforms.stores.choose import store_for
 

@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 from transforms.batches.dead_letters import place, reject_positions
 from transforms.batches.misfits import named
 from transforms.batches.schemas import Columns, placed
-from transforms.outputs.digest_files import text_digests
+from transforms.batches.text_digests import text_digests
 from transforms.publish.step import judge_and_publish
-from transforms.read.formats.blocks import Piece
-from transforms.read.plan_files import Plan, Split, write_plan
 from transforms.runs.books import Count, count_positions
+from transforms.runs.plan import Piece, Plan, Split, write_plan
 from transforms.runs.run import ErrorBudget, Run, manifest_path, new_run_id, read_manifest
 from transforms.runs.staged import StagedFile
 from transforms.runs.verdicts import judge, write_verdict
-from transforms.stores.choose import join, store_for
+from transforms.stores.choose import store_for
+from transforms.stores.paths import join
 from transforms.write import _Stage, _StageDeadLetters
 
 DATE = dt.date(2026, 11, 21)

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from pipeline.jobs.column_types import TYPES
 from transforms.batches.misfits import count
 from transforms.read.columns import ColumnsRequest
-from transforms.read.plan_files import Plan, plan_inputs
+from transforms.read.plan_files import plan_inputs
 from transforms.read.step import read_rows
+from transforms.runs.plan import Plan
 from transforms.validate import validate
 
 

@@ -20,7 +20,8 @@ from transforms.publish.table_sink import TableSink, table_sink
 from transforms.runs.books import count_positions
 from transforms.runs.run import Run, manifest_path, read_manifest
 from transforms.runs.staged import StagedFile
-from transforms.stores.choose import join, store_for
+from transforms.stores.choose import store_for
+from transforms.stores.paths import join
 from transforms.write import _Stage
 
 KEPT = pa.schema(

@@ -16,9 +16,7 @@ from conftest import DATE, NOW, Built, Outcome, Score, many_texts, write_parquet
 import pipeline.scoring
 from pipeline.jobs.config import JobConfig
 from pipeline.preparing import prepare
-from transforms.read.columns import PlanError
-from transforms.read.formats.blocks import NotWhatItClaimsError
-from transforms.read.plan_files import NoInputError
+from transforms.errors import NoInputError, NotWhatItClaimsError, PlanError
 
 
 def published(outcome: Outcome, scored: int, dead: int = 0) -> Outcome:

@@ -13,7 +13,7 @@ import pytest
 from cleaning import everything
 from test_cli import invoke
 
-from transforms.publish.commit import finish_pending
+from transforms.publish.tidy import finish_pending
 
 OUTPUTS = Path(__file__).parent / "data" / "before" / "outputs"
 BUNDLE = Path(__file__).parent.parent / "examples" / "snips" / "bundle"

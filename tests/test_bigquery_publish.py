@@ -13,16 +13,18 @@ from table_publishing import IDS, Place, assert_published
 from test_cli import invoke
 from test_publish import COMMITTED, Killed, before, die, in_lockstep, status
 
+from transforms.errors import PlanError, PublishError
 from transforms.publish import table_commit as bigquery_commit
 from transforms.publish import table_load as bigquery_load
 from transforms.publish.clean import clean
-from transforms.publish.commit import STEPS, PublishError, finish_pending, publish
+from transforms.publish.commit import STEPS, publish
 from transforms.publish.table_commit import check_record
 from transforms.publish.table_sink import TableSink
-from transforms.read.columns import PlanError
+from transforms.publish.tidy import finish_pending
 from transforms.runs.run import Run, read_manifest
-from transforms.stores.choose import join, store_for
+from transforms.stores.choose import store_for
 from transforms.stores.gcs import GcsStore
+from transforms.stores.paths import join
 
 TOMORROW = DATE + dt.timedelta(days=1)
 

@@ -11,8 +11,8 @@ import pytest
 
 from transforms.batches.schemas import scores_schema
 from transforms.bigquery.fields import SCORES, differences, table_fields
+from transforms.errors import PlanError
 from transforms.publish.table_sink import table_name, table_sink
-from transforms.read.columns import PlanError
 
 TABLE = "my-project.data.scores"
 

@@ -21,10 +21,11 @@ from pipeline.errors import RunFailedError
 from pipeline.jobs.config import ConfigError, JobConfig, load_job
 from pipeline.preparing import prepare
 from pipeline.scoring import score
-from transforms.read.columns import PlanError
+from transforms.errors import PlanError
 from transforms.runs.run import read_manifest
-from transforms.runs.verdicts import Verdict
-from transforms.stores.choose import join, store_for
+from transforms.runs.verdict_record import Verdict
+from transforms.stores.choose import store_for
+from transforms.stores.paths import join
 
 DAY = dt.date.fromisoformat(DATE)
 COUNT = 40

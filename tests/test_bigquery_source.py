@@ -20,12 +20,12 @@ from typer.testing import CliRunner
 from pipeline.commands.app import app
 from pipeline.errors import RunFailedError
 from transforms.bigquery.arrow_types import arrow_type
-from transforms.read.columns import ColumnsRequest, PlanError
-from transforms.read.plan_files import NoInputError, Split
+from transforms.errors import NoInputError, PlanError
+from transforms.read.columns import ColumnsRequest
 from transforms.read.plan_table import plan_table
 from transforms.read.step import list_splits, read_rows
-from transforms.read.table_session import can_go_on, planned_splits
 from transforms.runs.books import total
+from transforms.runs.plan import Split, can_go_on, planned_splits
 from transforms.stores.choose import store_for
 
 pytestmark = pytest.mark.usefixtures("two_minutes")

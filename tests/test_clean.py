@@ -29,7 +29,8 @@ from test_publish import COMMITTED, status
 from transforms.publish.clean import REPLACED_DAYS, TOMBSTONE_DAYS
 from transforms.publish.commit import publish
 from transforms.runs.run import read_manifest
-from transforms.stores.choose import join, store_for
+from transforms.stores.choose import store_for
+from transforms.stores.paths import join
 
 # === Dead runs ===
 

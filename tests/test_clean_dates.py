@@ -24,7 +24,8 @@ from publishing import (
 )
 from test_publish import Killed, die
 
-from transforms.publish.commit import finish_pending, publish
+from transforms.publish.commit import publish
+from transforms.publish.tidy import finish_pending
 from transforms.runs.history import published
 from transforms.runs.run import Run, read_manifest
 from transforms.stores.choose import store_for

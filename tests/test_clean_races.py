@@ -29,8 +29,9 @@ from publishing import (
 )
 from test_publish import COMMITTED, Killed, before, die, status
 
+from transforms.errors import PublishError
 from transforms.publish.clean import REPLACED_DAYS
-from transforms.publish.commit import STEPS, PublishError, publish
+from transforms.publish.commit import STEPS, publish
 from transforms.runs.run import read_manifest
 from transforms.runs.verdicts import claim
 from transforms.stores.choose import store_for

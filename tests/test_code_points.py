@@ -22,8 +22,8 @@ from plain_tokenizer import (
 )
 
 from model.tokenizer import code_points
-from model.tokenizer.flavours import FLAVOURS
-from model.tokenizer.tokenization import UNKNOWN, TokenizerSpec
+from model.tokenizer.flavours import FLAVOURS, UNKNOWN
+from model.tokenizer.tokenization import TokenizerSpec
 
 TOKENS = letters_vocabulary()
 IDS = {token: i for i, token in enumerate(TOKENS)}

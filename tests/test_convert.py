@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.read.formats.blocks import Piece
 from transforms.read.formats.parquet import inspect, read_blocks
 from transforms.read.values.convert import convert, convertible, outside_calendar
 from transforms.read.values.ids import id_strings
+from transforms.runs.plan import Piece
 
 relaxed = settings(deadline=None)
 FLOATS = st.one_of(st.floats(), st.integers(-(2**70), 2**70).map(float), st.floats(width=16))

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from transforms.batches.dialect import Dialect
-from transforms.read.formats.blocks import NotWhatItClaimsError, Piece
+from transforms.errors import NotWhatItClaimsError
 from transforms.read.formats.delimited import inspect, read_blocks
+from transforms.runs.plan import Piece
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 FIELDS = st.text(st.sampled_from('ab,\t"\n\r é'), max_size=6)
@@ -160,7 +161,7 @@ def test_a_text_longer_than_the_csv_modules_limit_is_text() -> None:
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A record has 64 bytes at most, a line 1,000."""
     monkeypatch.setattr("transforms.read.formats.delimited.CHUNK_BYTES", 16)
-    for module in ("csv_records", "csv_files"):
+    for module in ("read.formats.delimited_records", "read.formats.delimited"):
         monkeypatch.setattr(f"transforms.{module}.MAX_RECORD_BYTES", 64)
     monkeypatch.setattr("transforms.read.formats.delimited.MAX_LINE_BYTES", 1_000)
 

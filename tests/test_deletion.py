@@ -9,14 +9,17 @@ import pytest
 from cleaning import DEATHS, NOW, clean, everything, killed_at, old_run
 from publishing import DATE, assert_holds, books, judge_and_publish_books, planned, ready
 
+from transforms.errors import RecordError
 from transforms.outputs import deletion, names
-from transforms.outputs.records import RecordError
-from transforms.publish.commit import finish_pending, publish
+from transforms.publish.commit import publish
+from transforms.publish.tidy import finish_pending
 from transforms.runs.heartbeats import begin_listening, end_listening
 from transforms.runs.resume import TakenOver, read_taken, write_taken
 from transforms.runs.run import read_manifest, to_bytes
-from transforms.runs.verdicts import Part, read_verdict
-from transforms.stores.choose import join, store_for
+from transforms.runs.verdict_record import Part
+from transforms.runs.verdicts import read_verdict
+from transforms.stores.choose import store_for
+from transforms.stores.paths import join
 
 ROOT = Path(__file__).parent.parent
 UNKNOWN = "20261121T020003Z-abcdef"

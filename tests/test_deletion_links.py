@@ -8,7 +8,9 @@ import pytest
 from cleaning import DEATHS, NOW, clean, killed_at, old_run
 from publishing import DATE, assert_holds, ready
 
-from transforms.publish.commit import PublishError, finish_pending, publish
+from transforms.errors import PublishError
+from transforms.publish.commit import publish
+from transforms.publish.tidy import finish_pending
 from transforms.stores.choose import store_for
 
 

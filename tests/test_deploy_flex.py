@@ -201,7 +201,7 @@ def test_the_launcher_gets_its_template(
 
 
 def test_a_published_date_is_left_alone_with_99(monkeypatch: pytest.MonkeyPatch) -> None:
-    from transforms.runs.verdicts import ALREADY_PUBLISHED, Verdict
+    from transforms.runs.verdict_record import ALREADY_PUBLISHED, Verdict
 
     published = Verdict(status=ALREADY_PUBLISHED, run_id="r", folder="gs://my-bucket/out/dt=2026-11-21")
     monkeypatch.setattr(flex, "submit", lambda *_, **__: published)

@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_csv_files import read
 
-from transforms.batches.dialect import ENCODINGS, Dialect, DialectError
-from transforms.read.formats.blocks import NotWhatItClaimsError, Piece
+from transforms.batches.dialect import ENCODINGS, Dialect
+from transforms.errors import DialectError, NotWhatItClaimsError
 from transforms.read.formats.delimited import read_blocks, read_header
+from transforms.runs.plan import Piece
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NAMES = ("id", "text", "n")

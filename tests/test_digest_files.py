@@ -11,14 +11,16 @@ from cleaning import LONG_AGO, clean, everything, only_staged
 from publishing import DATE, ROWS, assert_holds, books, planned, ready, visible
 from test_publish import Killed, before, die
 
+from transforms.errors import PublishError
 from transforms.outputs.digest_files import read_digests
-from transforms.publish.commit import STEPS, PublishError, publish
+from transforms.publish.commit import STEPS, publish
 from transforms.runs.books import Count
 from transforms.runs.resume import finished_splits, read_taken, write_taken
 from transforms.runs.run import read_manifest
 from transforms.runs.staged import record_read
 from transforms.runs.verdicts import read_verdict
-from transforms.stores.choose import join, store_for
+from transforms.stores.choose import store_for
+from transforms.stores.paths import join
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,8 @@
 from emulators import Emulators
 from google.cloud import bigquery
 
-from transforms.stores.choose import join, store_for
+from transforms.stores.choose import store_for
+from transforms.stores.paths import join
 
 
 def test_an_object_of_the_storage_emulator_can_be_loaded_into_a_table(

@@ -11,7 +11,8 @@ from test_importing import hugging_face, job
 from test_layouts import ORACLE, load, load_encoder, oracle_classifier, write_tf1
 from test_scoring_graph import case_model
 
-from model.checkpoints.checkpoint import CheckpointError, as_weights
+from model.checkpoints.checkpoint import as_weights
+from model.errors import CheckpointError
 from model.serving.scoring_graph import ScoringGraph
 from pipeline.bundling.importing import import_model
 from pipeline.bundling.training import train

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import Score, write_parquet
 
-from model.checkpoints.checkpoint import CheckpointError
+from model.errors import CheckpointError
 from model.tokenizer.tokenization import SPECIAL_TOKENS
 from pipeline.bundling.training import tokenizer_of, train
 from pipeline.bundling.training_job import TrainingJob, training_job

@@ -17,7 +17,7 @@ from model.bundle import BundleError
 from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score
 from transforms.runs.run import read_manifest
-from transforms.runs.verdicts import Verdict
+from transforms.runs.verdict_record import Verdict
 from transforms.stores.bundles import BundleReference, fetch, open_bundle
 
 BUNDLE, OUTPUT = "gs://bucket/models/test", "gs://bucket/out"
@@ -171,7 +171,7 @@ def test_an_input_overwritten_between_plan_and_read_fails_the_run_and_is_named(
 
 def after_planning(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
     """Something happens when the plan is written and nothing has been read yet."""
-    from pipeline.scoring import write_plan
+    from transforms.runs.plan import write_plan
 
     def write_then_act(*args: Any) -> None:
         write_plan(*args)

@@ -15,11 +15,13 @@ from pipeline.errors import RunFailedError
 from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score
 from transforms.batches.schemas import Columns
+from transforms.errors import DeviceError
 from transforms.read.columns import ColumnsRequest, resolve
+from transforms.runs.labelling import Labelling
 from transforms.runs.run import Run
-from transforms.score.devices import Device, DeviceError, require_gpu
-from transforms.score.label import Labelling
-from transforms.score.step import BertModelHandler, Compute, ScoreTokens
+from transforms.score.compute import Compute
+from transforms.score.devices import Device, require_gpu
+from transforms.score.step import BertModelHandler, ScoreTokens
 from transforms.stores.bundles import BundleReference
 
 HINTS = {"accelerator": "type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver", "min_ram": "14GB"}

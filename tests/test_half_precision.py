@@ -15,9 +15,10 @@ from model.network.classifier import build_classifier
 from model.serving.fused_layers import Form, LayerNorm
 from model.serving.scoring_graph import COMPILED, PRECISIONS, ScoringGraph
 from pipeline.jobs.config import ConfigError
+from transforms.score.compute import Compute
 from transforms.score.devices import Device
+from transforms.score.loaded_model import ScoringModel
 from transforms.score.macro_batch import Ragged, score_rows
-from transforms.score.step import Compute, ScoringModel
 
 LENGTHS = [16, 3, 9, 9, 1, 16, 2, 5]
 

@@ -16,8 +16,10 @@ from transforms.publish.clean import clean
 from transforms.publish.commit import publish
 from transforms.runs.history import Unpublished, find_run, list_runs, published, read_manifests, unpublished
 from transforms.runs.run import Run, read_manifest, to_bytes
-from transforms.runs.verdicts import ABANDONED, abandon
-from transforms.stores.choose import join, store_for
+from transforms.runs.verdict_record import ABANDONED
+from transforms.runs.verdicts import abandon
+from transforms.stores.choose import store_for
+from transforms.stores.paths import join
 
 
 def not_published(output: str) -> list[Unpublished]:

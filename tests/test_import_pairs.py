@@ -14,8 +14,8 @@ from test_importing import EXPORT, TEXT, TEXTS, hugging_face, job, probabilities
 from test_layouts import write_tf1
 from test_pairs import SETTINGS, plain_loop
 
-from model.checkpoints.checkpoint import CheckpointError
 from model.checkpoints.detect import load
+from model.errors import CheckpointError
 from model.tokenizer.tokenization import TokenizerSpec
 from pipeline.bundling.import_job import choose_tokenizer
 from pipeline.bundling.importing import Imported, import_model

@@ -12,10 +12,11 @@ from conftest import Score, write_parquet
 from test_cli import invoke
 
 from model.bundle import Bundle
-from model.checkpoints.checkpoint import CheckpointError
 from model.checkpoints.detect import load
+from model.errors import CheckpointError
 from model.network.encoder import INPUT_NAMES
-from model.tokenizer.tokenization import FLAVOURS, SPECIAL_TOKENS
+from model.tokenizer.flavours import FLAVOURS
+from model.tokenizer.tokenization import SPECIAL_TOKENS
 from pipeline.bundling.import_job import ImportJob, choose_labels, choose_tokenizer, label_notes
 from pipeline.bundling.importing import import_model
 from pipeline.jobs.config import ConfigError, described

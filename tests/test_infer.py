@@ -10,7 +10,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.score.macro_batch import DeviceMemoryError, Ragged, score_rows
+from transforms.errors import DeviceMemoryError
+from transforms.score.macro_batch import Ragged, score_rows
 from transforms.score.memo import Memo
 from transforms.score.micro_batches import LEAST_BUDGET, Rows, plan_micro_batches, plan_static, static_shape
 from transforms.score.step import infer, work_of

@@ -28,9 +28,8 @@ from pipeline.jobs.config import ConfigError, JobConfig, load_job
 from pipeline.preparing import prepare
 from pipeline.scoring import score
 from transforms.bigquery.arrow_types import arrow_type, unfit
-from transforms.bigquery.names import TableError
-from transforms.read.columns import ColumnsRequest, PlanError
-from transforms.read.plan_files import NoInputError
+from transforms.errors import NoInputError, PlanError, TableError
+from transforms.read.columns import ColumnsRequest
 from transforms.read.plan_table import plan_table
 from transforms.read.step import list_splits
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from reading import csv, jsonl, read
 
-from transforms.read.columns import ColumnsRequest, PlanError
+from transforms.errors import PlanError
+from transforms.read.columns import ColumnsRequest
 from transforms.read.plan_files import plan_inputs
 from transforms.runs.resume import parse_staged
 

@@ -12,8 +12,9 @@ import tensorflow_text as tf_text
 import tf_keras
 import yaml
 
-from model.checkpoints.checkpoint import CheckpointError, assign, build_encoder_from, build_from, canonical_variables
+from model.checkpoints.checkpoint import assign, build_encoder_from, build_from, canonical_variables
 from model.checkpoints.detect import _export, _exported_case, detect, load, load_encoder, load_vocabulary
+from model.errors import CheckpointError
 from model.network.classifier import BertClassifier, build_classifier
 from model.network.config import BertConfig
 from model.network.encoder import INPUT_NAMES, BertEncoder

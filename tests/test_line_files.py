@@ -16,9 +16,10 @@ from transforms.batches.coder import RecordBatchCoder
 from transforms.batches.schemas import Columns
 from transforms.read.columns import ColumnsRequest, SchemaUnion
 from transforms.read.formats import lines as line_files
-from transforms.read.formats.blocks import Block, Piece
+from transforms.read.formats.blocks import Block
 from transforms.read.formats.jsonl import infer, json_block, keys_of, read_jsonl
 from transforms.read.formats.lines import Lines, lines_of, read_plain, split_lines
+from transforms.runs.plan import Piece
 
 BOM = b"\xef\xbb\xbf"
 BYTES = st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"{", b"}", b" ", b"\xff", b"\0", BOM])).map(b"".join)

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.errors import cause
 from pipeline.terminal.quiet import quiet_stderr, steps_are_heard
+from transforms.errors import LockedError
 from transforms.stores.local import LocalStore
-from transforms.stores.locks import LockedError
 
 
 def test_a_lock_that_a_reader_holds_is_told_and_given_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

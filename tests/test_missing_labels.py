@@ -15,11 +15,12 @@ from pipeline.bundling.training_job import TrainingJob, training_job
 from pipeline.jobs.config import ConfigError
 from transforms.batches.schemas import Columns
 from transforms.featurize.fit import _TakeTargets
-from transforms.read.formats.blocks import Block, Piece
+from transforms.read.formats.blocks import Block
 from transforms.read.formats.jsonl import read_jsonl
-from transforms.read.plan_files import plan_digest, plan_inputs
+from transforms.read.plan_files import plan_inputs
 from transforms.read.step import read_rows
 from transforms.read.values.conform import conform, without_nan
+from transforms.runs.plan import Piece, plan_digest
 from transforms.validate import validate
 
 NAN = float("nan")

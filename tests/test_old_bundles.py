@@ -10,8 +10,9 @@ import pytest
 
 from model.bundle import Bundle, seal
 from transforms.featurize.step import TransformGraph
+from transforms.score.compute import Compute
 from transforms.score.devices import Device
-from transforms.score.step import Compute, ScoringModel
+from transforms.score.loaded_model import ScoringModel
 
 BUNDLES = Path(__file__).parent / "data" / "bundles"
 NAMES = ["huggingface", "huggingface_pairs", "model_garden_pairs", "regression"]

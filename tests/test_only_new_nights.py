@@ -27,8 +27,8 @@ from transforms.read.earlier import Earlier, EarlierPart
 from transforms.read.formats.blocks import Block
 from transforms.read.unchanged import Unchanged, fetch, write_batches
 from transforms.read.values.conform import conform
+from transforms.runs.labelling import Labelling, same_for_all
 from transforms.runs.run import Run
-from transforms.score.label import Labelling, same_for_all
 from transforms.validate import part_unchanged, validate
 from transforms.write import StagingFile
 

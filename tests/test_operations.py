@@ -18,11 +18,9 @@ from pipeline.errors import RunFailedError, cause
 from pipeline.jobs.config import ConfigError, JobConfig, load_job
 from pipeline.terminal import console
 from transforms import validate
-from transforms.read.columns import PlanError
-from transforms.read.plan_files import NoInputError
+from transforms.errors import FileChangedError, NoInputError, PlanError
 from transforms.read.step import Joiner
 from transforms.runs.progress import advance
-from transforms.stores.choose import FileChangedError
 
 
 def lines(path: Path, count: int, prefix: str = "r") -> Path:
@@ -180,7 +178,7 @@ def test_the_cores_are_shared_only_while_the_workers_start(
 
 def test_the_cause_of_a_failure_is_told_only_where_it_holds_nobodys_text() -> None:
     far = "Traceback (most recent call last):\n  File \"x.py\"\n{}: {} [while running 'Read']\n"
-    ours = RuntimeError(far.format("transforms.stores.choose.FileChangedError", "gs://b/x: expected version 1"))
+    ours = RuntimeError(far.format("transforms.errors.FileChangedError", "gs://b/x: expected version 1"))
     assert cause(ours) == "FileChangedError: gs://b/x: expected version 1"
     assert cause(FileChangedError("a: changed [while running 'Read/ReadSplit']")) == "FileChangedError: a: changed"
     for quoting in (ValueError("secret"), RuntimeError(far.format("pyarrow.lib.ArrowInvalid", "secret"))):

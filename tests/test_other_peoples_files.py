@@ -28,8 +28,8 @@ from test_cli import invoke
 from test_publish import Killed, die
 from test_publish import before as hook
 
-from transforms.outputs.records import RecordError
-from transforms.publish.commit import STEPS, PublishError, publish
+from transforms.errors import PublishError, RecordError
+from transforms.publish.commit import STEPS, publish
 
 STEP_COUNT = int(os.environ.get("BERT_BATCH_STEPS", "50"))
 EACH = max(len(ACTS), min(STEP_COUNT // 2, 50))

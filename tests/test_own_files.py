@@ -12,7 +12,8 @@ from test_cli import invoke
 
 from pipeline.jobs.config import ConfigError, JobConfig
 from pipeline.jobs.own_files import check_file, check_places
-from transforms.stores.choose import FileInfo, store_for
+from transforms.stores.choose import store_for
+from transforms.stores.store import FileInfo
 
 ROWS = b'{"id": "a", "text": "play some jazz"}\n'
 OTHER = "2026-11-20"

@@ -9,11 +9,12 @@ from conftest import write_parquet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from transforms.errors import PlanError
 from transforms.read import inspect_file as look
-from transforms.read.columns import ColumnsRequest, PlanError, SchemaUnion, resolve
-from transforms.read.formats.blocks import Piece
+from transforms.read.columns import ColumnsRequest, SchemaUnion, resolve
 from transforms.read.formats.lines import lines_of
-from transforms.read.plan_files import plan_inputs, read_plan, write_plan
+from transforms.read.plan_files import plan_inputs
+from transforms.runs.plan import Piece, read_plan, write_plan
 from transforms.stores.choose import store_for
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -116,7 +117,7 @@ def test_a_small_job_has_some_splits_and_a_large_one_splits_of_the_full_size(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("transforms.read.plan_files.SPLIT_ROWS", 64)
-    for module in ("look", "plan"):
+    for module in ("read.inspect_file", "read.plan_files"):
         monkeypatch.setattr(f"transforms.{module}.MAX_ROWS", 8)
 
     def splits(rows: int) -> list[int]:

@@ -25,11 +25,14 @@ from publishing import (
     visible,
 )
 
+from transforms.errors import PublishError
 from transforms.publish import commit as publishing_code
-from transforms.publish.commit import STEPS, PublishError, finish_pending, publish, tidy
+from transforms.publish.commit import STEPS, publish
+from transforms.publish.tidy import finish_pending, tidy
 from transforms.runs.books import Work
 from transforms.runs.run import ErrorBudget, Run, read_manifest
-from transforms.runs.verdicts import Part, Verdict, read_verdict, settle, write_verdict
+from transforms.runs.verdict_record import Part, Verdict
+from transforms.runs.verdicts import read_verdict, settle, write_verdict
 from transforms.stores.choose import store_for
 
 COMMITTED = STEPS[STEPS.index("commit") + 1 :]

@@ -12,7 +12,7 @@ from reading import csv, read
 from pipeline.bundling.training_job import training_job
 from pipeline.jobs.column_types import TYPES
 from pipeline.jobs.config import ConfigError, load_job
-from transforms.read.columns import PlanError
+from transforms.errors import PlanError
 from transforms.read.published_types import check_numbers_stay
 
 

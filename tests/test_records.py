@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from publishing import DATE, ready
 from test_cli import invoke
 
+from transforms.errors import RecordError
 from transforms.outputs import records
-from transforms.outputs.records import RecordError
 from transforms.publish.commit import publish
 from transforms.runs.history import read_manifests
 from transforms.runs.run import Run, read_manifest, to_bytes

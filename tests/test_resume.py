@@ -70,7 +70,7 @@ def plain(outcome: Outcome) -> list[tuple[Any, ...]]:
 
 def the_run(output: Path) -> Run:
     (folder,) = (output / "_runs").iterdir()
-    from transforms.read.plan_files import read_plan
+    from transforms.runs.plan import read_plan
     from transforms.stores.choose import store_for
 
     return Run.from_json(read_plan(store_for(str(output)), str(folder / "plan.parquet"))[1]["run"])

@@ -16,15 +16,18 @@ from hypothesis import strategies as st
 
 from transforms.batches.dialect import Dialect
 from transforms.batches.schemas import Columns
-from transforms.batches.sizes import bounded, cut, row_bytes, total_bytes
-from transforms.read.columns import ColumnsRequest, PlanError
+from transforms.batches.sizes import cut, row_bytes, total_bytes
+from transforms.errors import NotWhatItClaimsError, PlanError
+from transforms.read.columns import ColumnsRequest
 from transforms.read.formats import jsonl as json_lines
 from transforms.read.formats import lines as line_files
-from transforms.read.formats.blocks import Block, Damage, NotWhatItClaimsError, Piece, Unfit, planned, positions
+from transforms.read.formats.blocks import Block, Damage, Unfit, planned, positions
+from transforms.read.formats.bounded import bounded
 from transforms.read.formats.piece import read_piece
 from transforms.read.inspect_file import look
 from transforms.read.plan_files import plan_inputs
 from transforms.read.step import Joiner, read_rows
+from transforms.runs.plan import Piece
 from transforms.stores.local import LocalStore
 from transforms.validate import validate
 
@@ -38,7 +41,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"{module}.MAX_TEXT_BYTES", 4_000)
     for module in ("transforms.batches.sizes", "transforms.read.step"):
         monkeypatch.setattr(f"{module}.MAX_BATCH_BYTES", 10_000)
-    for module in ("transforms.batches.sizes", "transforms.read.formats.jsonl"):
+    for module in ("transforms.read.formats.bounded", "transforms.read.formats.jsonl"):
         monkeypatch.setattr(f"{module}.LARGEST_VALUE", 20_000)
 
 

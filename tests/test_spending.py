@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from publishing import books, judge_and_publish_books, planned
 
-from transforms.publish.commit import PublishError
-from transforms.read.formats.blocks import Piece
-from transforms.read.plan_files import Split
+from transforms.errors import PublishError
+from transforms.runs.plan import Piece, Split
 from transforms.runs.resume import find_resumable
 from transforms.runs.run import ErrorBudget
 from transforms.runs.spending import Spending, ended_early, exceeded_by_one, mark_of, most_rows, note_dead
-from transforms.runs.verdicts import OVER_BUDGET, read_verdict
+from transforms.runs.verdict_record import OVER_BUDGET
+from transforms.runs.verdicts import read_verdict
 from transforms.stores.choose import store_for
 
 

@@ -23,10 +23,13 @@ from google.api_core.exceptions import Forbidden, NotFound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transforms.errors import FileChangedError
 from transforms.stores import gcs as gcs_module
-from transforms.stores.choose import FileChangedError, Store, join, split_glob, store_for
+from transforms.stores.choose import store_for
 from transforms.stores.gcs import GcsStore
 from transforms.stores.local import LocalStore
+from transforms.stores.paths import join, split_glob
+from transforms.stores.store import Store
 
 ROUNDS = 50
 

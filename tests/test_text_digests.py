@@ -18,16 +18,9 @@ from pipeline.commands import app as cli
 from pipeline.jobs.config import JobConfig
 from transforms.batches.fingerprints import text_hash
 from transforms.batches.schemas import Columns
-from transforms.outputs.digest_files import (
-    HEADER,
-    WIDTH,
-    as_rows,
-    published_beside,
-    read_digests,
-    staged_beside,
-    text_digests,
-)
-from transforms.read.plan_files import Plan, plan_digest
+from transforms.batches.text_digests import WIDTH, text_digests
+from transforms.outputs.digest_files import HEADER, as_rows, published_beside, read_digests, staged_beside
+from transforms.runs.plan import Plan, plan_digest
 
 FORGED = {
     "play the song": "rG3XIW973tbvsw axclrWQV35k2ueyds",

@@ -12,9 +12,11 @@ from pipeline.bundling.training_job import TrainingJob
 from pipeline.jobs.config import JobConfig
 from transforms.batches.dialect import Dialect
 from transforms.batches.schemas import Columns
-from transforms.read.columns import ColumnsRequest, PlanError
-from transforms.read.plan_files import Plan, Split, plan_digest, plan_inputs, read_plan, write_plan
+from transforms.errors import PlanError
+from transforms.read.columns import ColumnsRequest
+from transforms.read.plan_files import plan_inputs
 from transforms.read.step import read_rows
+from transforms.runs.plan import Plan, Split, plan_digest, read_plan, write_plan
 from transforms.stores.choose import store_for
 from transforms.validate import validate
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from model.checkpoints.checkpoint import CheckpointError
 from model.checkpoints.tokenizer_files import read_tokenizer
+from model.errors import CheckpointError
 from model.tokenizer.tokenization import SPECIAL_TOKENS
 
 TOKENS = [*SPECIAL_TOKENS, "a", "##b"]

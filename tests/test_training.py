@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 from model.network.classifier import BertClassifier, build_classifier
 from model.network.config import BertConfig
-from model.training.fine_tune import Examples, Progress, TrainingOptions, evaluate, fine_tune, predict
+from model.training.examples import Examples
+from model.training.fine_tune import Progress, TrainingOptions, evaluate, fine_tune, predict
 from model.training.metrics import cross_entropy, macro_f1, metrics_of, pearson, spearman
 
 # A tiny model needs larger first weights than the usual 0.02 to learn within a few epochs.

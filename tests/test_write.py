@@ -19,9 +19,10 @@ from transforms.batches.dead_letters import place, reject_positions
 from transforms.batches.misfits import named
 from transforms.batches.schemas import DEAD_LETTERS, Columns
 from transforms.runs.books import count_positions
+from transforms.runs.labelling import Labelling
 from transforms.runs.run import Run
 from transforms.runs.staged import StagedFile
-from transforms.score.label import Labelling, _top, label
+from transforms.score.label import _top, label
 from transforms.stores.choose import store_for
 from transforms.write import StagingFile, _Stage, _StageDeadLetters, repetitive
 

@@ -7,10 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.batches import coder as coder
-from transforms.batches.schemas import check
-from transforms.read.unchanged import EARLIER
+from transforms.batches.schemas import EARLIER, check
+from transforms.runs.labelling import Labelling, same_for_all, with_precision
 from transforms.runs.progress import advance
-from transforms.score.label import Labelling, same_for_all, with_precision
 
 STAGE = "Carry"
 

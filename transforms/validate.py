@@ -14,11 +14,10 @@ from transforms.batches import coder as coder
 from transforms.batches.dead_letters import reject
 from transforms.batches.fingerprints import text_hash
 from transforms.batches.misfits import named, without
-from transforms.batches.schemas import MISFITS, Columns, check, rows_schema, texts_schema
+from transforms.batches.schemas import EARLIER, MISFITS, Columns, check, rows_schema, texts_schema
 from transforms.batches.sizes import row_bytes
-from transforms.outputs.digest_files import DIGEST, text_digests
-from transforms.read.formats.blocks import utf8
-from transforms.read.unchanged import EARLIER
+from transforms.batches.text_digests import DIGEST, text_digests
+from transforms.batches.texts import utf8
 from transforms.runs.spending import note_dead
 
 STAGE = "Validate"

@@ -19,16 +19,18 @@ from apache_beam.utils.windowed_value import WindowedValue
 from transforms.batches import coder as coder
 from transforms.batches.misfits import count as count_misfits
 from transforms.batches.schemas import DEAD_LETTERS, MISFITS, REJECTED, UTC_MICROS, check, plain
-from transforms.outputs.digest_files import DIGEST, DigestWriter, staged_beside
+from transforms.batches.text_digests import DIGEST
+from transforms.outputs.digest_files import DigestWriter, staged_beside
 from transforms.runs.books import Count, count_batch, total
 from transforms.runs.fail_points import step
+from transforms.runs.labelling import STAGE as SCORING
+from transforms.runs.labelling import Labelling, precision_of
 from transforms.runs.progress import advance
 from transforms.runs.run import Run
 from transforms.runs.staged import StagedFile, record
-from transforms.score.label import STAGE as SCORING
-from transforms.score.label import Labelling, precision_of
 from transforms.stores.checksummed import Checksummed
-from transforms.stores.choose import join, store_for
+from transforms.stores.choose import store_for
+from transforms.stores.paths import join
 
 FILE_ROWS = 1_000_000
 ROW_GROUP_ROWS = 131_072

@@ -18,9 +18,10 @@ from pipeline.scoring import score
 from pipeline.terminal.console import quiet_libraries
 from transforms.featurize.step import TransformGraph, portions
 from transforms.runs.run import read_manifest
+from transforms.score.compute import Compute
 from transforms.score.devices import find_device
+from transforms.score.loaded_model import ScoringModel
 from transforms.score.micro_batches import plan_micro_batches
-from transforms.score.step import Compute, ScoringModel
 
 DATE = "2026-11-21"
 ROWS_AT_ONCE = 8_192

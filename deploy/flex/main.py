@@ -19,7 +19,7 @@ from pipeline.jobs.config import ConfigError, JobConfig, load_job
 from pipeline.submitting import submit
 from pipeline.terminal.console import EXIT_CODES
 from pipeline.terminal.report import explain
-from transforms.runs.verdicts import Verdict
+from transforms.runs.verdict_record import Verdict
 from transforms.stores.choose import store_for
 
 PROFILES = Path(__file__).resolve().parent.parent / "profiles"

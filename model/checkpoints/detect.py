@@ -9,13 +9,14 @@ from typing import Literal
 
 import tensorflow as tf
 
-from model.checkpoints.checkpoint import Checkpoint, CheckpointError, build_encoder_from
+from model.checkpoints.checkpoint import Checkpoint, build_encoder_from
 from model.checkpoints.hugging_face import read_hugging_face
 from model.checkpoints.model_garden import GRAPH, read_model_garden
 from model.checkpoints.run_configs import find_run_config
 from model.checkpoints.stored_variables import Stored
 from model.checkpoints.tf1 import WORDS, read_tf1
 from model.checkpoints.tokenizer_files import read_tokenizer
+from model.errors import CheckpointError
 from model.network.config import BertConfig
 from model.network.encoder import BertEncoder
 

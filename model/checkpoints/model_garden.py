@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
-from model.checkpoints.checkpoint import Checkpoint, CheckpointError, some
+from model.checkpoints.checkpoint import Checkpoint, some
 from model.checkpoints.run_configs import RunConfig, merged_config
 from model.checkpoints.stored_variables import Stored
+from model.errors import CheckpointError
 
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 

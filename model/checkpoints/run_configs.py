@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from model.checkpoints.checkpoint import CheckpointError
+from model.errors import CheckpointError
 from model.network.config import LAYER_NORM_EPSILON, BertConfig
 
 FILES = ("params.yaml", "bert_config.json", "config.json")

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from model.checkpoints.checkpoint import CheckpointError, as_weights
+from model.checkpoints.checkpoint import as_weights
+from model.errors import CheckpointError
 
 # TensorFlow looks for a checkpoint by pattern.
 _PATTERN = frozenset("*?[\\")

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from model.checkpoints.checkpoint import Checkpoint, CheckpointError, encoder_shapes, some
+from model.checkpoints.checkpoint import Checkpoint, encoder_shapes, some
 from model.checkpoints.run_configs import RunConfig, merged_config
 from model.checkpoints.stored_variables import Stored
+from model.errors import CheckpointError
 
 WORDS = "bert/embeddings/word_embeddings"
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from model.checkpoints.checkpoint import CheckpointError
+from model.errors import CheckpointError
 from model.tokenizer.tokenization import SPECIAL_TOKENS
 
 _ROLES = {

@@ -33,6 +33,7 @@ from pipeline.jobs.config import ConfigError
 from pipeline.runners.presets import beam_options
 from transforms.batches.schemas import REJECTED
 from transforms.batches.sizes import row_bytes
+from transforms.batches.texts import utf8
 from transforms.featurize.fit import (
     CorpusBaseline,
     FitPreprocessing,
@@ -44,11 +45,10 @@ from transforms.featurize.fit import (
 )
 from transforms.featurize.preprocessing import Preprocessing
 from transforms.featurize.step import read_labels
-from transforms.read.formats.blocks import utf8
 from transforms.read.formats.piece import read_piece
-from transforms.read.plan_files import Plan, write_plan
 from transforms.read.step import ReadTexts, WriteMarked, read_marked
 from transforms.read.values.convert import texts_of
+from transforms.runs.plan import Plan, write_plan
 from transforms.runs.run import ErrorBudget
 from transforms.stores.choose import store_for
 from transforms.validate import ValidateTexts

@@ -11,7 +11,8 @@ from pipeline.jobs.config import ConfigError, described
 from pipeline.jobs.outputs import check_writable
 from pipeline.jobs.text_files import TextFiles
 from transforms.read.columns import ColumnsRequest
-from transforms.read.plan_files import Plan, plan_inputs
+from transforms.read.plan_files import plan_inputs
+from transforms.runs.plan import Plan
 
 
 class TrainingJob(TextFiles):

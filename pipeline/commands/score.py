@@ -49,7 +49,7 @@ def _first_look(job: Any, now: dt.datetime) -> None:
 
 def _finish_pending(home: str) -> None:
     """A date that is committed is completed by the same command again, whatever becomes of the new run."""
-    from transforms.publish.commit import finish_pending
+    from transforms.publish.tidy import finish_pending
 
     with suppress(Exception):
         finish_pending(home)

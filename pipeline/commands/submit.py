@@ -134,7 +134,7 @@ def warner(log_format: str) -> Callable[[str], None]:
 def end(ended: Any, console: Any) -> int:
     """Prints the verdict, if there is one, and gives the exit code."""
     from pipeline.terminal.console import EXIT_CODES
-    from transforms.runs.verdicts import Verdict
+    from transforms.runs.verdict_record import Verdict
 
     if not isinstance(ended, Verdict):
         return DONE

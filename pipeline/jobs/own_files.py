@@ -12,7 +12,8 @@ from pipeline.jobs.inputs import table_of
 from transforms.outputs.deletion import IS_A_LINK, in_the_way
 from transforms.outputs.names import is_own_place
 from transforms.read.plan_files import COMPRESSIONS, FORMATS
-from transforms.stores.choose import FileInfo, absolute, below, join, split_glob
+from transforms.stores.paths import absolute, below, join, split_glob
+from transforms.stores.store import FileInfo
 
 
 def check_places(job: JobConfig, date: dt.date) -> None:

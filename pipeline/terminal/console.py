@@ -23,8 +23,9 @@ from pipeline.terminal.bar import STEPS, Bar, steps_of
 from pipeline.terminal.escaping import escaped, json_text
 from pipeline.terminal.quiet import quiet_stderr
 from pipeline.terminal.summary import compared, misfits, not_compared, notes, table_of, why, work_of
-from transforms.runs.run import MANIFEST, read_manifest
-from transforms.runs.verdicts import (
+from transforms.outputs.names import MANIFEST
+from transforms.runs.run import read_manifest
+from transforms.runs.verdict_record import (
     ABANDONED,
     ALREADY_PUBLISHED,
     OVER_BUDGET,
@@ -33,7 +34,7 @@ from transforms.runs.verdicts import (
     UNBALANCED,
     Verdict,
 )
-from transforms.stores.choose import join
+from transforms.stores.paths import join
 
 if TYPE_CHECKING:
     # With it comes TensorFlow, which commands that only look at files do without.

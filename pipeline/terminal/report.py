@@ -17,15 +17,16 @@ from pipeline.jobs.dates import DateError
 from pipeline.preparing import Comparison, FoundTable
 from pipeline.terminal.console import emit, err, out, print_json
 from pipeline.terminal.summary import compared
+from transforms.errors import NoInputError, PlanError, RecordError
 from transforms.outputs.deletion import examples, foreign
-from transforms.outputs.records import RecordError
-from transforms.read.columns import PlanError
-from transforms.read.plan_files import NoInputError, Plan
+from transforms.outputs.names import MANIFEST
 from transforms.runs.history import read_manifests
-from transforms.runs.run import MANIFEST, Run, date_folder, read_manifest
-from transforms.score.label import Labelling
+from transforms.runs.labelling import Labelling
+from transforms.runs.plan import Plan
+from transforms.runs.run import Run, date_folder, read_manifest
 from transforms.stores.bundles import open_bundle
-from transforms.stores.choose import absolute, join, store_for
+from transforms.stores.choose import store_for
+from transforms.stores.paths import absolute, join
 
 OF_A_PATH = (
     errno.EACCES,

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from transforms.read.columns import shown
+from transforms.errors import shown
+from transforms.outputs.names import MANIFEST
 from transforms.runs.books import MARKED
 from transforms.runs.history import is_expired
-from transforms.runs.run import MANIFEST, read_manifest
-from transforms.runs.verdicts import SUPERSEDED, Verdict
-from transforms.stores.choose import join
+from transforms.runs.run import read_manifest
+from transforms.runs.verdict_record import SUPERSEDED, Verdict
+from transforms.stores.paths import join
 
 
 def notes(verdict: Verdict) -> Iterator[str]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from transforms.batches import coder as coder
 from transforms.batches.dialect import Dialect
-from transforms.outputs.digest_files import DIGEST, DIGEST_TYPE
+from transforms.batches.text_digests import DIGEST, DIGEST_TYPE
 
 MAX_ROWS = 8_192
 """Rows of one RecordBatch at most; architecture section 3."""
@@ -242,3 +243,6 @@ def check(batch: pa.RecordBatch, schema: pa.Schema, where: str) -> pa.RecordBatc
         if not found.equals(declared):
             raise TypeError(f"{where}: column {found.name!r} is {found}, but the arrow declares {declared}")
     raise TypeError(f"{where}: columns are {batch.schema.names}, but the arrow declares {schema.names}")
+
+
+EARLIER = "earlier"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from transforms.runs.verdicts import PublishError
+from transforms.errors import PublishError
 
 _PARAMETER_TYPES = {dt.date: "DATE", int: "INT64", str: "STRING"}
 

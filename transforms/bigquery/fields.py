@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from transforms.read.columns import PlanError, shown
+from transforms.errors import PlanError, shown
 
 Field = dict[str, Any]
 

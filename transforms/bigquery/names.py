@@ -3,7 +3,6 @@
 import functools
 import os
 import re
-from dataclasses import dataclass
 from typing import Any
 
 SCHEME = "bq://"
@@ -13,31 +12,6 @@ _UNFIT = {
     "@": "the Storage Read API knows no decorators; select what you need with --input-query",
     "*": "a wildcard names several tables; read them with --input-query",
 }
-
-
-class TableError(RuntimeError):
-    """BigQuery did not give a run what it was to read."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TableInput:
-    """What a run reads from BigQuery; it travels in the plan file and into the manifest.
-
-    `source` is what rows and dead letters name: `bq://project.dataset.table`, or the file of the query. Either `table`
-    (`project.dataset.table`) with the rows that `restriction` lets through, as the table was at `snapshot` (ISO, UTC,
-    microseconds), or the result of `query`. `project` pays and owns session and job; `rows` and `bytes` are estimates.
-    """
-
-    source: str
-    project: str
-    columns: tuple[str, ...]
-    table: str | None = None
-    restriction: str | None = None
-    snapshot: str | None = None
-    query: str | None = None
-    location: str | None = None
-    rows: int = 0
-    bytes: int = 0
 
 
 def is_table(path: str) -> bool:

@@ -21,8 +21,8 @@ from model.training.examples import Examples
 from transforms.batches import coder as coder
 from transforms.batches.dead_letters import reject
 from transforms.batches.fingerprints import text_hash
+from transforms.batches.texts import as_text
 from transforms.featurize.preprocessing import Preprocessing
-from transforms.read.values.convert import as_text
 
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 

@@ -9,7 +9,8 @@ deleted leaves its verdict behind for a while, so that the output still knows a 
 from collections.abc import Callable, Iterable, Sequence
 
 from transforms.outputs import names
-from transforms.stores.choose import below, each, join, store_for
+from transforms.stores.choose import each, store_for
+from transforms.stores.paths import below, join
 
 Knows = Callable[[str], bool]
 IS_A_LINK = (

@@ -4,25 +4,19 @@
 whether a text is the one of an earlier date is its SHA-256, cut to 128 bits.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from transforms.batches.text_digests import WIDTH, from_rows
 from transforms.stores.checksummed import Checksummed
 from transforms.stores.choose import store_for
 
-WIDTH = 16
-DIGEST = "text_sha128"
-"""The column of digests between Validate and Write; files of scores leave it out."""
-DIGEST_TYPE = pa.binary(WIDTH)
 SUFFIX = ".sha128"
 HEADER = b"sha256/128 v1\n\0\0"
 """What a file of digests begins with, as wide as a digest: row r of the part stands at byte 16 (r + 1)."""
-_APART = b"\xff"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,29 +26,6 @@ class DigestFile:
     path: str
     bytes: int
     checksum: str
-
-
-def text_digests(texts: pa.Array, pairs: pa.Array | None = None) -> pa.Array:
-    """SHA-256 of each text's bytes, cut to the first 16; of pairs, of text, byte 0xFF, text_pair.
-
-    No valid UTF-8 has a byte 0xFF, so a pair has one spelling and no single text has it. No text may be null.
-    """
-    values = _bytes(texts)
-    if pairs is not None:
-        values = [text + _APART + pair for text, pair in zip(values, _bytes(pairs), strict=True)]
-    # One call of OpenSSL a row (measured: 0.8 µs for 40 bytes): nothing here hashes a column at once.
-    whole = np.frombuffer(b"".join([sha256(value).digest() for value in values]), np.uint8)
-    return from_rows(whole.reshape(len(texts), -1)[:, :WIDTH] if len(texts) else whole)
-
-
-def _bytes(column: pa.Array) -> Sequence[bytes]:
-    return column.cast(pa.binary()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
-
-
-def from_rows(rows: npt.NDArray[np.uint8]) -> pa.Array:
-    """Digests as a column, from uint8 [B, 16]."""
-    data = np.ascontiguousarray(rows)
-    return pa.Array.from_buffers(DIGEST_TYPE, data.size // WIDTH, [None, pa.py_buffer(data)])
 
 
 def as_rows(digests: pa.Array) -> npt.NDArray[np.uint8]:

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import pydantic
 
+from transforms.errors import RecordError, TooLargeError
 from transforms.outputs.names import DATE_FOLDER, RUN_ID, is_below
-from transforms.stores.choose import TooLargeError, store_for
+from transforms.stores.choose import store_for
 
 FORMAT = 1
 """The newest format of manifests and verdicts that is read."""
@@ -23,10 +24,6 @@ MAX_BYTES = 1 << 30
 
 Count = Annotated[int, pydantic.Field(strict=True, ge=0, lt=1 << 63)]
 Checksum = Annotated[str, pydantic.Field(pattern="^crc32c:[0-9a-f]{8}$")]
-
-
-class RecordError(ValueError):
-    """A file of an output does not hold what we write there; the message names the file and the way out."""
 
 
 def _run_id(value: str) -> str:

@@ -17,27 +17,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from transforms.errors import PublishError, RecordError
 from transforms.outputs import deletion
 from transforms.outputs.names import MANIFEST
-from transforms.outputs.records import RecordError
-from transforms.publish.commit import drop_staging, finish_pending, tidy
-from transforms.publish.tidy import warn_broken
+from transforms.publish.commit import drop_staging
+from transforms.publish.tidy import finish_pending, tidy, warn_broken
 from transforms.runs.history import Manifests, find_run, is_expired, list_runs, read_manifests
 from transforms.runs.run import Run, new_run_id, read_manifest, run_file, to_bytes
-from transforms.runs.verdicts import (
-    ABANDONED,
-    OVER_BUDGET,
-    PASSED,
-    PUBLISHED,
-    SUPERSEDED,
-    UNBALANCED,
-    PublishError,
-    Verdict,
-    abandon,
-    bury,
-    read_verdict,
-)
-from transforms.stores.choose import each, join, store_for
+from transforms.runs.verdict_record import ABANDONED, OVER_BUDGET, PASSED, PUBLISHED, SUPERSEDED, UNBALANCED, Verdict
+from transforms.runs.verdicts import abandon, bury, read_verdict
+from transforms.stores.choose import each, store_for
+from transforms.stores.paths import join
 
 _WHY = {
     "": "not ended",

@@ -11,27 +11,26 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+from transforms.errors import PublishError
 from transforms.outputs import deletion
 from transforms.outputs.records import check_table
 from transforms.publish import table_load as bigquery_load
 from transforms.publish.tidy import At, before, delete_staged, finish_pending, refuse_links, settle_committed, tidy
-from transforms.read.plan_files import read_plan
+from transforms.runs.plan import read_plan
 from transforms.runs.run import Run, read_manifest, to_bytes
-from transforms.runs.verdicts import (
+from transforms.runs.verdict_record import (
     ABANDONED,
     OVER_BUDGET,
     PUBLISHED,
     SUPERSEDED,
     UNBALANCED,
     Part,
-    PublishError,
     Verdict,
     check_parts,
-    claim,
-    read_verdict,
-    settle,
 )
-from transforms.stores.choose import Store, each, store_for
+from transforms.runs.verdicts import claim, read_verdict, settle
+from transforms.stores.choose import each, store_for
+from transforms.stores.store import Store
 
 __all__ = ["STEPS", "PublishError", "finish_pending", "publish", "standing", "tidy"]
 

@@ -12,11 +12,10 @@ import time
 from dataclasses import dataclass
 
 from transforms.bigquery.clients import client_for, location_of, query, reason, refusals
+from transforms.errors import PlanError, PublishError
 from transforms.publish.table_load import Publication, load
 from transforms.publish.table_sink import planning
-from transforms.read.columns import PlanError
 from transforms.runs.run import read_manifest
-from transforms.runs.verdicts import PublishError
 
 TRIES = 12
 LONGEST_PAUSE = 60.0

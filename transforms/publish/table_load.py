@@ -16,11 +16,12 @@ from posixpath import basename
 from typing import Any
 
 from transforms.bigquery.clients import client_for, location_of, query, refusals
+from transforms.errors import PublishError
 from transforms.outputs import deletion
 from transforms.publish.table_sink import TableSink, Target, ensure_tables, table_resource
 from transforms.runs.run import run_file
-from transforms.runs.verdicts import PublishError
-from transforms.stores.choose import join, store_for
+from transforms.stores.choose import store_for
+from transforms.stores.paths import join
 
 FILES_PER_JOB = 10_000
 """Files of one load job at most, by BigQuery's limit."""

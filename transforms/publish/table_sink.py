@@ -12,8 +12,7 @@ from transforms.batches.schemas import DEAD_LETTERS, UTC_MICROS
 from transforms.bigquery.clients import client_for, location_of, refusals
 from transforms.bigquery.fields import REJECTS, SCORES, Field, differences, table_fields
 from transforms.bigquery.names import SCHEME
-from transforms.read.columns import PlanError
-from transforms.runs.verdicts import PublishError
+from transforms.errors import PlanError, PublishError
 
 _TABLE = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]\.[A-Za-z0-9_]{1,1024}\.[A-Za-z0-9_]{1,900}")
 _RECORD = pa.schema(

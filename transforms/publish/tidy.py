@@ -8,17 +8,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from transforms.errors import PublishError, RecordError
 from transforms.outputs import deletion
 from transforms.outputs.names import MANIFEST
-from transforms.outputs.records import RecordError
 from transforms.publish import table_commit as bigquery_commit
 from transforms.publish import table_load as bigquery_load
-from transforms.read.plan_files import read_about
 from transforms.runs.fail_points import reach
 from transforms.runs.history import Manifests, read_manifests, runs_named
+from transforms.runs.plan import read_about
 from transforms.runs.run import Run, read_manifest, run_file, to_bytes
-from transforms.runs.verdicts import PUBLISHED, PublishError, settle
-from transforms.stores.choose import join, store_for
+from transforms.runs.verdict_record import PUBLISHED
+from transforms.runs.verdicts import settle
+from transforms.stores.choose import store_for
+from transforms.stores.paths import join
 
 At = Callable[[str], None]
 

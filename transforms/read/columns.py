@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from transforms.batches.schemas import LONGEST_TEXT, OWN_COLUMNS, Columns
-from transforms.read.formats.blocks import is_text
-from transforms.read.values.convert import convertible, is_plain
+from transforms.batches.texts import is_plain, is_text
+from transforms.errors import PlanError, shown
+from transforms.read.values.convert import convertible
 from transforms.read.values.ids import is_id
-
-
-class PlanError(ValueError):
-    """The input is not as the job declares it; nothing has been scored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,12 +214,6 @@ def _there(names: list[str], request: ColumnsRequest, with_header: bool) -> str:
         what = "its first line has 1 field" if len(names) == 1 else f"its first line has {len(names):,} fields"
         return f"{what}, none of them named {' or '.join(map(repr, sorted(map(str, asked))))}: if that is a header, "
     return f"it has {_listed(names)}: "
-
-
-def shown(name: str) -> str:
-    """The name of a column as an error may print it."""
-    # A CSV without a header has a row of values for names: they are nobody's to print.
-    return repr(name if len(name) <= 24 else name[:12] + "…")
 
 
 def _listed(names: Iterable[str]) -> str:

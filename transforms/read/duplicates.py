@@ -19,15 +19,17 @@ from apache_beam.pvalue import TaggedOutput
 from transforms.batches import coder as coder
 from transforms.batches.fingerprints import Keys, id_hash, secret_keys
 from transforms.batches.schemas import MAX_ROWS, Columns
-from transforms.outputs.digest_files import as_rows, read_digests, text_digests
+from transforms.batches.text_digests import text_digests
+from transforms.batches.texts import as_binary
+from transforms.outputs.digest_files import as_rows, read_digests
 from transforms.read.earlier import Earlier, EarlierPart
-from transforms.read.formats.blocks import Block, Blocks, as_binary
+from transforms.read.formats.blocks import Block, Blocks
 from transforms.read.formats.piece import read_piece
-from transforms.read.plan_files import Split
 from transforms.read.unchanged import MATCH, Matches
 from transforms.read.values.conform import conform
 from transforms.read.values.ids import id_strings
 from transforms.runs.heartbeats import beat
+from transforms.runs.plan import Split
 from transforms.runs.progress import IDS, advance
 from transforms.stores.choose import store_for
 

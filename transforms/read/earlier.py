@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from transforms.batches.schemas import plain, scores_schema
-from transforms.outputs.digest_files import DIGEST, DIGEST_TYPE, WIDTH, published_beside
+from transforms.batches.text_digests import DIGEST, DIGEST_TYPE, WIDTH
+from transforms.outputs.digest_files import published_beside
 from transforms.runs.history import read_manifests
-from transforms.stores.choose import each, join, store_for
+from transforms.stores.choose import each, store_for
+from transforms.stores.paths import join
 
 
 class EarlierPart(NamedTuple):

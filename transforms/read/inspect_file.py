@@ -7,16 +7,19 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from transforms.batches.dialect import Dialect, text_stream
+from transforms.batches.dialect import Dialect
 from transforms.batches.schemas import MAX_ROWS
-from transforms.read.columns import PlanError
+from transforms.errors import NotWhatItClaimsError, PlanError
 from transforms.read.formats import delimited as csv_files
 from transforms.read.formats import doubts
 from transforms.read.formats import jsonl as json_lines
 from transforms.read.formats import lines as line_files
 from transforms.read.formats import parquet as parquet_files
-from transforms.read.formats.blocks import NotWhatItClaimsError, Piece, planned
-from transforms.stores.choose import FileInfo, store_for
+from transforms.read.formats.blocks import planned
+from transforms.read.formats.transcoded import text_stream
+from transforms.runs.plan import Piece
+from transforms.stores.choose import store_for
+from transforms.stores.store import FileInfo
 
 SPLIT_BYTES = 64 * 1024 * 1024
 PIECE_BYTES = 4 * 1024 * 1024

@@ -3,24 +3,18 @@
 What workers shuffle is these descriptions, never texts.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from transforms.batches.dialect import DELIMITERS, Dialect, DialectError
-from transforms.batches.schemas import MAX_ROWS, Columns
-from transforms.bigquery.names import TableInput
-from transforms.read.columns import ColumnsRequest, PlanError, SchemaUnion, require_columns, resolve
-from transforms.read.formats.blocks import Piece
+from transforms.batches.dialect import DELIMITERS, Dialect
+from transforms.batches.schemas import MAX_ROWS
+from transforms.errors import DialectError, NoInputError, PlanError
+from transforms.read.columns import ColumnsRequest, SchemaUnion, require_columns, resolve
 from transforms.read.inspect_file import PIECE_BYTES, SPLIT_BYTES, look
-from transforms.runs.fail_points import step
-from transforms.stores.choose import FileInfo, Store, store_for
+from transforms.runs.plan import Piece, Plan, Split
+from transforms.stores.choose import store_for
+from transforms.stores.store import FileInfo
 
 FORMATS = {
     ".parquet": "parquet",
@@ -36,35 +30,6 @@ COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 SPLIT_ROWS = 65_536
 SPLITS = 16
 """A small job has about so many splits: fewer would leave workers idle, and a run that dies would lose more."""
-
-
-class NoInputError(FileNotFoundError):
-    """No file matches the input: it is not there yet."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """The unit of work: some pieces, in order."""
-
-    number: int
-    pieces: tuple[Piece, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """All splits of a run and the columns they are read with. `rows` is an estimate unless `exact`.
-
-    The splits of a `table` are not known before the run has its read session. `texts` are input columns that are text
-    because nothing says what they are: those of a CSV, and those in which files of several types meet.
-    """
-
-    columns: Columns
-    inputs: tuple[FileInfo, ...] = ()
-    splits: tuple[Split, ...] = ()
-    rows: int = 0
-    exact: bool = True
-    table: TableInput | None = None
-    texts: tuple[str, ...] = ()
 
 
 def plan_inputs(
@@ -198,78 +163,3 @@ def split_limits(rows: int, size: int) -> tuple[int, int]:
 def _continues(piece: Piece, last: Piece) -> bool:
     """Whether a piece begins where another one ends, so that one reading does for both."""
     return piece.format == "parquet" and (piece.file, piece.start) == (last.file, last.end)
-
-
-_OF_SETTINGS = ("types", "strict", "bounded", "max_text_bytes")
-
-
-def plan_digest(plan: Plan, settings: Mapping[str, Any]) -> str:
-    """One string for the same work: the same pieces of the same files, columns and settings."""
-    columns = {**asdict(plan.columns), "id_type": str(plan.columns.id_type), "kept": str(plan.columns.kept)}
-    # Only a training has one; runs that an earlier version staged know no such key.
-    columns.pop("label")
-    # Beside the rows, not of them; and a plan of a version that knew no digests is the same.
-    del columns["digests"]
-    # An earlier version knew no dialect: at its default it is not said.
-    if plan.columns.dialect == Dialect():
-        del columns["dialect"]
-    # Settings say these; runs that were planned before there were such fields are the same work.
-    columns = {key: value for key, value in columns.items() if key not in _OF_SETTINGS}
-    inputs = [asdict(info) for info in plan.inputs]
-    splits = [asdict(split) for split in plan.splits]
-    # A later try reads the table as it was for the first one.
-    table = None if plan.table is None else {**asdict(plan.table), "snapshot": None}
-    content = {"settings": settings, "columns": columns, "inputs": inputs, "splits": splits, "table": table}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def write_plan(store: Store, path: str, plan: Plan, about: dict[str, object]) -> None:
-    """Writes one row per piece; `about` (run, settings, inputs) goes into the metadata of the file."""
-    rows = [{"split": split.number, **asdict(piece)} for split in plan.splits for piece in split.pieces]
-    table = pa.Table.from_pylist(rows, _PLAN_SCHEMA.with_metadata({_ABOUT: json.dumps(about)}))
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    with step("write_plan"):
-        store.write(path, sink.getvalue().to_pybytes())
-
-
-def read_plan(store: Store, path: str) -> tuple[list[Split], dict[str, Any]]:
-    """The splits that write_plan wrote, and `about`."""
-    table = pq.read_table(pa.BufferReader(_read(store, path)))
-    splits: dict[int, list[Piece]] = {}
-    for row in table.to_pylist():
-        splits.setdefault(row.pop("split"), []).append(Piece(**row))
-    about = json.loads(table.schema.metadata[_ABOUT])
-    return [Split(number=number, pieces=tuple(pieces)) for number, pieces in splits.items()], about
-
-
-def read_about(store: Store, path: str) -> dict[str, Any]:
-    """`about` alone, from the end of the file, however many splits there are."""
-    metadata = pq.read_schema(pa.BufferReader(_read(store, path))).metadata
-    about: dict[str, Any] = json.loads(metadata[_ABOUT])
-    return about
-
-
-def _read(store: Store, path: str) -> bytes:
-    data = store.read(path)
-    if data is None:
-        raise FileNotFoundError(f"{path}: the plan of the run is gone; was the run cleaned away while it worked?")
-    return data
-
-
-_ABOUT = b"about"
-_PLAN_SCHEMA = pa.schema(
-    [
-        ("split", pa.int32()),
-        ("number", pa.int64()),
-        ("file", pa.string()),
-        ("size", pa.int64()),
-        ("version", pa.string()),
-        ("format", pa.string()),
-        ("compression", pa.string()),
-        ("start", pa.int64()),
-        ("end", pa.int64()),
-        ("first_row", pa.int64()),
-        ("rows", pa.int64()),
-    ]
-)

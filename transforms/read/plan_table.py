@@ -10,10 +10,11 @@ import pyarrow as pa
 from transforms.batches.schemas import Columns
 from transforms.bigquery import clients as bigquery_client
 from transforms.bigquery.arrow_types import arrow_type, unfit
-from transforms.bigquery.names import SCHEME, TableInput, default_project
-from transforms.read.columns import ColumnsRequest, PlanError, SchemaUnion, require_columns, resolve
-from transforms.read.plan_files import NoInputError, Plan
-from transforms.stores.choose import FileInfo
+from transforms.bigquery.names import SCHEME, default_project
+from transforms.errors import NoInputError, PlanError
+from transforms.read.columns import ColumnsRequest, SchemaUnion, require_columns, resolve
+from transforms.runs.plan import Plan, TableInput
+from transforms.stores.store import FileInfo
 
 _NOT_READ = ("VIEW", "MATERIALIZED_VIEW", "EXTERNAL")
 

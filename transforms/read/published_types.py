@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.batches.schemas import OWN_COLUMNS, Columns
-from transforms.read.columns import PlanError
+from transforms.errors import PlanError
 from transforms.runs.history import read_manifests
-from transforms.stores.choose import join, store_for
+from transforms.stores.choose import store_for
+from transforms.stores.paths import join
 
 
 def newest_schema(output: str) -> tuple[str, pa.Schema] | None:

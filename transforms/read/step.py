@@ -15,14 +15,14 @@ from transforms.batches.schemas import MAX_BATCH_BYTES, MAX_ROWS, MAX_TEXT_BYTES
 from transforms.batches.sizes import cut, text_bytes, total_bytes
 from transforms.read.duplicates import FindDuplicates, mark, unpack_repeats
 from transforms.read.earlier import Earlier
-from transforms.read.formats.blocks import Damage, Piece, Positions
+from transforms.read.formats.blocks import Damage, Positions
 from transforms.read.formats.piece import read_piece
-from transforms.read.plan_files import Split
 from transforms.read.table_session import open_splits
 from transforms.read.unchanged import FetchUnchanged, Place, Unchanged
 from transforms.read.values.conform import conform
 from transforms.runs.books import MARKED, Count, count_positions, total
 from transforms.runs.heartbeats import beat
+from transforms.runs.plan import Piece, Split
 from transforms.runs.resume import read_taken
 from transforms.runs.run import ErrorBudget
 from transforms.runs.spending import Spending, note_dead

@@ -5,17 +5,16 @@ Its streams are the splits. A second session over the same rows would be cut in 
 
 import datetime as dt
 import math
-import posixpath
 from typing import Any
 
 from transforms.bigquery.clients import client
-from transforms.bigquery.names import TableError, TableInput, read_client, table_path
-from transforms.outputs.records import broken, is_time, parse, read
-from transforms.read.formats.blocks import Piece
-from transforms.read.plan_files import Split, read_plan, split_limits
+from transforms.bigquery.names import read_client, table_path
+from transforms.errors import TableError
+from transforms.read.plan_files import split_limits
 from transforms.runs.fail_points import step
+from transforms.runs.plan import Split, TableInput, _session_file, _table_input, planned_splits, read_plan
 from transforms.runs.run import to_bytes
-from transforms.stores.choose import join, store_for
+from transforms.stores.choose import store_for
 
 MAX_STREAMS = 1_000
 """The service's own limit."""
@@ -34,45 +33,6 @@ def open_splits(plan: str) -> list[Split]:
         with step("write_session"):
             store_for(path).swap(path, None, to_bytes(session))
     return planned_splits(plan)
-
-
-def planned_splits(plan: str) -> list[Split]:
-    """The splits of the run whose plan file is at `plan`: its pieces of files, or the streams of its read session."""
-    splits, about = read_plan(store_for(plan), plan)
-    planned, path = _table_input(about), _session_file(plan)
-    if planned is None:
-        return splits
-    data = read(path)
-    if data is None:
-        raise FileNotFoundError(f"{path}: the run has no read session; was it cleaned away while it worked?")
-    streams = parse(data, path).get("streams")
-    if not isinstance(streams, list) or not all(isinstance(stream, str) for stream in streams):
-        broken(path, "streams are not names")
-    return [_split(planned, number, stream) for number, stream in enumerate(streams)]
-
-
-def can_go_on(plan: str, now: dt.datetime) -> bool:
-    """Whether a later try of the run can still read its input: its session, if it has one, has not run out."""
-    path = _session_file(plan)
-    data = read(path)
-    end = None if data is None else parse(data, path).get("expires")
-    if end is not None and not is_time(str(end)):
-        broken(path, "expires is no time")
-    return end is None or now < dt.datetime.fromisoformat(end)
-
-
-def _split(planned: TableInput, number: int, stream: str) -> Split:
-    piece = Piece(number=number, file=f"{planned.source}#{number}", size=0, version=stream, format="bigquery")
-    return Split(number=number, pieces=(piece,))
-
-
-def _session_file(plan: str) -> str:
-    return join(posixpath.dirname(plan), "session.json")
-
-
-def _table_input(about: dict[str, Any]) -> TableInput | None:
-    found = about.get("table_input")
-    return None if found is None else TableInput(**{**found, "columns": tuple(found["columns"])})
 
 
 def _make_session(planned: TableInput, run_id: str) -> dict[str, Any]:

@@ -16,17 +16,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.batches import coder as coder
+from transforms.batches.schemas import EARLIER
 from transforms.outputs.digest_files import read_digests
 from transforms.read.earlier import Earlier
 from transforms.runs.fail_points import step
-from transforms.stores.choose import join, store_for
+from transforms.stores.choose import store_for
+from transforms.stores.paths import join
 
 MATCH = np.dtype([("split", "<i8"), ("piece", "<i8"), ("row", "<i8"), ("at", "<i8")])
 """Row `row` of piece `piece` today stands in row `at` of one part of the earlier date."""
 Matches = npt.NDArray[np.void]
 Place = tuple[str, int]
 """A file that `write_batches` wrote, and the number of a batch in it."""
-EARLIER = "earlier"
 
 
 class FetchUnchanged(beam.PTransform):

@@ -13,7 +13,8 @@ import threading
 from contextlib import suppress
 
 from transforms.outputs.deletion import delete_beats
-from transforms.stores.choose import each, join, literal, store_for
+from transforms.stores.choose import each, store_for
+from transforms.stores.paths import join, literal
 
 BEAT_SECONDS = 2.0
 LISTENER = "_listener"

@@ -5,13 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from transforms.errors import RecordError
 from transforms.outputs import records
 from transforms.outputs.deletion import listed
 from transforms.outputs.names import DATE_FOLDER, MANIFEST, RUN_ID
-from transforms.read.plan_files import read_about
+from transforms.runs.plan import read_about
 from transforms.runs.run import Run, date_folder, manifest_path, read_manifest, run_file
-from transforms.runs.verdicts import ABANDONED, ALREADY_PUBLISHED, PASSED, PUBLISHED, SUPERSEDED, Verdict, read_verdict
-from transforms.stores.choose import absolute, each, join, literal, store_for
+from transforms.runs.verdict_record import ABANDONED, ALREADY_PUBLISHED, PASSED, PUBLISHED, SUPERSEDED, Verdict
+from transforms.runs.verdicts import read_verdict
+from transforms.stores.choose import each, store_for
+from transforms.stores.paths import absolute, join, literal
 
 Manifest = Mapping[str, Any]
 
@@ -117,9 +120,9 @@ def find_run(output: str, run_id: str) -> Run | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
-        raise records.RecordError(f"{path}: is damaged, so the run is lost: score the date again") from error
+        raise RecordError(f"{path}: is damaged, so the run is lost: score the date again") from error
     if run.run_id != run_id:
-        raise records.RecordError(f"{path}: is the plan of another run, so this one is lost: score the date again")
+        raise RecordError(f"{path}: is the plan of another run, so this one is lost: score the date again")
     return run
 
 

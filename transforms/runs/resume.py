@@ -12,19 +12,22 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from transforms.batches.dead_letters import OF_THE_MODEL
+from transforms.errors import RecordError
 from transforms.outputs.deletion import listed
 from transforms.outputs.digest_files import DigestFile
 from transforms.outputs.names import is_staged_of
-from transforms.outputs.records import RecordError, broken, parse, read
-from transforms.read.plan_files import read_about
-from transforms.read.table_session import can_go_on
+from transforms.outputs.records import broken, parse, read
 from transforms.runs.books import Count, total
 from transforms.runs.fail_points import step
 from transforms.runs.history import list_runs
+from transforms.runs.plan import can_go_on, read_about
 from transforms.runs.run import ErrorBudget, Run, run_file, to_bytes
 from transforms.runs.staged import StagedFile
-from transforms.runs.verdicts import OVER_BUDGET, PASSED, Verdict, check_parts, read_verdict
-from transforms.stores.choose import Store, below, each, store_for
+from transforms.runs.verdict_record import OVER_BUDGET, PASSED, Verdict, check_parts
+from transforms.runs.verdicts import read_verdict
+from transforms.stores.choose import each, store_for
+from transforms.stores.paths import below
+from transforms.stores.store import Store
 
 UNREADABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 KINDS = ("scores", "unchanged", "dead")

@@ -10,7 +10,7 @@ from typing import Any
 from transforms.outputs import records
 from transforms.outputs.names import MANIFEST as MANIFEST
 from transforms.outputs.names import RUN_ID
-from transforms.stores.choose import join
+from transforms.stores.paths import join
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,10 @@ import threading
 from collections.abc import Iterable
 from dataclasses import replace
 
-from transforms.read.formats.blocks import Piece
-from transforms.read.plan_files import Split
-from transforms.read.table_session import planned_splits
+from transforms.runs.plan import Piece, Split, planned_splits
 from transforms.runs.run import ErrorBudget
-from transforms.stores.choose import join, store_for
+from transforms.stores.choose import store_for
+from transforms.stores.paths import join
 
 
 class _Counted(threading.local):

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from transforms.outputs.digest_files import DigestFile
 from transforms.runs.books import Count
 from transforms.runs.fail_points import step
-from transforms.stores.choose import join, store_for
+from transforms.stores.choose import store_for
+from transforms.stores.paths import join
 
 
 @dataclass(frozen=True, kw_only=True)

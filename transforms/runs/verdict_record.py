@@ -8,7 +8,7 @@ from typing import Any
 from transforms.outputs import records
 from transforms.outputs.names import RUN_ID, is_part_of, is_staged_of
 from transforms.runs.run import Run
-from transforms.stores.choose import below
+from transforms.stores.paths import below
 
 PASSED, PUBLISHED, SUPERSEDED = "passed", "published", "superseded"
 UNBALANCED, OVER_BUDGET = "unbalanced", "over_budget"
@@ -16,10 +16,6 @@ ABANDONED = "abandoned"
 STATUSES = (PASSED, PUBLISHED, SUPERSEDED, UNBALANCED, OVER_BUDGET, ABANDONED)
 ALREADY_PUBLISHED = "already_published"
 """What a command finds that was told to leave published dates alone; no run has this verdict."""
-
-
-class PublishError(RuntimeError):
-    """A run is not published, or what it has published could not be completed; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,48 +8,23 @@ from typing import Any, TypeGuard
 
 from transforms.outputs import records
 from transforms.outputs.digest_files import published_beside
-from transforms.read.plan_files import Split
 from transforms.runs.books import MARKED, Count, Work, differences, total, total_work
 from transforms.runs.fail_points import step
+from transforms.runs.plan import Split
 from transforms.runs.run import Run, to_bytes
 from transforms.runs.staged import StagedFile
 from transforms.runs.verdict_record import (
     ABANDONED,
-    ALREADY_PUBLISHED,
     OVER_BUDGET,
     PASSED,
     PUBLISHED,
-    SUPERSEDED,
     UNBALANCED,
     Part,
-    PublishError,
     Verdict,
-    check_parts,
     parse,
 )
-from transforms.stores.choose import join, store_for
-
-__all__ = [
-    "ABANDONED",
-    "ALREADY_PUBLISHED",
-    "OVER_BUDGET",
-    "PASSED",
-    "PUBLISHED",
-    "SUPERSEDED",
-    "UNBALANCED",
-    "Part",
-    "PublishError",
-    "Verdict",
-    "abandon",
-    "bury",
-    "check_parts",
-    "claim",
-    "judge",
-    "read_verdict",
-    "rows_published",
-    "settle",
-    "write_verdict",
-]
+from transforms.stores.choose import store_for
+from transforms.stores.paths import join
 
 
 def rows_published(counts: Mapping[str, int]) -> int:

@@ -8,16 +8,13 @@ from dataclasses import dataclass
 import tensorflow as tf
 from tensorflow.python.client import device_lib
 
+from transforms.errors import DeviceError
 from transforms.score.micro_batches import LEAST_BUDGET, TOKEN_BUDGET
 
 GPU_BYTES = 14 * 1024**3
 """Free memory of the smallest GPU on which the whole budget of a GPU is used (a T4 has 16 GB); less memory, less."""
 
 _log = logging.getLogger(__name__)
-
-
-class DeviceError(RuntimeError):
-    """A worker does not have the device it must have; the message says what to look at."""
 
 
 @dataclass(frozen=True, kw_only=True)

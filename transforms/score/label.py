@@ -1,43 +1,16 @@
 """From a model's numbers to the columns of Scores."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.batches.dead_letters import reject
-from transforms.batches.schemas import UTC_MICROS, Columns, check, placed, scores_schema
-from transforms.runs.run import Run
+from transforms.batches.schemas import check
+from transforms.runs.labelling import STAGE, Labelling, same_for_all, with_precision
 
-STAGE = "Score"
 _FEW = 16
-_PRECISION = b"precision"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Labelling:
-    """What turns a model's numbers into the columns of Scores. `labels` is empty for a regression."""
-
-    labels: tuple[str, ...]
-    columns: Columns
-    run: Run
-    top_k: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.top_k is not None and not 1 <= self.top_k <= max(1, len(self.labels)):
-            raise ValueError(f"--top-k is {self.top_k}; the bundle has {len(self.labels)} labels")
-
-    @property
-    def file_schema(self) -> pa.Schema:
-        """Schema of the published files."""
-        return scores_schema(self.columns.kept, "classification" if self.labels else "regression")
-
-    @property
-    def schema(self) -> pa.Schema:
-        """Schema of the arrow to WriteScores: the file's, with the place of each row."""
-        return placed(self.file_schema, digests=self.columns.digests)
 
 
 def label(
@@ -64,28 +37,6 @@ def label(
     arrays = [own[name] if name in own else batch.column(name) for name in schema.names]
     scores = pa.RecordBatch.from_arrays(arrays, schema=with_precision(schema, precision))
     return check(scores, schema, STAGE), dead
-
-
-def same_for_all(labelling: Labelling, rows: int) -> dict[str, pa.Array]:
-    """The columns that say the same of every row of a run."""
-    run = labelling.run
-    same = {
-        "logical_date": pa.scalar(run.date, pa.date32()),
-        "bundle": pa.scalar(run.bundle),
-        "run_id": pa.scalar(run.run_id),
-        "scored_at": pa.scalar(run.started, UTC_MICROS),
-    }
-    return {name: pa.repeat(value, rows) for name, value in same.items()}
-
-
-def with_precision(schema: pa.Schema, precision: str) -> pa.Schema:
-    """The schema of rows that were computed in `precision`."""
-    return schema.with_metadata({_PRECISION: precision})
-
-
-def precision_of(batch: pa.RecordBatch) -> str:
-    """What placed Scores were computed in; empty where nothing was."""
-    return (batch.schema.metadata or {}).get(_PRECISION, b"").decode()  # type: ignore[no-any-return]
 
 
 def _classes(probabilities: npt.NDArray[np.float32], labelling: Labelling) -> dict[str, pa.Array]:

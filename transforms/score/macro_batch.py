@@ -11,15 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from transforms.errors import DeviceMemoryError
 from transforms.runs.books import Work
 from transforms.score.memo import Memo
 from transforms.score.micro_batches import LEAST_BUDGET, Rows, unique_rows
 
 Tell = Callable[[int], None]
-
-
-class DeviceMemoryError(RuntimeError):
-    """The device has no memory for even the smallest micro-batch."""
 
 
 class Results(NamedTuple):

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model.bundle import DESCRIPTION, Bundle, BundleError
-from transforms.stores.choose import join, store_for
+from transforms.stores.choose import store_for
+from transforms.stores.paths import join
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,9 @@ from google.cloud.storage import Blob, Client
 from google.cloud.storage.fileio import BlobReader, BlobWriter
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from transforms.stores.choose import FileChangedError, FileInfo, TooLargeError, file_changed, split_glob
+from transforms.errors import FileChangedError, TooLargeError, file_changed
+from transforms.stores.paths import split_glob
+from transforms.stores.store import FileInfo
 
 # Bytes a reader fetches at least and a writer buffers; the library's own 40 MiB, times a worker's threads,
 # would be most of a small machine. Uploads need a multiple of 256 KiB.

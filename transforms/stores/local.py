@@ -17,8 +17,10 @@ from typing import BinaryIO
 
 import google_crc32c
 
-from transforms.stores.choose import SCHEME, FileInfo, NotAFileError, TooLargeError, file_changed, split_glob
-from transforms.stores.locks import LOCK_SECONDS, LockedError, wait_for_lock
+from transforms.errors import LockedError, NotAFileError, TooLargeError, file_changed
+from transforms.stores.locks import LOCK_SECONDS, wait_for_lock
+from transforms.stores.paths import SCHEME, split_glob
+from transforms.stores.store import FileInfo
 from transforms.stores.walking import entries, files_below, link_on
 
 _LOCK_NAME = re.compile(r"\..+\.lock")

@@ -8,13 +8,11 @@ import logging
 import time
 from typing import IO, Any
 
+from transforms.errors import LockedError
+
 LOCK_SECONDS = 60.0
 TOLD_AFTER_SECONDS = 0.5
 _LONGEST_PAUSE = 0.1
-
-
-class LockedError(RuntimeError):
-    """Another process has held a lock for too long."""
 
 
 def wait_for_lock(lock: IO[Any], path: str, seconds: float = LOCK_SECONDS) -> None:

@@ -3,35 +3,15 @@
 import io
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from transforms.errors import NotWhatItClaimsError
+
 Positions = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Piece:
-    """A part of one file, or one stream of a BigQuery read session, that is read in one go.
-
-    `number` orders all pieces of a plan by file name and place. `start` and `end` are row groups (Parquet) or bytes
-    (line formats; a whole file has end -1). `first_row` is the position of its first row in the file; `rows` is the
-    number of its rows where the plan knows it. The `version` of a stream is its name.
-    """
-
-    number: int
-    file: str
-    size: int
-    version: str
-    format: str
-    compression: str | None = None
-    start: int = 0
-    end: int = -1
-    first_row: int = 0
-    rows: int | None = None
 
 
 class Damage(NamedTuple):
@@ -74,10 +54,6 @@ Blocks = Iterator[Block]
 
 MAX_LINE_BYTES = 256 * 1024 * 1024
 """A longer line is no row of texts; without a limit one such file takes a worker's memory."""
-
-
-class NotWhatItClaimsError(ValueError):
-    """A file does not have the format its name or the job declares."""
 
 
 def planned(file: BinaryIO, size: int) -> BinaryIO:
@@ -147,40 +123,3 @@ def from_table(table: pa.Table) -> pa.RecordBatch:
     """The rows of `table` as one RecordBatch."""
     batches = table.combine_chunks().to_batches()
     return batches[0] if batches else no_rows(table.schema)
-
-
-def as_binary(column: pa.Array) -> pa.Array:
-    """The bytes of a string-like column of any Arrow flavour, without looking at them."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    return column.cast(pa.binary())
-
-
-def utf8(column: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
-    """`column` as valid strings, null where its bytes are not UTF-8, and a mask of those rows.
-
-    One cast checks everything; only what it refuses is halved down to the rows at fault.
-    """
-    column = as_binary(column)
-    try:
-        return column.cast(pa.string()), np.zeros(len(column), bool)
-    except (pa.ArrowInvalid, UnicodeDecodeError):
-        if len(column) == 1:
-            return pa.nulls(1, pa.string()), np.ones(1, bool)
-    half = len(column) // 2
-    (left, bad_left), (right, bad_right) = utf8(column.slice(0, half)), utf8(column.slice(half))
-    return pa.concat_arrays([left, right]), np.concatenate([bad_left, bad_right])
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a column of this type can hold texts."""
-    value: Any = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(
-        pa.types.is_string(value)
-        or pa.types.is_large_string(value)
-        or pa.types.is_string_view(value)
-        or pa.types.is_binary(value)
-        or pa.types.is_large_binary(value)
-        or pa.types.is_binary_view(value)
-        or pa.types.is_null(value)
-    )

@@ -11,18 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from transforms.batches.dialect import Dialect, Marks, TextStream, text_stream
-from transforms.read.formats.blocks import (
-    MAX_LINE_BYTES,
-    Block,
-    Blocks,
-    Damage,
-    NotWhatItClaimsError,
-    Piece,
-    from_table,
-    no_rows,
-    positions,
-)
+from transforms.batches.dialect import Dialect, Marks
+from transforms.errors import NotWhatItClaimsError
+from transforms.read.formats.blocks import MAX_LINE_BYTES, Block, Blocks, Damage, from_table, no_rows, positions
 from transforms.read.formats.delimited_records import (
     MAX_RECORD_BYTES,
     Fault,
@@ -33,7 +24,9 @@ from transforms.read.formats.delimited_records import (
     sound_length,
     too_long,
 )
+from transforms.read.formats.transcoded import TextStream, text_stream
 from transforms.read.values.written import prints_as_written
+from transforms.runs.plan import Piece
 
 CHUNK_BYTES = 8 * 1024 * 1024
 _HEADER_BYTES = 64 * 1024

@@ -15,21 +15,12 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from transforms.batches.schemas import LARGEST_VALUE, Columns
-from transforms.batches.sizes import too_large
-from transforms.read.formats.blocks import (
-    Block,
-    Blocks,
-    Damage,
-    Piece,
-    Positions,
-    Unfit,
-    from_table,
-    no_rows,
-    positions,
-)
+from transforms.read.formats.blocks import Block, Blocks, Damage, Positions, Unfit, from_table, no_rows, positions
+from transforms.read.formats.bounded import too_large
 from transforms.read.formats.lines import Lines, few_at_once, lines_of
 from transforms.read.values.json_values import Keys, Row, read_line
 from transforms.read.values.written import EXACT
+from transforms.runs.plan import Piece
 
 _OPEN, _CLOSE = b"{}"
 _BLANK = b" \t\r"

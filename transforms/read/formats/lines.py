@@ -8,17 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from transforms.batches.dialect import text_stream
 from transforms.batches.schemas import Columns
-from transforms.read.formats.blocks import (
-    MAX_LINE_BYTES,
-    Block,
-    Blocks,
-    NotWhatItClaimsError,
-    Piece,
-    Positions,
-    positions,
-)
+from transforms.errors import NotWhatItClaimsError
+from transforms.read.formats.blocks import MAX_LINE_BYTES, Block, Blocks, Positions, positions
+from transforms.read.formats.transcoded import text_stream
+from transforms.runs.plan import Piece
 
 CHUNK_BYTES = 8 * 1024 * 1024
 MANY = 65_536

@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 
 from transforms.batches.schemas import MAX_BATCH_BYTES, MAX_ROWS, MAX_TEXT_BYTES
 from transforms.batches.sizes import row_bytes
-from transforms.read.formats.blocks import Block, Blocks, Damage, NotWhatItClaimsError, Piece, Unfit, no_rows, positions
+from transforms.errors import NotWhatItClaimsError
+from transforms.read.formats.blocks import Block, Blocks, Damage, Unfit, no_rows, positions
 from transforms.read.formats.int96 import UNIT, Twin
+from transforms.runs.plan import Piece
 
 _POOL = pa.default_memory_pool()
 MOST_ROWS = 1 << 31

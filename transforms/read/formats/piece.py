@@ -4,14 +4,16 @@ import itertools
 import os
 
 from transforms.batches.schemas import Columns
-from transforms.batches.sizes import bounded
+from transforms.errors import file_changed
 from transforms.read.formats import delimited as csv_files
 from transforms.read.formats import jsonl as json_lines
 from transforms.read.formats import lines as line_files
 from transforms.read.formats import parquet as parquet_files
 from transforms.read.formats import table_stream as table_rows
-from transforms.read.formats.blocks import Blocks, Piece, planned
-from transforms.stores.choose import file_changed, store_for
+from transforms.read.formats.blocks import Blocks, planned
+from transforms.read.formats.bounded import bounded
+from transforms.runs.plan import Piece
+from transforms.stores.choose import store_for
 
 
 def read_piece(piece: Piece, columns: Columns) -> Blocks:

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from transforms.bigquery.names import TableError, read_client
-from transforms.read.formats.blocks import Block, Blocks, Piece, positions
+from transforms.bigquery.names import read_client
+from transforms.errors import TableError
+from transforms.read.formats.blocks import Block, Blocks, positions
+from transforms.runs.plan import Piece
 
 
 def read_blocks(piece: Piece, wanted: Sequence[str]) -> Blocks:

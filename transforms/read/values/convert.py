@@ -1,15 +1,11 @@
 """From a column as read to the type the job declares: the same value, or null and a mark, never another value."""
 
-import json
-import uuid
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.read.formats.blocks import as_binary, is_text, utf8
+from transforms.batches.texts import as_binary, as_text, is_text, utf8
 from transforms.read.values.written import EXACT, out_of_years, parse, try_cast
 
 Mask = npt.NDArray[np.bool_]
@@ -46,11 +42,6 @@ def convertible(found: pa.DataType, wanted: pa.DataType) -> bool:
     return any(all(map(group, both)) for group in (_is_number, _is_day)) or (
         any(map(pa.types.is_boolean, both)) and any(map(pa.types.is_integer, both))
     )
-
-
-def is_plain(kind: pa.DataType) -> bool:
-    """Whether a type is of single values, which can be written as text."""
-    return not pa.types.is_nested(kind) and not pa.types.is_union(kind)
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -96,40 +87,11 @@ def _differs(before: pa.Array, after: pa.Array) -> Mask:
     return pc.and_(pc.and_(before.is_valid(), after.is_valid()), pc.invert(same)).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
-def as_text(column: pa.Array) -> pa.Array:
-    """The values of a column of any type as strings: lists, maps and structs as JSON, UUIDs in the usual form."""
-    kind = column.type
-    if isinstance(kind, pa.UuidType):
-        raw = column.storage.to_pylist()
-        return pa.array([None if value is None else str(uuid.UUID(bytes=value)) for value in raw], pa.string())
-    if isinstance(kind, pa.BaseExtensionType):
-        return as_text(column.storage)
-    if pa.types.is_decimal(kind):
-        # Arrow writes 12000 as 1.2E+4 where the scale is below 0.
-        return pa.array([None if value is None else f"{value:f}" for value in column.to_pylist()], pa.string())
-    if pa.types.is_fixed_size_binary(kind):
-        return column.cast(pa.binary()).cast(pa.string(), safe=False)
-    if is_plain(kind):
-        try:
-            return column.cast(pa.string())
-        except pa.ArrowNotImplementedError:
-            return pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())
-    return pa.array([None if value is None else _json(value) for value in column.to_pylist()], pa.string())
-
-
 def texts_of(column: pa.Array) -> pa.Array:
     """A column of texts as bytes that nobody has checked; numbers and others, which --schema may allow, as text."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     return as_binary(column if is_text(column.type) else as_text(column))
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=_plain_value)
-
-
-def _plain_value(value: Any) -> str:
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 def outside_calendar(column: pa.Array) -> Mask:

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.batches.misfits import without
-from transforms.read.formats.blocks import as_binary, is_text
-from transforms.read.values.convert import as_text, convert
+from transforms.batches.texts import as_binary, as_text, is_text
+from transforms.read.values.convert import convert
 from transforms.read.values.written import try_cast
 
 Mask = npt.NDArray[np.bool_]

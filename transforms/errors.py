@@ -1,0 +1,67 @@
+"""Every way a run can fail, and the sentences that say so. Imports nothing of the project."""
+
+
+class PlanError(ValueError):
+    """The input is not as the job declares it; nothing has been scored."""
+
+
+def shown(name: str) -> str:
+    """The name of a column as an error may print it."""
+    # A CSV without a header has a row of values for names: they are nobody's to print.
+    return repr(name if len(name) <= 24 else name[:12] + "…")
+
+
+class NoInputError(FileNotFoundError):
+    """No file matches the input: it is not there yet."""
+
+
+class NotWhatItClaimsError(ValueError):
+    """A file does not have the format its name or the job declares."""
+
+
+class TableError(RuntimeError):
+    """BigQuery did not give a run what it was to read."""
+
+
+class PublishError(RuntimeError):
+    """A run is not published, or what it has published could not be completed; the message says why."""
+
+
+class DialectError(ValueError):
+    """A dialect that no file can have."""
+
+
+class DeviceMemoryError(RuntimeError):
+    """The device has no memory for even the smallest micro-batch."""
+
+
+class DeviceError(RuntimeError):
+    """A worker does not have the device it must have; the message says what to look at."""
+
+
+class NotAFileError(OSError):
+    """There is a pipe, a device or the like where a file is to be read."""
+
+
+class TooLargeError(ValueError):
+    """A file is larger than whoever reads it into memory allows."""
+
+
+class FileChangedError(RuntimeError):
+    """A file is no longer the version that was asked for."""
+
+
+def file_changed(path: str, expected: str, found: str) -> FileChangedError:
+    """The error for a file that is not the expected version; `found` is a version or says there is none."""
+    return FileChangedError(
+        f"{path}: expected version {expected}, found {found}. Files must not change between the plan and the "
+        "end of a run; start the run again when they are complete"
+    )
+
+
+class LockedError(RuntimeError):
+    """Another process has held a lock for too long."""
+
+
+class RecordError(ValueError):
+    """A file of an output does not hold what we write there; the message names the file and the way out."""
