@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cleaning import DEATHS
+from commands import invoke
 from foreign_files import DATES, MIXED, OUTPUTS, PLAIN
 from hypothesis import strategies as st
-from test_cli import invoke
 
 from pipeline.runners.children import Result
 from transforms.publish.commit import STEPS

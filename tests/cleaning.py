@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 from publishing import (
     DATE,
+    Killed,
+    before,
     books,
     dead,
+    die,
     judge_and_publish_books,
     planned,
     ready,
     scored,
 )
-from test_publish import Killed, before, die
 
 from transforms.errors import PublishError
 from transforms.publish.clean import Cleaned

@@ -2,8 +2,15 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from bundles import Built
+from jobs import DATE
+from typer.testing import CliRunner
+
+from pipeline.commands.app import app
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,3 +31,22 @@ def run_command(
     )
     assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def invoke(*arguments: object) -> tuple[int, str, str]:
+    """Runs a command in this process; exit code, stdout, stderr."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def lines(path: Path, count: int, prefix: str = "r") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f'{{"id": "{prefix}{i}", "text": "play {i}"}}\n' for i in range(count)))
+    return path
+
+
+def command(classes: Built, source: object, output: object, *more: str) -> list[str]:
+    arguments = ["score", "--bundle", classes.path, "--input", source, "--output", output, "--date", DATE, *more]
+    return [sys.executable, "-m", "pipeline", *map(str, arguments)]

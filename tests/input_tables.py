@@ -9,9 +9,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from conftest import DATE, NOW, Outcome
 from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField
+from jobs import DATE, NOW, Outcome
 
 from transforms.read.columns import ColumnsRequest
 from transforms.read.plan_table import plan_table

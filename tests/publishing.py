@@ -3,7 +3,8 @@
 import datetime as dt
 import io
 import itertools
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -13,12 +14,13 @@ from transforms.batches.dead_letters import place, reject_positions
 from transforms.batches.misfits import named
 from transforms.batches.schemas import Columns, placed
 from transforms.batches.text_digests import text_digests
+from transforms.publish.commit import STEPS, publish
 from transforms.publish.step import judge_and_publish
 from transforms.runs.books import Count, count_positions
 from transforms.runs.plan import Piece, Plan, Split, write_plan
 from transforms.runs.run import ErrorBudget, Run, manifest_path, new_run_id, read_manifest
 from transforms.runs.staged import StagedFile
-from transforms.runs.verdicts import judge, write_verdict
+from transforms.runs.verdicts import judge, read_verdict, write_verdict
 from transforms.stores.choose import store_for
 from transforms.stores.paths import join
 from transforms.write import _Stage, _StageDeadLetters
@@ -167,3 +169,54 @@ def assert_holds(output: str, run: Run) -> None:
     for part in listed:
         assert store.checksum(join(output, part["path"])) == part["checksum"]
     assert store.list(run.staged) == []
+
+
+COMMITTED = STEPS[STEPS.index("commit") + 1 :]
+
+
+class Killed(BaseException):
+    """A publisher ends here."""
+
+
+def before(step: str, act: Callable[[], object]) -> Callable[[str], None]:
+    """A hook that does something before one step."""
+
+    def at(reached: str) -> None:
+        assert reached in STEPS
+        if reached == step:
+            act()
+
+    return at
+
+
+def die() -> None:
+    raise Killed
+
+
+def status(run: Run) -> str:
+    verdict = read_verdict(run.verdict)
+    assert verdict
+    return verdict.status
+
+
+def in_lockstep(*runs: Run) -> list[str]:
+    """Publishes in threads that wait for each other before every step; nobody waits once one has come to its end."""
+    barrier = threading.Barrier(len(runs))
+    ends: list[str] = []
+
+    def wait(step: str) -> None:
+        try:
+            barrier.wait(5)
+        except threading.BrokenBarrierError:
+            return
+
+    def work(run: Run) -> None:
+        ends.append(publish(run, wait).status)
+        barrier.abort()
+
+    threads = [threading.Thread(target=work, args=(run,)) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return sorted(ends)

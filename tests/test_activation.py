@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import Score, write_parquet
+from commands import invoke
+from imports import ORACLE, hugging_face, job
+from jobs import Score, write_parquet
+from networks import case_model, random_rows
 from safetensors.numpy import load_file, save_file
-from test_cli import invoke
-from test_importing import ORACLE, hugging_face, job
-from test_layouts import load
-from test_scoring_graph import INPUT_NAMES, case_model, random_rows
 
 from model.bundle import Bundle
 from model.checkpoints.checkpoint import Checkpoint
 from model.checkpoints.cross_encoder import read_activation
+from model.checkpoints.detect import load
+from model.network.encoder import INPUT_NAMES
 from model.serving.scoring_graph import COMPILED, ScoringGraph
 from pipeline.bundling.import_job import choose_activation
 from pipeline.bundling.importing import import_model

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import DATE, Built
+from bundles import Built
+from commands import ROOT, command, invoke, lines
+from jobs import DATE
 from publishing import read_parts, ready
-from test_cli import ROOT, invoke
-from test_operations import command, lines
 
 from pipeline import backfill as code
 from pipeline.jobs.config import JobConfig, load_job
@@ -61,7 +61,7 @@ def test_check_says_that_a_date_is_published(classes: Built, tmp_path: Path) -> 
 
 
 def test_a_date_that_is_pending_is_finished_and_then_left_alone(classes: Built, tmp_path: Path) -> None:
-    from test_publish import Killed, before, die
+    from publishing import Killed, before, die
 
     run = ready(str(tmp_path / "out"), date=dt.date.fromisoformat(DATE))
     with pytest.raises(Killed):
@@ -379,7 +379,7 @@ def test_dates_that_are_published_need_no_process(fake_score: Callable[..., Any]
 def test_a_published_date_that_is_not_finished_is_left_to_score(
     fake_score: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from test_publish import Killed, before, die
+    from publishing import Killed, before, die
 
     for day, step in ((1, "delete_parts"), (2, "finish")):
         with pytest.raises(Killed):

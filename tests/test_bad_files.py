@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import DATE, NOW, Built, Outcome, Score, many_texts, write_parquet
+from bundles import Built
+from jobs import DATE, NOW, Outcome, Score, many_texts, write_parquet
 
 import pipeline.scoring
 from pipeline.jobs.config import JobConfig

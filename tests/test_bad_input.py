@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from conftest import Outcome, Score, many_texts, write_parquet
+from jobs import Outcome, Score, many_texts, write_parquet
 
 
 def balanced(outcome: Outcome) -> Outcome:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from cleaning import everything
-from test_cli import invoke
+from commands import invoke
 
 from transforms.publish.tidy import finish_pending
 

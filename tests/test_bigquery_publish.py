@@ -8,10 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 from bigquery_proxy import LOST, Answer, BigQueryProxy, Request, failed
-from publishing import DATE
+from commands import invoke
+from publishing import COMMITTED, DATE, Killed, before, die, in_lockstep, status
 from table_publishing import IDS, Place, assert_published
-from test_cli import invoke
-from test_publish import COMMITTED, Killed, before, die, in_lockstep, status
 
 from transforms.errors import PlanError, PublishError
 from transforms.publish import table_commit as bigquery_commit

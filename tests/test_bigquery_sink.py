@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from bigquery_proxy import BigQueryProxy, failed
-from commands import run_command
-from conftest import DATE, NOW, Built, many_texts, write_parquet
+from bundles import Built
+from commands import invoke, run_command
 from emulators import Emulators
 from google.cloud import bigquery
+from jobs import DATE, NOW, many_texts, write_parquet
 from table_publishing import Place, assert_same_rows, parquet_rows
-from test_cli import invoke
 
 from pipeline.errors import RunFailedError
 from pipeline.jobs.config import ConfigError, JobConfig, load_job

@@ -9,11 +9,12 @@ from typing import Any
 import grpc
 import pyarrow as pa
 import pytest
-from conftest import DATE, Built, Score, write_parquet
+from bundles import Built
 from emulators import Emulators
 from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField
 from input_tables import FIELDS, ID_TEXT_DAY, bad_texts, create, every_type, large, planned, read_all, same, simple
+from jobs import DATE, Score, write_parquet
 from storage_proxy import SESSION_ENDS, StorageProxy
 from typer.testing import CliRunner
 

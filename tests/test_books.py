@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import Outcome, Score, many_texts, write_parquet
 from hypothesis import given
 from hypothesis import strategies as st
+from jobs import Outcome, Score, many_texts, write_parquet
 from publishing import assert_holds, ready
 
 from transforms.batches.dead_letters import place

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Built
-from test_cli import invoke
+from bundles import Built
+from commands import invoke
 
 from model.bundle import Bundle, BundleError, seal
 

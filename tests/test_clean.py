@@ -19,12 +19,13 @@ from cleaning import (
     superseded,
 )
 from publishing import (
+    COMMITTED,
     DATE,
     assert_holds,
     ready,
+    status,
     visible,
 )
-from test_publish import COMMITTED, status
 
 from transforms.publish.clean import REPLACED_DAYS, TOMBSTONE_DAYS
 from transforms.publish.commit import publish

@@ -16,13 +16,14 @@ from cleaning import (
 )
 from publishing import (
     DATE,
+    Killed,
     assert_holds,
+    die,
     read_parts,
     ready,
     rows_of,
     visible,
 )
-from test_publish import Killed, die
 
 from transforms.publish.commit import publish
 from transforms.publish.tidy import finish_pending

@@ -17,8 +17,12 @@ from cleaning import (
     old_run,
 )
 from publishing import (
+    COMMITTED,
+    Killed,
     assert_holds,
+    before,
     books,
+    die,
     judge_and_publish_books,
     judged,
     planned,
@@ -26,8 +30,8 @@ from publishing import (
     ready,
     rows_of,
     scored,
+    status,
 )
-from test_publish import COMMITTED, Killed, before, die, status
 
 from transforms.errors import PublishError
 from transforms.publish.clean import REPLACED_DAYS

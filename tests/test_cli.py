@@ -8,20 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import DATE, Built, many_texts, write_parquet
-from typer.testing import CliRunner
-
-from pipeline.commands.app import app
-
-ROOT = Path(__file__).parent.parent
-
-
-def invoke(*arguments: object) -> tuple[int, str, str]:
-    """Runs a command in this process; exit code, stdout, stderr."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
+from bundles import Built
+from commands import ROOT, invoke
+from jobs import DATE, many_texts, write_parquet
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ import apache_beam as beam
 import pyarrow as pa
 import pytest
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
-from conftest import DATE, Built, Score, many_texts, write_parquet
+from bundles import Built
 from hypothesis import given
 from hypothesis import strategies as st
+from jobs import DATE, Score, many_texts, write_parquet
 
 from pipeline.jobs.config import JobConfig
 from pipeline.preparing import prepare

@@ -6,34 +6,19 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from csv_reading import read
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from transforms.batches.dialect import Dialect
 from transforms.errors import NotWhatItClaimsError
-from transforms.read.formats.delimited import inspect, read_blocks
-from transforms.runs.plan import Piece
+from transforms.read.formats.delimited import inspect
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 FIELDS = st.text(st.sampled_from('ab,\t"\n\r é'), max_size=6)
 RECORDS = st.lists(st.lists(FIELDS, min_size=1, max_size=5), max_size=25)
 HEADER = ["id", "text", "n"]
 CSV = Dialect().of("csv")
-
-
-def read(
-    content: bytes, wanted: tuple[str, ...] = ("id", "text", "n"), kind: str = "csv", **dialect: Any
-) -> dict[int, Any]:
-    """row -> its values or its code; asserts that each covered row has one of them, once."""
-    piece = Piece(number=0, file="f", size=len(content), version="", format=kind)
-    found: list[tuple[int, Any]] = []
-    covered: list[int] = []
-    for block in read_blocks(io.BytesIO(content), piece, wanted, Dialect(**dialect)):
-        found += zip(block.positions.tolist(), (tuple(r.values()) for r in block.rows.to_pylist()), strict=True)
-        found += [(int(at), damage.code) for damage in block.damage for at in damage.positions]
-        covered += block.covered.tolist()
-    assert sorted(covered) == sorted(at for at, _ in found) == list(range(len(covered)))
-    return dict(found)
 
 
 def written(records: list[list[str]], quoting: Any, end: str, delimiter: str = ",") -> str:

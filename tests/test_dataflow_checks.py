@@ -10,7 +10,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from dataflow_stub import DataflowStub
 from fake_gcs import Answer, FakeGcs
-from test_profiles import CPU, IMAGE
+from profiles import CPU, IMAGE
 
 from pipeline.dataflow.accelerators import memory_problem
 from pipeline.dataflow.bucket_regions import place_problem

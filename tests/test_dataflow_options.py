@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.transforms.resources import parse_resource_hints
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from test_profiles import CPU, IMAGE, L4
+from profiles import CPU, IMAGE, L4
 
 from pipeline.dataflow.checks import check_dataflow
 from pipeline.dataflow.options import dataflow_arguments, job_name, resource_hints

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import typer
-from conftest import DATE
 from deployment import DEPLOY, module, project_version
 from fake_gcs import FakeGcs
 from google.cloud import dataflow
 from google.protobuf import json_format
+from jobs import DATE
 from submission import GIVEN, essence, upload
 
 from pipeline.commands.app import app

@@ -6,9 +6,9 @@ from typing import Any
 
 import csv_oracle
 import pytest
+from csv_reading import read
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_csv_files import read
 
 from transforms.batches.dialect import ENCODINGS, Dialect
 from transforms.errors import DialectError, NotWhatItClaimsError

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from cleaning import LONG_AGO, clean, everything, only_staged
-from publishing import DATE, ROWS, assert_holds, books, planned, ready, visible
-from test_publish import Killed, before, die
+from publishing import DATE, ROWS, Killed, assert_holds, before, books, die, planned, ready, visible
 
 from transforms.errors import PublishError
 from transforms.outputs.digest_files import read_digests

@@ -10,10 +10,10 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from commands import ROOT, invoke
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
-from test_cli import ROOT, invoke
 
 from pipeline.terminal import bar, console
 from pipeline.terminal.escaping import escaped, json_text

@@ -4,8 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tensorflow as tf
-from test_fit import COLUMNS, texts_batch
-from test_infer import NOBODYS
+from scorers import COLUMNS, NOBODYS, texts_batch
 
 from transforms.featurize.step import TokenArrays, featurize
 

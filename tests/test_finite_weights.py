@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from imports import hugging_face, job
+from layouts import ORACLE, oracle_classifier, write_tf1
+from networks import case_model
 from safetensors.numpy import load_file, save_file
-from test_importing import hugging_face, job
-from test_layouts import ORACLE, load, load_encoder, oracle_classifier, write_tf1
-from test_scoring_graph import case_model
 
 from model.checkpoints.checkpoint import as_weights
+from model.checkpoints.detect import load, load_encoder
 from model.errors import CheckpointError
 from model.serving.scoring_graph import ScoringGraph
 from pipeline.bundling.importing import import_model

@@ -6,14 +6,13 @@ import apache_beam as beam
 import pyarrow as pa
 import tensorflow_transform.beam as tft_beam
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from conftest import Built, many_texts
+from bundles import Built
 from hypothesis import given
 from hypothesis import strategies as st
-from test_parity import ADVERSARIAL
+from jobs import many_texts
+from plain_loops import ADVERSARIAL
+from scorers import COLUMNS, texts_batch
 
-from transforms.batches.fingerprints import text_hash
-from transforms.batches.misfits import named
-from transforms.batches.schemas import SOURCE, Columns, texts_schema
 from transforms.featurize.fit import (
     CorpusBaseline,
     MakeExamples,
@@ -23,18 +22,6 @@ from transforms.featurize.fit import (
     training_batch,
 )
 from transforms.featurize.step import TransformGraph, featurize, read_labels
-
-COLUMNS = Columns(text="text", id="id")
-
-
-def texts_batch(texts: list[str]) -> pa.RecordBatch:
-    """Texts with ids 0, 1, …"""
-    count = len(texts)
-    values = pa.array(texts, pa.string())
-    source = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array(["file"])).cast(SOURCE)
-    columns = [pa.array(map(str, range(count))), values, source, pa.array([0] * count, pa.int32())]
-    rows = [pa.array(range(count), pa.int64()), named(count, {}), text_hash(values)]
-    return pa.RecordBatch.from_arrays([*columns, *rows], schema=texts_schema(COLUMNS))
 
 
 def test_featurize_equals_transform_dataset_row_by_row(classes: Built, tmp_path: Path) -> None:

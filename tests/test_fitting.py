@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import Score, write_parquet
+from jobs import Score, write_parquet
 
 from model.errors import CheckpointError
 from model.tokenizer.tokenization import SPECIAL_TOKENS

@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import DATE, NOW, Built, Score, many_texts, write_parquet
+from bundles import Built
 from fake_gcs import FakeGcs
+from jobs import DATE, NOW, Score, many_texts, write_parquet
 
 from model.bundle import BundleError
 from pipeline.jobs.config import JobConfig

@@ -9,7 +9,8 @@ import apache_beam as beam
 import pyarrow as pa
 import pytest
 import tensorflow as tf
-from conftest import DATE, NOW, Built, many_texts, write_parquet
+from bundles import Built
+from jobs import DATE, NOW, many_texts, write_parquet
 
 from pipeline.errors import RunFailedError
 from pipeline.jobs.config import JobConfig

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import Built, Score, many_texts, write_parquet
-from test_scoring_graph import CASES, CONFIG, case_model, random_rows
+from bundles import Built
+from jobs import Score, many_texts, write_parquet
+from networks import CASES, CONFIG, case_model, random_rows
 
 from model.bundle import seal
 from model.network.classifier import build_classifier

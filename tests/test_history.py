@@ -7,10 +7,21 @@ from typing import Any
 
 import pytest
 from cleaning import DEATHS, LONG_AGO, NOW, everything, old_run
+from commands import invoke
 from fake_gcs import FakeGcs
-from publishing import DATE, ROWS, assert_holds, books, judge_and_publish_books, judged, planned, ready
-from test_cli import invoke
-from test_publish import Killed, before, die
+from publishing import (
+    DATE,
+    ROWS,
+    Killed,
+    assert_holds,
+    before,
+    books,
+    die,
+    judge_and_publish_books,
+    judged,
+    planned,
+    ready,
+)
 
 from transforms.publish.clean import clean
 from transforms.publish.commit import publish

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from conftest import Score
 from hostile_rows import hostile_files
+from jobs import Score
 
 from pipeline.terminal.console import console_for
 

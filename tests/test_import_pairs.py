@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
-from conftest import Built, Score, write_parquet
+from bundles import Built
+from imports import EXPORT, TEXT, TEXTS, hugging_face, job, probabilities, softmax
+from jobs import Score, write_parquet
+from layouts import write_tf1
+from plain_pairs import SETTINGS, plain_loop
 from safetensors.numpy import load_file, save_file
-from test_importing import EXPORT, TEXT, TEXTS, hugging_face, job, probabilities, softmax
-from test_layouts import write_tf1
-from test_pairs import SETTINGS, plain_loop
 
 from model.checkpoints.detect import load
 from model.errors import CheckpointError

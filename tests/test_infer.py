@@ -1,7 +1,5 @@
 """Scoring one macro-batch with a model that fails on purpose."""
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -9,51 +7,12 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scorers import EACH, NOBODYS, POISON, FakeScorer, ragged
 
 from transforms.errors import DeviceMemoryError
-from transforms.score.macro_batch import Ragged, score_rows
-from transforms.score.memo import Memo
-from transforms.score.micro_batches import LEAST_BUDGET, Rows, plan_micro_batches, plan_static, static_shape
+from transforms.score.macro_batch import score_rows
+from transforms.score.micro_batches import LEAST_BUDGET, Rows, plan_static, static_shape
 from transforms.score.step import infer, work_of
-
-POISON = 13
-EACH = 128
-"""What one token of these tests counts as: short rows so come near LEAST_BUDGET."""
-
-
-class FakeScorer:
-    """Gives the sum of tokens and the first segment; raises on POISON, and on more padded tokens than `largest`."""
-
-    width = 2
-    precision = "float32"
-
-    def __init__(self, largest: int | None = None, token_budget: int = 512 * EACH) -> None:
-        self.largest, self.token_budget = largest, token_budget
-        self.memo = Memo(self.width, 1 << 16)
-        self.seen: list[tuple[int, ...]] = []
-        self.calls = 0
-
-    def plan(self, lengths: npt.NDArray[np.integer]) -> list[Rows]:
-        return plan_micro_batches(lengths * EACH, self.token_budget)
-
-    def shape(self, rows: int, longest: int) -> tuple[int, int]:
-        return rows, longest * EACH
-
-    def __call__(
-        self,
-        values: npt.NDArray[np.int32],
-        lengths: npt.NDArray[np.int32],
-        first_segment: npt.NDArray[np.int32],
-    ) -> npt.NDArray[np.float32]:
-        self.calls += 1
-        assert (values.dtype, lengths.dtype, first_segment.dtype) == (np.int32, np.int32, np.int32)
-        if self.largest is not None and math.prod(self.shape(len(lengths), int(lengths.max()))) > self.largest:
-            raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
-        if (values == POISON).any():
-            raise tf.errors.InvalidArgumentError(None, None, "the text says …")
-        rows = np.split(values, np.cumsum(lengths)[:-1])
-        self.seen += [(int(first), *row.tolist()) for row, first in zip(rows, first_segment, strict=True)]
-        return np.array([[row.sum(), first] for row, first in zip(rows, first_segment, strict=True)], np.float32)
 
 
 class StaticScorer(FakeScorer):
@@ -64,15 +23,6 @@ class StaticScorer(FakeScorer):
 
     def shape(self, rows: int, longest: int) -> tuple[int, int]:
         return static_shape(rows, longest * EACH, self.token_budget)
-
-
-def ragged(rows: list[tuple[list[int], int]]) -> Ragged:
-    lengths = [len(tokens) for tokens, _ in rows]
-    return Ragged(
-        np.array([token for tokens, _ in rows for token in tokens], np.int32),
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        np.array([first for _, first in rows], np.int32),
-    )
 
 
 TOKENS = st.lists(st.one_of(st.integers(0, 3), st.sampled_from([0, 1, POISON])), min_size=1, max_size=8)
@@ -129,16 +79,6 @@ def test_what_is_too_large_once_is_not_tried_again_at_that_size() -> None:
     # Nor in the next macro-batch.
     score_rows(ragged([([i + 1000] * 4, 0) for i in range(256)]), scorer)
     assert scorer.calls == 3 + 16 + 16
-
-
-NOBODYS = [
-    tf.errors.AbortedError,
-    tf.errors.CancelledError,
-    tf.errors.InternalError,
-    tf.errors.UnavailableError,
-    tf.errors.UnimplementedError,
-    tf.errors.UnknownError,
-]
 
 
 @pytest.mark.parametrize("error", NOBODYS)

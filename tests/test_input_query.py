@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from conftest import DATE, NOW, Built, Outcome
+from bundles import Built
 from emulators import Emulators
 from google.api_core.exceptions import Conflict, NotFound
 from google.cloud import bigquery
@@ -22,6 +22,7 @@ from input_tables import (
     run_of,
     simple,
 )
+from jobs import DATE, NOW, Outcome
 from storage_proxy import StorageProxy
 
 from pipeline.jobs.config import ConfigError, JobConfig, load_job

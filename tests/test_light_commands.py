@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import ROOT
 from publishing import books, judged, planned
-from test_cli import ROOT
 
 from transforms.publish.commit import publish
 

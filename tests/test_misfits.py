@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Outcome, Score
+from jobs import Outcome, Score
 from reading import csv
 
 from pipeline.terminal.console import Reporter, _Json, _Text

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import write_parquet
+from jobs import write_parquet
 
 from pipeline.bundling.training import train
 from pipeline.bundling.training_job import TrainingJob, training_job

@@ -16,11 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 import yaml
+from bundles import Built
 from commands import run_command
-from conftest import Built, many_texts
 from emulators import Emulators
 from google.cloud import bigquery
-from test_parity import plain_loop
+from jobs import many_texts
+from plain_loops import plain_loop
 
 from transforms.runs.fail_points import VARIABLE
 

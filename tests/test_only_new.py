@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import Built, Outcome, Score, build_bundle, many_texts, write_parquet
+from bundles import Built, build_bundle
 from hypothesis import given
 from hypothesis import strategies as st
+from jobs import Outcome, Score, many_texts, write_parquet
 
 from pipeline.jobs.config import ConfigError
 from transforms.read.duplicates import _HASHED, find_matches, find_repeats

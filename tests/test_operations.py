@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from conftest import DATE, NOW, Built, Score, many_texts, write_parquet
-from test_cli import ROOT, invoke
+from bundles import Built
+from commands import ROOT, command, invoke, lines
+from jobs import DATE, NOW, Score, many_texts, write_parquet
 
 from pipeline import preparing, scoring
 from pipeline.errors import RunFailedError, cause
@@ -22,13 +23,6 @@ from transforms.errors import FileChangedError, NoInputError, PlanError
 from transforms.read.step import Joiner
 from transforms.runs.progress import advance
 
-
-def lines(path: Path, count: int, prefix: str = "r") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f'{{"id": "{prefix}{i}", "text": "play {i}"}}\n' for i in range(count)))
-    return path
-
-
 MakeJob = Callable[..., JobConfig]
 
 
@@ -38,11 +32,6 @@ def job(classes: Built, tmp_path: Path) -> MakeJob:
     source = lines(tmp_path / "in.jsonl", 2)
     paths = {"bundle": str(classes.path), "input": (str(source),), "output": str(tmp_path / "out")}
     return lambda **settings: JobConfig(**paths, date=DATE, **settings)
-
-
-def command(classes: Built, source: object, output: object, *more: str) -> list[str]:
-    arguments = ["score", "--bundle", classes.path, "--input", source, "--output", output, "--date", DATE, *more]
-    return [sys.executable, "-m", "pipeline", *map(str, arguments)]
 
 
 def test_a_run_that_listed_less_is_overtaken_by_one_that_published_while_it_planned(

@@ -17,16 +17,15 @@ from typing import Any
 
 import pytest
 from any_order import ACTS, FILES, InProcess
+from bundles import Built
 from cleaning import DEATHS, LONG_AGO
-from conftest import Built
+from commands import invoke
 from foreign_files import DATES, FOREIGN, MIXED, PLAIN, STRANGER, is_ours, look, not_ours
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from publishing import ready
-from test_cli import invoke
-from test_publish import Killed, die
-from test_publish import before as hook
+from publishing import Killed, die, ready
+from publishing import before as hook
 
 from transforms.errors import PublishError, RecordError
 from transforms.publish.commit import STEPS, publish

@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
+from bundles import Built
 from cleaning import everything
-from conftest import DATE, Built, write_parquet
+from commands import invoke
 from fake_gcs import FakeGcs
-from test_cli import invoke
+from jobs import DATE, write_parquet
 
 from pipeline.jobs.config import ConfigError, JobConfig
 from pipeline.jobs.own_files import check_file, check_places

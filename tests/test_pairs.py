@@ -1,24 +1,22 @@
 """Two texts a row: packing, the whole pipeline against a plain loop, training."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pytest
 import tensorflow as tf
-import tensorflow_text as tf_text
 import tensorflow_transform.beam as tft_beam
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from conftest import Built, Score, build_bundle, many_texts, write_parquet
+from bundles import Built, build_bundle
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_tokenizer import makers, token_ids
-from test_parity import ADVERSARIAL
+from jobs import Score, many_texts, write_parquet
+from plain_loops import ADVERSARIAL
+from plain_pairs import SETTINGS, TRUNCATORS, plain_loop
 
 from model.tokenizer.tokenization import SPECIAL_TOKENS, TokenizerSpec, pack
 from pipeline.bundling.training import train
@@ -33,8 +31,6 @@ from transforms.featurize.step import TransformGraph, featurize
 
 PACKING = Path(__file__).parent / "data" / "oracle" / "text" / "packing.json"
 COLUMNS = Columns(text="text", id="id", text_pair="text_pair")
-TRUNCATORS = {"round_robin": tf_text.RoundRobinTrimmer, "waterfall": tf_text.WaterfallTrimmer}
-SETTINGS = {"text_pair_column": "other"}
 CASES = [case for case in json.loads(PACKING.read_text()) if len(case["segments"]) <= 2]
 
 
@@ -118,38 +114,6 @@ def test_a_pair_is_cut_as_the_trimmers_of_tensorflow_text_cut_it(
     assert tokens.to_list() == expected
     assert first_segment.numpy().tolist() == [len(a) + 2 for a in first]
     assert truncated.numpy().tolist() == [sum(pair) > max_tokens - 3 for pair in lengths]
-
-
-def plain_loop(
-    built: Built, texts: list[tuple[str, str]], *, no_types: bool = False, mask_zero: bool = False
-) -> npt.NDArray[np.float32]:
-    """Row by row: word pieces of each text, a trimmer, ids and type ids, the Keras model; logits float32 [B, C].
-
-    `no_types` and `mask_zero` do what serving of the Model Garden does by default, and we never.
-    """
-    vocabulary = built.vocabulary.read_text(encoding="utf-8").split("\n")[:-1]
-    ids = {token: i for i, token in enumerate(vocabulary)}
-    pieces = _bert_tokenizer(vocabulary)
-    if built.spec.flavour == "huggingface":
-        pieces = lambda text: token_ids(text, ids, makers()["huggingface"], lower_case=True)  # noqa: E731
-    trimmer = TRUNCATORS[built.spec.truncator](built.spec.max_tokens - 3)
-    logits = []
-    for pair in texts:
-        segments = [tf.RaggedTensor.from_tensor(tf.constant([pieces(text)], tf.int32)) for text in pair]
-        trimmed = trimmer.trim(segments)
-        combined, segment_ids = tf_text.combine_segments(trimmed, ids["[CLS]"], ids["[SEP]"])
-        word_ids, type_ids = combined.to_tensor(), segment_ids.to_tensor()
-        mask = tf.cast(word_ids != 0, tf.int32) if mask_zero else tf.ones_like(word_ids)
-        types = tf.zeros_like(type_ids) if no_types else type_ids
-        inputs = {"input_word_ids": word_ids, "input_mask": mask, "input_type_ids": types}
-        logits.append(built.classifier(inputs)[0])
-    return np.stack(logits)
-
-
-def _bert_tokenizer(vocabulary: list[str]) -> Callable[[str], list[int]]:
-    rows = tf.lookup.KeyValueTensorInitializer(vocabulary, tf.range(len(vocabulary), dtype=tf.int64))
-    tokenizer = tf_text.BertTokenizer(tf.lookup.StaticHashTable(rows, -1), lower_case=True, token_out_type=tf.int64)
-    return lambda text: tokenizer.tokenize([text]).merge_dims(1, 2)[0].numpy().tolist()
 
 
 def all_pairs() -> list[tuple[str, str]]:

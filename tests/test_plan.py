@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from conftest import write_parquet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jobs import write_parquet
 
 from transforms.errors import PlanError
 from transforms.read import inspect_file as look

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from commands import ROOT, run_command
-from conftest import write_parquet
+from jobs import write_parquet
 from portable_engine import Engine, engine, free_port
 
 from pipeline.jobs.config import ConfigError

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import DATE, NOW, Built, many_texts, write_parquet
+from bundles import Built
 from hypothesis import given
 from hypothesis import strategies as st
-from test_infer import POISON, FakeScorer, ragged
+from jobs import DATE, NOW, many_texts, write_parquet
+from scorers import POISON, FakeScorer, ragged
 
 from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score

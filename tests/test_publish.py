@@ -3,7 +3,6 @@
 import datetime as dt
 import multiprocessing
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,15 @@ from typing import Any
 import pytest
 from fake_gcs import FakeGcs
 from publishing import (
+    COMMITTED,
     DATE,
     ROWS,
+    Killed,
     assert_holds,
+    before,
     books,
+    die,
+    in_lockstep,
     judge_and_publish_books,
     judged,
     planned,
@@ -22,6 +26,7 @@ from publishing import (
     ready,
     rows_of,
     scored,
+    status,
     visible,
 )
 
@@ -34,34 +39,6 @@ from transforms.runs.run import ErrorBudget, Run, read_manifest
 from transforms.runs.verdict_record import Part, Verdict
 from transforms.runs.verdicts import read_verdict, settle, write_verdict
 from transforms.stores.choose import store_for
-
-COMMITTED = STEPS[STEPS.index("commit") + 1 :]
-
-
-class Killed(BaseException):
-    """A publisher ends here."""
-
-
-def before(step: str, act: Callable[[], object]) -> Callable[[str], None]:
-    """A hook that does something before one step."""
-
-    def at(reached: str) -> None:
-        assert reached in STEPS
-        if reached == step:
-            act()
-
-    return at
-
-
-def die() -> None:
-    raise Killed
-
-
-def status(run: Run) -> str:
-    verdict = read_verdict(run.verdict)
-    assert verdict
-    return verdict.status
-
 
 # === One run after the other ===
 
@@ -122,29 +99,6 @@ def test_publishing_twice_changes_nothing(output: str) -> None:
     assert publish(run) == first
     assert read_manifest(run.manifest) == manifest
     assert_holds(output, run)
-
-
-def in_lockstep(*runs: Run) -> list[str]:
-    """Publishes in threads that wait for each other before every step; nobody waits once one has come to its end."""
-    barrier = threading.Barrier(len(runs))
-    ends: list[str] = []
-
-    def wait(step: str) -> None:
-        try:
-            barrier.wait(5)
-        except threading.BrokenBarrierError:
-            return
-
-    def work(run: Run) -> None:
-        ends.append(publish(run, wait).status)
-        barrier.abort()
-
-    threads = [threading.Thread(target=work, args=(run,)) for run in runs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return sorted(ends)
 
 
 def test_two_publishers_of_one_run_in_lockstep_publish_it_once(output: str) -> None:

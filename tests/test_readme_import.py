@@ -17,11 +17,11 @@ import pytest
 import tensorflow as tf
 import tf_keras
 import yaml
+from commands import invoke
+from imports import EXPORT, hugging_face
+from layouts import ORACLE, oracle_classifier, write_tf1
 from safetensors.numpy import load_file, save_file
-from test_cli import invoke
-from test_importing import EXPORT, hugging_face
-from test_layouts import ORACLE, oracle_classifier, write_tf1
-from test_tokenizer_files import template, tokenizer_json
+from tokenizer_files import template, tokenizer_json
 
 from model.checkpoints import checkpoint as checkpoints
 from model.checkpoints import detect as layouts

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from commands import ROOT, run_command
-from conftest import write_parquet
 from emulators import Emulators
 from google.cloud import bigquery
+from jobs import write_parquet
 
 from transforms.runs.fail_points import VARIABLE
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bundles import Built
 from cleaning import everything, old_run
-from conftest import Built, write_parquet
+from commands import invoke
 from hypothesis import given
 from hypothesis import strategies as st
+from jobs import write_parquet
 from publishing import DATE, ready
-from test_cli import invoke
 
 from transforms.errors import RecordError
 from transforms.outputs import records

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import NOW, Outcome, Score, many_texts, write_parquet
+from jobs import NOW, Outcome, Score, many_texts, write_parquet
 
 from pipeline.errors import RunFailedError
 from transforms.publish.commit import publish

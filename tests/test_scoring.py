@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from conftest import Outcome, Score, many_texts, write_parquet
+from jobs import Outcome, Score, many_texts, write_parquet
 
 
 def test_every_row_is_scored_once_with_its_kept_columns(run_job: Score, tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Score
 from hypothesis import given
 from hypothesis import strategies as st
+from jobs import Score
 from publishing import books, judge_and_publish_books, planned
 
 from transforms.errors import PublishError

@@ -18,12 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 import requests
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from commands import ROOT
-from conftest import DATE, NOW
+from commands import ROOT, invoke
 from dataflow_stub import DataflowStub
 from emulators import Emulators
+from jobs import DATE, NOW
 from submission import DEMO, GIVEN, as_local_workers, essence, golden, hints_of, names, read, sent_pipeline, upload
-from test_cli import invoke
 
 from pipeline.dataflow.profile import load_profile
 from pipeline.errors import RunFailedError, TryLaterError

@@ -9,9 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Built, Outcome, Score, build_bundle, many_texts, write_parquet
+from bundles import Built, build_bundle
 from hypothesis import given
 from hypothesis import strategies as st
+from jobs import Outcome, Score, many_texts, write_parquet
 from typer.testing import CliRunner
 
 from pipeline.commands import app as cli

@@ -11,8 +11,8 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_loops import ADVERSARIAL
 from plain_tokenizer import CJK, makers, token_ids
-from test_parity import ADVERSARIAL
 
 from model.tokenizer.tokenization import Tokenizer, TokenizerSpec, read_vocabulary
 

@@ -1,0 +1,91 @@
+"""Bundles built the real way: TF Transform, Keras, export."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import tensorflow_transform.beam as tft_beam
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from model.bundle import Bundle, seal
+from model.network.classifier import BertClassifier, build_classifier
+from model.network.config import BertConfig
+from model.serving.scoring_graph import PRECISIONS, ScoringGraph
+from model.tokenizer.tokenization import TokenizerSpec
+from transforms.featurize.fit import FitPreprocessing, training_batch
+from transforms.featurize.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A bundle and the Keras classifier it was made from."""
+
+    path: Path
+    classifier: BertClassifier
+    vocabulary: Path
+    spec: TokenizerSpec
+
+    @property
+    def bundle(self) -> Bundle:
+        return Bundle.describe(self.path)
+
+
+def build_bundle(
+    path: Path,
+    vocabulary: Path,
+    *,
+    labels: tuple[str, ...],
+    seed: int = 7,
+    max_tokens: int = 64,
+    name: str = "test",
+    **tokenizer: Any,
+) -> Built:
+    """A classifier with random but lively weights (a regressor without labels), fitted and exported for real."""
+    import tf_keras
+
+    task = "classification" if labels else "regression"
+    spec = TokenizerSpec(max_tokens=max_tokens, **tokenizer)
+    texts = [f"play song {i}" for i in range(max(2, len(labels)))]
+    # The label vocabulary is sorted by frequency: repeat earlier labels more often, and the order is that of `labels`.
+    targets: list[Any] = list(labels) or [0.5, 1.5]
+    repeat = range(len(targets), 0, -1)
+    texts = [text for text, n in zip(texts, repeat, strict=False) for _ in range(n)]
+    targets = [target for target, n in zip(targets, repeat, strict=False) for _ in range(n)]
+    keys = pa.array([str(i) for i in range(len(texts))])
+    pairs = pa.array(texts) if spec.segments == 2 else None
+    batch = training_batch(pa.array(texts), pa.array(targets), keys, task, pairs)
+    path.mkdir(parents=True)
+    fit = FitPreprocessing(Preprocessing(vocabulary=vocabulary, tokenizer=spec, task=task))
+    with (
+        beam.Pipeline(runner=FnApiRunner()) as p,
+        tft_beam.Context(temp_dir=str(path.parent / f"{path.name}-temp"), passthrough_keys={"row_key"}),
+    ):
+        p | beam.Create([batch]) | fit | tft_beam.WriteTransformFn(str(path))
+    tf_keras.utils.set_random_seed(seed)
+    config = BertConfig(
+        vocab_size=len(vocabulary.read_text().split("\n")) - 1,
+        hidden_size=32,
+        num_layers=2,
+        num_attention_heads=2,
+        inner_dim=64,
+        max_sequence_length=max_tokens,
+        initializer_range=0.3,
+    )
+    classifier = build_classifier(config, max(1, len(labels)))
+    ScoringGraph.from_classifier(classifier, config).export(path / "scoring")
+    description = {
+        "name": name,
+        "task": task,
+        "labels": list(labels),
+        "max_tokens": max_tokens,
+        "tokenizer": spec.described,
+        "segments": spec.segments,
+        "model": config.to_dict(),
+        "precisions": list(PRECISIONS),
+        **{key: {} for key in ("quality", "baseline", "origin", "versions")},
+        "created": "2026-11-01T00:00:00+00:00",
+    }
+    seal(path, description)
+    return Built(path=path, classifier=classifier, vocabulary=vocabulary, spec=spec)
