@@ -16,9 +16,9 @@ import time
 import workloads
 from contest import HERE, PEERS_PYTHON
 from end_to_end import end_to_end
-from jobs import growth, start_up
 from levels import Scale, host_path, model_step, tokenization
 from report import Level, commit, write
+from support.jobs import growth, start_up
 
 LEVELS = {
     "a": model_step,

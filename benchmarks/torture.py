@@ -41,7 +41,7 @@ TABLE = Path(__file__).parent / "TORTURE.md"
 NIGHT1, NIGHT2 = "2026-11-20", "2026-11-21"
 SPLIT_ROWS = 50
 ELSEWHERE = {"write_session"}
-"""Steps that only an input from BigQuery has: tests/test_nights.py kills at them."""
+"""Steps that only an input from BigQuery has: tests/slow/nights/test_nights.py kills at them."""
 POINTS = [f"{when} {name}" for name in fail_points.STEPS if name not in ELSEWHERE for when in ("before", "after")]
 POINTS += [f"before {name}" for name in STEPS]
 Rows = dict[str, tuple[Any, ...]]

@@ -101,7 +101,7 @@ def ini_syntax(file: Path) -> list[str]:
 
 
 def tested(_: Path) -> list[str]:
-    """Nothing here: tests/test_deploy*.py or the tests of the DAGs read it."""
+    """Nothing here: tests/slow/deploy/ or the tests of the DAGs read it."""
     return []
 
 

@@ -15,13 +15,13 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
-from bigquery_proxy import BigQueryProxy, bigquery_proxy
-from bundles import Built, build_bundle
-from emulators import Emulators, emulators
-from fake_gcs import FakeGcs
-from jobs import DATE, NOW, WORDS, Outcome, Score
-from storage_proxy import StorageProxy
-from table_publishing import Place
+from support.bundles import Built, build_bundle
+from support.cloud.bigquery_proxy import BigQueryProxy, bigquery_proxy
+from support.cloud.emulators import Emulators, emulators
+from support.cloud.fake_gcs import FakeGcs
+from support.cloud.storage_proxy import StorageProxy
+from support.cloud.table_publishing import Place
+from support.jobs import DATE, NOW, WORDS, Outcome, Score
 
 from model.tokenizer.tokenization import SPECIAL_TOKENS
 from pipeline.jobs.config import JobConfig

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from conftest import FLEX, ROOT, run
-from dataflow_stub import DataflowStub
+from support.cloud.dataflow_stub import DataflowStub
 
 
 class Cancellable(DataflowStub):

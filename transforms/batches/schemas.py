@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from transforms.batches import coder as coder
 from transforms.batches.dialect import Dialect
 from transforms.batches.text_digests import DIGEST, DIGEST_TYPE
 

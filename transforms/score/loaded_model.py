@@ -7,7 +7,6 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from model.bundle import Bundle
-from transforms.batches import coder as coder
 from transforms.score.compute import Compute
 from transforms.score.devices import Device
 from transforms.score.macro_batch import Scorer

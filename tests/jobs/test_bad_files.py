@@ -1,0 +1,432 @@
+"""Files nobody wants to meet: damaged, not what they claim, changing, without rows, or unlike each other."""
+
+import datetime as dt
+import gzip
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.bundles import Built
+from support.jobs import DATE, NOW, Outcome, Score, many_texts, write_parquet
+
+import pipeline.scoring
+from pipeline.jobs.config import JobConfig
+from pipeline.preparing import prepare
+from transforms.errors import NoInputError, NotWhatItClaimsError, PlanError
+
+
+def published(outcome: Outcome, scored: int, dead: int = 0) -> Outcome:
+    assert outcome.verdict.status == "published", outcome.verdict.problems
+    assert outcome.manifest["counts"] == {"read": scored + dead, "scored": scored, "skipped": 0, "dead": dead}
+    assert len(outcome.rows()) == scored
+    return outcome
+
+
+Refusal = Callable[..., str]
+
+
+@pytest.fixture
+def refusal(tmp_path: Path, classes: Built) -> Refusal:
+    """What the plan says of an input it refuses; nothing is written."""
+
+    def refuse(*files: Path, error: type[Exception] = PlanError, **settings: Any) -> str:
+        job = JobConfig(
+            bundle=str(classes.path), input=[str(file) for file in files], output=str(tmp_path / "out"), **settings
+        )
+        with pytest.raises(error) as caught:
+            prepare(job, NOW)
+        assert not (tmp_path / "out").exists()
+        return str(caught.value)
+
+    return refuse
+
+
+def jsonl(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def damage(file: Path, group: int, column: int, at: float, length: int = 64) -> None:
+    """Overwrites bytes inside one column chunk of a Parquet file."""
+    chunk = pq.ParquetFile(file).metadata.row_group(group).column(column)
+    start = chunk.data_page_offset if chunk.dictionary_page_offset is None else chunk.dictionary_page_offset
+    data = bytearray(file.read_bytes())
+    place = start + int(chunk.total_compressed_size * at)
+    data[place : place + length] = bytes(byte ^ 0x5A for byte in data[place : place + length])
+    file.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("options", [{"compression": "none", "write_page_checksum": True}, {"compression": "zstd"}])
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_damaged_row_group_is_dead_row_for_row_and_the_others_are_scored(
+    kept: bool, options: dict[str, Any], run_job: Score, tmp_path: Path
+) -> None:
+    columns: dict[str, Any] = {"id": [f"r{i}" for i in range(300)], "text": many_texts(300)}
+    if kept:
+        columns["tags"] = [[i] for i in range(300)]
+    file = write_parquet(tmp_path / "in.parquet", columns, row_group_size=100, use_dictionary=False, **options)
+    damage(file, group=1, column=1, at=0.5)
+    outcome = published(run_job(file), scored=200, dead=100)
+    assert {row["id"] for row in outcome.rows()} == {f"r{i}" for i in (*range(100), *range(200, 300))}
+    dead = outcome.dead()
+    assert sorted(letter["row"] for letter in dead) == list(range(100, 200))
+    assert {(d["stage"], d["code"], d["reason"]) for d in dead} == {
+        ("Read", "unreadable_row_group", "row group 1: the row group cannot be decoded")
+    }
+
+
+def test_a_damaged_row_group_is_found_where_only_the_ids_are_damaged(run_job: Score, tmp_path: Path) -> None:
+    rows = {"id": [f"r{i}" for i in range(90)], "text": many_texts(90)}
+    file = write_parquet(
+        tmp_path / "in.parquet", rows, row_group_size=30, use_dictionary=False, write_page_checksum=True,
+        compression="none",
+    )  # fmt: skip
+    damage(file, group=2, column=0, at=0.7, length=1)
+    outcome = published(run_job(file), scored=60, dead=30)
+    assert sorted(letter["row"] for letter in outcome.dead()) == list(range(60, 90))
+
+
+def test_a_damaged_row_group_of_many_rows_loses_what_stands_behind_the_damage(run_job: Score, tmp_path: Path) -> None:
+    rows = {"id": [f"r{i}" for i in range(20_000)], "text": [f"play {i}" for i in range(20_000)]}
+    file = write_parquet(
+        tmp_path / "in.parquet", rows, use_dictionary=False, write_page_checksum=True, compression="none",
+        data_page_size=4_096,
+    )  # fmt: skip
+    damage(file, group=0, column=1, at=0.9)
+    outcome = run_job(file, keep="none")
+    counts = outcome.manifest["counts"]
+    assert counts["scored"] + counts["dead"] == counts["read"] == 20_000
+    assert counts["scored"] >= 8_192
+    assert sorted(letter["row"] for letter in outcome.dead()) == list(range(counts["scored"], 20_000))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("in.parquet", b'{"id": "a", "text": "x"}\n', "is read as Parquet but has no readable Parquet footer"),
+        ("in.parquet", b"", "is read as Parquet but has no readable Parquet footer"),
+        ("in.parquet.gz", gzip.compress(b"PAR1", mtime=0), "is read as Parquet but has no readable Parquet footer"),
+        ("in.csv", gzip.compress(b"id,text\na,x\n", mtime=0), "is read as CSV but is gzip"),
+        ("in.csv", b"PK\x03\x04rest of a workbook", "is read as CSV but is zip"),
+        ("in.csv", "id,text\na,x\n".encode("utf-16-le"), "the header has NUL bytes; if this is UTF-16, say --encoding"),
+        ("in.csv.gz", gzip.compress("id,text\na,x\n".encode("utf-16"), mtime=0), "is read as CSV but is UTF-16"),
+        ("in.csv", "id,text\na,x\n".encode("utf-16"), "is read as CSV but is UTF-16"),
+        ("in.txt", "a text\n".encode("utf-16"), "is read as TEXT but is UTF-16"),
+        ("in.csv", b"id,text,\xff\na,x,y\n", "the header is not UTF-8"),
+        ("in.csv", b"id,text,id\na,x,y\n", "columns 1, 3 have names that stand twice in the header"),
+        ("in.jsonl.gz", b'{"id": "a", "text": "x"}\n', "is read as gzip but is something else"),
+        ("in.jsonl.gz", gzip.compress(b'{"id": "a"}\n' * 99, mtime=0)[:30], "cannot be decompressed as gzip"),
+        ("in.jsonl", b"id,text\na,x\n", "none of its first lines is a JSON object"),
+        ("in.jsonl", b'[{"id": "a", "text": "x"}]', "none of its first lines is a JSON object"),
+        ("in.jsonl", b"null\n", "none of its first lines is a JSON object"),
+        ("in.json", b"{}", "the name tells no format"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_not_what_it_claims_is_named_before_anything_is_written(
+    name: str, content: bytes, says: str, refusal: Refusal, tmp_path: Path
+) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+    message = refusal(file)
+    assert str(file) in message
+    assert says in message
+
+
+def test_parquet_named_jsonl_is_refused(refusal: Refusal, tmp_path: Path) -> None:
+    file = write_parquet(tmp_path / "in.jsonl", {"id": ["a"], "text": ["x"]})
+    assert f"{file}: is read as JSONL but is Parquet" in refusal(file)
+
+
+def test_a_parquet_footer_that_is_not_utf8_is_no_readable_footer(refusal: Refusal, tmp_path: Path) -> None:
+    file = write_parquet(tmp_path / "in.parquet", {"id": ["a"], "text": ["x"], "kept": ["k"]}, store_schema=False)
+    file.write_bytes(file.read_bytes().replace(b"kept", b"k\xff\xff\xff"))
+    assert f"{file}: is read as Parquet but has no readable Parquet footer" in refusal(file)
+
+
+def test_words_like_the_first_bytes_of_another_format_are_no_other_format(run_job: Score, tmp_path: Path) -> None:
+    for name, first in (("a.txt", "PAR1S is a city"), ("b.txt", "BZh is no word")):
+        (tmp_path / name).write_text(first + "\n")
+    published(run_job([tmp_path / "a.txt", tmp_path / "b.txt"]), scored=2)
+
+
+def test_one_file_that_is_not_what_it_claims_stops_the_others(refusal: Refusal, tmp_path: Path) -> None:
+    good = write_parquet(tmp_path / "a.parquet", {"id": ["a"], "text": ["x"]})
+    bad = tmp_path / "b.parquet"
+    bad.write_bytes(good.read_bytes()[:-20])
+    assert str(bad) in refusal(good, bad)
+    assert "mixes csv and parquet" in refusal(good, jsonl(tmp_path / "c.csv", {"id": 1}))
+
+
+def test_missing_columns_are_named_with_those_there_are(refusal: Refusal, tmp_path: Path) -> None:
+    file = write_parquet(tmp_path / "in.parquet", {"id": ["a"], "body": ["x"], "n": [1]})
+    message = refusal(file)
+    assert "has no column 'text'; it has 'id', 'body', 'n': choose with --text-column" in message
+    message = refusal(file, text_column="body", id_column="key")
+    assert "has no column 'key'; it has 'id', 'body', 'n'" in message
+    assert "--id-from position" in message
+    assert "column 'n' is int64, not text" in refusal(file, text_column="n")
+    assert "no column 'm' in the input" in refusal(file, text_column="body", keep="m")
+
+
+def test_json_objects_without_any_key_have_no_text_column(refusal: Refusal, tmp_path: Path) -> None:
+    assert "it has no columns" in refusal(jsonl(tmp_path / "in.jsonl", {}, {}))
+
+
+def test_ids_from_positions_leave_the_id_column_an_ordinary_one(
+    refusal: Refusal, run_job: Score, tmp_path: Path
+) -> None:
+    file = write_parquet(tmp_path / "in.parquet", {"id": ["same", "same"], "text": ["x", "y"]})
+    assert "--rename id=input_id" in refusal(file, id_from="position")
+    rows = published(run_job(file, id_from="position", rename={"id": "input_id"}), scored=2).rows()
+    assert {(row["id"], row["input_id"]) for row in rows} == {(f"{file}#0", "same"), (f"{file}#1", "same")}
+
+
+def test_no_matching_file_is_not_yet_there_unless_that_is_allowed(
+    refusal: Refusal, run_job: Score, tmp_path: Path
+) -> None:
+    message = refusal(tmp_path / "nothing-*.parquet", error=NoInputError)
+    assert "nothing-*.parquet" in message
+    published(run_job(tmp_path / "nothing-*.parquet", allow_missing=True), scored=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("in.jsonl", b""),
+        ("in.jsonl", b"\n  \n\r\n"),
+        ("in.jsonl", b"\xef\xbb\xbf\n"),
+        ("in.csv", b""),
+        ("in.csv", b"\n\n"),
+        ("in.csv", b"id,text,kept\n"),
+        ("in.csv", b"id,text"),
+        ("in.txt", b""),
+        ("in.jsonl.gz", gzip.compress(b"", mtime=0)),
+    ],
+)
+def test_a_text_file_without_rows_publishes_an_empty_date(
+    name: str, content: bytes, run_job: Score, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    published(run_job(tmp_path / name), scored=0)
+
+
+def test_parquet_without_rows_and_with_row_groups_without_rows(run_job: Score, tmp_path: Path) -> None:
+    schema = pa.schema([("id", pa.string()), ("text", pa.string())])
+    empty = write_parquet(tmp_path / "a.parquet", schema.empty_table())
+    published(run_job(empty, output=tmp_path / "one"), scored=0)
+    rows = pa.table({"id": ["a", "b"], "text": ["x", "y"]}, schema)
+    with pq.ParquetWriter(tmp_path / "b.parquet", schema) as writer:
+        for part in (schema.empty_table(), rows, schema.empty_table()):
+            writer.write_table(part)
+    outcome = published(run_job([empty, tmp_path / "b.parquet"], output=tmp_path / "two"), scored=2)
+    assert {row["id"] for row in outcome.rows()} == {"a", "b"}
+
+
+def test_a_csv_that_starts_with_empty_lines_has_its_columns(run_job: Score, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_bytes(b"\n\nid,text,n\na,x,1\n")
+    assert published(run_job(tmp_path / "in.csv"), scored=1).rows()[0]["n"] == "1"
+
+
+def test_integer_ids_come_out_as_strings_and_equal_strings(run_job: Score, tmp_path: Path) -> None:
+    a = write_parquet(tmp_path / "a.parquet", {"id": pa.array([1, 2**63], pa.uint64()), "text": ["x", "y"]})
+    b = write_parquet(tmp_path / "b.parquet", {"id": ["1", "two"], "text": ["x", "y"]})
+    outcome = published(run_job([a, b]), scored=3, dead=1)
+    assert {row["id"] for row in outcome.rows()} == {"1", str(2**63), "two"}
+    assert outcome.codes() == {"1": "duplicate_id"}
+
+
+def test_json_ids_may_be_integers_here_and_strings_there(run_job: Score, tmp_path: Path) -> None:
+    rows = [{"id": i, "text": f"text {i}"} for i in range(1_100)]
+    a = jsonl(tmp_path / "a.jsonl", *rows, {"id": "A17", "text": "x"}, {"id": "5", "text": "x"})
+    b = jsonl(tmp_path / "b.jsonl", {"id": "only strings", "text": "x"}, {"id": 7, "text": "x"})
+    outcome = published(run_job([a, b]), scored=1_102, dead=2)
+    assert {"A17", "only strings", "1099"} < {row["id"] for row in outcome.rows()}
+    assert outcome.codes() == {"5": "duplicate_id", "7": "duplicate_id"}
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.large_string(), pa.binary(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_strings_of_any_arrow_kind_are_read(kind: pa.DataType, run_job: Score, tmp_path: Path) -> None:
+    column = {name: pa.array([f"{name} {i % 3}" for i in range(9)]).cast(kind) for name in ("text", "kept")}
+    file = write_parquet(tmp_path / "in.parquet", {"id": pa.array([f"r{i}" for i in range(9)]).cast(kind), **column})
+    rows = published(run_job(file), scored=9).rows()
+    assert {row["id"] for row in rows} == {f"r{i}" for i in range(9)}
+    expected = (lambda s: s.encode()) if kind == pa.binary() else str
+    assert sorted({row["kept"] for row in rows}) == [expected(f"kept {i}") for i in range(3)]
+
+
+def test_nested_and_unusual_kept_columns_come_out_unchanged(run_job: Score, tmp_path: Path) -> None:
+    import decimal
+
+    table = pa.table(
+        {
+            "id": ["a", "b", "c"],
+            "text": ["x", "y", "z"],
+            "spans": pa.array([[{"at": 1}], [], None], pa.list_(pa.struct({"at": pa.int32()}))),
+            "props": pa.array([[("k", 1)], [], None], pa.map_(pa.string(), pa.int64())),
+            "codes": pa.array([{"c": "q"}, {"c": None}, None], pa.struct({"c": pa.string()})),
+            "price": pa.array([decimal.Decimal("1.50"), None, decimal.Decimal("2.25")], pa.decimal128(9, 2)),
+            "when": pa.array([dt.datetime(2026, 1, 2), None, None], pa.timestamp("us")),
+            "raw": pa.array([b"\xff\0", b"", None], pa.binary()),
+            "flag": [True, None, False],
+            "nothing": pa.nulls(3),
+        }
+    )  # fmt: skip
+    outcome = published(run_job(write_parquet(tmp_path / "in.parquet", table)), scored=3)
+    kept = [name for name in table.schema.names if name not in ("id", "text")]
+    out = pa.concat_tables(pq.ParquetFile(outcome.output / part["path"]).read() for part in outcome.manifest["files"])
+    assert [{name: row[name] for name in kept} for row in out.sort_by("id").to_pylist()] == table.select(
+        kept
+    ).to_pylist()
+    kinds = {name: str(out.schema.field(name).type) for name in kept}
+    # Parquet fixes the names of list items and map values; a column without any value is a string.
+    assert kinds | {"props": "", "spans": "", "nothing": "null"} == {
+        name: str(table.schema.field(name).type) for name in kept
+    } | {"props": "", "spans": ""}
+    assert kinds["spans"] == "list<element: struct<at: int32>>"
+    assert pa.types.is_map(out.schema.field("props").type)
+
+
+@pytest.mark.parametrize("name", ["label", "run_id", "split", "outputs", "failed", "source"])
+def test_a_kept_column_with_a_name_of_ours_can_be_renamed(
+    name: str, refusal: Refusal, run_job: Score, tmp_path: Path
+) -> None:
+    file = write_parquet(tmp_path / "in.parquet", {"id": ["a"], "text": ["x"], name: ["gold"]})
+    assert f"--rename {name}=input_{name}" in refusal(file)
+    if name in ("label", "failed"):
+        outcome = published(run_job(file, rename={name: f"input_{name}"}), scored=1)
+        assert outcome.rows()[0][f"input_{name}"] == "gold"
+
+
+def test_the_text_is_kept_when_it_is_asked_for_under_another_name(
+    refusal: Refusal, run_job: Score, tmp_path: Path
+) -> None:
+    file = jsonl(tmp_path / "in.jsonl", {"id": "a", "text": "x", "n": 1})
+    assert "--rename text=input_text" in refusal(file, keep="id,text")
+    row = published(run_job(file, keep="id,text", rename={"text": "said"}, output=tmp_path / "kept"), scored=1).rows()[
+        0
+    ]
+    assert (row["id"], row["said"], "n" in row) == ("a", "x", False)
+    assert "column 'text' is not among those kept" in refusal(file, rename={"text": "said"})
+
+
+def test_integers_and_floats_of_different_files_are_widened(run_job: Score, tmp_path: Path) -> None:
+    a = write_parquet(tmp_path / "a.parquet", {"id": ["a"], "text": ["x"], "n": [1], "m": pa.array([1], pa.int16())})
+    b = write_parquet(tmp_path / "b.parquet", {"id": ["b"], "text": ["x"], "n": [1.5], "m": [2**40]})
+    c = write_parquet(tmp_path / "c.parquet", {"id": ["c"], "text": ["x"], "n": pa.nulls(1), "m": pa.nulls(1)})
+    rows = published(run_job([a, b, c]), scored=3).rows()
+    assert {row["id"]: (row["n"], row["m"]) for row in rows} == {"a": (1.0, 1), "b": (1.5, 2**40), "c": (None, None)}
+
+
+@pytest.mark.parametrize("values", [["x"], [[1, 2]], [{"s": "t"}]], ids=["string", "list", "struct"])
+def test_a_kept_column_one_file_lacks_is_null_there(values: list[Any], run_job: Score, tmp_path: Path) -> None:
+    a = write_parquet(tmp_path / "a.parquet", {"id": ["a"], "text": ["x"]})
+    b = write_parquet(tmp_path / "b.parquet", {"id": ["b"], "text": ["x"], "k": values})
+    rows = published(run_job([a, b]), scored=2).rows()
+    assert {row["id"]: row["k"] for row in rows} == {"a": None, "b": values[0]}
+
+
+def test_a_column_that_is_null_in_one_json_file_has_the_type_of_the_other(run_job: Score, tmp_path: Path) -> None:
+    a = jsonl(tmp_path / "a.jsonl", {"id": "a", "text": "x", "n": None, "tags": []})
+    b = jsonl(tmp_path / "b.jsonl", {"id": "b", "text": "x", "n": 3, "tags": [1]})
+    rows = published(run_job([a, b]), scored=2).rows()
+    assert {row["id"]: (row["n"], row["tags"]) for row in rows} == {"a": (None, []), "b": (3, [1])}
+
+
+def test_columns_that_differ_meet_as_text_or_are_an_error_only_if_they_are_kept_and_undeclared(
+    refusal: Refusal, run_job: Score, tmp_path: Path
+) -> None:
+    a = write_parquet(tmp_path / "a.parquet", {"id": ["a"], "text": ["x"], "k": [1]})
+    b = write_parquet(tmp_path / "b.parquet", {"id": ["b"], "text": ["x"], "k": ["two"]})
+    c = write_parquet(tmp_path / "c.parquet", {"id": ["c"], "text": ["x"], "k": [[1]]})
+    message = refusal(a, c)
+    assert f"{c}: column 'k' is list<element: int64>, but int64 in the files before it" in message
+    assert "--schema k:string" in message
+    published(run_job([a, c], keep="none", output=tmp_path / "none"), scored=2)
+    for files, more in (([a, b], {}), ([a, b, c], {"schema": {"k": "string"}})):
+        rows = published(run_job(files, output=tmp_path / f"{len(files)}", **more), scored=len(files)).rows()
+        assert {row["id"]: row["k"] for row in rows} == dict(
+            zip("abc"[: len(files)], ("1", "two", "[1]"), strict=False)
+        )
+    outcome = published(run_job([a, b], schema={"k": "int64"}, output=tmp_path / "int"), scored=2)
+    assert {row["id"]: row["k"] for row in outcome.rows()} == {"a": 1, "b": None}
+    assert outcome.manifest["kept_misfits"] == {"k": 1}
+
+
+def test_csv_values_that_do_not_fit_the_guessed_type_are_null_or_dead_letters(run_job: Score, tmp_path: Path) -> None:
+    good = "".join(f"g{i},text {i},{i}\n" for i in range(1_000))
+    (tmp_path / "in.csv").write_text(f"id,text,n\n{good}a,x,many\nb,x,\nc,x,7\nd,x,007\n")
+    outcome = published(run_job(tmp_path / "in.csv", schema="auto", output=tmp_path / "auto"), scored=1_004)
+    kept = {row["id"]: row["n"] for row in outcome.rows() if row["id"] in "abcd"}
+    assert kept == {"a": None, "b": None, "c": 7, "d": None}
+    assert outcome.manifest["kept_misfits"] == {"n": 2}
+    strict = {"schema": {"n": "int64"}, "strict_columns": True}
+    outcome = published(run_job(tmp_path / "in.csv", **strict), scored=1_003, dead=1)
+    (letter,) = outcome.dead()
+    assert (letter["row"], letter["code"]) == (1_000, "wrong_type")
+    assert letter["reason"] == "a value of 'n' does not fit int64"
+    assert {row["id"]: row["n"] for row in outcome.rows() if row["id"] in "bcd"} == {"b": None, "c": 7, "d": 7}
+
+
+@pytest.mark.parametrize("change", ["touched", "longer", "gone"])
+def test_a_file_that_changes_after_the_plan_fails_the_run_by_name(
+    change: str, run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_parquet(tmp_path / "in.parquet", {"id": ["a"], "text": ["x"]})
+    write_plan = pipeline.scoring.write_plan
+
+    def and_change(*args: Any) -> None:
+        write_plan(*args)
+        if change == "touched":
+            os.utime(file, ns=(1, 1))
+        elif change == "longer":
+            write_parquet(file, {"id": ["a", "b"], "text": ["x", "y"]})
+        else:
+            file.unlink()
+
+    monkeypatch.setattr(pipeline.scoring, "write_plan", and_change)
+    with pytest.raises(Exception, match=str(file)):
+        run_job(file)
+    assert not (tmp_path / "out" / f"dt={DATE}").exists()
+
+
+@pytest.mark.parametrize("name", ["in.jsonl.gz", "in.csv.gz"])
+def test_a_compressed_file_damaged_behind_its_first_lines_fails_the_run_by_name(
+    name: str, run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transforms.read.inspect_file.HEAD_BYTES", 1_000)
+    line = '{{"id": "{0}", "text": "play {0}"}}' if "jsonl" in name else "{0},play {0}"
+    head = "" if "jsonl" in name else "id,text\n"
+    data = gzip.compress((head + "".join(line.format(i * 7919) + "\n" for i in range(50_000))).encode())
+    (tmp_path / name).write_bytes(data[: len(data) * 2 // 3])
+    with pytest.raises(Exception, match=f"{tmp_path / name}: cannot be decompressed as gzip to its end"):
+        run_job(tmp_path / name)
+    assert not (tmp_path / "out" / f"dt={DATE}").exists()
+
+
+def test_a_line_without_end_is_refused_before_it_takes_the_memory(
+    refusal: Refusal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transforms.read.formats.lines.MAX_LINE_BYTES", 5_000_000)
+    (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress(b" " * 10_000_000, mtime=0))
+    assert "has a line of more than 5,000,000 bytes" in refusal(tmp_path / "in.jsonl.gz")
+
+
+def test_a_csv_that_cannot_be_read_on_fails_the_run_by_name(
+    run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transforms.read.formats.delimited.CHUNK_BYTES", 1_000)
+    monkeypatch.setattr("transforms.read.formats.delimited.MAX_RECORD_BYTES", 1_000)
+    monkeypatch.setattr("transforms.read.formats.delimited.MAX_LINE_BYTES", 10_000)
+    file = tmp_path / "in.csv"
+    file.write_text("id,text\na,x\nb," + "y" * 20_000 + "\nc,z\n")
+    with pytest.raises(Exception, match=f"{file}: has a line of more than 10,000 bytes") as caught:
+        run_job(file)
+    assert "NotWhatItClaimsError" in str(caught.value) or isinstance(caught.value, NotWhatItClaimsError)
+    assert not (tmp_path / "out" / f"dt={DATE}").exists()

@@ -1,0 +1,114 @@
+"""A bundle is exactly what was sealed, or it is refused by name."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.bundles import Built
+from support.commands import invoke
+
+from model.bundle import Bundle, BundleError, seal
+
+
+@pytest.fixture
+def copy(classes: Built, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(classes.path, tmp_path / "bundle"))
+
+
+def edit(content: dict[str, object]) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        found = json.loads((path / "bundle.json").read_text())
+        (path / "bundle.json").write_text(json.dumps({**found, **content}))
+
+    return change
+
+
+def flip(name: str) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        data = bytearray((path / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (path / name).write_bytes(data)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            flip("scoring/variables/variables.data-00000-of-00001"),
+            "scoring/variables/variables.data-00000-of-00001: was",
+        ),
+        (flip("transform_fn/assets/vocab.txt"), "transform_fn/assets/vocab.txt: was changed"),
+        (lambda path: (path / "scoring/saved_model.pb").unlink(), "scoring/saved_model.pb: is missing"),
+        (lambda path: (path / "notes.txt").write_text("x"), "notes.txt: does not belong"),
+        (lambda path: (path / "bundle.json").unlink(), "is no bundle"),
+        (lambda path: (path / "bundle.json").write_text("{"), "bundle.json: is not JSON"),
+        (edit({"labels": ["book", "play", "rate"]}), "bundle.json: was edited"),
+        (edit({"max_tokens": 32}), "bundle.json: was edited"),
+        (edit({"extra": 1}), "'extra' is missing or not known"),
+        (edit({"format": 3}), "format 3; this version reads formats 1 to 2: score it with the version of bert-batch"),
+        (edit({"format": 0}), "format 0; this version reads formats 1 to 2: restore the bundle"),
+        (edit({"format": True}), "format True; this version reads"),
+        (edit({"format": "2"}), "format '2'; this version reads"),
+        (edit({"format": None}), "format None; this version reads"),
+        # Format 1 had no activation, format 2 always has one.
+        (edit({"format": 1}), "'activation' is missing or not known"),
+        (edit({"activation": "none"}), "bundle.json: was edited"),
+    ],
+)
+def test_a_damaged_or_edited_bundle_is_refused_by_the_name_of_the_file(
+    copy: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    damage(copy)
+    with pytest.raises(BundleError) as error:
+        Bundle.load(copy)
+    assert message in str(error.value)
+
+
+def test_when_and_with_what_a_bundle_was_built_does_not_change_its_fingerprint(copy: Path) -> None:
+    before = Bundle.load(copy)
+    found = json.loads((copy / "bundle.json").read_text())
+    for key in ("format", "files", "fingerprint"):
+        del found[key]
+    after = seal(copy, {**found, "created": "2030-01-01T00:00:00+00:00", "versions": {"python": "4"}})
+    assert after.fingerprint == before.fingerprint
+    assert seal(copy, {**found, "max_tokens": 32}).fingerprint != before.fingerprint
+
+
+def test_a_bundle_loads_from_another_place(copy: Path, classes: Built) -> None:
+    assert Bundle.load(copy).reference == classes.bundle.reference
+
+
+@pytest.mark.parametrize(
+    ("task", "activation", "expected"),
+    [
+        ("classification", None, "softmax"),
+        ("classification", "softmax", "softmax"),
+        ("regression", None, "none"),
+        ("regression", "sigmoid", "sigmoid"),
+        ("regression", "softmax", None),
+        ("classification", "sigmoid", None),
+        ("classification", "none", None),
+    ],
+)
+def test_a_bundle_says_what_makes_its_numbers(
+    copy: Path, task: str, activation: str | None, expected: str | None
+) -> None:
+    found = json.loads((copy / "bundle.json").read_text()) | {"task": task, "labels": []}
+    for key in ("format", "files", "fingerprint", "activation"):
+        del found[key]
+    description = found if activation is None else found | {"activation": activation}
+    if expected is None:
+        with pytest.raises(BundleError, match=f"activation is '{activation}', which no {task} has"):
+            seal(copy, description)
+    else:
+        assert (seal(copy, description).activation, Bundle.load(copy).format) == (expected, 2)
+
+
+def test_a_newer_format_ends_a_command_with_2(copy: Path) -> None:
+    edit({"format": 3})(copy)
+    code, _, err = invoke("inspect", copy)
+    assert (code, f"{copy}: has bundle format 3" in err, err.count("\n")) == (2, True, 1)

@@ -1,0 +1,46 @@
+"""benchmarks/nightly.py: its short form with the demo bundle, and that it would notice other rows."""
+
+import re
+import subprocess
+import sys
+
+import nightly
+import pyarrow as pa
+from support.commands import ROOT
+
+
+def rows(**changed: list[object]) -> pa.Table:
+    same = {"id": ["a", "b"], "label": ["x", "y"], "text_hash": [1, 2], "probability": [0.5, 0.75]}
+    return pa.table({**same, **changed})
+
+
+def test_other_rows_are_noticed() -> None:
+    assert nightly.differences(rows(), rows(probability=[0.5, 0.750001])) == []
+    found = {
+        name: nightly.differences(rows(), rows(**{name: values}))
+        for name, values in {"id": ["a", "c"], "label": ["x", "x"], "text_hash": [3, 4]}.items()
+    }
+    assert found == {
+        "id": ["1 rows with another id"],
+        "label": ["1 rows with another label"],
+        "text_hash": ["2 rows with another text_hash"],
+    }
+    assert nightly.differences(rows(), rows(probability=[0.5, 0.8])) == ["probabilities off by 0.05"]
+    assert nightly.differences(rows(), rows().slice(1)) == ["1 rows, not 2"]
+
+
+def test_a_limit_counts_against_the_full_run() -> None:
+    figures = {"until_killed": 95.0, "staged_share": 0.9, "carried": 9, "taken_over": 9, "splits": 10}
+    kept = nightly.Nights(full=100, unchanged=10, resumed=25, **figures)
+    missed = nightly.Nights(full=100, unchanged=11, resumed=26, **figures)
+    assert [[bar.kept for bar in nightly.limits(nights)] for nights in (kept, missed)] == [[True] * 2, [False] * 2]
+    assert "9 of 10 splits taken over | 25.0 |" in nightly.report(kept, nightly.Scale())
+
+
+def test_unchanged_and_killed_nights_publish_the_same_rows() -> None:
+    command = [sys.executable, "benchmarks/nightly.py", "--short"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    taken_over = re.search(r"splits taken over: (\d+) of (\d+)", done.stdout)
+    assert taken_over, done.stdout
+    assert 0 < int(taken_over[1]) < int(taken_over[2])
