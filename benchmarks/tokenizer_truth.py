@@ -1,8 +1,8 @@
 """Writes tests/data/tokenizer/makers.json and fast_texts.jsonl: `.venv-peers/bin/python benchmarks/tokenizer_truth.py`.
 
 What the Rust tokenizers of Hugging Face do with every code point, asked of them one by one, and what google-research's
-rules do on Python's Unicode. Ends with 1 if `Fast` of tests/support/plain_tokenizer.py, made from the tables, gives other
-ids than the Rust tokenizers. Takes some five minutes; needs Python 3.11, whose Unicode is 14.
+rules do on Python's Unicode. Ends with 1 if `Fast` of tests/support/plain_tokenizer.py, made from the tables, gives
+other ids than the Rust tokenizers. Takes some five minutes; needs Python 3.11, whose Unicode is 14.
 """
 
 import json

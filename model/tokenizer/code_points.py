@@ -1,7 +1,7 @@
 """What the makers of tokenizers do with each code point, and where tensorflow-text's kernels do otherwise.
 
 Ranges in hexadecimal, as `300-36F 483`. `tests/model/tokenizer/test_code_points.py` compares the tokens of every
-code point with the makers' own; with another version of TensorFlow or tensorflow-text it names those that became others.
+code point with the makers' own; with another version of TensorFlow or tensorflow-text it names those that changed.
 """
 
 from collections.abc import Iterator
