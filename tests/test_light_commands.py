@@ -83,14 +83,23 @@ def test_what_only_looks_at_files_imports_neither_beam_nor_tensorflow(output: st
         assert (arguments, found, heavy) == (arguments, code, []), said
 
 
-@pytest.mark.parametrize("wrong", [False, True])
-def test_an_answer_takes_less_than_two_seconds(wrong: bool, output: str) -> None:
-    # Seconds of computing: a machine that does other things meanwhile takes longer by the clock.
-    command = ["score", "--top-k", "0"] if wrong else ["runs", "--output", output]
+LIBRARIES = "import pyarrow, pydantic, rich.console, typer, yaml"
+
+
+def cheapest(*command: str) -> float:
+    """Seconds of computing that a command of Python takes, the better of two."""
     seconds = []
     for _ in range(2):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "pipeline", *command], cwd=ROOT, capture_output=True, check=False)
+        subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, check=False)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(seconds) < 2
+    return min(seconds)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_an_answer_takes_less_than_two_seconds(wrong: bool, output: str) -> None:
+    command = ["score", "--top-k", "0"] if wrong else ["runs", "--output", output]
+    # Where two threads share a core, each second of computing counts for up to two: there the libraries alone, which
+    # are what an answer mostly waits for, tell how slow the machine is.
+    assert cheapest("-m", "pipeline", *command) < max(2, 2 * cheapest("-c", LIBRARIES))
