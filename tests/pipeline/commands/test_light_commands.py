@@ -94,3 +94,9 @@ def test_an_answer_takes_less_than_two_seconds(wrong: bool, output: str) -> None
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 2
+
+
+def test_nothing_makes_an_arrow_array_while_it_is_imported() -> None:
+    # The first `pa.array` of a process imports pandas, which takes longer than all else that `runs` does.
+    code = "import sys, pipeline.history_table, pipeline.run_commands; sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -102,7 +102,8 @@ def unfit(block: Block) -> dict[int, list[tuple[str, str]]]:
     for column, places, code, _ in block.unfit:
         for at in places.tolist():
             found.setdefault(at, []).append((column, code))
-    return found
+    # A block names columns in the order in which it met them.
+    return {at: sorted(lost) for at, lost in found.items()}
 
 
 def by_row(block: Block) -> dict[int, Any]:
