@@ -12,7 +12,6 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  TF Transform registers its ops only after it has loaded the graph
 import tensorflow_transform as tft
 from apache_beam.pvalue import TaggedOutput
-from apache_beam.utils.shared import Shared
 
 from model.tokenizer.tokenization import SEGMENTS
 from transforms.batches import coder as coder
@@ -20,6 +19,7 @@ from transforms.batches.dead_letters import reject
 from transforms.batches.schemas import Columns, check, texts_schema, tokens_schema
 from transforms.featurize.preprocessing import LABELS
 from transforms.stores.bundles import BundleReference, fetch
+from transforms.stores.loaded import once_a_process
 
 STAGE = "Featurize"
 PORTION_BYTES = 512 * 1024
@@ -92,11 +92,11 @@ class FeaturizeTexts(beam.PTransform):
 class _Featurize(beam.DoFn):
     def __init__(self, bundle: BundleReference, columns: Columns) -> None:
         self._bundle, self._columns = bundle, columns
-        self._shared = Shared()
 
     def setup(self) -> None:
-        self._graph: Tokenize = self._shared.acquire(
-            lambda: TransformGraph(str(fetch(self._bundle).path), self._columns.segments)
+        bundle = fetch(self._bundle)
+        self._graph: Tokenize = once_a_process(
+            "preprocessing", bundle.fingerprint, lambda: TransformGraph(str(bundle.path), self._columns.segments)
         )
 
     def process(

@@ -12,6 +12,7 @@ from transforms.score.devices import Device
 from transforms.score.macro_batch import Scorer
 from transforms.score.memo import Memo
 from transforms.score.micro_batches import Rows, plan_micro_batches, plan_static, static_shape
+from transforms.stores.loaded import once_a_process
 
 
 class ScoringModel(Scorer):
@@ -26,7 +27,8 @@ class ScoringModel(Scorer):
         # bfloat16 needs no compiler on a CPU that has instructions for it; float16 has no other form.
         self._static = self.precision != "float32" and (device.kind, self.precision) != ("cpu", "bfloat16")
         name = "score" if self.precision == "float32" else f"score_{self.precision}"
-        self._loaded = tf.saved_model.load(bundle.scoring)  # The signature dies with the object it came from.
+        # The signature dies with the object it came from.
+        self._loaded = once_a_process("scoring", bundle.fingerprint, lambda: tf.saved_model.load(bundle.scoring))
         self._signature: Any = self._loaded.signatures[f"compiled_{self.precision}" if self._static else name]
         self._output = "probabilities" if bundle.task == "classification" else "value"
 
