@@ -15,6 +15,7 @@ import pytest
 from commands import ROOT, run_command
 from conftest import write_parquet
 from portable_engine import Engine, engine, free_port
+from same_rows import assert_same_rows
 
 from pipeline.config import ConfigError
 from pipeline.runners import beam_options
@@ -137,7 +138,7 @@ def test_two_worker_processes_give_the_same_rows_and_the_command_ends_when_one_i
     assert '"event": "published"' in said
     # All rows that are left may be of one process, as the other has staged its own before it was ended.
     assert len(watched.beating) == 2
-    assert rows(output) == expected
+    assert_same_rows(rows(output), expected)
     assert files(output / f"dt={DATE}") != before
 
 
