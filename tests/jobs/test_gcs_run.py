@@ -10,9 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+<<<<<<< HEAD:tests/jobs/test_gcs_run.py
 from support.bundles import Built
 from support.cloud.fake_gcs import FakeGcs
 from support.jobs import DATE, NOW, Score, many_texts, write_parquet
+=======
+from conftest import DATE, NOW, Built, Score, many_texts, write_parquet
+from fake_gcs import FakeGcs
+from support.same_rows import assert_same_rows
+>>>>>>> main:tests/test_gcs_run.py
 
 from model.bundle import BundleError
 from pipeline.jobs.config import JobConfig
@@ -77,7 +83,7 @@ def test_a_job_on_gs_gives_the_rows_of_the_local_one_also_when_it_runs_again(
         manifest, _ = read_manifest(MANIFEST)
         assert manifest
         assert (manifest["sequence"], manifest["finished"]) == (sequence, True)
-        assert of_any_run(published(gcs, "files")) == of_any_run(local.rows())
+        assert_same_rows(of_any_run(published(gcs, "files")), of_any_run(local.rows()))
         assert of_any_run(published(gcs, "dead_letters")) == of_any_run(local.dead())
         assert [found["path"] for found in manifest["inputs"]] == [f"gs://bucket/in/{n}.parquet" for n in "ab"]
         listed = {f"out/{part['path']}" for key in ("files", "dead_letters") for part in manifest[key]}
@@ -213,4 +219,4 @@ def test_a_service_that_fails_now_and_then_changes_nothing(
     gcs.handle = handle  # type: ignore[method-assign]
     write_parquet(tmp_path / "in.parquet", pq.read_table(io.BytesIO(gcs.objects()["in/a.parquet"])))
     local = run_job(tmp_path / "in.parquet", bundle=str(uploaded.path))
-    assert of_any_run(published(gcs, "files")) == of_any_run(local.rows())
+    assert_same_rows(of_any_run(published(gcs, "files")), of_any_run(local.rows()))

@@ -12,9 +12,16 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+<<<<<<< HEAD:tests/slow/processes/test_portable.py
 from support.commands import ROOT, run_command
 from support.jobs import write_parquet
 from support.runs.portable_engine import Engine, engine, free_port
+=======
+from commands import ROOT, run_command
+from conftest import write_parquet
+from portable_engine import Engine, engine, free_port
+from support.same_rows import assert_same_rows
+>>>>>>> main:tests/test_portable.py
 
 from pipeline.jobs.config import ConfigError
 from pipeline.runners.presets import beam_options
@@ -139,7 +146,7 @@ def test_two_worker_processes_give_the_same_rows_and_the_command_ends_when_one_i
     assert '"event": "published"' in said
     # All rows that are left may be of one process, as the other has staged its own before it was ended.
     assert len(watched.beating) == 2
-    assert rows(output) == expected
+    assert_same_rows(rows(output), expected)
     assert files(output / f"dt={DATE}") != before
 
 
