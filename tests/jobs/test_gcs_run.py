@@ -10,15 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-<<<<<<< HEAD:tests/jobs/test_gcs_run.py
 from support.bundles import Built
 from support.cloud.fake_gcs import FakeGcs
 from support.jobs import DATE, NOW, Score, many_texts, write_parquet
-=======
-from conftest import DATE, NOW, Built, Score, many_texts, write_parquet
-from fake_gcs import FakeGcs
 from support.same_rows import assert_same_rows
->>>>>>> main:tests/test_gcs_run.py
 
 from model.bundle import BundleError
 from pipeline.jobs.config import JobConfig

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pytest
 from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField
-<<<<<<< HEAD:tests/slow/bigquery/test_bigquery_source.py
 from support.bundles import Built
 from support.cloud.emulators import Emulators
 from support.cloud.input_tables import (
@@ -28,11 +27,7 @@ from support.cloud.input_tables import (
 )
 from support.cloud.storage_proxy import SESSION_ENDS, StorageProxy
 from support.jobs import DATE, Score, write_parquet
-=======
-from input_tables import FIELDS, ID_TEXT_DAY, bad_texts, create, every_type, large, planned, read_all, same, simple
 from support.same_rows import assert_same_rows
-from storage_proxy import SESSION_ENDS, StorageProxy
->>>>>>> main:tests/test_bigquery_source.py
 from typer.testing import CliRunner
 
 from pipeline.commands.app import app

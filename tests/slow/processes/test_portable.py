@@ -12,16 +12,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-<<<<<<< HEAD:tests/slow/processes/test_portable.py
 from support.commands import ROOT, run_command
 from support.jobs import write_parquet
 from support.runs.portable_engine import Engine, engine, free_port
-=======
-from commands import ROOT, run_command
-from conftest import write_parquet
-from portable_engine import Engine, engine, free_port
 from support.same_rows import assert_same_rows
->>>>>>> main:tests/test_portable.py
 
 from pipeline.jobs.config import ConfigError
 from pipeline.runners.presets import beam_options
