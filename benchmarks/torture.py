@@ -221,10 +221,11 @@ def _move_verdicts(output: Path, template: Path) -> None:
 
 def _score(source: Path, output: Path, date: str, only_new: bool, kill_at: str) -> int:
     import transforms.read.plan_files
+    from pipeline.errors import EXIT_CODES
     from pipeline.jobs.config import JobConfig
+    from pipeline.runners.silence import quiet_stderr
     from pipeline.scoring import score
-    from pipeline.terminal.console import EXIT_CODES, quiet_libraries
-    from pipeline.terminal.quiet import quiet_stderr
+    from pipeline.terminal.console import quiet_libraries
 
     os.environ[fail_points.VARIABLE] = kill_at
     transforms.read.plan_files.SPLIT_ROWS = SPLIT_ROWS

@@ -8,15 +8,16 @@ import json
 import os
 import signal
 import tempfile
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from pipeline.errors import EXIT_CODES
 from pipeline.jobs.bundle import bundle_of
 from pipeline.jobs.config import ConfigError, JobConfig
 from pipeline.jobs.dates import fill, fill_sql
@@ -24,12 +25,10 @@ from pipeline.jobs.own_files import check_places
 from pipeline.jobs.query_file import read_query
 from pipeline.runners.children import Children, Result
 from pipeline.runners.cores import INTRAOP_THREADS, share_of_cores
-from pipeline.terminal.console import EXIT_CODES, emit, err, out, quiet_libraries
-from pipeline.terminal.quiet import quiet_stderr
+from pipeline.runners.silence import quiet_stderr
 from transforms.publish.tidy import finish_pending
 from transforms.runs.history import published
 from transforms.runs.verdict_record import ALREADY_PUBLISHED, PUBLISHED
-from transforms.runs.verdicts import rows_published
 
 FINE = (EXIT_CODES[PUBLISHED], EXIT_CODES[ALREADY_PUBLISHED])
 
@@ -146,34 +145,3 @@ def _last_event(text: str) -> dict[str, Any]:
         event = json.loads(lines[-1]) if lines else None
         return event if isinstance(event, dict) else {}
     return {}
-
-
-class Reporter:
-    """Tells of each date in one line, and of all at the end: as text, or one JSON object a line."""
-
-    def __init__(self, log_format: str) -> None:
-        if log_format not in ("text", "json"):
-            raise ConfigError(f"--log-format {log_format!r} is unknown; use text or json")
-        quiet_libraries()
-        self._json, self._outcomes = log_format == "json", Counter[str]()
-
-    def tell(self, ended: Ended) -> None:
-        """Says what became of a date."""
-        self._outcomes[ended.outcome] += 1
-        if self._json:
-            emit("date", **asdict(ended))
-            return
-        line = f"{ended.date}  {ended.outcome.replace('_', ' ')}"
-        if ended.counts:
-            line += f", {rows_published(ended.counts):,} rows, {ended.counts['dead']:,} dead letters"
-        out.print(line + ("" if ended.code in FINE else f" (exit code {ended.code})"))
-        for problem in ended.message.splitlines():
-            err.print(f"  {problem}")
-
-    def sum_up(self) -> None:
-        """Says how many dates ended in which way."""
-        if self._json:
-            emit("dates", **self._outcomes)
-            return
-        outcomes = (f"{count:,} {outcome.replace('_', ' ')}" for outcome, count in self._outcomes.items())
-        out.print(f"{self._outcomes.total():,} dates: {', '.join(outcomes)}")

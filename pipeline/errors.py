@@ -2,6 +2,15 @@
 
 import re
 
+from transforms.runs.verdict_record import (
+    ABANDONED,
+    ALREADY_PUBLISHED,
+    OVER_BUDGET,
+    PUBLISHED,
+    SUPERSEDED,
+    UNBALANCED,
+)
+
 OURS = ("model", "transforms", "pipeline")
 # Errors of worker processes arrive as the text of a traceback; its last lines name the class and the message.
 _LAST_LINE = re.compile(r"^((?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit))(?:: (.*))?$", re.MULTILINE)
@@ -27,3 +36,6 @@ def cause(error: BaseException) -> str:
     if name.split(".")[0] in OURS or isinstance(error, OSError) or _SYSTEM.match(first):
         return f"{short}: {_WHILE.sub('', first)}"
     return f"{short} (its message is withheld: it may quote a text)"
+
+
+EXIT_CODES = {PUBLISHED: 0, UNBALANCED: 1, ABANDONED: 1, OVER_BUDGET: 3, SUPERSEDED: 4, ALREADY_PUBLISHED: 99}

@@ -15,7 +15,7 @@ from pipeline.jobs.inputs import table_of
 from pipeline.jobs.outputs import check_writable
 from pipeline.jobs.own_files import check_file, check_places
 from pipeline.jobs.query_file import read_query
-from pipeline.terminal.quiet import quiet_stderr
+from pipeline.runners.silence import quiet_stderr
 from transforms.batches.text_digests import DIGEST
 from transforms.bigquery.names import table_name
 from transforms.publish.table_commit import check_record

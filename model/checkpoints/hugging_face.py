@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from model.checkpoints.checkpoint import Checkpoint, as_weights, encoder_shapes, some
+from model.checkpoints.checkpoint import Checkpoint, as_weights, some
 from model.checkpoints.cross_encoder import read_activation
 from model.checkpoints.tokenizer_files import read_json, read_tokenizer
 from model.errors import CheckpointError
 from model.network.config import BertConfig
+from model.network.weights import encoder_shapes
 
 _FLOAT_TYPES = ("F16", "F32", "F64")
 _CLASSIFIERS = tuple(f"{library}BertForSequenceClassification" for library in ("", "TF", "Flax"))

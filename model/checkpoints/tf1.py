@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from model.checkpoints.checkpoint import Checkpoint, encoder_shapes, some
+from model.checkpoints.checkpoint import Checkpoint, some
 from model.checkpoints.run_configs import RunConfig, merged_config
 from model.checkpoints.stored_variables import Stored
 from model.errors import CheckpointError
+from model.network.weights import encoder_shapes
 
 WORDS = "bert/embeddings/word_embeddings"
 

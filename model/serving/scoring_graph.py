@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from model.checkpoints.checkpoint import read_weights
 from model.network.classifier import BertClassifier
 from model.network.config import BertConfig
+from model.network.weights import read_weights
 from model.serving.exportable import check_activation, check_exportable, check_finite
 from model.serving.fused_layers import Dense, Form, LastLayer, Layer, LayerNorm, Weights, constant
 

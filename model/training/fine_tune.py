@@ -10,7 +10,7 @@ import tf_keras
 
 from model.network.classifier import BertClassifier, ClassificationHead
 from model.network.encoder import INPUT_NAMES
-from model.training.examples import Examples as Examples
+from model.training.examples import Examples
 from model.training.metrics import metrics_of
 from model.training.optimizer import AdamW
 

@@ -14,7 +14,7 @@ from pipeline.commands.score import backfill_job, check_job, publish_job
 from pipeline.commands.start import run as _run
 from pipeline.commands.submit import score_on_dataflow, submit_command
 from pipeline.commands.train import train
-from pipeline.terminal.quiet import quiet_stderr
+from pipeline.runners.silence import quiet_stderr
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -183,8 +183,8 @@ def demo(
 
     def show() -> int:
         with quiet_stderr():
+            from pipeline.errors import EXIT_CODES
             from pipeline.jobs.config import ConfigError
-            from pipeline.terminal.console import EXIT_CODES
             from pipeline.terminal.report import show_rows
 
         if not os.path.isdir(examples):
@@ -229,7 +229,7 @@ def _score(flags: dict[str, Any]) -> int:
     if job.runner == "dataflow":
         return score_on_dataflow(job, flags["log_format"])
     verdict = publish_job(job, flags["log_format"])
-    from pipeline.terminal.console import EXIT_CODES
+    from pipeline.errors import EXIT_CODES
 
     return EXIT_CODES.get(verdict.status, FAILED)
 

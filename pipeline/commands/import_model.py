@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.commands.start import run
-from pipeline.terminal.quiet import quiet_stderr
+from pipeline.runners.silence import quiet_stderr
 
 
 def import_checkpoint(

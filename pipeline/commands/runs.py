@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.commands.start import run
-from pipeline.terminal.quiet import quiet_stderr
+from pipeline.runners.silence import quiet_stderr
 
 Output = Annotated[str, typer.Option(help="Folder with dt=<date>/, local or gs://.")]
 
@@ -45,9 +45,10 @@ def clean(
 
 def _publish(run_id: str, output: str, log_format: str) -> int:
     with quiet_stderr():
+        from pipeline.errors import EXIT_CODES
         from pipeline.jobs.outputs import absolute
         from pipeline.publishing import publish_again
-        from pipeline.terminal.console import EXIT_CODES, console_for
+        from pipeline.terminal.console import console_for
 
     console = console_for(log_format)
     verdict = publish_again(absolute(output), run_id)

@@ -4,7 +4,7 @@ import datetime as dt
 from contextlib import suppress
 from typing import Any
 
-from pipeline.terminal.quiet import quiet_stderr
+from pipeline.runners.silence import quiet_stderr
 
 
 def publish_job(job: Any, log_format: str) -> Any:
@@ -79,9 +79,9 @@ def check_job(job: Any, log_format: str) -> int:
 def backfill_job(job: Any, log_format: str, first: str, last: str, max_parallel: int) -> int:
     """Scores every date of a range, and gives the exit code."""
     with quiet_stderr():
-        from pipeline.backfill import Reporter
         from pipeline.backfill import backfill as run
         from pipeline.jobs.dates import date_range
+        from pipeline.terminal.backfill_report import Reporter
 
     reporter = Reporter(log_format)
     dates = date_range(first, last, job.timezone, dt.datetime.now(dt.UTC))

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import typer
 
+from pipeline.runners.silence import quiet_stderr
 from pipeline.terminal.escaping import escaped
-from pipeline.terminal.quiet import quiet_stderr, steps_are_heard
+from pipeline.terminal.quiet import steps_are_heard
 
 INTERRUPTED = 130
 _what_stays = "a date that is not published yet stays as it was"

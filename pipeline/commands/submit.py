@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.commands.start import run, when_interrupted
-from pipeline.terminal.quiet import quiet_stderr
+from pipeline.runners.silence import quiet_stderr
 
 DONE, FAILED = 0, 1
 
@@ -133,7 +133,7 @@ def warner(log_format: str) -> Callable[[str], None]:
 
 def end(ended: Any, console: Any) -> int:
     """Prints the verdict, if there is one, and gives the exit code."""
-    from pipeline.terminal.console import EXIT_CODES
+    from pipeline.errors import EXIT_CODES
     from transforms.runs.verdict_record import Verdict
 
     if not isinstance(ended, Verdict):

@@ -19,19 +19,16 @@ from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
 from pipeline.jobs.config import ConfigError
+from pipeline.runners.silence import quiet_stderr
 from pipeline.terminal.bar import STEPS, Bar, steps_of
 from pipeline.terminal.escaping import escaped, json_text
-from pipeline.terminal.quiet import quiet_stderr
 from pipeline.terminal.summary import compared, misfits, not_compared, notes, table_of, why, work_of
 from transforms.outputs.names import MANIFEST
 from transforms.runs.run import read_manifest
 from transforms.runs.verdict_record import (
-    ABANDONED,
     ALREADY_PUBLISHED,
-    OVER_BUDGET,
     PUBLISHED,
     SUPERSEDED,
-    UNBALANCED,
     Verdict,
 )
 from transforms.stores.paths import join
@@ -55,7 +52,6 @@ class Terminal(Console):
 
 
 out, err = Terminal(**PLAIN), Terminal(stderr=True, **PLAIN)
-EXIT_CODES = {PUBLISHED: 0, UNBALANCED: 1, ABANDONED: 1, OVER_BUDGET: 3, SUPERSEDED: 4, ALREADY_PUBLISHED: 99}
 
 
 class Reporter(Protocol):

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from transforms.outputs import records
-from transforms.outputs.names import MANIFEST as MANIFEST
-from transforms.outputs.names import RUN_ID
+from transforms.outputs.names import MANIFEST, RUN_ID
 from transforms.stores.paths import join
 
 

@@ -9,13 +9,14 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from support.commands import DATA
 
-from model.checkpoints.checkpoint import assign, build_from, canonical_variables, encoder_shapes, read_weights
+from model.checkpoints.checkpoint import assign, build_from
 from model.checkpoints.detect import load_encoder
 from model.checkpoints.hugging_face import read_hugging_face
 from model.errors import CheckpointError
 from model.network.classifier import build_classifier
 from model.network.config import BertConfig
 from model.network.encoder import INPUT_NAMES, BertEncoder
+from model.network.weights import canonical_variables, encoder_shapes, read_weights
 
 ORACLE = DATA / "oracle"
 HUGGING_FACE = ORACLE / "hf" / "hf_cls3_gelu"

@@ -13,11 +13,12 @@ import tf_keras
 import yaml
 from support.checkpoints.layouts import CONFIG, GOOGLE, ORACLE, oracle_classifier, write_tf1
 
-from model.checkpoints.checkpoint import assign, build_encoder_from, build_from, canonical_variables
+from model.checkpoints.checkpoint import assign, build_encoder_from, build_from
 from model.checkpoints.detect import _export, _exported_case, detect, load, load_encoder, load_vocabulary
 from model.errors import CheckpointError
 from model.network.classifier import build_classifier
 from model.network.encoder import INPUT_NAMES, BertEncoder
+from model.network.weights import canonical_variables
 from model.tokenizer.tokenization import SPECIAL_TOKENS
 
 

@@ -12,8 +12,8 @@ import pytest
 from support.commands import ROOT
 from support.deployment import DEPLOY, content, module, parsed
 
+from pipeline.errors import EXIT_CODES
 from pipeline.jobs.config import load_job
-from pipeline.terminal.console import EXIT_CODES
 
 lint = module("lint.py")
 BASE = content("kubernetes/base/cronjob.yaml")

@@ -21,6 +21,7 @@ from support.runs.publishing import read_parts, ready
 from pipeline import backfill as code
 from pipeline.jobs.config import JobConfig, load_job
 from pipeline.jobs.dates import MAX_DAYS, DateError, date_range
+from pipeline.terminal.backfill_report import Reporter
 from transforms.publish import tidy as tidying
 from transforms.publish.commit import publish
 from transforms.runs.history import list_runs, published
@@ -393,7 +394,7 @@ def test_a_published_date_that_is_not_finished_is_left_to_score(
 
 def test_rows_taken_over_unchanged_are_rows_of_the_date(capsys: pytest.CaptureFixture[str]) -> None:
     counts = {"read": 61, "scored": 2, "skipped": 58, "dead": 1}
-    code.Reporter("text").tell(code.Ended(date=DATE, code=0, outcome="published", counts=counts))
+    Reporter("text").tell(code.Ended(date=DATE, code=0, outcome="published", counts=counts))
     assert capsys.readouterr().out == f"{DATE}  published, 60 rows, 1 dead letters\n"
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import cause
-from pipeline.terminal.quiet import quiet_stderr, steps_are_heard
+from pipeline.runners.silence import quiet_stderr
+from pipeline.terminal.quiet import steps_are_heard
 from transforms.errors import LockedError
 from transforms.stores.local import LocalStore
 
