@@ -9,15 +9,19 @@ EMULATORS := .venv-emulators
 DEPLOY := .venv-deploy
 AIRFLOW := .venv-airflow
 
-.PHONY: demo test lint accept quality bench bench-short bench-long bench-nightly torture profile gpu-bench gcp-smoke
+.PHONY: demo test test-all lint accept quality bench bench-short bench-long bench-nightly torture profile gpu-bench gcp-smoke
 .PHONY: demo-bundle test-airflow lint-deploy lock-deploy clean
 
 demo: $(READY)
 	$(BIN)/bert-batch demo
 
-# BigQuery and Cloud Storage are emulators, in an environment of their own.
-test: $(READY) $(EMULATORS)/.ready
-	$(BIN)/pytest --numprocesses 2 --dist worksteal
+# The fast tier: no process of its own, no emulator, no kill.
+test: $(READY)
+	$(BIN)/pytest --numprocesses 2 --dist worksteal --durations 10 -m "not slow"
+
+# All: BigQuery and Cloud Storage are emulators, in an environment of their own.
+test-all: $(READY) $(EMULATORS)/.ready
+	$(BIN)/pytest --numprocesses 2 --dist worksteal --durations 10
 
 # The DAGs of deploy/airflow, in an environment of their own (2.2 GB); the command runs in this project's. Elsewhere a
 # warning is an error; Airflow's own are not ours to mend.

@@ -21,11 +21,19 @@ from support.cloud.emulators import Emulators, emulators
 from support.cloud.fake_gcs import FakeGcs
 from support.cloud.storage_proxy import StorageProxy
 from support.cloud.table_publishing import Place
+from support.commands import ROOT
 from support.jobs import DATE, NOW, WORDS, Outcome, Score
 
 from model.tokenizer.tokenization import SPECIAL_TOKENS
 from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of tests/slow is slow; elsewhere single tests are marked, which need a process of their own."""
+    for item in items:
+        if item.path.is_relative_to(ROOT / "tests" / "slow"):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

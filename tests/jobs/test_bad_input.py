@@ -85,6 +85,7 @@ def test_the_later_of_two_equal_ids_is_a_dead_letter_that_names_the_first(run_jo
     assert {d["reason"] for d in outcome.dead()} == {f"the id stands first at {file}#0"}
 
 
+@pytest.mark.slow
 def test_equal_ids_far_apart_and_in_two_files_are_found_alike_by_one_worker_and_two(
     run_job: Score, tmp_path: Path
 ) -> None:

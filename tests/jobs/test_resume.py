@@ -160,6 +160,7 @@ def test_other_work_takes_nothing_over(
     assert verdict.run_id != dead_run.run_id
 
 
+@pytest.mark.slow
 def test_another_number_of_workers_is_the_same_work(
     run_job: Score, files: list[Path], scoring: Scoring, tmp_path: Path
 ) -> None:

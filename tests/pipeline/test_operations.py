@@ -98,6 +98,7 @@ def test_an_error_in_a_step_ends_with_1_and_quotes_no_text(
     assert "secret" not in out + err + "".join(capfd.readouterr())
 
 
+@pytest.mark.slow
 def test_two_workers_fail_in_one_line_and_write_nothing_but_json(classes: Built, tmp_path: Path) -> None:
     # Bytes that change on disk after the plan are found by the workers only.
     source = lines(tmp_path / "in" / "a.jsonl", 5)
@@ -293,6 +294,7 @@ def test_patterns_the_shell_has_opened_are_explained(classes: Built, tmp_path: P
     assert (code, "put patterns in quotes" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_one_line(classes: Built, tmp_path: Path) -> None:
     import signal
     import time

@@ -23,6 +23,7 @@ def arguments(classes: Built, rows: Path, tmp_path: Path) -> list[object]:
     return ["score", "--bundle", classes.path, "--input", rows, "--output", tmp_path / "out", "--date", DATE]
 
 
+@pytest.mark.slow
 def test_help_answers_in_under_half_a_second_and_loads_no_tensorflow() -> None:
     code = "import sys; sys.argv = ['bert-batch', '--help']\n"
     code += "from pipeline.commands.app import main\n"
@@ -52,6 +53,7 @@ def test_log_format_json_prints_one_object_a_line(classes: Built, rows: Path, tm
     assert events[-1]["counts"] == {"read": 50, "scored": 50, "skipped": 0, "dead": 0}
 
 
+@pytest.mark.slow
 def test_a_pipe_stays_quiet_but_for_the_result(classes: Built, rows: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipeline", *map(str, arguments(classes, rows, tmp_path))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
@@ -200,6 +202,7 @@ def test_train_makes_a_bundle_that_scores(tmp_path: Path, rows: Path) -> None:
     assert (code, "never overwritten" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_the_progress_bar_is_drawn_on_a_terminal(classes: Built, rows: Path, tmp_path: Path) -> None:
     import pty
 

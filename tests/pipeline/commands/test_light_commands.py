@@ -36,6 +36,7 @@ def output(tmp_path: Path) -> str:
     return folder
 
 
+@pytest.mark.slow
 def test_what_only_looks_at_files_imports_neither_beam_nor_tensorflow(output: str, tmp_path: Path) -> None:
     waiting = max(os.listdir(f"{output}/_runs"))
     (tmp_path / "a.jsonl").write_text('{"id": "1", "text": "play"}\n')
@@ -83,6 +84,7 @@ def test_what_only_looks_at_files_imports_neither_beam_nor_tensorflow(output: st
         assert (arguments, found, heavy) == (arguments, code, []), said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [False, True])
 def test_an_answer_takes_less_than_two_seconds(wrong: bool, output: str) -> None:
     # Seconds of computing: a machine that does other things meanwhile takes longer by the clock.
@@ -96,6 +98,7 @@ def test_an_answer_takes_less_than_two_seconds(wrong: bool, output: str) -> None
     assert min(seconds) < 2
 
 
+@pytest.mark.slow
 def test_nothing_makes_an_arrow_array_while_it_is_imported() -> None:
     # The first `pa.array` of a process imports pandas, which takes longer than all else that `runs` does.
     code = "import sys, pipeline.history_table, pipeline.run_commands; sys.exit('pandas' in sys.modules)"

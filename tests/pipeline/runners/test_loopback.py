@@ -78,6 +78,7 @@ def watched(before: set[tuple[str, int]]) -> Iterator[set[tuple[str, int]]]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_two_worker_processes_are_served_on_loopback_only() -> None:
     options = PipelineOptions(
         ["--runner=FnApiRunner", "--direct_num_workers=2", "--direct_running_mode=multi_processing"]

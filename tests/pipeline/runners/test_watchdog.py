@@ -207,6 +207,7 @@ def until(seconds: float, holds: object) -> bool:
     return bool(true)
 
 
+@pytest.mark.slow
 def test_a_process_beats_until_it_ends(tmp_path: Path) -> None:
     beats.begin_listening(str(tmp_path / "beats"))
     with beating(tmp_path / "beats") as process:
@@ -218,6 +219,7 @@ def test_a_process_beats_until_it_ends(tmp_path: Path) -> None:
     assert (process.returncode, beats.hear(str(tmp_path / "beats"))) == (0, {})
 
 
+@pytest.mark.slow
 def test_a_process_stops_when_nobody_listens_any_more_and_leaves_nothing(tmp_path: Path) -> None:
     beats.begin_listening(str(tmp_path / "beats"))
     with beating(tmp_path / "beats") as process:
@@ -229,6 +231,7 @@ def test_a_process_stops_when_nobody_listens_any_more_and_leaves_nothing(tmp_pat
     assert not (tmp_path / "beats").exists()
 
 
+@pytest.mark.slow
 def test_no_process_beats_where_nobody_listens(tmp_path: Path) -> None:
     with beating(tmp_path / "beats") as process:
         process.communicate(b"")

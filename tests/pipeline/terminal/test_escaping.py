@@ -103,6 +103,7 @@ def test_a_job_with_several_problems_has_a_line_for_each(
     assert terminal.getvalue() == "error: --a x\\ny: is wrong\n--b: too\n"
 
 
+@pytest.mark.slow
 def test_a_terminal_without_unicode_is_no_reason_to_fail(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipeline", "runs", "--output", str(tmp_path / "Füße")]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}

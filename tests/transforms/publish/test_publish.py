@@ -122,6 +122,7 @@ def publish_in_process(run: Run, barrier: Any, ends: Any) -> None:
     ends.put(publish(run).status)
 
 
+@pytest.mark.slow
 def test_two_processes_publish_a_run_once(output: str) -> None:
     run = ready(output)
     context = multiprocessing.get_context("spawn")

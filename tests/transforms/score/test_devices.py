@@ -74,6 +74,7 @@ def test_the_smallest_gpu_is_found_without_taking_its_memory(
     assert "TF_FORCE_GPU_ALLOW_GROWTH is 'false'" in caplog.messages[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["transforms.batches.fingerprints", "pipeline.scoring"])
 def test_growth_is_on_before_tensorflow_makes_its_devices(module: str) -> None:
     """The id pass runs TensorFlow before any model is loaded; what is set later counts for nothing."""

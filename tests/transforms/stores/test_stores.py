@@ -147,7 +147,7 @@ def swap_against_others(path: str, me: int, barrier: Any, wins: Any) -> None:
     wins.put(won)
 
 
-@pytest.mark.parametrize("kind", ["threads", "processes"])
+@pytest.mark.parametrize("kind", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
 def test_of_two_that_swap_at_once_exactly_one_wins(kind: str, store: Store, root: str) -> None:
     path = join(root, "contested")
     spawn = multiprocessing.get_context("spawn")
@@ -513,6 +513,7 @@ def swap_and_prune(folder: str, count: int, wins: Any) -> None:
         store.prune(f"{folder}/{number - 1}")
 
 
+@pytest.mark.slow
 def test_swaps_and_prunes_at_once_never_fail(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     wins = context.Queue()
