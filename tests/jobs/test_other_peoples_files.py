@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from support.bundles import Built
 from support.commands import invoke
 from support.files.foreign_files import DATES, FOREIGN, MIXED, PLAIN, STRANGER, is_ours, look, not_ours
-from support.runs.any_order import ACTS, FILES, InProcess
+from support.runs.any_order import ACTS, FILES, PUBLISHED, InProcess
 from support.runs.cleaning import DEATHS, LONG_AGO
 from support.runs.publishing import Killed, die, ready
 from support.runs.publishing import before as hook
@@ -58,7 +58,8 @@ def machine(base: Path, bundle: Path, taken: Counter[str]) -> Any:
             locked.chmod(0o500)
             (base / "in").mkdir()
             for date in DATES:
-                rows = [{"id": f"{i}", "text": text} for i, text in enumerate(["play a song", "", "rate my book"])]
+                texts = ["play a song", "", "rate my book"]
+                rows = [{"id": f"{i}", "text": text, "body": text} for i, text in enumerate(texts)]
                 (base / f"in/{date}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
             self.theirs, self.steps = not_ours(base), 0
             self.broken: dict[Path, str] = {}
@@ -116,7 +117,9 @@ def machine(base: Path, bundle: Path, taken: Counter[str]) -> Any:
 
         def job(self, output: str, source: str) -> tuple[object, ...]:
             flags = ("--input", f"{base}/{source}", "--output", base / output, "--max-dead-fraction", "1")
-            return ("--bundle", bundle, *flags)
+            # Published rows have every column but the text, and columns of ours, which no row can have twice.
+            published = ("--text-column", "body", "--keep", "none") if source == PUBLISHED else ()
+            return ("--bundle", bundle, *flags, *published)
 
         def scores(self, output: str, date: str, source: str) -> int:
             code = self.ends("score", *self.job(output, source), "--date", date)
@@ -230,6 +233,8 @@ def test_no_command_touches_what_is_somebody_elses(kind: Any, taken: Counter[str
     # More than the simplest example, in which every act has its turn.
     assert sum(taken[name] for name in ACTS) > EACH
     assert not ACTS.keys() - taken.keys()
+    # What another output has published is input like any other.
+    assert taken[f"scores {PUBLISHED}: 0"]
 
 
 def test_it_sees_that_a_run_is_taken_for_one_that_the_output_knows(

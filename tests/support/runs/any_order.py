@@ -23,7 +23,7 @@ ACTS: Mapping[str, Strategies] = {
     "scores": {
         "output": any_output,
         "date": any_date,
-        "source": some([FILES, PUBLISHED, FILES, PUBLISHED, "in/*.jsonl", *UNFIT]),
+        "source": some([PUBLISHED, FILES, PUBLISHED, FILES, "in/*.jsonl", *UNFIT]),
     },
     "backfills": {"output": any_output, "source": some([PUBLISHED, FILES]), "skip": some(["skip", "replace"])},
     "publishes": {"output": any_output, "pick": st.integers(0, 20)},
