@@ -9,19 +9,21 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import workloads
-from contest import ROOT, ratio, rotated
-from corpora import texts
-from levels import Scale
-from report import Bar, Section
+
+from benchmarks.harness.contest import ratio, rotated
+from benchmarks.harness.report import Bar, Section
+from benchmarks.levels.model_step import Scale
+from benchmarks.paths import CACHE, ROOT
+from benchmarks.workloads import models
+from benchmarks.workloads.corpora import texts
 
 IMPORTS = "import tensorflow, tensorflow_text, tensorflow_transform.beam, apache_beam"
-OUTPUT = workloads.CACHE / "scored"
+OUTPUT = CACHE / "scored"
 
 
 def growth(scale: Scale) -> list[Section]:
     """Level e: time and peak memory for 1, 4 and 16 times the rows, and for two workers."""
-    one = workloads.parquet("banking77_200k", 1)
+    one = models.parquet("banking77_200k", 1)
     files = {times: _repeated(scale.growth_rows, times) for times in (1, 4, 16)}
     turns: dict[str, tuple[Path, tuple[str, ...]]] = {"start": (one, ())}
     turns |= {str(times): (file, ()) for times, file in files.items()}
@@ -73,7 +75,7 @@ def growth(scale: Scale) -> list[Section]:
 
 def _repeated(rows: int, times: int) -> Path:
     """`times` files of distinct rows in one folder."""
-    folder = workloads.CACHE / "texts" / f"growth-{rows}x{times}-{workloads.RECIPES}"
+    folder = CACHE / "texts" / f"growth-{rows}x{times}-{models.RECIPES}"
     if not folder.is_dir():
         folder.mkdir(parents=True)
         found = texts("banking77_200k")[:rows]
@@ -86,7 +88,7 @@ def _repeated(rows: int, times: int) -> Path:
 
 def _command(input: Path, *flags: str) -> tuple[float, float]:
     """Seconds and peak MiB of one `bert-batch score`."""
-    bundle = str(workloads.bundle("host7"))
+    bundle = str(models.bundle("host7"))
     command = [sys.executable, "-m", "pipeline", "score", "--bundle", bundle, "--input", str(input), "--output"]
     command += [str(OUTPUT), "--date", "2026-11-21", "--log-format", "json", *flags]
     return run(command)
@@ -108,7 +110,7 @@ def run(command: list[str]) -> tuple[float, float]:
 
 def start_up(scale: Scale) -> list[Section]:
     """Level f: a job of 100 rows against the imports it cannot do without."""
-    file = workloads.parquet("banking77", 100)
+    file = models.parquet("banking77", 100)
     turns = {"job": lambda: _command(file)[0], "imports": lambda: run([sys.executable, "-c", IMPORTS])[0]}
     seconds: dict[str, list[float]] = {turn: [] for turn in turns}
     warm_up = int(scale.command_warm_up)

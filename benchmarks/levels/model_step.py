@@ -4,11 +4,12 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-import workloads
-from agreement import logits_differ, tokens_differ
-from contest import Contestant, contest, ratio, rotated, together
-from corpora import texts
-from report import Bar, Section
+from benchmarks.harness.agreement import logits_differ, tokens_differ
+from benchmarks.harness.contest import Contestant, contest, ratio, rotated, together
+from benchmarks.harness.report import Bar, Section
+from benchmarks.paths import CACHE
+from benchmarks.workloads import models
+from benchmarks.workloads.corpora import texts
 
 ENGINES = {"onnx_runtime": "ONNX Runtime", "openvino": "OpenVINO float32", "pytorch": "PyTorch + transformers"}
 DEFAULT = {"openvino_default": "OpenVINO as it comes"}
@@ -44,11 +45,11 @@ class Scale:
 
 def model_step(scale: Scale) -> list[Section]:
     """Level a, and what a token costs by the size of a micro-batch."""
-    folder, bundle = str(workloads.model_folder(scale.model)), str(workloads.bundle(scale.model))
-    ours, half = Contestant("this project", "ours.py"), Contestant(HALF, "ours.py")
-    keras = Contestant("Keras graph", "keras_graph.py")
+    folder, bundle = str(models.model_folder(scale.model)), str(models.bundle(scale.model))
+    ours, half = Contestant("this project", "ours"), Contestant(HALF, "ours")
+    keras = Contestant("Keras graph", "keras_graph")
     engines = {**ENGINES, **DEFAULT} if scale.with_torch else {}
-    others = {engine: Contestant(name, "runtimes.py", peers=True) for engine, name in engines.items()}
+    others = {engine: Contestant(name, "runtimes", peers=True) for engine, name in engines.items()}
     players = [ours, keras, *others.values(), half]
     columns = ["batch", "contestant", "computes in", "ms, median", "rows/s"]
     rows: list[list[object]] = [
@@ -120,10 +121,10 @@ def _budgets(scale: Scale, ours: Contestant) -> Section:
 
 def tokenization(scale: Scale) -> list[Section]:
     """Level b: one core each."""
-    bundle, folder = str(workloads.bundle("host7")), str(workloads.model_folder("host7"))
-    ours = Contestant("this project", "ours.py", cores="0")
+    bundle, folder = str(models.bundle("host7")), str(models.model_folder("host7"))
+    ours = Contestant("this project", "ours", cores="0")
     rust = [
-        Contestant(f"Rust tokenizers, {method}", "rust_tokenizers.py", peers=True, cores="0")
+        Contestant(f"Rust tokenizers, {method}", "rust_tokenizers", peers=True, cores="0")
         for method in ("encode_batch", "encode_batch_fast")
     ]
     rows: list[list[object]] = [["texts", "contestant", "rows/s", "tokens/s", "this project is faster by"]]
@@ -132,7 +133,7 @@ def tokenization(scale: Scale) -> list[Section]:
         ours.ask("load", folder=bundle)
         for player in rust:
             method = player.name.rpartition(" ")[2]
-            player.ask("load", folder=folder, max_tokens=workloads.MAX_TOKENS, method=method)
+            player.ask("load", folder=folder, max_tokens=models.MAX_TOKENS, method=method)
         for corpus, share in (("banking77", 1), ("imdb", 5)):
             count = min(len(texts(corpus)), scale.token_rows // share)
             found = contest(
@@ -155,15 +156,15 @@ def tokenization(scale: Scale) -> list[Section]:
 
 def host_path(scale: Scale) -> list[Section]:
     """Level c: everything but the model, from Parquet to Parquet, against tokenization alone; one core."""
-    seven, many = str(workloads.bundle("host7")), str(workloads.bundle("host77"))
+    seven, many = str(models.bundle("host7")), str(models.bundle("host77"))
     rows: list[list[object]] = [
         ["texts", "job, s", "start-up, s", "model, s", "host, s", "host rows/s", "tokenization alone, rows/s", "share"]
     ]
     bars = []
-    with Contestant("this project", "ours.py", cores="0") as ours:
+    with Contestant("this project", "ours", cores="0") as ours:
         ours.ask("load", folder=seven)
         for corpus, limit_rows in scale.host:
-            file, one = str(workloads.parquet(corpus, limit_rows)), str(workloads.parquet(corpus, 1))
+            file, one = str(models.parquet(corpus, limit_rows)), str(models.parquet(corpus, 1))
             count = len(texts(corpus)[:limit_rows])
             rounds = range(scale.host_rounds + 1)
             turns = [_host_turn(ours, number, corpus, count, seven, file, one) for number in rounds][1:]
@@ -186,7 +187,7 @@ def host_path(scale: Scale) -> list[Section]:
 def _host_turn(
     ours: Contestant, number: int, corpus: str, count: int, bundle: str, file: str, one: str
 ) -> tuple[float, float, float, float, float]:
-    output = str(workloads.CACHE / "scored")
+    output = str(CACHE / "scored")
     turns: list[tuple[str, dict[str, Any]]] = [
         ("tokenize", {"corpus": corpus, "rows": count}),
         ("job", {"bundle": bundle, "input": one, "output": output}),
@@ -201,8 +202,8 @@ def _host_turn(
 
 def _top_k(scale: Scale, ours: Contestant, seven: str, many: str) -> Bar:
     corpus, limit_rows = scale.host[0]
-    file, one = str(workloads.parquet(corpus, limit_rows)), str(workloads.parquet(corpus, 1))
-    output = str(workloads.CACHE / "scored")
+    file, one = str(models.parquet(corpus, limit_rows)), str(models.parquet(corpus, 1))
+    output = str(CACHE / "scored")
     times: list[list[float]] = [[], []]
     for number in range(scale.host_rounds + 1):
         for at, bundle, top_k in rotated([(0, many, 5), (1, seven, None)], number):

@@ -1,4 +1,4 @@
-"""Where the time of a job goes beside the model: `make profile`, figures to benchmarks/PROFILE.md.
+"""Where the time of a job goes beside the model: `make profile`, figures to benchmarks/reports/PROFILE.md.
 
 Reads the folder $SHARED (default ../shared) and fails when it is missing. One core, one process, under cProfile, which
 makes small functions look dearer than they are.
@@ -9,21 +9,19 @@ import datetime as dt
 import os
 import pstats
 import shutil
-import sys
 import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import workloads
-
+from benchmarks.paths import CACHE, REPORTS
+from benchmarks.workloads import models
 from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score
 from pipeline.terminal.console import quiet_libraries
 
-REPORT = Path(__file__).with_name("PROFILE.md")
-OUTPUT = workloads.CACHE / "profiled"
+REPORT = REPORTS / "PROFILE.md"
+OUTPUT = CACHE / "profiled"
 STEPS = {
     "Read: rows": ("read.py", "process"),
     "Read: hashes of ids": ("duplicates.py", "entries"),
@@ -47,7 +45,7 @@ STEPS = {
 def run(input: Path) -> float:
     """Seconds of one job."""
     shutil.rmtree(OUTPUT, ignore_errors=True)
-    job = JobConfig(bundle=str(workloads.bundle("host7")), input=(str(input),), output=str(OUTPUT), date="2026-11-21")
+    job = JobConfig(bundle=str(models.bundle("host7")), input=(str(input),), output=str(OUTPUT), date="2026-11-21")
     start = time.perf_counter()
     score(job, now=dt.datetime.now(dt.UTC))
     return time.perf_counter() - start
@@ -55,7 +53,7 @@ def run(input: Path) -> float:
 
 def profiled(corpus: str) -> list[str]:
     """Lines of the table for one corpus."""
-    file = workloads.parquet(corpus)
+    file = models.parquet(corpus)
     run(file)
     profile = cProfile.Profile()
     profile.enable()
@@ -70,7 +68,7 @@ def profiled(corpus: str) -> list[str]:
     for step, key in STEPS.items():
         spent = found.get(key, 0.0)
         lines.append(f"| | {step} | {spent:.3f} | {spent / seconds:.1%} |")
-    return [*lines, f"| | a job of one row | {run(workloads.parquet(corpus, 1)):.2f} | |"]
+    return [*lines, f"| | a job of one row | {run(models.parquet(corpus, 1)):.2f} | |"]
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""What `train` reaches from a real encoder: `make quality`, or `python benchmarks/quality.py sst2 trec`.
+"""What `train` reaches from a real encoder: `make quality`, or `python -m benchmarks.nightly.quality sst2 trec`.
 
 Reads the folder $SHARED (default ../shared) and fails when it is missing. Trains and scores with the project's own
-commands; every task named is trained anew and replaces its section of benchmarks/QUALITY.md.
+commands; every task named is trained anew and replaces its section of benchmarks/reports/QUALITY.md.
 """
 
 import argparse
@@ -24,13 +24,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from accept import ROOT, encoder_folder, shared
 
-sys.path.insert(0, str(ROOT))
-
+from benchmarks.paths import REPORTS, ROOT, encoder_folder, shared
 from model.training.metrics import macro_f1, pearson, spearman
 
-REPORT = ROOT / "benchmarks" / "QUALITY.md"
+REPORT = REPORTS / "QUALITY.md"
 MAX_SECONDS = 40 * 60
 Split = tuple[pa.Table, pa.Table]
 
@@ -225,7 +223,7 @@ def write_report(sections: dict[str, str]) -> None:
     header = """# Quality
 
 Printed by `make quality`: each task trained with the project's `train` from all-MiniLM-L6-v2 (`$MINILM`), seed 1, then
-its held-out rows, which the training never sees, scored with `score`. `benchmarks/quality.py` makes the files.
+its held-out rows, which the training never sees, scored with `score`. `benchmarks/nightly/quality.py` makes the files.
 """
     REPORT.write_text("\n".join([header, *(kept[name] for name in TASKS if name in kept)]), encoding="utf-8")
 

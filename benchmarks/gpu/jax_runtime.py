@@ -10,8 +10,9 @@ import jax.export
 import jax.numpy as jnp
 import jaxlib
 import numpy as np
-from gpu_measure import PRODUCTS, About, Score, random_square
-from gpu_workload import Array, Program, Rows, Workload
+
+from benchmarks.gpu.measure import PRODUCTS, About, Score, random_square
+from benchmarks.gpu.workload import Array, Program, Rows, Workload
 
 
 class StableHlo:

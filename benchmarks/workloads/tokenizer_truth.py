@@ -1,4 +1,6 @@
-"""Writes tests/data/tokenizer/makers.json and fast_texts.jsonl: `.venv-peers/bin/python benchmarks/tokenizer_truth.py`.
+"""Writes tests/data/tokenizer/makers.json and fast_texts.jsonl.
+
+    .venv-peers/bin/python -m benchmarks.workloads.tokenizer_truth
 
 What the Rust tokenizers of Hugging Face do with every code point, asked of them one by one, and what google-research's
 rules do on Python's Unicode. Ends with 1 if `Fast` of tests/support/plain_tokenizer.py, made from the tables, gives
@@ -11,11 +13,12 @@ import random
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
+from benchmarks.paths import ROOT
+
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(ROOT / "tests"))
 
 import tokenizers
 from support.plain_tokenizer import (

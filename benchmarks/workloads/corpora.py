@@ -1,4 +1,4 @@
-"""The texts of the benchmarks. Reads $SHARED; imports nothing of the project."""
+"""The texts of the benchmarks. Reads $SHARED; imports nothing of what is measured."""
 
 import csv
 import json
@@ -6,7 +6,8 @@ import lzma
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from accept import shared
+
+from benchmarks.paths import shared
 
 MIXTURE = {"sst2": 320, "ag": 200, "imdb": 160, "newsgroups": 120}
 SHORT = {"sst2": 800, "ag": 1_248}

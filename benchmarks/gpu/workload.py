@@ -1,4 +1,4 @@
-"""What `gpu.py` measures, as files that say it without TensorFlow: programs, weights, rows, reference results.
+"""What is measured, as files that say it without TensorFlow: programs, weights, rows, reference results.
 
 The weights are not shipped: both sides draw the same numbers from the seed, and checksums prove it.
 """
@@ -112,7 +112,9 @@ class Workload:
         try:
             fields = json.loads((folder / _FILE).read_bytes())
         except FileNotFoundError:
-            raise ValueError(f"{folder / _FILE} is not there; write it with `gpu.py export {folder}`") from None
+            raise ValueError(
+                f"{folder / _FILE} is not there; write it with `python -m benchmarks.gpu export {folder}`"
+            ) from None
         fields["programs"] = tuple(Program(**program) for program in fields["programs"])
         fields["weights"] = tuple(Drawn(**{**weight, "shape": tuple(weight["shape"])}) for weight in fields["weights"])
         return cls(**fields)
@@ -125,7 +127,7 @@ class Workload:
             if (found := checksum(values)) != weight.checksum:
                 raise ValueError(
                     f"{weight.name}: drawn from seed {self.seed} its checksum is {found}, where it was exported "
-                    f"{weight.checksum}; export and measure with the same version of benchmarks/gpu_workload.py"
+                    f"{weight.checksum}; export and measure with the same version of benchmarks/gpu/workload.py"
                 )
         return drawn
 

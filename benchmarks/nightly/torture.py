@@ -1,7 +1,7 @@
 """Kills scoring runs at every fail point and at seeded moments, then runs the same command again.
 
-    python benchmarks/torture.py            every point, 50 moments, to benchmarks/TORTURE.md
-    python benchmarks/torture.py --short    every point, few moments, prints only
+    python -m benchmarks.nightly.torture            every point, 50 moments, to benchmarks/reports/TORTURE.md
+    python -m benchmarks.nightly.torture --short    every point, few moments, prints only
 
 Every try is a process group of its own, forked from one that has loaded the libraries. After each kill a reader of the
 manifest must see exactly the old or exactly the new rows of the date; after the second run exactly the new ones.
@@ -30,14 +30,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks.paths import DEMO_BUNDLE, REPORTS, ROOT
 from transforms.publish.commit import STEPS
 from transforms.runs import fail_points
 from transforms.runs.run import read_manifest
 
-ROOT = Path(__file__).resolve().parent.parent
-BUNDLE = ROOT / "examples/snips/bundle"
 TEXTS = ROOT / "examples/snips/validation.parquet"
-TABLE = Path(__file__).parent / "TORTURE.md"
+TABLE = REPORTS / "TORTURE.md"
 NIGHT1, NIGHT2 = "2026-11-20", "2026-11-21"
 SPLIT_ROWS = 50
 ELSEWHERE = {"write_session"}
@@ -229,7 +228,7 @@ def _score(source: Path, output: Path, date: str, only_new: bool, kill_at: str) 
     os.environ[fail_points.VARIABLE] = kill_at
     transforms.read.plan_files.SPLIT_ROWS = SPLIT_ROWS
     settings: dict[str, Any] = {"max_dead_fraction": 0.2, "only_new": only_new, "keep_text_digests": True}
-    job = JobConfig(bundle=str(BUNDLE), input=(str(source),), output=str(output), date=date, **settings)
+    job = JobConfig(bundle=str(DEMO_BUNDLE), input=(str(source),), output=str(output), date=date, **settings)
     quiet_libraries()
     with quiet_stderr():
         return EXIT_CODES.get(score(job).status, 1)

@@ -8,16 +8,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import corpora
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from accept import encoder_folder
-from contest import ROOT
-from corpora import sample, texts
 from safetensors.numpy import save_file
 
-CACHE = ROOT / ".cache" / "bench"
+from benchmarks.paths import CACHE, ROOT, encoder_folder
+from benchmarks.workloads import corpora
+from benchmarks.workloads.corpora import sample, texts
+
 # In the names of files of texts, so that none is older than what it is made by.
 RECIPES = hashlib.sha256(Path(corpora.__file__).read_bytes()).hexdigest()[:8]
 MAX_TOKENS = 512
@@ -83,7 +82,7 @@ def _weights(config: dict[str, object]) -> Iterator[tuple[str, np.ndarray]]:
 
 def bundle(name: str) -> Path:
     """The bundle of a model, made by `bert-batch import`; anew when the code of the graph has changed."""
-    code = hashlib.sha256(b"".join(file.read_bytes() for file in sorted((ROOT / "model").glob("*.py")))).hexdigest()
+    code = hashlib.sha256(b"".join(file.read_bytes() for file in sorted((ROOT / "model").rglob("*.py")))).hexdigest()
     folder = CACHE / f"{name}-bundle-{code[:12]}"
     if not folder.is_dir():
         command = ["import", str(model_folder(name)), "--name", name, "--output", str(folder)]

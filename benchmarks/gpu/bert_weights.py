@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from gpu_workload import Array, Workload
+
+from benchmarks.gpu.workload import Array, Workload
 
 Pair = tuple[Array, Array]
 

@@ -1,4 +1,4 @@
-"""From the figures of the levels to benchmarks/RESULTS.md."""
+"""From the figures of the levels to benchmarks/reports/RESULTS.md."""
 
 import datetime as dt
 import os
@@ -10,7 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from contest import ROOT, Ratio
+from benchmarks.harness.contest import Ratio
+from benchmarks.paths import ROOT
 
 OURS = ("tensorflow", "tensorflow-text", "apache-beam", "pyarrow")
 

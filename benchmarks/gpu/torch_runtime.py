@@ -8,10 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from gpu_bert import LayerWeights, layer_weights
-from gpu_measure import PRODUCTS, About, Score, random_square
-from gpu_workload import Array, Program, Rows, Workload
 from torch import Tensor, nn
+
+from benchmarks.gpu.bert_weights import LayerWeights, layer_weights
+from benchmarks.gpu.measure import PRODUCTS, About, Score, random_square
+from benchmarks.gpu.workload import Array, Program, Rows, Workload
 
 GELU = {"gelu_tanh": "tanh", "gelu_erf": "none"}
 
@@ -27,7 +28,7 @@ class PyTorch:
         self._compiled = compiled
         weights = workload.draw_weights()
         if transformers:
-            from gpu_transformers import TransformersBert
+            from benchmarks.gpu.transformers_model import TransformersBert
 
             self._model: nn.Module = TransformersBert(workload, weights)
         else:

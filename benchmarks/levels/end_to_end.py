@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import workloads
-from agreement import Scores, check_scores, published_scores, written_scores
-from contest import Contestant, ratio, rotated, together
-from corpora import COPIES, MIXTURE
-from levels import ENGINES, Scale
-from report import Bar, Section
+
+from benchmarks.harness.agreement import Scores, check_scores, published_scores, written_scores
+from benchmarks.harness.contest import Contestant, ratio, rotated, together
+from benchmarks.harness.report import Bar, Section
+from benchmarks.levels.model_step import ENGINES, Scale
+from benchmarks.paths import CACHE
+from benchmarks.workloads import models
+from benchmarks.workloads.corpora import COPIES, MIXTURE
 
 SCRIPTS = {**ENGINES, "openvino_throughput": "OpenVINO float32, requests at once"}
 OURS, ONNX = "this project", f"{ENGINES['onnx_runtime']}, sorted script"
-PUBLISHED = f"Beam's pattern, as published: padded to {workloads.MAX_TOKENS}"
-OUTPUT = workloads.CACHE / "scored"
+PUBLISHED = f"Beam's pattern, as published: padded to {models.MAX_TOKENS}"
+OUTPUT = CACHE / "scored"
 WARM_UP_ROWS = 8
 
 
@@ -25,15 +27,15 @@ class Jobs:
     """The live processes, and their turns: seconds without start-up. What each has written last is kept."""
 
     def __init__(self, scale: Scale) -> None:
-        self.folder, self.bundle = str(workloads.model_folder(scale.model)), str(workloads.bundle(scale.model))
-        self.one = str(workloads.parquet("mixture", 1))
+        self.folder, self.bundle = str(models.model_folder(scale.model)), str(models.bundle(scale.model))
+        self.one = str(models.parquet("mixture", 1))
         self.scores: dict[tuple[Path, str], Scores] = {}
         self.tokens: dict[Path, int] = {}
         self.model_share: list[float] = []
-        self._ours = Contestant(OURS, "ours.py")
+        self._ours = Contestant(OURS, "ours")
         self._scripts = SCRIPTS if scale.with_torch else {}
-        self._engines = {engine: Contestant(name, "runtimes.py", peers=True) for engine, name in self._scripts.items()}
-        self._patterns = [Contestant("Beam's pattern", "beam_pattern.py", peers=True)] if scale.with_torch else []
+        self._engines = {engine: Contestant(name, "runtimes", peers=True) for engine, name in self._scripts.items()}
+        self._patterns = [Contestant("Beam's pattern", "beam_pattern", peers=True)] if scale.with_torch else []
         self.players = (self._ours, *self._engines.values(), *self._patterns)
 
     @property
@@ -49,7 +51,7 @@ class Jobs:
         for engine, player in self._engines.items():
             player.ask("load", folder=self.folder, engine=engine)
         for beam in self._patterns:
-            beam.ask("load", folder=self.folder, max_tokens=workloads.MAX_TOKENS)
+            beam.ask("load", folder=self.folder, max_tokens=models.MAX_TOKENS)
 
     def check(self) -> None:
         """Raises WrongResultError unless all have scored every row of what they were given as this project does."""
@@ -75,7 +77,7 @@ class Jobs:
     def _script(self, engine: str) -> Callable[[Path], tuple[float, Scores]]:
         def turn(file: Path) -> tuple[float, Scores]:
             output = OUTPUT.with_suffix(".parquet")
-            arguments: dict[str, Any] = {"folder": self.folder, "max_tokens": workloads.MAX_TOKENS}
+            arguments: dict[str, Any] = {"folder": self.folder, "max_tokens": models.MAX_TOKENS}
             reply = self._engines[engine].ask("script", input=str(file), output=str(output), **arguments)
             return reply["seconds"], written_scores(output)
 
@@ -94,8 +96,8 @@ class Jobs:
 
 def end_to_end(scale: Scale) -> list[Section]:
     """Level d: texts per second from Parquet to Parquet."""
-    mixture, copies = (workloads.parquet(name, scale.job_rows) for name in ("mixture", "duplicates"))
-    part, first = (workloads.parquet("mixture", scale.job_rows, sampled=n) for n in (scale.part_rows, WARM_UP_ROWS))
+    mixture, copies = (models.parquet(name, scale.job_rows) for name in ("mixture", "duplicates"))
+    part, first = (models.parquet("mixture", scale.job_rows, sampled=n) for n in (scale.part_rows, WARM_UP_ROWS))
     jobs = Jobs(scale)
     with together(*jobs.players):
         jobs.load()
@@ -137,7 +139,7 @@ def end_to_end(scale: Scale) -> list[Section]:
     ]
     lengths = [jobs.tokens[file] / pq.read_metadata(file).num_rows for file in (mixture, part)]
     text = (
-        f"Mixture of SST-2, AG News, IMDB and 20 Newsgroups, at most {workloads.MAX_TOKENS} tokens, all cores, "
+        f"Mixture of SST-2, AG News, IMDB and 20 Newsgroups, at most {models.MAX_TOKENS} tokens, all cores, "
         "start-up excluded on both sides (of this project and of Beam's pattern: less a job of one row). Copies: "
         f"{COPIES} of {sum(MIXTURE.values())} rows are copies of others. The sample for the slow contestants is taken "
         f"evenly from the shortest to the longest text: {lengths[1]:.0f} tokens a row; the mixture has "

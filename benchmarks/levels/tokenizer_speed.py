@@ -1,4 +1,4 @@
-"""Speed of the tokenizer flavours, taking turns on the same texts: `python benchmarks/tokenizer_speed.py`.
+"""Speed of the tokenizer flavours, taking turns on the same texts: `python -m benchmarks.levels.tokenizer_speed`.
 
 Reads the folder $SHARED (default ../shared) and fails when it is missing. Figures are of one thread.
 """
@@ -10,14 +10,12 @@ import os
 import statistics
 import sys
 import time
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import tensorflow as tf
-from accept import encoder_folder, shared
 
+from benchmarks.paths import encoder_folder, shared
 from model.tokenizer.tokenization import Tokenizer, TokenizerSpec
 
 FLAVOURS = ("model_garden", "huggingface")

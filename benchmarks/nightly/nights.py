@@ -1,4 +1,4 @@
-"""What a night costs when little has changed, and when it was killed: `make bench-nightly`, to benchmarks/NIGHTLY.md.
+"""What a night costs when little has changed, and when it was killed: `make bench-nightly`, to NIGHTLY.md.
 
 Four commands on one input: a full run that keeps digests of its texts; the next date with --only-new; a third date,
 killed with SIGKILL when 90 % of its rows are staged; the third date again. Wall time, start-up included. All must
@@ -25,13 +25,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import workloads
-from contest import ROOT
-from report import Bar, commit, processor
 
-REPORT = Path(__file__).with_name("NIGHTLY.md")
+from benchmarks.harness.report import Bar, commit, processor
+from benchmarks.paths import DEMO_BUNDLE, REPORTS, ROOT
+from benchmarks.workloads import models
+
+REPORT = REPORTS / "NIGHTLY.md"
 TEXTS = ROOT / "examples" / "snips" / "train.parquet"
-DEMO = ROOT / "examples" / "snips" / "bundle"
 ROW_GROUP_ROWS = 4_096
 FULL, UNCHANGED, KILLED = "2026-11-20", "2026-11-21", "2026-11-22"
 UNCHANGED_LIMIT, RESUMED_LIMIT = 0.10, 0.25
@@ -85,7 +85,7 @@ def digest_cost(folder: Path, input: Path, pairs: int) -> DigestCost | None:
     """Runs the pairs, every other one the other way round; None for no pairs."""
     if not pairs:
         return None
-    output = Output(folder / "cost", workloads.bundle("host7"), input)
+    output = Output(folder / "cost", models.bundle("host7"), input)
     spent: dict[tuple[str, ...], list[float]] = {(): [], ("--keep-text-digests",): []}
     for number in range(pairs):
         for flags in sorted(spent, reverse=bool(number % 2)):
@@ -272,7 +272,7 @@ def main() -> None:
     short = parser.parse_args().short
     scale = SHORT if short else Scale()
     with tempfile.TemporaryDirectory() as folder:
-        nights, wrong = measure(Path(folder), DEMO if short else workloads.bundle("small"), scale)
+        nights, wrong = measure(Path(folder), DEMO_BUNDLE if short else models.bundle("small"), scale)
     print(nights)
     print(f"splits taken over: {nights.taken_over} of {nights.splits}")
     if not wrong and not short:

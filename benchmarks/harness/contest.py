@@ -11,28 +11,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from turns import CORES, Reply
+from benchmarks.harness.turns import CORES, Reply
+from benchmarks.paths import CACHE, ROOT
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-LOGS = ROOT / ".cache" / "bench" / "logs"
+LOGS = CACHE / "logs"
 Turn = TypeVar("Turn")
 PEERS_PYTHON = Path(os.environ.get("PEERS", ROOT / ".venv-peers")) / "bin" / "python"
 
 
 class Contestant:
-    """One live process. `peers` runs it in the peers' environment, `cores` pins it."""
+    """One live process, a module of benchmarks/players. `peers` runs it in their environment, `cores` pins it."""
 
     def __init__(self, name: str, player: str, *, peers: bool = False, cores: str = "") -> None:
         self.name = name
         if peers and not PEERS_PYTHON.is_file():
             sys.exit(f"{PEERS_PYTHON} is not there; `make bench` installs the peers (benchmarks/peers-full.txt)")
         python = str(PEERS_PYTHON) if peers else sys.executable
-        environment = {**os.environ, CORES: cores, "PYTHONPATH": f"{ROOT}:{HERE}", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment = {**os.environ, CORES: cores, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
         LOGS.mkdir(parents=True, exist_ok=True)
-        with (LOGS / f"{Path(player).stem}.log").open("a") as log:
+        with (LOGS / f"{player}.log").open("a") as log:
             self._process = subprocess.Popen(
-                [python, str(HERE / "players" / player)],
+                [python, "-m", f"benchmarks.players.{player}"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -1,13 +1,14 @@
-"""benchmarks/GPU.md, from what was measured and nothing else."""
+"""benchmarks/reports/GPU.md, from what was measured and nothing else."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gpu_measure import TOLERANCE, Figures, Results, wrong
-from gpu_workload import CHECKED_ROWS
+from benchmarks.gpu.measure import TOLERANCE, Figures, Results, wrong
+from benchmarks.gpu.workload import CHECKED_ROWS
+from benchmarks.paths import REPORTS
 
-GPU_REPORT = Path(__file__).resolve().parent / "GPU.md"
+GPU_REPORT = REPORTS / "GPU.md"
 CLOSE = 0.95
 """The smallest token budget that reaches this share of the best speed is named."""
 
@@ -28,7 +29,9 @@ def write_report(files: Sequence[Path], output: Path | None) -> None:
     Raises ValueError for figures that do not belong together, and for others than those to go to GPU_REPORT.
     """
     if missing := [str(file) for file in files if not file.is_file()]:
-        raise ValueError(f"no results in {', '.join(missing)}; `gpu.py measure` and `gpu.py competitor` write them")
+        raise ValueError(
+            f"no results in {', '.join(missing)}; `python -m benchmarks.gpu measure` and `competitor` write them"
+        )
     results = [Results.load(file) for file in files]
     if len({result.workload for result in results}) > 1:
         raise ValueError(f"{', '.join(map(str, files))} are of different workloads; report on one at a time")

@@ -1,4 +1,7 @@
-"""Plots of `make bench`, drawn with the peers' Python: `plots.py FIGURES.json`, PNG files beside this one."""
+"""Plots of `make bench` as PNG files beside the report, drawn with the peers' Python.
+
+.venv-peers/bin/python -m benchmarks.harness.plots FIGURES.json
+"""
 
 import json
 import sys
@@ -10,7 +13,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-HERE = Path(__file__).resolve().parent
+from benchmarks.paths import REPORTS
 
 
 def model_step(shapes: dict[str, dict[str, float]]) -> None:
@@ -42,7 +45,7 @@ def token_budget(lines: dict[str, dict[str, float]]) -> None:
 
 def _save(figure: Any, name: str) -> None:
     figure.tight_layout()
-    figure.savefig(HERE / f"{name}.png", dpi=110)
+    figure.savefig(REPORTS / f"{name}.png", dpi=110)
     plt.close(figure)
 
 

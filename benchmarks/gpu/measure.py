@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Protocol, Self
 
 import numpy as np
-from gpu_workload import Array, Program, Rows, Workload, difference, flop, references
+
+from benchmarks.gpu.workload import Array, Program, Rows, Workload, difference, flop, references
 
 Score = Callable[[Rows], Array]
 
