@@ -18,7 +18,10 @@ from benchmarks.harness.contest import PEERS_PYTHON
 from benchmarks.harness.report import Level, commit, write
 from benchmarks.levels.end_to_end import end_to_end
 from benchmarks.levels.growth import growth, start_up
-from benchmarks.levels.model_step import Scale, host_path, model_step, tokenization
+from benchmarks.levels.host_path import host_path
+from benchmarks.levels.model_step import model_step
+from benchmarks.levels.scale import Scale
+from benchmarks.levels.tokenizing import tokenization
 from benchmarks.paths import CACHE, REPORTS, ROOT
 from benchmarks.workloads import models
 
@@ -51,6 +54,7 @@ SHORT = Scale(
 )
 LONG = Scale(step_rounds=20, token_rows=25_000, host_rounds=9, job_rounds=5, part_rounds=4, growth_rows=50_000)
 RESULTS = REPORTS / "RESULTS.md"
+FIGURES = CACHE / "figures"
 
 
 def main() -> None:
@@ -93,14 +97,14 @@ def main() -> None:
 
 def keep(kind: str, level: Level) -> None:
     """Keeps the figures of a level, so that another run can do the rest."""
-    folder = CACHE / "levels"
+    folder = FIGURES
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{kind}-{level.name}.pickle").write_bytes(pickle.dumps(level))
 
 
 def report(kind: str, seconds: float | None) -> None:
     """Writes the report and its plots, if there are figures of every level; `seconds` of a run of all of them."""
-    files = [CACHE / "levels" / f"{kind}-{level}.pickle" for level in LEVELS]
+    files = [FIGURES / f"{kind}-{level}.pickle" for level in LEVELS]
     if missing := [file.stem for file in files if not file.is_file()]:
         print(f"no report yet, not measured: {', '.join(missing)}")
         return

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 from benchmarks.harness.agreement import Scores, check_scores, published_scores, written_scores
 from benchmarks.harness.contest import Contestant, ratio, rotated, together
 from benchmarks.harness.report import Bar, Section
-from benchmarks.levels.model_step import ENGINES, Scale
+from benchmarks.levels.scale import ENGINES, Scale
 from benchmarks.paths import CACHE
-from benchmarks.workloads import models
+from benchmarks.workloads import files, models
 from benchmarks.workloads.corpora import COPIES, MIXTURE
 
 SCRIPTS = {**ENGINES, "openvino_throughput": "OpenVINO float32, requests at once"}
@@ -28,7 +28,7 @@ class Jobs:
 
     def __init__(self, scale: Scale) -> None:
         self.folder, self.bundle = str(models.model_folder(scale.model)), str(models.bundle(scale.model))
-        self.one = str(models.parquet("mixture", 1))
+        self.one = str(files.parquet("mixture", 1))
         self.scores: dict[tuple[Path, str], Scores] = {}
         self.tokens: dict[Path, int] = {}
         self.model_share: list[float] = []
@@ -96,8 +96,8 @@ class Jobs:
 
 def end_to_end(scale: Scale) -> list[Section]:
     """Level d: texts per second from Parquet to Parquet."""
-    mixture, copies = (models.parquet(name, scale.job_rows) for name in ("mixture", "duplicates"))
-    part, first = (models.parquet("mixture", scale.job_rows, sampled=n) for n in (scale.part_rows, WARM_UP_ROWS))
+    mixture, copies = (files.parquet(name, scale.job_rows) for name in ("mixture", "duplicates"))
+    part, first = (files.parquet("mixture", scale.job_rows, sampled=n) for n in (scale.part_rows, WARM_UP_ROWS))
     jobs = Jobs(scale)
     with together(*jobs.players):
         jobs.load()

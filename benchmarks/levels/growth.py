@@ -7,15 +7,11 @@ import sys
 import time
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from benchmarks.harness.contest import ratio, rotated
 from benchmarks.harness.report import Bar, Section
-from benchmarks.levels.model_step import Scale
+from benchmarks.levels.scale import Scale
 from benchmarks.paths import CACHE, ROOT
-from benchmarks.workloads import models
-from benchmarks.workloads.corpora import texts
+from benchmarks.workloads import files, models
 
 IMPORTS = "import tensorflow, tensorflow_text, tensorflow_transform.beam, apache_beam"
 OUTPUT = CACHE / "scored"
@@ -23,11 +19,11 @@ OUTPUT = CACHE / "scored"
 
 def growth(scale: Scale) -> list[Section]:
     """Level e: time and peak memory for 1, 4 and 16 times the rows, and for two workers."""
-    one = models.parquet("banking77_200k", 1)
-    files = {times: _repeated(scale.growth_rows, times) for times in (1, 4, 16)}
+    one = files.parquet("banking77_200k", 1)
+    inputs = {times: files.repeated(scale.growth_rows, times) for times in (1, 4, 16)}
     turns: dict[str, tuple[Path, tuple[str, ...]]] = {"start": (one, ())}
-    turns |= {str(times): (file, ()) for times, file in files.items()}
-    turns["two"] = (files[16], ("--workers", "2"))
+    turns |= {str(times): (file, ()) for times, file in inputs.items()}
+    turns["two"] = (inputs[16], ("--workers", "2"))
     if scale.command_warm_up:
         for file, flags in (turns["start"], turns["two"]):
             _command(file, *flags)
@@ -41,7 +37,7 @@ def growth(scale: Scale) -> list[Section]:
             peaks[turn].append(peak)
     medians = {turn: statistics.median(found) for turn, found in seconds.items()}
     rows: list[list[object]] = [["rows", "workers", "seconds", "start-up, s", "peak MiB"]]
-    for times in files:
+    for times in inputs:
         peak = statistics.median(peaks[str(times)])
         rows.append([times * scale.growth_rows, 1, medians[str(times)], medians["start"], peak])
     rows.append([16 * scale.growth_rows, 2, medians["two"], medians["start"], "n/a: several processes"])
@@ -73,19 +69,6 @@ def growth(scale: Scale) -> list[Section]:
     return [Section(title="(e) Growth", text=text, rows=rows, bars=bars)]
 
 
-def _repeated(rows: int, times: int) -> Path:
-    """`times` files of distinct rows in one folder."""
-    folder = CACHE / "texts" / f"growth-{rows}x{times}-{models.RECIPES}"
-    if not folder.is_dir():
-        folder.mkdir(parents=True)
-        found = texts("banking77_200k")[:rows]
-        for copy in range(times):
-            ids = [f"{copy}-{i}" for i in range(rows)]
-            distinct = [f"{text} {copy}" for text in found]
-            pq.write_table(pa.table({"id": ids, "text": distinct}), folder / f"{copy:02}.parquet")
-    return folder
-
-
 def _command(input: Path, *flags: str) -> tuple[float, float]:
     """Seconds and peak MiB of one `bert-batch score`."""
     bundle = str(models.bundle("host7"))
@@ -110,7 +93,7 @@ def run(command: list[str]) -> tuple[float, float]:
 
 def start_up(scale: Scale) -> list[Section]:
     """Level f: a job of 100 rows against the imports it cannot do without."""
-    file = models.parquet("banking77", 100)
+    file = files.parquet("banking77", 100)
     turns = {"job": lambda: _command(file)[0], "imports": lambda: run([sys.executable, "-c", IMPORTS])[0]}
     seconds: dict[str, list[float]] = {turn: [] for turn in turns}
     warm_up = int(scale.command_warm_up)

@@ -1,46 +1,15 @@
-"""Levels a to c: the model step, tokenization, and the host path."""
+"""Level a: the model step."""
 
 import statistics
-from dataclasses import dataclass
-from typing import Any
 
-from benchmarks.harness.agreement import logits_differ, tokens_differ
-from benchmarks.harness.contest import Contestant, contest, ratio, rotated, together
+from benchmarks.harness.agreement import logits_differ
+from benchmarks.harness.contest import Contestant, contest, rotated, together
 from benchmarks.harness.report import Bar, Section
-from benchmarks.paths import CACHE
+from benchmarks.levels.scale import ENGINES, Scale
 from benchmarks.workloads import models
-from benchmarks.workloads.corpora import texts
 
-ENGINES = {"onnx_runtime": "ONNX Runtime", "openvino": "OpenVINO float32", "pytorch": "PyTorch + transformers"}
 DEFAULT = {"openvino_default": "OpenVINO as it comes"}
 HALF = "this project, --precision bfloat16"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scale:
-    """How much a benchmark does. `model` is the name of the large model in workloads.MODELS.
-
-    Without `with_torch` the contestants whose model PyTorch exports are left out.
-    """
-
-    model: str = "base"
-    shapes: tuple[tuple[int, int], ...] = ((8, 128), (64, 16))
-    step_rounds: int = 10
-    token_rounds: int = 5
-    token_rows: int = 10_000
-    host: tuple[tuple[str, int | None], ...] = (("banking77_200k", None), ("imdb", None), ("banking77", None))
-    host_rounds: int = 5
-    budgets: tuple[int, ...] = (512, 1_024, 2_048, 4_096, 8_192)
-    budget_rounds: int = 3
-    job_rows: int | None = None
-    job_rounds: int = 3
-    part_rows: int = 80
-    part_rounds: int = 2
-    growth_rows: int = 12_500
-    growth_rounds: int = 3
-    start_rounds: int = 5
-    command_warm_up: bool = True
-    with_torch: bool = True
 
 
 def model_step(scale: Scale) -> list[Section]:
@@ -117,104 +86,3 @@ def _budgets(scale: Scale, ours: Contestant) -> Section:
         text += f", at which the model reaches {reached:.0%} of its best speed or more"
     lines = {f"rows of {width}": {size: medians[width, size] for size in scale.budgets} for width in widths}
     return Section(title="Token budget on a CPU", text=text + ".", rows=rows, plot={"token_budget": lines})
-
-
-def tokenization(scale: Scale) -> list[Section]:
-    """Level b: one core each."""
-    bundle, folder = str(models.bundle("host7")), str(models.model_folder("host7"))
-    ours = Contestant("this project", "ours", cores="0")
-    rust = [
-        Contestant(f"Rust tokenizers, {method}", "rust_tokenizers", peers=True, cores="0")
-        for method in ("encode_batch", "encode_batch_fast")
-    ]
-    rows: list[list[object]] = [["texts", "contestant", "rows/s", "tokens/s", "this project is faster by"]]
-    bars = []
-    with together(ours, *rust):
-        ours.ask("load", folder=bundle)
-        for player in rust:
-            method = player.name.rpartition(" ")[2]
-            player.ask("load", folder=folder, max_tokens=models.MAX_TOKENS, method=method)
-        for corpus, share in (("banking77", 1), ("imdb", 5)):
-            count = min(len(texts(corpus)), scale.token_rows // share)
-            found = contest(
-                [ours, *rust], rounds=scale.token_rounds, warm_up=1, do="tokenize", corpus=corpus, rows=count
-            )
-            for player in (ours, *rust):
-                tokens_differ(player.name, found.last[player.name]["tokens"], found.last[ours.name]["tokens"])
-                seconds, tokens = found.median(player.name), found.last[player.name]["tokens"]
-                faster = found.faster(ours.name, player.name)
-                rows.append([f"{corpus}, {count:,} rows", player.name, count / seconds, tokens / seconds, str(faster)])
-            bars.append(
-                Bar.faster(f"(b) {corpus}: rows/s ÷ {rust[-1].name}", found.faster(ours.name, rust[-1].name), 8)
-            )
-    text = "One core each: the TF Transform graph of the bundle (flavour `huggingface`, at most 512 tokens) against "
-    text += "Hugging Face's tokenizers on one thread, same texts, same vocabulary. The limit is for "
-    text += "`encode_batch_fast`, which keeps no offsets, as this project keeps none; `encode_batch` is what the "
-    text += "documentation shows."
-    return [Section(title="(b) Tokenization", text=text, rows=rows, bars=bars)]
-
-
-def host_path(scale: Scale) -> list[Section]:
-    """Level c: everything but the model, from Parquet to Parquet, against tokenization alone; one core."""
-    seven, many = str(models.bundle("host7")), str(models.bundle("host77"))
-    rows: list[list[object]] = [
-        ["texts", "job, s", "start-up, s", "model, s", "host, s", "host rows/s", "tokenization alone, rows/s", "share"]
-    ]
-    bars = []
-    with Contestant("this project", "ours", cores="0") as ours:
-        ours.ask("load", folder=seven)
-        for corpus, limit_rows in scale.host:
-            file, one = str(models.parquet(corpus, limit_rows)), str(models.parquet(corpus, 1))
-            count = len(texts(corpus)[:limit_rows])
-            rounds = range(scale.host_rounds + 1)
-            turns = [_host_turn(ours, number, corpus, count, seven, file, one) for number in rounds][1:]
-            alone, job, start, model, host = (statistics.median(column) for column in zip(*turns, strict=True))
-            share = ratio([turn[0] for turn in turns], [turn[4] for turn in turns])
-            rows.append([f"{corpus}, {count:,}", job, start, model, host, count / host, count / alone, str(share)])
-            limit = {"banking77_200k": 0.45, "imdb": 0.5}.get(corpus)
-            if limit is not None:
-                bars.append(Bar.faster(f"(c) {corpus}: host rows/s ÷ tokenization alone", share, limit))
-        bars.append(_top_k(scale, ours, seven, many))
-    text = (
-        "One core, hidden size 128, one layer, ids checked for duplicates, all rows validated, books kept. Host is the "
-    )
-    text += (
-        "job less a job of one row and less the handler's own timer; banking77 itself is too small to be timed well."
-    )
-    return [Section(title="(c) The host path", text=text, rows=rows, bars=bars)]
-
-
-def _host_turn(
-    ours: Contestant, number: int, corpus: str, count: int, bundle: str, file: str, one: str
-) -> tuple[float, float, float, float, float]:
-    output = str(CACHE / "scored")
-    turns: list[tuple[str, dict[str, Any]]] = [
-        ("tokenize", {"corpus": corpus, "rows": count}),
-        ("job", {"bundle": bundle, "input": one, "output": output}),
-        ("job", {"bundle": bundle, "input": file, "output": output}),
-    ]
-    replies = {at: ours.ask(turns[at][0], **turns[at][1]) for at in rotated(range(len(turns)), number)}
-    alone, start, job = (replies[at] for at in range(len(turns)))
-    model = job["model_seconds"] - start["model_seconds"]
-    host = job["seconds"] - start["seconds"] - model
-    return alone["seconds"], job["seconds"], start["seconds"], model, host
-
-
-def _top_k(scale: Scale, ours: Contestant, seven: str, many: str) -> Bar:
-    corpus, limit_rows = scale.host[0]
-    file, one = str(models.parquet(corpus, limit_rows)), str(models.parquet(corpus, 1))
-    output = str(CACHE / "scored")
-    times: list[list[float]] = [[], []]
-    for number in range(scale.host_rounds + 1):
-        for at, bundle, top_k in rotated([(0, many, 5), (1, seven, None)], number):
-            both = [ours.ask("job", bundle=bundle, input=f, output=output, top_k=top_k) for f in (one, file)]
-            hosts = [reply["seconds"] - reply["model_seconds"] for reply in both]
-            times[at].append(hosts[1] - hosts[0])
-    found = ratio(times[0][1:], times[1][1:])
-    return Bar(
-        what="(c) host time of top_k=5 of 77 classes ÷ 7 classes",
-        value=found.median,
-        limit=1.15,
-        at_least=False,
-        spread=f"{found.low:.2f} to {found.high:.2f}",
-    )

@@ -9,13 +9,14 @@ import datetime as dt
 import os
 import pstats
 import shutil
+import sys
 import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks.paths import CACHE, REPORTS
-from benchmarks.workloads import models
+from benchmarks.workloads import files, models
 from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score
 from pipeline.terminal.console import quiet_libraries
@@ -23,22 +24,22 @@ from pipeline.terminal.console import quiet_libraries
 REPORT = REPORTS / "PROFILE.md"
 OUTPUT = CACHE / "profiled"
 STEPS = {
-    "Read: rows": ("read.py", "process"),
-    "Read: hashes of ids": ("duplicates.py", "entries"),
-    "Read: repeated ids": ("duplicates.py", "find_repeats"),
+    "Read: rows": ("read/step.py", "process"),
+    "Read: hashes of ids": ("read/duplicates.py", "entries"),
+    "Read: repeated ids": ("read/duplicates.py", "find_repeats"),
     "Validate (text hash included)": ("validate.py", "validate"),
-    "Featurize": ("featurize.py", "featurize"),
-    "of this, the graph": ("featurize.py", "__call__"),
-    "Score": ("score.py", "infer"),
-    "of this, the model": ("score.py", "__call__"),
-    "of this, duplicates": ("micro_batches.py", "unique_rows"),
-    "of this, keys of the memo": ("memo.py", "keys"),
-    "of this, recalling": ("memo.py", "recall"),
-    "of this, remembering": ("memo.py", "remember"),
-    "Label": ("label.py", "label"),
+    "Featurize": ("featurize/step.py", "featurize"),
+    "of this, the graph": ("featurize/step.py", "__call__"),
+    "Score": ("score/step.py", "infer"),
+    "of this, the model": ("score/loaded_model.py", "__call__"),
+    "of this, duplicates": ("score/micro_batches.py", "unique_rows"),
+    "of this, keys of the memo": ("score/memo.py", "keys"),
+    "of this, recalling": ("score/memo.py", "recall"),
+    "of this, remembering": ("score/memo.py", "remember"),
+    "Label": ("score/label.py", "label"),
     "Write": ("write.py", "add"),
     "Write: the rest at the end of a file": ("write.py", "close"),
-    "Publish": ("publish.py", "publish"),
+    "Publish": ("publish/commit.py", "publish"),
 }
 
 
@@ -53,7 +54,7 @@ def run(input: Path) -> float:
 
 def profiled(corpus: str) -> list[str]:
     """Lines of the table for one corpus."""
-    file = models.parquet(corpus)
+    file = files.parquet(corpus)
     run(file)
     profile = cProfile.Profile()
     profile.enable()
@@ -62,13 +63,16 @@ def profiled(corpus: str) -> list[str]:
     found: dict[tuple[str, str], float] = {}
     for (path, _, name), (_, _, _, cumulative, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
         if "/transforms/" in path:
-            key = (Path(path).name, name)
+            key = (path.rpartition("/transforms/")[2], name)
             found[key] = max(found.get(key, 0.0), cumulative)
+    # A function that has another name or file by now would count as no time at all.
+    if missing := [f"{name} of transforms/{file}" for file, name in STEPS.values() if (file, name) not in found]:
+        sys.exit(f"the job never called {', '.join(missing)}; STEPS says where the time of a step is spent")
     lines = [f"| {corpus} | whole job | {seconds:.2f} | |"]
     for step, key in STEPS.items():
-        spent = found.get(key, 0.0)
+        spent = found[key]
         lines.append(f"| | {step} | {spent:.3f} | {spent / seconds:.1%} |")
-    return [*lines, f"| | a job of one row | {run(models.parquet(corpus, 1)):.2f} | |"]
+    return [*lines, f"| | a job of one row | {run(files.parquet(corpus, 1)):.2f} | |"]
 
 
 def main() -> None:

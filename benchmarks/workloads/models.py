@@ -1,4 +1,4 @@
-"""Models, bundles and input files of the benchmarks, made once below .cache/bench: random weights, real sizes."""
+"""Models and bundles of the benchmarks, made once below .cache/bench: random weights, real sizes."""
 
 import hashlib
 import json
@@ -9,16 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
 from benchmarks.paths import CACHE, ROOT, encoder_folder
-from benchmarks.workloads import corpora
-from benchmarks.workloads.corpora import sample, texts
 
-# In the names of files of texts, so that none is older than what it is made by.
-RECIPES = hashlib.sha256(Path(corpora.__file__).read_bytes()).hexdigest()[:8]
 MAX_TOKENS = 512
 BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
 SMALL = {"hidden_size": 512, "num_hidden_layers": 4, "num_attention_heads": 8, "intermediate_size": 2048}
@@ -95,16 +89,3 @@ def prepare(model: str) -> None:
     """Makes the bundles of all levels, so that no level's time has their making in it."""
     for name in (model, "host7", "host77"):
         bundle(name)
-
-
-def parquet(name: str, rows: int | None = None, *, sampled: int | None = None) -> Path:
-    """A corpus, or its first rows, or `sampled` of them, as a Parquet file with columns id and text."""
-    part = f"{rows or 'all'}" + (f"-{sampled}" if sampled else "")
-    file = CACHE / "texts" / f"{name}-{part}-{RECIPES}.parquet"
-    if not file.is_file():
-        found = texts(name)[:rows]
-        found = sample(found, sampled) if sampled else found
-        file.parent.mkdir(parents=True, exist_ok=True)
-        table = pa.table({"id": [f"r{i}" for i in range(len(found))], "text": found})
-        pq.write_table(table, file, row_group_size=65_536)
-    return file

@@ -7,7 +7,8 @@ import sys
 import pyarrow as pa
 from support.commands import ROOT
 
-from benchmarks.nightly.nights import Nights, Scale, differences, limits, report
+from benchmarks.nightly.nights import Nights, Scale, limits, report
+from benchmarks.nightly.scored_output import differences
 
 
 def rows(**changed: list[object]) -> pa.Table:
