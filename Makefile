@@ -35,45 +35,46 @@ lint: $(READY)
 
 # Long texts that may not be copied into the project: $$SHARED, ../shared by default; fails when it is missing.
 accept: $(READY)
-	$(BIN)/python benchmarks/accept.py
+	$(BIN)/python -m benchmarks.nightly.acceptance
 
 # Five trainings from a real encoder, half an hour each at most; reads $$SHARED too. TASKS="trec stsb" runs only those.
 quality: $(READY)
-	$(BIN)/python benchmarks/quality.py $(TASKS)
+	$(BIN)/python -m benchmarks.nightly.quality $(TASKS)
 
 # Paired with what people use instead; the peers get an environment of their own. Below half an hour on two cores;
 # LEVELS="a b" runs only those. The short form proves that every contestant still runs that needs no PyTorch.
 bench: $(READY) $(PEERS)/.ready-full
-	$(BIN)/python benchmarks/bench.py $(LEVELS)
+	$(BIN)/python -m benchmarks.bench $(LEVELS)
 
 bench-short: $(READY) $(PEERS)/.ready
-	$(BIN)/python benchmarks/bench.py --short $(LEVELS)
+	$(BIN)/python -m benchmarks.bench --short $(LEVELS)
 
 bench-long: $(READY) $(PEERS)/.ready-full
-	$(BIN)/python benchmarks/bench.py --long $(LEVELS)
+	$(BIN)/python -m benchmarks.bench --long $(LEVELS)
 
-# Kills runs at every named step and at fifty random moments, to benchmarks/TORTURE.md; the tests have a short form.
+# Kills runs at every named step and at fifty random moments; the tests have a short form. This report and those of the
+# targets below are in benchmarks/reports.
 torture: $(READY)
-	$(BIN)/python benchmarks/torture.py
+	$(BIN)/python -m benchmarks.nightly.torture
 
-# A night in which nothing has changed, and one that was killed: to benchmarks/NIGHTLY.md. About ten minutes on two cores.
+# A night in which nothing has changed, and one that was killed: to NIGHTLY.md. About ten minutes on two cores.
 bench-nightly: $(READY)
-	$(BIN)/python benchmarks/nightly.py
+	$(BIN)/python -m benchmarks.nightly.nights
 
-# Where the time of a job goes beside the model, to benchmarks/PROFILE.md.
+# Where the time of a job goes beside the model, to PROFILE.md.
 profile: $(READY)
-	$(BIN)/python benchmarks/profile_host.py
+	$(BIN)/python -m benchmarks.levels.profile_host
 
-# The exported network on a GPU, to benchmarks/GPU.md: through TensorFlow where it has CUDA, else through JAX, and against
-# PyTorch where that is installed too. SIZES=tiny RUNTIME=tensorflow tries it on a CPU. Two machines: benchmarks/gpu.py.
+# The exported network on a GPU, to GPU.md: through TensorFlow where it has CUDA, else through JAX, and against
+# PyTorch where that is installed too. SIZES=tiny RUNTIME=tensorflow tries it on a CPU. Two machines: benchmarks/gpu.
 GPU_BENCH ?= build/gpu-bench
 SIZES ?= base
 RUNTIME ?= auto
 gpu-bench: $(READY)
-	$(BIN)/python benchmarks/gpu.py export $(GPU_BENCH) --sizes $(SIZES)
-	$(BIN)/python benchmarks/gpu.py measure $(GPU_BENCH) --runtime $(RUNTIME)
-	if $(BIN)/python -c 'import torch' 2>/dev/null; then $(BIN)/python benchmarks/gpu.py competitor $(GPU_BENCH); fi
-	$(BIN)/python benchmarks/gpu.py report $(GPU_BENCH)
+	$(BIN)/python -m benchmarks.gpu export $(GPU_BENCH) --sizes $(SIZES)
+	$(BIN)/python -m benchmarks.gpu measure $(GPU_BENCH) --runtime $(RUNTIME)
+	if $(BIN)/python -c 'import torch' 2>/dev/null; then $(BIN)/python -m benchmarks.gpu competitor $(GPU_BENCH); fi
+	$(BIN)/python -m benchmarks.gpu report $(GPU_BENCH)
 
 # In a real project, with your own credentials: what the emulators of the tests cannot show. PROJECT=my-project
 # BUCKET=my-bucket; makes a data set and a folder of its own and removes both.

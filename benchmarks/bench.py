@@ -1,4 +1,4 @@
-"""Paired benchmarks against what people use instead: `make bench`, figures to benchmarks/RESULTS.md.
+"""Paired benchmarks against what people use instead: `make bench`, figures to benchmarks/reports/RESULTS.md.
 
 Reads the folder $SHARED (default ../shared) and fails when it is missing. `--short` proves in two minutes that every
 contestant that needs no PyTorch still runs, with small models, and writes no report; `--long` takes more rows and
@@ -8,17 +8,22 @@ rounds.
 import argparse
 import datetime as dt
 import json
+import os
 import pickle
 import subprocess
 import sys
 import time
 
-import workloads
-from contest import HERE, PEERS_PYTHON
-from end_to_end import end_to_end
-from levels import Scale, host_path, model_step, tokenization
-from report import Level, commit, write
-from support.jobs import growth, start_up
+from benchmarks.harness.contest import PEERS_PYTHON
+from benchmarks.harness.report import Level, commit, write
+from benchmarks.levels.end_to_end import end_to_end
+from benchmarks.levels.growth import growth, start_up
+from benchmarks.levels.host_path import host_path
+from benchmarks.levels.model_step import model_step
+from benchmarks.levels.scale import Scale
+from benchmarks.levels.tokenizing import tokenization
+from benchmarks.paths import CACHE, REPORTS, ROOT
+from benchmarks.workloads import models
 
 LEVELS = {
     "a": model_step,
@@ -48,7 +53,8 @@ SHORT = Scale(
     with_torch=False,
 )
 LONG = Scale(step_rounds=20, token_rows=25_000, host_rounds=9, job_rounds=5, part_rounds=4, growth_rows=50_000)
-RESULTS = HERE / "RESULTS.md"
+RESULTS = REPORTS / "RESULTS.md"
+FIGURES = CACHE / "figures"
 
 
 def main() -> None:
@@ -69,7 +75,7 @@ def main() -> None:
     kind = "short" if given.short else "long" if given.long else "normal"
     missed = []
     begin = time.monotonic()
-    workloads.prepare(scale.model)
+    models.prepare(scale.model)
     if not scale.with_torch:
         print("left out, as they need PyTorch: ONNX Runtime, OpenVINO, PyTorch, Beam's pattern", flush=True)
     for level in given.levels or LEVELS:
@@ -91,23 +97,24 @@ def main() -> None:
 
 def keep(kind: str, level: Level) -> None:
     """Keeps the figures of a level, so that another run can do the rest."""
-    folder = workloads.CACHE / "levels"
+    folder = FIGURES
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{kind}-{level.name}.pickle").write_bytes(pickle.dumps(level))
 
 
 def report(kind: str, seconds: float | None) -> None:
     """Writes the report and its plots, if there are figures of every level; `seconds` of a run of all of them."""
-    files = [workloads.CACHE / "levels" / f"{kind}-{level}.pickle" for level in LEVELS]
+    files = [FIGURES / f"{kind}-{level}.pickle" for level in LEVELS]
     if missing := [file.stem for file in files if not file.is_file()]:
         print(f"no report yet, not measured: {', '.join(missing)}")
         return
     levels = [pickle.loads(file.read_bytes()) for file in files]
     command = "make bench" if kind == "normal" else "make bench-long"
     write(RESULTS if kind == "normal" else RESULTS.with_stem("RESULTS-long"), command, levels, seconds)
-    plots = workloads.CACHE / "plots.json"
+    plots = CACHE / "plots.json"
     plots.write_text(json.dumps([section.plot for level in levels for section in level.sections]))
-    subprocess.run([str(PEERS_PYTHON), str(HERE / "plots.py"), str(plots)], check=True)
+    command = [str(PEERS_PYTHON), "-m", "benchmarks.harness.plots", str(plots)]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
 
 
 if __name__ == "__main__":

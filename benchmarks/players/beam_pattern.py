@@ -7,8 +7,8 @@ length, and a batch is padded to its longest row only.
 
 import time
 
-import beam_steps
-from turns import Reply, serve
+from benchmarks.harness.turns import Reply, serve
+from benchmarks.players import beam_steps
 
 
 def load(folder: str, max_tokens: int) -> Reply:

@@ -4,9 +4,9 @@ import time
 
 import numpy as np
 import tensorflow as tf
-from steps import padded
-from turns import Reply, serve
 
+from benchmarks.harness.turns import Reply, serve
+from benchmarks.workloads.steps import padded
 from model.checkpoints.checkpoint import build_from
 from model.checkpoints.hugging_face import read_hugging_face
 from model.network.encoder import INPUT_NAMES

@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import corpora
 import numpy as np
 import pyarrow as pa
-from steps import padded
-from turns import Reply, serve
 
+from benchmarks.harness.turns import Reply, serve
+from benchmarks.workloads import corpora
+from benchmarks.workloads.steps import padded
 from model.bundle import Bundle
 from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score

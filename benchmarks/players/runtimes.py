@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from steps import padded
 from tokenizers import BertWordPieceTokenizer
-from turns import Reply, serve
+
+from benchmarks.harness.turns import Reply, serve
+from benchmarks.workloads.steps import padded
 
 # ONNX Runtime takes as long for a token at 1,024 as at 4,096, and pads less.
 BUDGET = 1_024

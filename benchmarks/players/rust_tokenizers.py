@@ -7,9 +7,10 @@ from pathlib import Path
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 
-import corpora
 from tokenizers import BertWordPieceTokenizer
-from turns import Reply, serve
+
+from benchmarks.harness.turns import Reply, serve
+from benchmarks.workloads import corpora
 
 _STATE = {}
 

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.dataflow.profile import Profile
 
 CPU_TOKENS_PER_SECOND = 2_152
-"""BERT-base on two cores: benchmarks/RESULTS.md, a token budget of 4,096, rows of 128."""
+"""BERT-base on two cores: benchmarks/reports/RESULTS.md, a token budget of 4,096, rows of 128."""
 CPU_CORES = 2
 _BASE = {"num_layers": 12, "hidden_size": 768, "inner_dim": 3072}
 
@@ -110,6 +110,7 @@ def _throughput(profile: Profile, model: Mapping[str, Any], cores: int) -> tuple
     figure = CPU_TOKENS_PER_SECOND / relative_work(model) * cores / CPU_CORES
     return figure, (
         f"{figure:,.0f} tokens/s a worker, scaled from {CPU_TOKENS_PER_SECOND:,} of BERT-base on {CPU_CORES} cores "
-        f"(benchmarks/RESULTS.md) by the model's matrix work (× {relative_work(model):.3g}) and to {cores} processors; "
+        f"(benchmarks/reports/RESULTS.md) by the model's matrix work (× {relative_work(model):.3g}) and to {cores} "
+        "processors; "
         "measure one date and --set tokens_per_second=… for a better one"
     )

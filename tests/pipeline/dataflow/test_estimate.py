@@ -26,7 +26,7 @@ def profile(name: str, **overrides: str) -> Any:
 
 
 def test_the_figure_for_a_cpu_is_the_committed_one() -> None:
-    results = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
+    results = (ROOT / "benchmarks" / "reports" / "RESULTS.md").read_text(encoding="utf-8")
     assert "4,096 tokens, at which the model reaches" in results
     section = results.split("## Token budget on a CPU")[1].split("\n## ")[0]
     (row,) = re.findall(r"^\| 4,096 \| .*$", section, re.MULTILINE)

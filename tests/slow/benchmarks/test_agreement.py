@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from agreement import WrongResultError, check_scores, logits_differ, tokens_differ, written_scores
-from contest import rotated
-from corpora import sample
+
+from benchmarks.harness.agreement import WrongResultError, check_scores, logits_differ, tokens_differ, written_scores
+from benchmarks.harness.contest import rotated
+from benchmarks.workloads.corpora import sample
 
 LOGITS = np.random.default_rng(0).normal(size=(64, 7))
 OURS = {"a": (1, 0.5), "b": (2, 0.75)}

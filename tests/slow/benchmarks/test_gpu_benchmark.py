@@ -1,4 +1,4 @@
-"""benchmarks/gpu.py on a CPU with tiny sizes: what crosses to another machine, what is measured, what is reported."""
+"""benchmarks/gpu on a CPU with tiny sizes: what crosses to another machine, what is measured, what is reported."""
 
 import json
 import re
@@ -8,21 +8,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import gpu
-import gpu_measure
-import gpu_report
-import gpu_tensorflow
 import numpy as np
 import pytest
 import tensorflow as tf
-from gpu_bert import layer_weights
-from gpu_measure import TOLERANCE, About, Figures, Results
-from gpu_workload import Array, Program, Rows, Workload, difference, draw, flop, references
 from support.commands import ROOT
 
+from benchmarks.gpu import __main__ as gpu
+from benchmarks.gpu import export, report
+from benchmarks.gpu.bert_weights import layer_weights
+from benchmarks.gpu.measure import TOLERANCE, About, Figures, Results, measure, wrong
+from benchmarks.gpu.tensorflow_runtime import assign, new_graph, tensors, variables_of
+from benchmarks.gpu.workload import Array, Program, Rows, Workload, difference, draw, flop, references
 from transforms.score.micro_batches import TOKEN_BUDGET, static_shape
-
-BENCHMARKS = ROOT / "benchmarks"
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +38,13 @@ def far_side(code: str, *arguments: str) -> str:
     """What `code` prints on a machine that has neither TensorFlow nor this project's packages."""
     missing = "import sys; sys.modules.update(dict.fromkeys(('tensorflow', 'pyarrow', 'model', 'transforms')))"
     command = [sys.executable, "-c", f"{missing}\n{code}", *arguments]
-    return subprocess.run(command, cwd=BENCHMARKS, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
 def test_the_sizes_are_those_of_production() -> None:
-    base = gpu_tensorflow.SIZES["base"]
+    base = export.SIZES["base"]
     assert base.token_budget == TOKEN_BUDGET["gpu"]
-    programs = list(gpu_tensorflow._programs(base))
+    programs = list(export._programs(base))
     shapes = {(program.rows, program.width) for program in programs if program.precision == "float16"}
     for width in base.widths:
         assert static_shape(base.token_budget // width, width, base.token_budget) in shapes
@@ -57,16 +54,17 @@ def test_the_sizes_are_those_of_production() -> None:
 
 def test_both_sides_draw_the_same_weights_and_rows(exported: Path, workload: Workload) -> None:
     assert {file.suffix for file in exported.iterdir()} == {".json", ".npz", ".stablehlo"}
-    graph = gpu_tensorflow._graph(gpu_tensorflow.SIZES["tiny"].config)
-    variables = dict(gpu_tensorflow._variables(graph))
-    gpu_tensorflow._assign(variables, workload)
+    graph = new_graph(export.SIZES["tiny"].config)
+    variables = dict(variables_of(graph))
+    assign(variables, workload)
     here = {name: float(np.sum(variables[name].numpy(), dtype=np.float64)) for name in variables}
     rows = workload.draw_rows(32, 25, 8)
     code = """
 import json, pathlib
 import numpy as np
-import gpu, gpu_workload
-workload = gpu_workload.Workload.load(pathlib.Path(sys.argv[1]))
+import benchmarks.gpu.__main__
+from benchmarks.gpu.workload import Workload
+workload = Workload.load(pathlib.Path(sys.argv[1]))
 sums = {name: float(np.sum(values, dtype=np.float64)) for name, values in workload.draw_weights().items()}
 print(json.dumps([sums, workload.draw_rows(32, 25, 8).tokens.tolist(), workload.fingerprint]))
 """
@@ -88,7 +86,7 @@ def test_what_is_not_of_this_export_is_refused(workload: Workload, exported: Pat
         ValueError, match=rf"{first.name}: drawn from seed 1 its checksum is \d+, where it was exported"
     ):
         changed.draw_weights()
-    with pytest.raises(ValueError, match=r"workload.json is not there; write it with `gpu.py export"):
+    with pytest.raises(ValueError, match=r"workload.json is not there; write it with `python -m benchmarks.gpu export"):
         Workload.load(tmp_path)
     program = workload.programs[0]
     assert program.read(exported)
@@ -170,13 +168,13 @@ def test_a_wrong_result_is_told_and_a_failure_costs_only_its_shape(
 
     def run(runtime: Pretender, **more: object) -> dict[str, Figures]:
         file = tmp_path / "measured.json"
-        figures = gpu_measure.measure(runtime, workload, exported, file, precisions=["float16"], **more)
+        figures = measure(runtime, workload, exported, file, precisions=["float16"], **more)
         return {one.name: one for one in figures}
 
     assert run(Pretender(score), limit=-1) == {}
     found = run(Pretender(score))
     assert found["float16-16x16"].failed == "MemoryError: 16 GB wanted"
-    assert {name for name, figures in found.items() if gpu_measure.wrong(figures)} == {
+    assert {name for name, figures in found.items() if wrong(figures)} == {
         "float16-16x16",
         "float16-4x32",
     }
@@ -193,14 +191,14 @@ def test_a_wrong_result_is_told_and_a_failure_costs_only_its_shape(
 
 
 def test_the_comparison_notices_a_missing_mask(exported: Path, workload: Workload) -> None:
-    graph = gpu_tensorflow._graph(gpu_tensorflow.SIZES["tiny"].config)
-    gpu_tensorflow._assign(dict(gpu_tensorflow._variables(graph)), workload)
+    graph = new_graph(export.SIZES["tiny"].config)
+    assign(dict(variables_of(graph)), workload)
     rows = workload.draw_rows(32, 25, 16)
     right = references(exported)[32]
     for changes in ({"lengths": np.full_like(rows.lengths, 32)}, {"first_segment": rows.lengths}):
-        logits = graph.logits(**gpu_tensorflow._tensors(replace(rows, **changes))).numpy()
+        logits = graph.logits(**tensors(replace(rows, **changes))).numpy()
         assert difference(logits, right) > TOLERANCE["float16"], changes
-    half = graph.logits(**gpu_tensorflow._tensors(rows), dtype=tf.bfloat16).numpy()
+    half = graph.logits(**tensors(rows), dtype=tf.bfloat16).numpy()
     assert difference(half, right) < TOLERANCE["bfloat16"]
 
 
@@ -216,8 +214,8 @@ def test_a_missing_package_is_named(
     package: str, command: list[str], message: str, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    for module in ("gpu_tensorflow", "gpu_torch", "stablehlo"):
-        monkeypatch.delitem(sys.modules, module, raising=False)
+    for module in ("tensorflow_runtime", "torch_runtime", "jax_runtime", "export"):
+        monkeypatch.delitem(sys.modules, f"benchmarks.gpu.{module}", raising=False)
     with pytest.raises(SystemExit, match=message):
         gpu.main([command[0], str(exported), *command[1:]])
 
@@ -236,7 +234,7 @@ def results_of(runtime: str, kind: str, milliseconds: dict[int, float], **change
 def test_the_report_names_a_budget_and_compares_on_one_device_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpu_report, "GPU_REPORT", tmp_path / "GPU.md")
+    monkeypatch.setattr(report, "GPU_REPORT", tmp_path / "GPU.md")
     ours, theirs = tmp_path / "measured-ours.json", tmp_path / "measured-rival.json"
     results_of("ours", "gpu", {64: 2.0, 512: 10.0, 2_048: 39.0}).save(ours)
     results_of("rival", "gpu", {512: 15.0, 64: 1.0}).save(theirs)
@@ -247,13 +245,13 @@ def test_the_report_names_a_budget_and_compares_on_one_device_only(
     assert "| float16 | 512 x 128 | 6,553,600 | 4,369,067 | 1.50 |" in text
     far = results_of("rival", "gpu", {512: 15.0})
     far.about = replace(far.about, device="Another GPU")
-    assert "theirs" not in gpu_report.markdown([Results.load(ours), far])
+    assert "theirs" not in report.markdown([Results.load(ours), far])
 
 
 def test_only_a_gpu_gets_into_the_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(gpu_report, "GPU_REPORT", tmp_path / "GPU.md")
+    monkeypatch.setattr(report, "GPU_REPORT", tmp_path / "GPU.md")
     unfit = [
         (results_of("ours", "cpu", {512: 10.0}), "BERT-base on a CPU"),
         (results_of("ours", "gpu", {512: 10.0}, sizes="tiny"), "BERT-tiny on a GPU"),

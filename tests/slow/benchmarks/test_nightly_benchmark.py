@@ -1,12 +1,14 @@
-"""benchmarks/nightly.py: its short form with the demo bundle, and that it would notice other rows."""
+"""benchmarks/nightly/nights.py: its short form with the demo bundle, and that it would notice other rows."""
 
 import re
 import subprocess
 import sys
 
-import nightly
 import pyarrow as pa
 from support.commands import ROOT
+
+from benchmarks.nightly.nights import Nights, Scale, limits, report
+from benchmarks.nightly.scored_output import differences
 
 
 def rows(**changed: list[object]) -> pa.Table:
@@ -15,9 +17,9 @@ def rows(**changed: list[object]) -> pa.Table:
 
 
 def test_other_rows_are_noticed() -> None:
-    assert nightly.differences(rows(), rows(probability=[0.5, 0.750001])) == []
+    assert differences(rows(), rows(probability=[0.5, 0.750001])) == []
     found = {
-        name: nightly.differences(rows(), rows(**{name: values}))
+        name: differences(rows(), rows(**{name: values}))
         for name, values in {"id": ["a", "c"], "label": ["x", "x"], "text_hash": [3, 4]}.items()
     }
     assert found == {
@@ -25,20 +27,20 @@ def test_other_rows_are_noticed() -> None:
         "label": ["1 rows with another label"],
         "text_hash": ["2 rows with another text_hash"],
     }
-    assert nightly.differences(rows(), rows(probability=[0.5, 0.8])) == ["probabilities off by 0.05"]
-    assert nightly.differences(rows(), rows().slice(1)) == ["1 rows, not 2"]
+    assert differences(rows(), rows(probability=[0.5, 0.8])) == ["probabilities off by 0.05"]
+    assert differences(rows(), rows().slice(1)) == ["1 rows, not 2"]
 
 
 def test_a_limit_counts_against_the_full_run() -> None:
     figures = {"until_killed": 95.0, "staged_share": 0.9, "carried": 9, "taken_over": 9, "splits": 10}
-    kept = nightly.Nights(full=100, unchanged=10, resumed=25, **figures)
-    missed = nightly.Nights(full=100, unchanged=11, resumed=26, **figures)
-    assert [[bar.kept for bar in nightly.limits(nights)] for nights in (kept, missed)] == [[True] * 2, [False] * 2]
-    assert "9 of 10 splits taken over | 25.0 |" in nightly.report(kept, nightly.Scale())
+    kept = Nights(full=100, unchanged=10, resumed=25, **figures)
+    missed = Nights(full=100, unchanged=11, resumed=26, **figures)
+    assert [[bar.kept for bar in limits(nights)] for nights in (kept, missed)] == [[True] * 2, [False] * 2]
+    assert "9 of 10 splits taken over | 25.0 |" in report(kept, Scale())
 
 
 def test_unchanged_and_killed_nights_publish_the_same_rows() -> None:
-    command = [sys.executable, "benchmarks/nightly.py", "--short"]
+    command = [sys.executable, "-m", "benchmarks.nightly.nights", "--short"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     taken_over = re.search(r"splits taken over: (\d+) of (\d+)", done.stdout)

@@ -7,4 +7,4 @@ from support.commands import run_command
 
 def test_a_killed_run_loses_and_doubles_nothing() -> None:
     # A process of its own: what it forks must not inherit the threads of a TensorFlow that has computed.
-    run_command([sys.executable, "benchmarks/torture.py", "--short"], seconds=600)
+    run_command([sys.executable, "-m", "benchmarks.nightly.torture", "--short"], seconds=600)

@@ -1,0 +1,1 @@
+"""What is compared: one level each, from the model step to whole commands."""

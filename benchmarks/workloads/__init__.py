@@ -1,0 +1,1 @@
+"""What is computed: texts, models with random weights, input files, batches of tokens."""
