@@ -18,7 +18,7 @@ from pipeline.jobs.config import ConfigError, JobConfig, load_job
 from pipeline.submitting import submit
 from pipeline.terminal.console import EXIT_CODES
 from pipeline.terminal.report import explain
-from pipeline.terminal.submission import teller
+from pipeline.terminal.submitted import teller
 from transforms.runs.verdict_record import Verdict
 from transforms.stores.choose import store_for
 

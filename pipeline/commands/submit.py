@@ -52,14 +52,14 @@ def _submit(flags: dict[str, Any], job_of: Callable[..., Any]) -> int:
     if only_plan:
         with quiet_stderr():
             from pipeline.submitting import plan
-            from pipeline.terminal.submission import emit_plan, show_plan
+            from pipeline.terminal.submit_plan import emit_plan, show_plan
 
             found = plan(job, profile)
         (show_plan if log_format == "text" else emit_plan)(found)
         return DONE
     with quiet_stderr():
         from pipeline.submitting import submit
-        from pipeline.terminal.submission import teller, warner
+        from pipeline.terminal.submitted import teller, warner
     ended = submit(
         job,
         profile,
@@ -77,7 +77,7 @@ def score_on_dataflow(job: Any, log_format: str) -> int:
     with quiet_stderr():
         from pipeline.submitting import submit_job
         from pipeline.terminal.console import console_for
-        from pipeline.terminal.submission import teller, warner
+        from pipeline.terminal.submitted import teller, warner
 
     console = console_for(log_format)
     sent = submit_job(job, watch=console.watch, tell=teller(log_format, when_interrupted), warn=warner(log_format))

@@ -6,12 +6,9 @@ from contextlib import contextmanager
 from pipeline.errors import TryLaterError, cause
 from pipeline.jobs.config import ConfigError
 
-LATER = (409, 429)
-"""Answers that change with time: the name is in use, no quota."""
-LOST = (503, 504)
-"""Answers of what stands before Dataflow, which may have the job all the same."""
-REFUSED = (400, 401, 403, 404, *LATER)
-"""Answers by which there is no job; after any other one, or none, Dataflow may have taken it."""
+LATER = (409, 429)  # The name is in use, no quota: it changes with time.
+REFUSED = (400, 401, 403, 404, *LATER)  # There is no job; after any other answer, or none, there may be one.
+LOST = (503, 504)  # Of what stands before Dataflow, which may have the job all the same.
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from pipeline.jobs.config import ConfigError
 
 CONTINENTS = {"US": "us-", "NAM": "us-", "EU": "europe-", "EUR": "europe-", "ASIA": "asia-"}
 """A location of several regions, less its number -> what the names of its regions begin with."""
-
 _IN_BUCKET = re.compile(r"gs://([a-z0-9][-_a-z0-9.]{1,220}[a-z0-9])(?:/|$)")
 
 

@@ -92,10 +92,11 @@ def _worker_problems(options: PipelineOptions) -> Iterator[str]:
     image = worker.sdk_container_image or worker.worker_harness_container_image
     if not image:
         yield "--sdk_container_image is missing: workers need this package and its TensorFlow; name it IMAGE@sha256:…"
+    given = [("sdk_container_image", image, image)]
     others = worker.sdk_harness_container_image_overrides or []
-    given = [("sdk_container_image", image), *(("sdk_harness_container_image_overrides", other) for other in others)]
-    for flag, value in given:
-        if value and not DIGEST.fullmatch(value.rsplit(",", 1)[-1]):
+    given += [("sdk_harness_container_image_overrides", other, other.rpartition(",")[2]) for other in others]
+    for flag, value, name in given:
+        if value and not DIGEST.fullmatch(name):
             yield (
                 f"--{flag} {shown(value)}: has no digest, so another image can take its place midway; "
                 "name it IMAGE@sha256:<64 hex digits>"

@@ -302,6 +302,11 @@ OPTIONS = {
         [*without("--sdk_container_image"), "--worker_harness_container_image=repo/image"],
         f"--sdk_container_image 'repo/image': has no digest, so another image can take its place midway; {DIGEST}",
     ),
+    "two images": (
+        [*GOOD, f"--sdk_container_image=repo/image,{IMAGE}"],
+        f"--sdk_container_image 'repo/image,{IMAGE}': "
+        f"has no digest, so another image can take its place midway; {DIGEST}",
+    ),
     "an image in place of another": (
         [*GOOD, "--sdk_harness_container_image_overrides=.*,repo/image"],
         "--sdk_harness_container_image_overrides '.*,repo/image': "
