@@ -1,33 +1,35 @@
-"""A job on Dataflow: sent there after all checks, and waited for or left to itself."""
+"""A job on Dataflow: sent there after all checks, and waited for or left to itself; or only what would be sent."""
 
 import datetime as dt
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.pipeline import AppliedPTransform
+from apache_beam.portability.common_urns import resource_hints as urns
 
+from pipeline.dataflow.answers import refusals, why
+from pipeline.dataflow.estimate import Estimate, estimate, tokens_of
+from pipeline.dataflow.gpu_checks import needs_gpu
 from pipeline.dataflow.options import dataflow_arguments, job_name, resource_hints
 from pipeline.dataflow.profile import Profile
-from pipeline.errors import TryLaterError, cause
-from pipeline.jobs.config import ConfigError, JobConfig
+from pipeline.errors import cause
+from pipeline.jobs.config import JobConfig
 from pipeline.jobs.dates import logical_date
-from pipeline.preparing import Prepared
+from pipeline.preparing import Prepared, prepare
 from pipeline.runners.presets import job_options
-from pipeline.scoring import NO_HINTS, Watch, begin, score, start, verdict_of
+from pipeline.scoring import NO_HINTS, Watch, begin, build, score, start, verdict_of
 from transforms.outputs import deletion
+from transforms.runs.history import read_manifests
 from transforms.runs.run import Run, to_bytes
 from transforms.runs.verdict_record import Verdict
 from transforms.stores.choose import store_for
 
-_LATER = (409, 429)
-"""Answers to a request for a job that change with time: the name is in use, no quota."""
-_LOST = (503, 504)
-"""Answers of what stands before Dataflow, which may have the job all the same."""
-_REFUSED = (400, 401, 403, 404, 409, 429)
-"""Answers by which there is no job; after any other one, or none, Dataflow may have taken it."""
+_HINTS = {urns.ACCELERATOR.urn: "accelerator", urns.MIN_RAM_BYTES.urn: "min_ram_bytes"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,25 @@ class Submitted:
     project: str
     region: str
     url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A step of the pipeline: what its outputs hold, and what its workers must have."""
+
+    name: str
+    types: tuple[str, ...]
+    hints: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmitPlan:
+    """A job that is ready to be sent. `options` are Beam's, without those left at their defaults."""
+
+    prepared: Prepared
+    options: Mapping[str, Any]
+    steps: tuple[Step, ...]
+    estimate: Estimate
 
 
 Tell = Callable[[Submitted], None]
@@ -107,7 +128,7 @@ def submit_job(
         # Publishing needs no workers.
         return verdict_of(run, lambda: start(prepared, options, now))
     with watch(prepared):
-        with _refusals(prepared):
+        with refusals(not_taken=lambda: _forget(prepared)):
             result: Any = start(prepared, options, now)
         submitted = _submitted(prepared, result, options)
         # First of all: from here on a job costs money, and only its id stops it.
@@ -117,7 +138,7 @@ def submit_job(
         _write_down(run, submitted, warn)
         if not wait:
             return submitted
-        return verdict_of(run, result.wait_until_finish, lambda error: _why(error, submitted))
+        return verdict_of(run, result.wait_until_finish, lambda error: why(error, submitted.job_id, submitted.url))
 
 
 def _write_down(run: Run, submitted: Submitted, warn: Warn) -> None:
@@ -125,6 +146,12 @@ def _write_down(run: Run, submitted: Submitted, warn: Warn) -> None:
         store_for(run.output).write(run.job, to_bytes(asdict(submitted)))
     except Exception as error:
         warn(f"{run.job} cannot be written, so `runs` will not show job {submitted.job_id}: {cause(error)}")
+
+
+def _forget(prepared: Prepared) -> None:
+    """Deletes the plan of a job that there is not; one that went on with an earlier run keeps that run's."""
+    if prepared.resumed is None:
+        deletion.delete(prepared.run.output, [prepared.run.plan])
 
 
 def _submitted(prepared: Prepared, result: Any, options: PipelineOptions) -> Submitted:
@@ -141,42 +168,49 @@ def _submitted(prepared: Prepared, result: Any, options: PipelineOptions) -> Sub
     )
 
 
-@contextmanager
-def _refusals(prepared: Prepared) -> Iterator[None]:
-    """What is said where Dataflow does not take a job; the plan of one that it surely has not taken goes."""
-    from apache_beam.runners.dataflow.internal.apiclient import DataflowJobAlreadyExistsError
-    from google.api_core.exceptions import GoogleAPICallError
-
-    try:
-        yield
-    except Exception as error:
-        duplicate = isinstance(error, DataflowJobAlreadyExistsError)
-        refused = duplicate or (isinstance(error, GoogleAPICallError) and error.code in _REFUSED)
-        if refused and prepared.resumed is None:
-            deletion.delete(prepared.run.output, [prepared.run.plan])
-        if isinstance(error, DataflowJobAlreadyExistsError):
-            raise TryLaterError(f"{error.args[0].split('. If')[0]}: it must end first") from error
-        if not isinstance(error, GoogleAPICallError):
-            raise
-        # The answer to a request that holds no row of the input.
-        if error.code in _LOST:
-            raise TryLaterError(
-                f"Dataflow may have taken the job or not: {error.code} {error.message}; send it again: if there is one "
-                "of its name, no second one is taken"
-            ) from error
-        message = f"Dataflow does not take the job: {error.code} {error.message}"
-        if error.code in _LATER:
-            raise TryLaterError(message) from error
-        if 400 <= (error.code or 0) < 500:
-            raise ConfigError(message) from error
-        raise
+def plan(job: JobConfig, profile: Profile, extra: tuple[str, ...] = (), now: dt.datetime | None = None) -> SubmitPlan:
+    """Looks at everything as `submit` does, sends nothing and writes nothing; raises what `submit` raises before."""
+    now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
+    placed, hints = placed_job(job, profile, extra, now), resource_hints(profile)
+    options = job_options(placed, hints, logical_date(job.date, job.timezone, now))
+    prepared = prepare(placed, now, hints=hints, needs_gpu=needs_gpu(options, hints))
+    return SubmitPlan(
+        prepared=prepared,
+        options=dict(sorted(options.get_all_options(drop_default=True).items())),
+        steps=tuple(steps_of(prepared)),
+        estimate=estimate(prepared.plan.rows, *tokens_per_row(prepared), profile),
+    )
 
 
-def _why(error: Exception, submitted: Submitted) -> str:
-    from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
+def tokens_per_row(prepared: Prepared) -> tuple[float, str]:
+    """Tokens that are computed for a row, and where the figure is from.
 
-    where = f"Dataflow job {submitted.job_id}, see {submitted.url}"
-    if not isinstance(error, DataflowRuntimeException):
-        return f"{cause(error)}; {where}"
-    # Its message repeats what workers said, which may quote a text.
-    return f"the job ended {error.result.state}; {where}"
+    What the newest published date of the output with this bundle took, else the most the bundle allows.
+    """
+    published = read_manifests(prepared.run.output).published
+    for date, manifest in sorted(published.items(), reverse=True):
+        found = tokens_of(manifest) if manifest["bundle"] == prepared.run.bundle else None
+        if found is not None:
+            return found, f"as computed for dt={date}, copies of the same text left out"
+    most = prepared.bundle.max_tokens
+    return most, f"assumed: the {most:,} a row that the bundle takes at most, so an upper limit"
+
+
+def steps_of(prepared: Prepared) -> Iterator[Step]:
+    """The steps of the pipeline, from the description that runners get; those within a step where hints differ."""
+    # Nothing of the runner of the job is started or asked.
+    p = beam.Pipeline(runner="FnApiRunner")
+    build(p, prepared)
+    for node in p.transforms_stack[0].parts:
+        hints = [leaf.resource_hints for leaf in _leaves(node)]
+        for part in [node] if all(one == hints[0] for one in hints) else node.parts:
+            kinds = {tag or "main": pcoll.element_type for tag, pcoll in part.outputs.items()}
+            yield Step(
+                name=part.full_label,
+                types=tuple(f"{tag}: {getattr(kind, '__name__', kind)}" for tag, kind in kinds.items()),
+                hints={_HINTS.get(u, u): text.decode() for u, text in sorted(_leaves(part)[0].resource_hints.items())},
+            )
+
+
+def _leaves(node: AppliedPTransform) -> list[AppliedPTransform]:
+    return [leaf for part in node.parts for leaf in _leaves(part)] or [node]

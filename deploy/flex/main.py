@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.commands.submit import overrides, teller
-from pipeline.dataflow.profile import Profile, load_profile
+from pipeline.dataflow.profile import Profile, load_profile, overrides
 from pipeline.errors import EXIT_CODES
 from pipeline.jobs.config import ConfigError, JobConfig, load_job
 from pipeline.submitting import submit
 from pipeline.terminal.report import explain
+from pipeline.terminal.submitted import teller
 from transforms.runs.verdict_record import Verdict
 from transforms.stores.choose import store_for
 

@@ -44,26 +44,28 @@ def _submit(flags: dict[str, Any], job_of: Callable[..., Any]) -> int:
     log_format = flags["log_format"]
     job = job_of(flags)
     with quiet_stderr():
-        from pipeline.dataflow.profile import load_profile
+        from pipeline.dataflow.profile import load_profile, overrides
         from pipeline.terminal.console import console_for
 
     console = console_for(log_format)
     profile = load_profile(profile_file, overrides(pairs or []))
     if only_plan:
         with quiet_stderr():
-            from pipeline.terminal.submit_plan import emit_plan, plan, show_plan
+            from pipeline.submitting import plan
+            from pipeline.terminal.submit_plan import emit_plan, show_plan
 
             found = plan(job, profile)
         (show_plan if log_format == "text" else emit_plan)(found)
         return DONE
     with quiet_stderr():
         from pipeline.submitting import submit
+        from pipeline.terminal.submitted import teller, warner
     ended = submit(
         job,
         profile,
         wait=not detach,
         watch=console.watch,
-        tell=teller(log_format),
+        tell=teller(log_format, when_interrupted),
         warn=warner(log_format),
         progress=console.progress,
     )
@@ -75,60 +77,11 @@ def score_on_dataflow(job: Any, log_format: str) -> int:
     with quiet_stderr():
         from pipeline.submitting import submit_job
         from pipeline.terminal.console import console_for
+        from pipeline.terminal.submitted import teller, warner
 
     console = console_for(log_format)
-    sent = submit_job(job, watch=console.watch, tell=teller(log_format), warn=warner(log_format))
+    sent = submit_job(job, watch=console.watch, tell=teller(log_format, when_interrupted), warn=warner(log_format))
     return end(sent, console)
-
-
-def overrides(pairs: list[str]) -> dict[str, str]:
-    """What `--set` says; an empty value removes a key. Raises ConfigError."""
-    from pipeline.jobs.config import ConfigError
-
-    parted = [pair.partition("=") for pair in pairs]
-    if wrong := [pair for pair, (key, equals, _) in zip(pairs, parted, strict=True) if not (key and equals)]:
-        raise ConfigError(f"--set {wrong[0]!r} is not of the form key=value")
-    return {key: value for key, _, value in parted}
-
-
-def teller(log_format: str) -> Callable[[Any], None]:
-    """Says which job Dataflow works on."""
-    from dataclasses import asdict
-
-    from pipeline.terminal.console import emit, out
-
-    def tell(submitted: Any) -> None:
-        if submitted.job_id:
-            cancel = f"gcloud dataflow jobs cancel {submitted.job_id} --region {submitted.region}"
-            when_interrupted(
-                f"Dataflow job {submitted.job_id} goes on and may publish its date; "
-                f"to end it: {cancel} --project {submitted.project}"
-            )
-        if log_format == "json":
-            emit("submitted", **asdict(submitted))
-        elif submitted.job_id:
-            # In this form Airflow finds the job, too.
-            out.print(f"Submitted job: {submitted.job_id}")
-            out.print(f"  run        {submitted.run_id}")
-            out.print(f"  console    {submitted.url}")
-            out.print(f"  verdict    bert-batch runs --output {submitted.output}")
-        else:
-            out.print(f"template written, for run {submitted.run_id}")
-
-    return tell
-
-
-def warner(log_format: str) -> Callable[[str], None]:
-    """Says what went wrong beside the job. On stdout: nothing gets through on stderr while a job is watched."""
-    from pipeline.terminal.console import emit, out
-
-    def warn(message: str) -> None:
-        if log_format == "json":
-            emit("warning", message=message)
-        else:
-            out.print(f"warning: {message}")
-
-    return warn
 
 
 def end(ended: Any, console: Any) -> int:

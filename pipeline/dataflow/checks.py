@@ -1,9 +1,7 @@
-"""What Dataflow would reject, or charge for nothing, is refused before a job is sent."""
+"""What Dataflow would charge for nothing, or fail on in the night, is refused before a job is sent."""
 
-import ast
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping
 
 from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
@@ -13,12 +11,16 @@ from apache_beam.options.pipeline_options import (
     TestOptions,
     WorkerOptions,
 )
+from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator as Validator
 
-from pipeline.dataflow import names
-from pipeline.dataflow.bucket_regions import place_problem
+from pipeline.dataflow.buckets import bucket_of
 from pipeline.dataflow.gpu_checks import all_hints, placement_problems
-from pipeline.dataflow.secret_values import secrets_of, shown
+from pipeline.dataflow.secret_values import is_secret, shown
 from pipeline.jobs.config import ConfigError
+
+DIGEST = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9._:/]*@sha256:[0-9a-f]{64}")
+LABEL = re.compile(r"[^\W\d_][\w-]{0,62}(=[\w-]{0,63})?")
+REQUIRED = {"project": "my-project", "region": "us-central1", "temp_location": "gs://my-bucket/temp"}
 
 
 def check_dataflow(options: PipelineOptions, hints: Mapping[str, str]) -> None:
@@ -39,50 +41,13 @@ def check_dataflow(options: PipelineOptions, hints: Mapping[str, str]) -> None:
         raise ConfigError(*dict.fromkeys(problems))
 
 
-def check_places(region: str, places: Mapping[str, str]) -> None:
-    """Asks Cloud Storage whether the bucket of every gs:// path exists and is in the region; `places`: flag -> path.
-
-    A path that is not gs:// is passed over; so is where a bucket lies, if these credentials may use the bucket but not
-    look at it. Raises ConfigError with one line for every problem.
-    """
-    from google.cloud.storage import Client
-
-    buckets: dict[str, tuple[str, list[str]]] = {}
-    for flag, path in places.items():
-        if (bucket := names.bucket_of(path)) is not None:
-            buckets.setdefault(bucket, (path, []))[1].append(flag)
-    problems = []
-    with _signed_in(), Client(project=None) as client:
-        for bucket, (path, flags) in buckets.items():
-            if problem := _bucket_problem(client, bucket, region):
-                problems.append(f"{', '.join(flags)} {shown(path)}: {problem}")
-    if problems:
-        raise ConfigError(*problems)
-
-
-@contextmanager
-def _signed_in() -> Iterator[None]:
-    from google.auth.exceptions import DefaultCredentialsError, RefreshError
-
-    try:
-        yield
-    except (DefaultCredentialsError, RefreshError) as error:
-        what = "have run out or been taken back" if isinstance(error, RefreshError) else "are not found or not readable"
-        raise ConfigError(
-            f"the credentials for Google Cloud {what}; sign in with `gcloud auth application-default login`, or name "
-            "the key of a service account in GOOGLE_APPLICATION_CREDENTIALS"
-        ) from error
-
-
 def _kind_problems(options: PipelineOptions) -> Iterator[str]:
-    standard, google = options.view_as(StandardOptions), options.view_as(GoogleCloudOptions)
-    runner, setup = standard.runner or "", options.view_as(SetupOptions)
+    standard, setup = options.view_as(StandardOptions), options.view_as(SetupOptions)
+    runner = standard.runner or ""
     if runner.rsplit(".", 1)[-1].lower() not in ("dataflowrunner", "dataflow"):
         yield f"--runner {shown(runner)}: the job would not run on Dataflow; leave it out"
     if standard.streaming:
         yield "--streaming: this job is a batch, which ends; leave it out"
-    if google.update:
-        yield "--update: only a streaming job can be updated; leave it out"
     # Beam takes any word for true, False too.
     if options.view_as(TestOptions).dry_run:
         yield "--dry_run: nothing would be sent, and no verdict ever come; leave it out, `submit --plan` shows the job"
@@ -90,6 +55,22 @@ def _kind_problems(options: PipelineOptions) -> Iterator[str]:
         yield f"--requirements_file {shown(setup.requirements_file)}: the image holds all packages; build them into it"
     if setup.save_main_session:
         yield "--save_main_session: workers would load what this command imported; the image holds all; leave it out"
+
+
+def _name_problems(options: PipelineOptions) -> Iterator[str]:
+    google = options.view_as(GoogleCloudOptions)
+    for flag, example in REQUIRED.items():
+        if not getattr(google, flag):
+            yield f"--{flag} is missing; give one, such as --{flag}={example}"
+    for flag, pattern in {"project": Validator.PROJECT_ID_PATTERN, "job_name": Validator.JOB_PATTERN}.items():
+        value = getattr(google, flag)
+        if value and not re.fullmatch(pattern, value):
+            yield f"--{flag} {shown(value)}: is none that Dataflow takes; write one that matches {pattern}"
+    for flag in ("temp_location", "staging_location"):
+        path = getattr(google, flag) or ""
+        # Beam takes no bucket for its uppermost folder, and another bucket, new and its own, for what is no folder.
+        if path and (not (bucket := bucket_of(path)) or path == f"gs://{bucket}" or re.search(r"\s", path)):
+            yield f"--{flag} {shown(path)}: is no gs:// folder; give one such as gs://my-bucket/temp, or gs://my-bucket/"
 
 
 def _zone_problems(options: PipelineOptions) -> Iterator[str]:
@@ -103,109 +84,44 @@ def _zone_problems(options: PipelineOptions) -> Iterator[str]:
             )
 
 
-def _name_problems(options: PipelineOptions) -> Iterator[str]:
-    google, worker = options.view_as(GoogleCloudOptions), options.view_as(WorkerOptions)
-    region = google.region
-    required = {"project": "my-project", "region": "us-central1", "temp_location": "gs://my-bucket/temp"}
-    for flag, example in required.items():
-        if not getattr(google, flag):
-            yield f"--{flag} is missing; give one, such as --{flag}={example}"
-    rules: dict[str, tuple[str | None, Callable[[str], str | None]]] = {
-        "project": (google.project, names.project_problem),
-        "region": (region, names.region_problem),
-        "temp_location": (google.temp_location, names.gs_folder_problem),
-        "staging_location": (google.staging_location, names.gs_folder_problem),
-        "job_name": (google.job_name, names.job_name_problem),
-        "machine_type": (worker.machine_type, names.machine_problem),
-        "service_account_email": (google.service_account_email, names.service_account_problem),
-        "subnetwork": (worker.subnetwork, lambda value: names.subnetwork_problem(value, region)),
-        "dataflow_kms_key": (google.dataflow_kms_key, lambda value: names.kms_key_problem(value, region)),
-    }
-    for flag, (value, rule) in rules.items():
-        if value and (problem := rule(value)):
-            yield f"--{flag} {shown(value)}: {problem}"
-
-
 def _worker_problems(options: PipelineOptions) -> Iterator[str]:
     worker = options.view_as(WorkerOptions)
-    most, first = worker.max_num_workers, worker.num_workers
-    if most is None:
+    if worker.max_num_workers is None:
         yield "--max_num_workers is missing, so the cost has no limit; give one, such as --max_num_workers=10"
-    elif most < 1:
-        yield f"--max_num_workers {most}: is less than one worker; give 1 or more"
-    elif first is not None and first > most:
-        yield f"--max_num_workers {most}: is less than --num_workers {first}; raise it, or lower the other"
-    if first is not None and first < 1:
-        yield f"--num_workers {first}: is less than one worker; give 1 or more"
+    yield from Validator(options, None).validate_num_workers(worker)
     image = worker.sdk_container_image or worker.worker_harness_container_image
     if not image:
         yield "--sdk_container_image is missing: workers need this package and its TensorFlow; name it IMAGE@sha256:…"
-    elif problem := names.image_problem(image):
-        yield f"--sdk_container_image {shown(image)}: {problem}"
-    for entry in worker.sdk_harness_container_image_overrides or []:
-        if problem := names.image_problem(entry.rsplit(",", 1)[-1]):
-            yield f"--sdk_harness_container_image_overrides {shown(entry)}: {problem}"
+    given = [("sdk_container_image", image, image)]
+    others = worker.sdk_harness_container_image_overrides or []
+    given += [("sdk_harness_container_image_overrides", other, other.rpartition(",")[2]) for other in others]
+    for flag, value, name in given:
+        if value and not DIGEST.fullmatch(name):
+            yield (
+                f"--{flag} {shown(value)}: has no digest, so another image can take its place midway; "
+                "name it IMAGE@sha256:<64 hex digits>"
+            )
 
 
 def _label_problems(options: PipelineOptions) -> Iterator[str]:
-    labels = options.view_as(GoogleCloudOptions).labels
+    labels = options.view_as(GoogleCloudOptions).labels or []
     if not labels:
         yield "--labels is missing, so nobody can tell what the job costs; give one, such as --labels=team=search"
-        return
-    found: dict[str, str] = {}
-    for label in [labels] if isinstance(labels, (str, dict)) else labels:
-        try:
-            found |= label if isinstance(label, dict) else _label(label)
-        except ValueError:
-            yield f"--labels {shown(label)}: is no JSON object; write key=value"
-    yield from (f"--labels {problem}" for problem in names.label_problems(found))
-
-
-def _label(text: str) -> dict[str, str]:
-    if "{" in text:
-        # As Beam reads it.
-        try:
-            read = ast.literal_eval(text)
-        except (SyntaxError, TypeError) as error:
-            raise ValueError("no mapping") from error
-        if not isinstance(read, dict):
-            raise ValueError("no mapping")
-        return {str(key): str(value) for key, value in read.items()}
-    key, _, value = text.partition("=")
-    return {key: value}
+    for label in labels:
+        # A launcher gives JSON.
+        if not label.startswith("{") and (label != label.lower() or not LABEL.fullmatch(label)):
+            yield (
+                f"--labels {shown(label)}: write key=value, each at most 63 lowercase letters, digits, - and _, and "
+                "begin the key with a letter"
+            )
 
 
 def _secret_problems(options: PipelineOptions) -> Iterator[str]:
     given = options.get_all_options(drop_default=True)
     # Names of modules and words such as DEBUG.
     given.pop("sdk_harness_log_level_overrides", None)
-    for name in secrets_of(given):
+    for name in [name for name, value in given.items() if is_secret(name, value)]:
         yield (
             f"--{name}: looks like a secret (value not shown), which all who see the job would see; remove it, and "
             "give the workers' service account the right"
         )
-
-
-def _bucket_problem(client: Any, name: str, region: str) -> str | None:
-    from google.api_core.exceptions import Forbidden, NotFound
-
-    try:
-        bucket = client.get_bucket(name)
-    except NotFound:
-        return f"there is no bucket {name}; make it, or mend the name"
-    except Forbidden:
-        # The roles for objects do not include a look at the bucket.
-        return _use_problem(client, name)
-    return place_problem(bucket.location, bucket.data_locations or (), region)
-
-
-def _use_problem(client: Any, name: str) -> str | None:
-    from google.api_core.exceptions import Forbidden, NotFound
-
-    try:
-        next(iter(client.list_blobs(name, max_results=1)), None)
-    except NotFound:
-        return f"there is no bucket {name}; make it, or mend the name"
-    except Forbidden:
-        return f"the bucket {name} may not be read with these credentials; grant roles/storage.objectAdmin, or sign in"
-    return None

@@ -1,8 +1,6 @@
 """A profile as Beam's options for Dataflow: pure functions."""
 
 import datetime as dt
-from collections.abc import Iterator
-from dataclasses import replace
 
 from pipeline.dataflow.profile import Profile
 
@@ -17,14 +15,35 @@ def job_name(profile: Profile, date: dt.date) -> str:
 
 def dataflow_arguments(profile: Profile, name: str) -> list[str]:
     """Beam's flags for a job called `name`; resource hints are not among them."""
-    return [
-        "--runner=DataflowRunner",
-        f"--job_name={name}",
-        *_place(profile),
-        *_workers(profile),
-        *(f"--labels={key}={value}" for key, value in profile.labels.items()),
+    temp, gpu = (profile.temp or "").rstrip("/"), profile.gpu
+    everywhere = gpu if gpu is not None and gpu.placement == "all" else None
+    values = {
+        "runner": "DataflowRunner",
+        "job_name": name,
+        "project": profile.project,
+        "region": profile.region,
+        "temp_location": f"{temp}/",
+        "staging_location": f"{temp}/staging",
+        "service_account_email": profile.service_account,
+        "subnetwork": profile.subnetwork,
+        "dataflow_kms_key": profile.kms_key,
+        "sdk_container_image": profile.image,
+        "max_num_workers": profile.max_workers,
+        "machine_type": profile.machine_type if everywhere is None else everywhere.machine_type,
+        "disk_size_gb": profile.disk_gb,
+        "number_of_worker_harness_threads": profile.threads,
+        "flexrs_goal": "COST_OPTIMIZED" if profile.flexrs else None,
+        # One model: it has the GPU or all processors to itself, which each of several processes would want.
+        "experiments": ONE_PROCESS,
+        # The machine is an option of its own there.
+        "dataflow_service_options": everywhere and f"worker_accelerator={everywhere.accelerator(with_machine=False)}",
         # The image holds the SDK and this package: nothing is to be staged.
-        "--sdk_location=container",
+        "sdk_location": "container",
+    }
+    return [
+        *(f"--{flag}={value}" for flag, value in values.items() if value is not None),
+        *(f"--labels={key}={value}" for key, value in profile.labels.items()),
+        "--no_use_public_ips" if profile.private_addresses else "--use_public_ips",
         "--no_save_main_session",
     ]
 
@@ -34,39 +53,4 @@ def resource_hints(profile: Profile) -> dict[str, str]:
     gpu = profile.gpu
     if gpu is None or gpu.placement == "all":
         return {}
-    return {"accelerator": str(gpu.accelerator), **({} if gpu.min_ram is None else {"min_ram": gpu.min_ram})}
-
-
-def _place(profile: Profile) -> Iterator[str]:
-    temp = (profile.temp or "").rstrip("/")
-    yield f"--project={profile.project}"
-    yield f"--region={profile.region}"
-    yield f"--temp_location={temp}/"
-    yield f"--staging_location={temp}/staging"
-    yield "--no_use_public_ips" if profile.private_addresses else "--use_public_ips"
-    if profile.service_account is not None:
-        yield f"--service_account_email={profile.service_account}"
-    if profile.subnetwork is not None:
-        yield f"--subnetwork={profile.subnetwork}"
-    if profile.kms_key is not None:
-        yield f"--dataflow_kms_key={profile.kms_key}"
-
-
-def _workers(profile: Profile) -> Iterator[str]:
-    gpu = profile.gpu
-    yield f"--sdk_container_image={profile.image}"
-    yield f"--max_num_workers={profile.max_workers}"
-    machine = gpu.machine_type if gpu is not None and gpu.placement == "all" else profile.machine_type
-    if machine is not None:
-        yield f"--machine_type={machine}"
-    if profile.disk_gb is not None:
-        yield f"--disk_size_gb={profile.disk_gb}"
-    if profile.threads is not None:
-        yield f"--number_of_worker_harness_threads={profile.threads}"
-    if profile.flexrs:
-        yield "--flexrs_goal=COST_OPTIMIZED"
-    # One model: it has the GPU to itself, or all processors, which TensorFlow in each of several processes would want.
-    yield f"--experiments={ONE_PROCESS}"
-    if gpu is not None and gpu.placement == "all":
-        # The machine is an option of its own there.
-        yield f"--dataflow_service_options=worker_accelerator={replace(gpu.accelerator, machine_type=None)}"
+    return {"accelerator": gpu.accelerator(), **({} if gpu.min_ram is None else {"min_ram": gpu.min_ram})}

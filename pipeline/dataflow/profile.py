@@ -1,19 +1,17 @@
 """Profile: where a job runs and on which machines, from a YAML file and `--set key=value`."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pydantic
 
-from pipeline.dataflow import names
-from pipeline.dataflow.accelerators import KINDS, Accelerator, gpu_problems, is_gpu_machine, memory_problem
-from pipeline.dataflow.secret_values import secrets_of, shown
+from pipeline.dataflow.secret_values import shown
 from pipeline.jobs.config import ConfigError
 from pipeline.jobs.yaml_file import YamlFileError, read_mapping
 
-REQUIRED = ("project", "region", "temp", "image", "max_workers", "labels")
-"""Keys that a profile for Dataflow must have."""
+REQUIRED = {key: key for key in ("project", "region", "temp", "image", "max_workers")} | {"labels": "labels.team"}
+"""Keys that a profile for Dataflow must have, and how each is given."""
 
 
 class Gpu(pydantic.BaseModel):
@@ -32,22 +30,11 @@ class Gpu(pydantic.BaseModel):
     placement: Literal["score", "all"] = "score"
     min_ram: str | None = None
 
-    @property
-    def accelerator(self) -> Accelerator:
-        """The GPU with its machine."""
-        driver = None if self.driver == "default" else self.driver
-        return Accelerator(type=self.type, count=self.count, machine_type=self.machine_type, driver=driver)
-
-    @pydantic.model_validator(mode="after")
-    def _check(self) -> "Gpu":
-        problems = gpu_problems(self.accelerator, self.machine_type)
-        if not problems and (problem := names.machine_problem(self.machine_type)):
-            problems.append(f"has the machine {shown(self.machine_type)}, which {problem}")
-        if self.min_ram is not None and (problem := memory_problem(self.min_ram, self.machine_type)):
-            problems.append(f"has min_ram {shown(self.min_ram)}, which {problem}")
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
+    def accelerator(self, *, with_machine: bool = True) -> str:
+        """As Dataflow writes it: `type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver`."""
+        machine = f"machine_type:{self.machine_type};" if with_machine else ""
+        driver = "" if self.driver == "default" else f":{self.driver}"
+        return f"type:{self.type};count:{self.count};{machine}install-nvidia-driver{driver}"
 
 
 class Profile(pydantic.BaseModel):
@@ -81,56 +68,27 @@ class Profile(pydantic.BaseModel):
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "Profile":
-        problems = list(self._direct_problems() if self.runner == "direct" else self._dataflow_problems())
+        given, problems = self.model_fields_set, []
+        if self.runner == "direct":
+            others = sorted(given - {"runner", "workers", "tokens_per_second"})
+            problems += [f"{key} is for the runner dataflow; leave it out, or set runner=dataflow" for key in others]
+        else:
+            problems += ["workers is for the runner direct; say max_workers"] if "workers" in given else []
+            missing = {key: example for key, example in REQUIRED.items() if not getattr(self, key)}
+            problems += [
+                f"{key} is missing; add --set {how}=…, or the key to the profile" for key, how in missing.items()
+            ]
         if problems:
             raise ValueError("\n".join(problems))
         return self
 
-    def _direct_problems(self) -> Iterator[str]:
-        for key in sorted(self.model_fields_set - {"runner", "workers", "tokens_per_second"}):
-            yield f"{key} is for the runner dataflow; leave it out, or set runner=dataflow"
 
-    def _dataflow_problems(self) -> Iterator[str]:
-        if "workers" in self.model_fields_set:
-            yield "workers is for the runner direct; say max_workers"
-        for key in REQUIRED:
-            if not getattr(self, key):
-                example = "labels.team=…" if key == "labels" else f"{key}=…"
-                yield f"{key} is missing; add --set {example}, or the key to the profile"
-        for key, problem in self._named_problems():
-            if problem is not None:
-                yield f"{key} {shown(getattr(self, key), key)}: {problem}"
-        yield from (f"labels {problem}" for problem in names.label_problems(self.labels))
-        yield from self._machine_problems()
-        for key in secrets_of(self.model_dump()):
-            yield f"{key}: looks like a secret (value not shown), which all who see the job would see; remove it"
-
-    def _named_problems(self) -> Iterator[tuple[str, str | None]]:
-        rules = {
-            "project": names.project_problem,
-            "region": names.region_problem,
-            "temp": names.gs_problem,
-            "image": names.image_problem,
-            "job_name": names.job_name_prefix_problem,
-            "service_account": names.service_account_problem,
-            "subnetwork": lambda value: names.subnetwork_problem(value, self.region),
-            "kms_key": lambda value: names.kms_key_problem(value, self.region),
-            "machine_type": names.machine_problem,
-        }
-        for key, rule in rules.items():
-            value = getattr(self, key)
-            # A required key that is empty is told as missing.
-            if value is not None and (value or key not in REQUIRED):
-                yield key, rule(value)
-
-    def _machine_problems(self) -> Iterator[str]:
-        if self.machine_type is not None and is_gpu_machine(self.machine_type):
-            yield (
-                f"machine_type {shown(self.machine_type)}: is for workers without a GPU, and comes with one; "
-                "take another, or say gpu.machine_type"
-            )
-        if self.flexrs and self.gpu is not None:
-            yield "flexrs does not go with gpu; leave one of them out"
+def overrides(pairs: Sequence[str]) -> dict[str, str]:
+    """What `--set` says; an empty value removes a key. Raises ConfigError."""
+    parted = [pair.partition("=") for pair in pairs]
+    if wrong := [pair for pair, (key, equals, _) in zip(pairs, parted, strict=True) if not (key and equals)]:
+        raise ConfigError(f"--set {wrong[0]!r} is not of the form key=value")
+    return {key: value for key, _, value in parted}
 
 
 def load_profile(file: str, overrides: Mapping[str, str]) -> Profile:
@@ -168,18 +126,15 @@ def _override(content: dict[str, Any], key: str, value: str) -> None:
 
 
 def _say(problem: Any) -> list[str]:
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        known = list(Gpu.model_fields if key.startswith("gpu.") else Profile.model_fields)
-        name = str(problem["loc"][-1])
-        near = difflib.get_close_matches(name, known, 1)
-        return [
-            f"key {key!r} is unknown" + (f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}")
-        ]
-    if problem["type"] == "missing":
-        kinds = f", one of {', '.join(KINDS)}" if key == "gpu.type" else ""
-        return [f"{key} is missing{kinds}; add --set {key}=…, or the key to the profile"]
-    lines = problem["msg"].removeprefix("Value error, ").split("\n")
-    if problem["type"] == "value_error":
-        return [f"{key} {line}".lstrip() for line in lines]
-    return [f"{key} {shown(problem['input'], key)}: {line}" for line in lines]
+    key, kind, message = ".".join(map(str, problem["loc"])), problem["type"], problem["msg"]
+    if kind == "extra_forbidden":
+        known = list((Gpu if key.startswith("gpu.") else Profile).model_fields)
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        return [f"key {key!r} is unknown; {hint}"]
+    if kind == "missing":
+        return [f"{key} is missing; add --set {key}=…, or the key to the profile"]
+    if kind == "value_error":
+        # Ours, of the whole profile; each line names its key.
+        return list(message.removeprefix("Value error, ").split("\n"))
+    return [f"{key} {shown(problem['input'], key)}: {message}"]

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, PortableOptions, StandardOptions
 
-from pipeline.dataflow.checks import check_dataflow, check_places
+from pipeline.dataflow.buckets import check_places
+from pipeline.dataflow.checks import check_dataflow
 from pipeline.errors import RunFailedError
 from pipeline.jobs.config import LOCAL, ConfigError, JobConfig
 

@@ -308,7 +308,8 @@ def test_the_plan_tells_options_steps_and_hints_and_writes_nothing(command: list
     assert "min_ram_bytes=14000000000" in inference
     (featurize,) = [line for line in out.splitlines() if line.lstrip().startswith("Featurize ")]
     assert "[" not in featurize
-    assert "no throughput of nvidia-l4 is committed" in out
+    assert "throughput not measured: score one date" in out
+    assert "minutes" not in out
     assert "GPU-hours" not in out
     assert names(demo.home.removesuffix("/out")) == []
 
