@@ -1,4 +1,4 @@
-"""ReadTexts: splits of files or of a BigQuery table -> Rows, dead letters and the books of what was there."""
+"""ReadTexts: splits of files or of a BigQuery table -> Rows, dead letters and row counts."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path

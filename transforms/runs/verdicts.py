@@ -1,4 +1,4 @@
-"""The verdict on a run: do the books balance, is the error budget kept. Written down before anything is published."""
+"""The verdict on a run: do the row counts agree, is the error budget kept. Written before anything is published."""
 
 import datetime as dt
 from collections import Counter
