@@ -8,15 +8,20 @@ PEERS := .venv-peers
 EMULATORS := .venv-emulators
 DEPLOY := .venv-deploy
 AIRFLOW := .venv-airflow
+DOCS := .venv-docs
 
-.PHONY: demo test lint accept quality bench bench-short bench-long bench-nightly torture profile gpu-bench gcp-smoke
+.PHONY: demo test test-all lint docs drawings refusals accept quality bench bench-short bench-long bench-nightly torture profile gpu-bench gcp-smoke
 .PHONY: demo-bundle test-airflow lint-deploy lock-deploy clean
 
 demo: $(READY)
 	$(BIN)/bert-batch demo
 
-# BigQuery and Cloud Storage are emulators, in an environment of their own.
+# All but tests/slow. BigQuery and Cloud Storage are emulators, in an environment of their own.
 test: $(READY) $(EMULATORS)/.ready
+	$(BIN)/pytest --numprocesses 2 --dist worksteal --ignore=tests/slow
+
+# With tests/slow: processes, kills, emulators, the commands of the documents, deploy/.
+test-all: $(READY) $(EMULATORS)/.ready
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 # The DAGs of deploy/airflow, in an environment of their own (2.2 GB); the command runs in this project's. Elsewhere a
@@ -28,6 +33,19 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The pages of docs/ and of other documents as a site with a search, to build/site. Every warning is an error, links and
+# anchors included. The API pages are read from the sources, so the environment has no TensorFlow.
+docs: $(DOCS)/.ready
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+
+# The pictures of the documents, from benchmarks/reports/RESULTS.md where they have figures.
+drawings:
+	$(PYTHON) docs/tools/drawings.py
+
+# The list of docs/models/import-refusals.md, from the command itself; a test compares it.
+refusals: $(READY)
+	PYTHONPATH=.:tests $(BIN)/python -m support.checkpoints.import_refusals
 
 # Long texts that may not be copied into the project: $$SHARED, ../shared by default; fails when it is missing.
 accept: $(READY)
@@ -135,5 +153,9 @@ $(DEPLOY)/.ready: requirements/deploy.txt
 	$(call install,$(DEPLOY),--requirement requirements/deploy.txt)
 	touch $(DEPLOY)/.ready
 
+$(DOCS)/.ready: requirements/docs.txt
+	$(call install,$(DOCS),--requirement requirements/docs.txt)
+	touch $(DOCS)/.ready
+
 clean:
-	rm -rf $(VENV) $(PEERS) $(EMULATORS) $(DEPLOY) $(AIRFLOW) .cache build dist *.egg-info demo-output
+	rm -rf $(VENV) $(PEERS) $(EMULATORS) $(DEPLOY) $(AIRFLOW) $(DOCS) .cache build dist *.egg-info demo-output
