@@ -35,9 +35,10 @@ lint: $(READY)
 	$(BIN)/mypy
 
 # The pages of docs/ and of other documents as a site with a search, to build/site. Every warning is an error, links and
-# anchors included. The API pages are read from the sources, so the environment has no TensorFlow.
+# anchors included. The API pages are read from the sources, so the environment has no TensorFlow. (--quiet would also
+# forgive the warnings.)
 docs: $(DOCS)/.ready
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
 
 # The pictures of the documents, from benchmarks/reports/RESULTS.md where they have figures.
 drawings:

@@ -5,12 +5,19 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
-from site_reports import ROOT, reports
-
+ROOT = Path(__file__).resolve().parents[2]
+REPORTS = "benchmarks/reports"
 IMAGES = ROOT / "docs" / "images"
 FONT = "font-family='-apple-system, Segoe UI, Helvetica, Arial, sans-serif'"
+
+
+def reports() -> Path:
+    """The folder of the reports that the benchmarks print."""
+    there = ROOT / REPORTS
+    return there if there.is_dir() else there.parent
 
 
 class Palette(NamedTuple):

@@ -22,14 +22,11 @@ OTHERS = {"--check", "--strict", "--no-deps", "--ignore", "--kustomize"}
 @pytest.fixture(scope="module")
 def tools() -> ModuleType:
     """docs/tools/drawings.py."""
-    folder = ROOT / "docs" / "tools"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(folder))
-        spec = importlib.util.spec_from_file_location("drawings", folder / "drawings.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+    spec = importlib.util.spec_from_file_location("drawings", ROOT / "docs" / "tools" / "drawings.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module
 
 

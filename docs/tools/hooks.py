@@ -14,12 +14,12 @@ from typing import Any
 from mkdocs.structure.files import File
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from site_reports import REPORTS, ROOT, reports
+from drawings import REPORTS, ROOT, reports
 
 DOCS, OUTSIDE = "docs", "repository"
 PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "deploy/README.md", "examples/snips/README.md")
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|`[^`]*`)*)\]\(([^()\s]+)\)")
-log = logging.getLogger("mkdocs.hooks.site")
+log = logging.getLogger("mkdocs.hooks.links")
 
 
 def outside() -> dict[str, Path]:
