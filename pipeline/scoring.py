@@ -111,7 +111,7 @@ def score(
 def begin(
     job: JobConfig, options: PipelineOptions, hints: Mapping[str, str], now: dt.datetime, progress: str | None = None
 ) -> Prepared | Verdict:
-    """A job that is ready and has its plan written down, or what there is if it is to leave its date alone.
+    """A job that is ready and whose plan is written, or the verdict of the published date that the job leaves alone.
 
     Raises what `prepare` raises, and PublishError if the date is to be left alone and its table cannot be brought up
     to date.

@@ -34,7 +34,7 @@ NOT_BEGUN = (
 CANCEL_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 GAP_SECONDS = 5.0
-"""No more than this counts of the time between two looks: a listener that was stopped itself has heard nobody."""
+"""The longest time between two looks that counts as silence: a listener that was stopped itself could hear nothing."""
 
 
 class WorkersLostError(RuntimeError):

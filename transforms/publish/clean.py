@@ -118,7 +118,7 @@ def _is_worth_keeping(run: _Leftover, expired: set[str], last_heard: dt.datetime
 
 
 def _why_unclear(run: _Leftover, seen_in: set[str], manifests: Manifests) -> str:
-    """Why nobody can tell whether rows of this run count; empty if they do not."""
+    """Why it is unclear whether rows of this run are published; empty if they are not."""
     broken = run.dates & manifests.broken.keys() or (not run.dates and manifests.broken)
     if broken:
         return f"the manifest of dt={min(broken)} is broken and may name it"

@@ -160,7 +160,7 @@ class _ReadSplit(beam.DoFn):
 
 
 class WriteMarked(beam.PTransform):
-    """PCollection[Count] -> the file `path` with the number of marks that nobody explained; see Block."""
+    """PCollection[Count] -> the file `path` with the number of quotation marks of unknown meaning; see Block."""
 
     def __init__(self, path: str) -> None:
         super().__init__()

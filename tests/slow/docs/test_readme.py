@@ -15,8 +15,8 @@ from pipeline.commands.app import app
 from transforms.batches.dead_letters import CODES
 
 TEXT = README.read_text(encoding="utf-8")
-# Flags of other programs that CONTRIBUTING and the decisions name.
-OTHERS = {"--check", "--strict", "--no-deps", "--ignore", "--kustomize"}
+# Flags of other programs that the documents name.
+OTHERS = {"--no-deps"}
 
 
 @pytest.fixture(scope="module")
