@@ -8,9 +8,8 @@ PEERS := .venv-peers
 EMULATORS := .venv-emulators
 DEPLOY := .venv-deploy
 AIRFLOW := .venv-airflow
-DOCS := .venv-docs
 
-.PHONY: demo test test-all lint docs drawings refusals accept quality bench bench-short bench-long bench-nightly torture profile gpu-bench gcp-smoke
+.PHONY: demo test lint accept quality bench bench-short bench-long bench-nightly torture profile gpu-bench gcp-smoke
 .PHONY: demo-bundle test-airflow lint-deploy lock-deploy clean
 
 demo: $(READY)
@@ -19,10 +18,6 @@ demo: $(READY)
 # All but tests/slow. BigQuery and Cloud Storage are emulators, in an environment of their own.
 test: $(READY) $(EMULATORS)/.ready
 	$(BIN)/pytest --numprocesses 2 --dist worksteal --ignore=tests/slow
-
-# With tests/slow: processes, kills, emulators, the commands of the documents, deploy/.
-test-all: $(READY) $(EMULATORS)/.ready
-	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 # The DAGs of deploy/airflow, in an environment of their own (2.2 GB); the command runs in this project's. Elsewhere a
 # warning is an error; Airflow's own are not ours to mend.
@@ -34,6 +29,13 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+.PHONY: test-all docs drawings refusals
+
+# With tests/slow: processes, kills, emulators, the commands of the documents, deploy/.
+test-all: $(READY) $(EMULATORS)/.ready
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+DOCS := .venv-docs
 # The pages of docs/ and of other documents as a site with a search, to build/site. Every warning is an error, links and
 # anchors included. The API pages are read from the sources, so the environment has no TensorFlow. (--quiet would also
 # forgive the warnings.)
@@ -150,13 +152,13 @@ $(AIRFLOW)/.ready: requirements/airflow.txt
 	$(call install,$(AIRFLOW),--no-deps --requirement requirements/airflow.txt)
 	touch $(AIRFLOW)/.ready
 
-$(DEPLOY)/.ready: requirements/deploy.txt
-	$(call install,$(DEPLOY),--requirement requirements/deploy.txt)
-	touch $(DEPLOY)/.ready
-
 $(DOCS)/.ready: requirements/docs.txt
 	$(call install,$(DOCS),--requirement requirements/docs.txt)
 	touch $(DOCS)/.ready
+
+$(DEPLOY)/.ready: requirements/deploy.txt
+	$(call install,$(DEPLOY),--requirement requirements/deploy.txt)
+	touch $(DEPLOY)/.ready
 
 clean:
 	rm -rf $(VENV) $(PEERS) $(EMULATORS) $(DEPLOY) $(AIRFLOW) $(DOCS) .cache build dist *.egg-info demo-output

@@ -25,9 +25,9 @@ from transforms.stores.choose import store_for
 _LATER = (409, 429)
 """Answers to a request for a job that change with time: the name is in use, no quota."""
 _LOST = (503, 504)
-"""Answers of servers in front of Dataflow: Dataflow itself may have the job."""
+"""Answers of what stands before Dataflow, which may have the job all the same."""
 _REFUSED = (400, 401, 403, 404, 409, 429)
-"""Answers after which Dataflow has no job. After any other answer, or none, it may have one."""
+"""Answers by which there is no job; after any other one, or none, Dataflow may have taken it."""
 
 
 @dataclass(frozen=True, kw_only=True)
