@@ -37,7 +37,9 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, commands: str, code: int = 0, **environment: str) -> str:
     path = f"{folder / 'bin'}:{os.environ['PATH']}"
-    return run_command(["bash", "-euo", "pipefail", "-c", commands], folder=folder, code=code, PATH=path, **environment)
+    shell = ["bash", "-euo", "pipefail", "-c", commands]
+    # A page has up to nine commands, and the machine may have other work.
+    return run_command(shell, folder=folder, code=code, seconds=1_200, PATH=path, **environment)
 
 
 def manifest(folder: Path, day: str) -> dict[str, Any]:
