@@ -33,6 +33,23 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+.PHONY: docs drawings refusals
+
+DOCS := .venv-docs
+# The pages of docs/ and of other documents as a site with a search, to build/site. Every warning is an error, links and
+# anchors included. The API pages are read from the sources, so the environment has no TensorFlow. (--quiet would also
+# forgive the warnings.)
+docs: $(DOCS)/.ready
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
+
+# The pictures of the documents, from benchmarks/reports/RESULTS.md where they have figures.
+drawings:
+	$(PYTHON) docs/tools/drawings.py
+
+# The list of docs/models/import-refusals.md, from the command itself; a test compares it.
+refusals: $(READY)
+	PYTHONPATH=.:tests $(BIN)/python -m support.checkpoints.import_refusals
+
 # Long texts that may not be copied into the project: $$SHARED, ../shared by default; fails when it is missing.
 accept: $(READY)
 	$(BIN)/python -m benchmarks.nightly.acceptance
@@ -136,9 +153,13 @@ $(AIRFLOW)/.ready: requirements/airflow.txt
 	$(call install,$(AIRFLOW),--no-deps --requirement requirements/airflow.txt)
 	touch $(AIRFLOW)/.ready
 
+$(DOCS)/.ready: requirements/docs.txt
+	$(call install,$(DOCS),--requirement requirements/docs.txt)
+	touch $(DOCS)/.ready
+
 $(DEPLOY)/.ready: requirements/deploy.txt
 	$(call install,$(DEPLOY),--requirement requirements/deploy.txt)
 	touch $(DEPLOY)/.ready
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(EMULATORS) $(DEPLOY) $(AIRFLOW) .cache build dist *.egg-info demo-output
+	rm -rf $(VENV) $(PEERS) $(EMULATORS) $(DEPLOY) $(AIRFLOW) $(DOCS) .cache build dist *.egg-info demo-output

@@ -26,7 +26,7 @@ CORE = [
 
 setup(
     name="bert-batch",
-    version="0.1.0",
+    version="0.2.0",
     description="Score very many texts with a BERT classifier, every night, on any Beam runner.",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

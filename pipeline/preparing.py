@@ -148,7 +148,7 @@ def prepare(
         tell(Comparison(about))
     about |= {"digest": _digest(job, plan, run, earlier, sink, precision)}
     resumed = find_resumable(run, about["digest"])
-    # A try that died is gone on with under its own id.
+    # An attempt that died is resumed under its own run id.
     run = run if resumed is None else resumed.run
     return Prepared(
         job=job,

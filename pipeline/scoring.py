@@ -45,7 +45,7 @@ NO_HINTS: Mapping[str, str] = MappingProxyType({})
 def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, beats: str | None = None) -> None:
     """Adds the whole job to the pipeline `p`.
 
-    `taken` is the file of what is taken over from a try that died; `beats` the folder in which workers beat, if any.
+    `taken` is the file of what is taken over from an attempt that died; `beats` is the folder for heartbeats, if any.
     """
     run, labelling, earlier = prepared.run, prepared.labelling, prepared.earlier
     columns, progress = prepared.plan.columns, prepared.compute.progress
@@ -93,7 +93,7 @@ def score(
     progress: str | None = None,
     hints: Mapping[str, str] = NO_HINTS,
 ) -> Verdict:
-    """Runs the job and gives its verdict; an error that left a verdict behind is told by the verdict alone.
+    """Runs the job and gives its verdict. Of a run that failed after its verdict was written, that verdict is given.
 
     Raises what `begin` raises before anything has run, and RunFailedError afterwards.
     """
@@ -111,7 +111,7 @@ def score(
 def begin(
     job: JobConfig, options: PipelineOptions, hints: Mapping[str, str], now: dt.datetime, progress: str | None = None
 ) -> Prepared | Verdict:
-    """A job that is ready and has its plan written down, or what there is if it is to leave its date alone.
+    """A job that is ready and whose plan is written, or the verdict of the published date that the job leaves alone.
 
     Raises what `prepare` raises, and PublishError if the date is to be left alone and its table cannot be brought up
     to date.
@@ -160,7 +160,7 @@ def _run(prepared: Prepared, options: PipelineOptions, now: dt.datetime, patienc
             if (result := start(prepared, options, now)) is not None:
                 result.wait_until_finish()
         return
-    # Of this try alone: a run that is gone on with has its id from one that died.
+    # A folder of this attempt alone: a resumed run has the id of an attempt that died.
     beats = prepared.run.file(f"beats-{new_run_id(now)}")
     with listening(beats), loopback_only():
         if (result := start(prepared, options, now, beats)) is not None:

@@ -57,7 +57,7 @@ class WriteDeadLetters(beam.PTransform):
     """Several PCollection[RecordBatch of REJECTED] -> PCollection[StagedFile].
 
     Each is staged by itself and only the descriptions flow together: a Flatten of the rows would make the runner hold
-    them back until all is scored, and a run that dies before that could not be gone on with.
+    them back until all is scored, and a run that dies before that could not be resumed.
 
     `progress` is the file in which local workers tell how far they are, if anywhere.
     """

@@ -34,7 +34,7 @@ NOT_BEGUN = (
 CANCEL_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 GAP_SECONDS = 5.0
-"""No more than this counts of the time between two looks: a listener that was stopped itself has heard nobody."""
+"""The longest time between two looks that counts as silence: a listener that was stopped itself could hear nothing."""
 
 
 class WorkersLostError(RuntimeError):
@@ -76,9 +76,9 @@ def _again(worker: Worker, beat: str | None, now: float) -> Worker:
 
 
 def lost(heard: Heard, expected: int, limit: float) -> list[Worker]:
-    """The processes that are silent for longer than `limit` and that no other one has begun in place of.
+    """The processes that are silent for longer than `limit` and were not replaced by one that began later.
 
-    Of the processes that began, the first `expected` replace nobody: all of a job begin, but not all at once.
+    The first `expected` processes that began are not replacements: a job begins all of them, but not at once.
     """
     silent = [worker for worker in heard.workers if not worker.ended and heard.time - worker.last > limit]
     in_place = [worker.first for worker in heard.workers[expected:]]
@@ -153,7 +153,7 @@ def wait(result: Any, folder: str, expected: int, start: float | None) -> None:
         if start is not None and (why := problem(ear.heard, expected, start)):
             # A job server may wait for the lost process here, too.
             _Call(result.cancel).ended(CANCEL_SECONDS)
-            # Beam's Python job server forgets the job only: a process that wakes up goes on with it.
+            # Beam's Python job server only forgets the job: a process that wakes up continues it.
             raise WorkersLostError(f"{why}; the job server was asked to cancel the job, which may still publish")
     if waiting.error is not None:
         told = _told(waiting.error, ear, expected)
@@ -163,7 +163,7 @@ def wait(result: Any, folder: str, expected: int, start: float | None) -> None:
 
 
 def _told(error: BaseException, ear: "_Ear", expected: int) -> Exception | None:
-    """What a job server reports, in words that help; None if it speaks for itself."""
+    """What to tell the user about an error of the job server; None if its own message is clear."""
     import grpc
 
     if isinstance(error, grpc.RpcError):

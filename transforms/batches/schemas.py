@@ -13,7 +13,7 @@ from transforms.batches.dialect import Dialect
 from transforms.batches.text_digests import DIGEST, DIGEST_TYPE
 
 MAX_ROWS = 8_192
-"""Rows of one RecordBatch at most; architecture section 3."""
+"""Rows of one RecordBatch at most."""
 MAX_TEXT_BYTES = 16 * 1024 * 1024
 """Bytes of text in one RecordBatch at most; one longer row travels alone."""
 MAX_BATCH_BYTES = 32 * 1024 * 1024

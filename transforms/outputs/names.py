@@ -1,4 +1,4 @@
-"""What the files of a run are called. What is written, read back or deleted is told by these names and no others."""
+"""What the files of a run are called. Only files with these names are written, read back or deleted."""
 
 import re
 from pathlib import PurePosixPath

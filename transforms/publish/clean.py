@@ -107,7 +107,7 @@ def clean(
             unclear = _why_unclear(run, dates.get(run.run_id, set()), manifests)
             kept = Cleaned(what=f"run {run.run_id}", why=unclear, kept=True)
             deleted = kept if unclear else _delete(output, run, now, now - older_than, dry_run)
-            # A tombstone alone is nothing to speak of.
+            # A tombstone alone is not reported.
             if deleted.kept or deleted.files or not run.cleaned:
                 yield deleted
 
@@ -118,7 +118,7 @@ def _is_worth_keeping(run: _Leftover, expired: set[str], last_heard: dt.datetime
 
 
 def _why_unclear(run: _Leftover, seen_in: set[str], manifests: Manifests) -> str:
-    """Why nobody can tell whether rows of this run count; empty if they do not."""
+    """Why it is unclear whether rows of this run are published; empty if they are not."""
     broken = run.dates & manifests.broken.keys() or (not run.dates and manifests.broken)
     if broken:
         return f"the manifest of dt={min(broken)} is broken and may name it"
@@ -203,7 +203,7 @@ def _delete(output: str, run: _Leftover, now: dt.datetime, claimed_before: dt.da
     verdict = run.verdict if dry_run else abandon(path, run.run_id, claimed_before)
     if verdict is not None and verdict.is_claimed_since(claimed_before):
         return Cleaned(what=what, why=f"was being published lately: bert-batch publish {run.run_id}", kept=True)
-    # Asked last: of a run that is abandoned, or came to its end, no manifest can begin to speak now.
+    # Read last: from here on no manifest can come to name a run that is abandoned or has ended.
     for date in () if dry_run else run.dates:
         manifest, _ = read_manifest(join(output, f"dt={date}", MANIFEST))
         if manifest is not None and manifest["run_id"] == run.run_id:

@@ -1,4 +1,4 @@
-"""Replaces the rows of a date by those of one run, in one transaction, unless a later run has been there.
+"""Replaces the rows of a date by those of one run, in one transaction, unless a later run has done so.
 
 The transaction rests on snapshot isolation, and on BigQuery aborting one of two transactions that delete the same row.
 Two that only insert, or whose DELETE finds nothing, would both succeed and leave the rows twice. So each deletes the

@@ -102,7 +102,7 @@ def list_inputs(
 
 
 def _check_dialect(dialect: Dialect, kinds: Sequence[str]) -> None:
-    """Raises PlanError for what says nothing of files of this format: whoever says it expects something else."""
+    """Raises PlanError for flags of text files that have no meaning for this format."""
     kind = kinds[0] if kinds else "csv"
     if kind in DELIMITERS:
         try:

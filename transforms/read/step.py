@@ -1,4 +1,4 @@
-"""ReadTexts: splits of files or of a BigQuery table -> Rows, dead letters and the books of what was there."""
+"""ReadTexts: splits of files or of a BigQuery table -> Rows, dead letters and row counts."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -160,7 +160,7 @@ class _ReadSplit(beam.DoFn):
 
 
 class WriteMarked(beam.PTransform):
-    """PCollection[Count] -> the file `path` with the number of marks that nobody explained; see Block."""
+    """PCollection[Count] -> the file `path` with the number of quotation marks of unknown meaning; see Block."""
 
     def __init__(self, path: str) -> None:
         super().__init__()

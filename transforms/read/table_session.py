@@ -1,4 +1,4 @@
-"""The read session of a run: made once, by whoever comes first, and then the same for every try and every pass.
+"""The read session of a run: made once, by the first that needs it, and then used by every attempt and every pass.
 
 Its streams are the splits. A second session over the same rows would be cut in other places.
 """

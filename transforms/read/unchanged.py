@@ -1,7 +1,7 @@
-"""Rows whose id and text a published date has already: their scores are fetched from its files, by place.
+"""Rows whose id and text a published date has already: their scores are fetched from its files, by position.
 
-What is shuffled are places, hashes and digests; the scores go from file to file: one for each part of the earlier
-date, with a batch for each split of today, which Read attaches.
+Only positions, hashes and digests are shuffled, never scores. Scores are read from each part of the earlier date and
+written to a file with one batch for each split of today; Read attaches these batches to its rows.
 """
 
 import itertools

@@ -1,7 +1,7 @@
-"""Beats: while a worker process lives it rewrites a small file of its own, so that whoever waits for it can miss it.
+"""Heartbeats: a worker process rewrites a small file of its own while it lives, so that its death can be noticed.
 
-Only where the runner does not do this itself. A process beats from the set-up of its first step to its own end, and no
-longer than somebody listens: the listener leaves a file behind that says so, and takes it away.
+Only where the runner does not do this itself. The heartbeat goes on from the set-up of the first step to the end of the
+process, or until the listener removes the file by which it shows that it listens.
 """
 
 import atexit

@@ -1,6 +1,6 @@
-"""How far a local run is, told by its worker processes through one small file.
+"""How far a local run is, reported by its worker processes through one small file.
 
-A row is told when it has its end: scored, carried over unchanged, or a dead letter. Rows of the id pass are told apart.
+A row is reported at its end: scored, taken over unchanged, or a dead letter. Rows of the id pass are counted apart.
 """
 
 import os

@@ -131,7 +131,7 @@ def _input_decides(verdict: Verdict, budget: ErrorBudget) -> bool:
 def finished_splits(run: Run) -> TakenOver:
     """The splits of which every row that was read stands in a staged file that is whole.
 
-    A split that two tries finished, or one of them twice, is in the books twice and does not balance: it is not taken.
+    A split that two attempts finished, or one of them twice, is counted twice and does not agree: it is not taken.
     """
     store = store_for(run.output)
     paths = listed(run.output, f"_runs/{run.run_id}/staged")

@@ -1,4 +1,4 @@
-"""The verdict on a run: do the books balance, is the error budget kept. Written down before anything is published."""
+"""The verdict on a run: do the row counts agree, is the error budget kept. Written before anything is published."""
 
 import datetime as dt
 from collections import Counter
@@ -143,16 +143,16 @@ def write_verdict(run: Run, verdict: Verdict) -> None:
 def settle(path: str, status: str) -> Verdict | None:
     """Ends the verdict at `path`, if it is `passed`, as published or superseded; gives the verdict as it is then.
 
-    An end stays: whoever comes later knows less. None if there is no verdict (any more).
+    A verdict that has ended is not changed again. None if there is no verdict (any more).
     """
     return _change(path, lambda verdict: replace(verdict, status=status) if _is_passed(verdict) else None)
 
 
 def claim(path: str) -> Verdict | None:
-    """Says in the verdict at `path`, if it is `passed`, that the manifest is about to be swapped.
+    """Marks the verdict at `path`, if it is `passed`: the manifest is about to be swapped.
 
-    Whoever gets a verdict that is not `abandoned` may swap: until that is long ago, nobody abandons the run. None if
-    there is no verdict (any more).
+    A caller may swap unless it gets `abandoned`: `clean` abandons no run that was claimed lately. None if there is no
+    verdict (any more).
     """
     now = dt.datetime.now(dt.UTC).isoformat()
     return _change(path, lambda verdict: replace(verdict, claimed=now) if _is_passed(verdict) else None)
@@ -214,6 +214,6 @@ def _change(path: str, change: Callable[[Verdict | None], Verdict | None]) -> Ve
 
 
 def read_verdict(path: str) -> Verdict | None:
-    """The verdict at `path`, or None if there is none yet; raises RecordError, a ValueError, for what is none."""
+    """The verdict at `path`, or None if there is none yet; raises RecordError, a ValueError, if it is damaged."""
     raw = records.read(path)
     return None if raw is None else parse(raw, path)

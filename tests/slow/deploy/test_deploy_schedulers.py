@@ -1,4 +1,4 @@
-"""CronJob and systemd units: their commands parse, and exit codes do what the README's table says."""
+"""CronJob and systemd units: their commands parse, and exit codes do what the page on failures says."""
 
 import configparser
 import os
@@ -75,13 +75,13 @@ def service_action(code: int) -> str:
     return "fail" if code in codes["RestartPreventExitStatus"] else "again"
 
 
-# What the README says to do -> what a scheduler does by itself.
+# What the page on failures says to do -> what a scheduler does by itself.
 ACTIONS = {0: "done", 1: "again", 2: "fail", 3: "fail", 4: "done", 75: "later", 99: "done", 137: "again"}
 
 
 def test_these_are_the_codes_that_there_are() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (table,) = re.findall(r"^\| exit code \| do \|\n(.*?)\n\n", readme, re.MULTILINE | re.DOTALL)
+    page = (ROOT / "docs/use/failures.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| exit code \| do \|\n(.*?)\n\n", page, re.MULTILINE | re.DOTALL)
     documented = {int(code) for code in re.findall(r"^\| (\d+)", table, re.MULTILINE)}
     assert (documented | set(EXIT_CODES.values())) == ACTIONS.keys() - {137}
 

@@ -1,4 +1,4 @@
-"""The commands of the README's sections on nights, failures and BigQuery, run as they stand there."""
+"""The commands of README and of the pages on nights, failures and BigQuery, run as they stand there."""
 
 import json
 import os
@@ -13,23 +13,17 @@ import pytest
 from google.cloud import bigquery
 from support.cloud.emulators import Emulators
 from support.commands import ROOT, run_command
+from support.documents import README, page, scripts
 from support.jobs import write_parquet
 
 from transforms.runs.fail_points import VARIABLE
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 DAYS = [f"2026-11-{day}" for day in range(17, 24)]
-
-
-def script(section: str) -> str:
-    """The commands of a section."""
-    (text,) = re.findall(rf"^## {section}\n(.*?)(?=^## )", README, re.MULTILINE | re.DOTALL)
-    return "".join(re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder as the README assumes it: texts of some days, the examples, and the command on the path."""
+    """A folder as the documents assume it: texts of some days, the examples, and the command on the path."""
     rows = pq.read_table(ROOT / "examples/snips/validation.parquet").select(["id", "text"]).slice(0, 12)
     for day in DAYS:
         write_parquet(tmp_path / "texts" / f"day={day}" / "rows.parquet", rows)
@@ -43,15 +37,25 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, commands: str, code: int = 0, **environment: str) -> str:
     path = f"{folder / 'bin'}:{os.environ['PATH']}"
-    return run_command(["bash", "-euo", "pipefail", "-c", commands], folder=folder, code=code, PATH=path, **environment)
+    shell = ["bash", "-euo", "pipefail", "-c", commands]
+    # A page has up to nine commands, and the machine may have other work.
+    return run_command(shell, folder=folder, code=code, seconds=1_200, PATH=path, **environment)
 
 
 def manifest(folder: Path, day: str) -> dict[str, Any]:
     return json.loads((folder / "scored" / f"dt={day}" / "_manifest.json").read_bytes())
 
 
+def test_own_texts(folder: Path) -> None:
+    rows = pq.read_table(ROOT / "examples/snips/validation.parquet").select(["id", "text"]).slice(0, 12)
+    write_parquet(folder / "texts" / "rows.parquet", rows)
+    run(folder, scripts(README.read_text(encoding="utf-8")))
+    (published,) = folder.glob("scored/dt=*/_manifest.json")
+    assert json.loads(published.read_bytes())["counts"]["scored"] == 12
+
+
 def test_every_night_and_when_something_fails(folder: Path) -> None:
-    shown = run(folder, script("Every night"))
+    shown = run(folder, scripts(page("use/every-night.md")))
     assert [manifest(folder, day)["counts"]["read"] for day in DAYS[:5]] == [12] * 5
     assert manifest(folder, "2026-11-21")["counts"] == {"read": 12, "scored": 0, "skipped": 12, "dead": 0}
     assert manifest(folder, "2026-11-21")["compared_with"]["date"] == "2026-11-20"
@@ -61,7 +65,7 @@ def test_every_night_and_when_something_fails(folder: Path) -> None:
     run(folder, f"exec {score} 2026-11-23", code=-signal.SIGKILL, **{VARIABLE: "before commit"})
     died = {path.parent.name: path for path in folder.glob("scored/_runs/*/verdict.json")}
     (waiting,) = (name for name, path in died.items() if json.loads(path.read_bytes())["status"] == "passed")
-    commands = script("When something fails")
+    commands = scripts(page("use/failures.md"))
     (example,) = re.findall(r"publish (\S+)", commands)
     shown = run(folder, commands.replace(example, waiting))
     assert waiting in shown
@@ -75,7 +79,9 @@ def test_bigquery(folder: Path, cloud: Emulators, dataset: str) -> None:
         client.create_table(bigquery.Table(f"{dataset}.daily", schema))
         rows = [{"id": f"r{i}", "text": f"play song {i}", "day": "2026-11-21"} for i in range(5)]
         assert client.insert_rows_json(f"{dataset}.daily", [*rows, {**rows[0], "day": "2026-11-20"}]) == []
-        commands = script("BigQuery").replace("my-project.texts", dataset).replace("my-bucket", cloud.bucket)
+        commands = (
+            scripts(page("use/bigquery.md")).replace("my-project.texts", dataset).replace("my-bucket", cloud.bucket)
+        )
         run(folder, commands)
         found = client.query(f"SELECT id FROM `{dataset}.scores` WHERE logical_date = '2026-11-21'").result()
         assert sorted(row.id for row in found) == [f"r{i}" for i in range(5)]

@@ -1,7 +1,7 @@
 """Starts the emulators of BigQuery and Cloud Storage, and says how Google's clients find them.
 
 Both are processes of an environment of their own (`make .venv-emulators/.ready`). They share a folder: bqemulator reads
-the objects of the storage emulator from disk. What they do not show is in the README, section Limits.
+the objects of the storage emulator from disk. What they do not show is in docs/facts/limits.md.
 """
 
 import json

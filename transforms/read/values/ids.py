@@ -27,7 +27,7 @@ def is_id(kind: pa.DataType) -> bool:
 def id_strings(column: pa.Array, declared: pa.DataType | None = None) -> tuple[pa.Array, Mask]:
     """Ids as strings whose bytes nobody has checked yet, and the rows with a value that cannot be an id, null there.
 
-    A number is written as a whole number: one that is none, or so large a double that it could be another, is no id.
+    A number is written as a whole number. A fraction is no id, nor is a double so large that it could be another one.
     `declared` is the user's type: of a string, fractions are ids too.
     """
     if pa.types.is_dictionary(column.type):

@@ -143,7 +143,7 @@ def test_a_value_is_neither_bent_nor_refused_for_what_stands_beside_it() -> None
 
 
 def as_read(row: dict[str, Any]) -> dict[str, Any] | str:
-    """What json.loads and the README say of an object: its values, null where a kept one does not fit, or its code."""
+    """What json.loads and the documents say of an object: its values, null where a kept one does not fit, or a code."""
     out: dict[str, Any] = {}
     for name, value in ((name, row.get(name)) for name in KEYS.given.names):
         if value is None:
