@@ -84,7 +84,7 @@ def test_what_only_looks_at_files_imports_neither_beam_nor_tensorflow(output: st
 
 
 @pytest.mark.parametrize("wrong", [False, True])
-def test_an_answer_takes_less_than_two_seconds(wrong: bool, output: str) -> None:
+def test_an_answer_takes_less_than_one_and_a_half_seconds(wrong: bool, output: str) -> None:
     # Seconds of computing: a machine that does other things meanwhile takes longer by the clock.
     command = ["score", "--top-k", "0"] if wrong else ["runs", "--output", output]
     seconds = []
@@ -93,4 +93,4 @@ def test_an_answer_takes_less_than_two_seconds(wrong: bool, output: str) -> None
         subprocess.run([sys.executable, "-m", "pipeline", *command], cwd=ROOT, capture_output=True, check=False)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(seconds) < 2
+    assert min(seconds) < 1.5

@@ -19,7 +19,7 @@ from support.jobs import DATE
 from pipeline.commands.app import app
 from pipeline.jobs.config import ConfigError, JobConfig
 from pipeline.submitting import Submitted
-from transforms.read.plan_files import FORMATS
+from transforms.batches.formats import FORMATS
 
 flex = module("flex/main.py")
 METADATA = json.loads((DEPLOY / "flex/metadata.json").read_text(encoding="utf-8"))

@@ -19,7 +19,8 @@ _WHOLE = r"^[+-]?[0-9]+(\.0*)?$"
 _NUMBER = r"^[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|inf|infinity|nan)$"
 _SHORT_WHOLE = r"^(0|-?[1-9][0-9]*)$"
 _SHORT_NUMBER = r"^-?(0|[1-9][0-9]*)(\.0|\.[0-9]*[1-9])?$"
-_TRUE, _FALSE = (pa.array(words) for words in (["true", "t", "yes", "y", "1"], ["false", "f", "no", "n", "0"]))
+# No Arrow arrays: the first one that is made of a list imports pandas, which takes a second.
+_TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _TIME = (
     r"^(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
@@ -135,7 +136,7 @@ def _is_double(text: str, exact: bool) -> bool:
 
 def _parse_bool(texts: pa.Array) -> pa.Array:
     lower = pc.utf8_lower(texts)
-    true, false = pc.is_in(lower, _TRUE), pc.is_in(lower, _FALSE)
+    true, false = (pc.is_in(lower, pa.array(words)) for words in (_TRUE, _FALSE))
     return pc.if_else(pc.or_(true, false), true, pa.scalar(None, pa.bool_()))
 
 
