@@ -41,7 +41,7 @@ def _flag(name: str, field: FieldInfo, defaults: Mapping[str, Any]) -> Parameter
     form = form_of(field)
     text = f"{field.description}{_shown(field, defaults.get(name))}"
     said: dict[str, Any] = {"help": text, "rich_help_panel": form["panel"], "show_default": False}
-    kind = _kind(field)
+    kind = kind_of(field)
     if "argument" not in form:
         shape: Any = typer.Option(None, **said)
     else:
@@ -56,7 +56,7 @@ def form_of(field: FieldInfo) -> dict[str, str]:
     return {key: str(value) for key, value in field.json_schema_extra.items()}
 
 
-def _kind(field: FieldInfo) -> Any:
+def kind_of(field: FieldInfo) -> Any:
     """The type of one value on the command line. What a value may be, the model checks and says."""
     annotation = field.annotation
     options = [part for part in get_args(annotation) if part is not NoneType]
