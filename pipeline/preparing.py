@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from model.bundle import Bundle
 from pipeline.jobs.bundle import bundle_of, describe_for
-from pipeline.jobs.column_types import TYPES
+from pipeline.jobs.column_types import arrow_types
 from pipeline.jobs.config import LOCAL, ConfigError, JobConfig
 from pipeline.jobs.dates import fill, fill_sql, logical_date
 from pipeline.jobs.inputs import table_of
@@ -124,7 +124,7 @@ def prepare(
     # BigQuery takes no file with a time outside its calendar.
     columns = replace(plan.columns, digests=job.digests, bounded=job.outputs.table is not None)
     plan = replace(plan, columns=columns)
-    check_numbers_stay(plan.columns, job.home, TYPES, plan.texts)
+    check_numbers_stay(plan.columns, job.home, arrow_types(), plan.texts)
     run = Run(
         run_id=new_run_id(now),
         output=job.home,

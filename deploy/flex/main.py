@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.commands.flags import form_of, kind_of
 from pipeline.dataflow.profile import Profile, load_profile, overrides
 from pipeline.errors import EXIT_CODES
 from pipeline.jobs.config import ConfigError, JobConfig, load_job
@@ -23,12 +24,12 @@ from transforms.runs.verdict_record import Verdict
 from transforms.stores.choose import store_for
 
 PROFILES = Path(__file__).resolve().parent.parent / "profiles"
-LISTS = ("input", "output", "schema")
-PAIRS = {"rename": "="}
+FIELDS = {field.alias or name: field for name, field in JobConfig.model_fields.items()}
+PAIRS = {key: form_of(field)["pairs"] for key, field in FIELDS.items() if "pairs" in form_of(field)}
 """Parameters that are mappings, and what stands between a key and its value."""
+LISTS = tuple(key for key, field in FIELDS.items() if kind_of(field) == list[str] and key not in PAIRS)
 NOT_FOR_TEMPLATES = ("runner", "workers", "beam_options")
-KEYS = tuple(field.alias or name for name, field in JobConfig.model_fields.items())
-JOB_KEYS = tuple(key for key in KEYS if key not in NOT_FOR_TEMPLATES)
+JOB_KEYS = tuple(key for key in FIELDS if key not in NOT_FOR_TEMPLATES)
 PARAMETERS = ("job", "profile", "set", *JOB_KEYS)
 KEYS_OF_OPTIONS = {
     "project": "project",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pydantic
 
 from pipeline.jobs.config import ConfigError
+from pipeline.jobs.fields import BUNDLE, MODEL, TOKENIZER, in_panel
 from pipeline.jobs.outputs import check_writable
 
 if TYPE_CHECKING:
@@ -16,26 +17,42 @@ if TYPE_CHECKING:
     from model.checkpoints.checkpoint import Checkpoint
     from model.tokenizer.tokenization import TokenizerSpec
 
+_bundle, _model, _tokenizer = map(in_panel, (BUNDLE, MODEL, TOKENIZER))
+
 
 class ImportJob(pydantic.BaseModel):
     """One import: checkpoint -> bundle. Every field is a flag of `bert-batch import`, `path` apart."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
-    path: str
-    output: str
-    name: str
-    labels: tuple[str, ...] = ()
-    labels_file: str | None = None
-    vocabulary: str | None = None
-    tokenizer: str | None = None
-    lower_case: bool | None = None
-    task: Literal["classification", "regression"] | None = None
-    activation: Literal["none", "sigmoid"] | None = None
-    new_head: int | None = pydantic.Field(default=None, ge=1)
-    max_tokens: int | None = pydantic.Field(default=None, ge=2)
-    segments: Literal[1, 2] | None = None
-    truncator: Literal["round_robin", "longest_first", "waterfall"] | None = None
+    path: str = in_panel(MODEL, argument="")(description="Hugging Face folder, TensorFlow checkpoint or SavedModel.")
+    output: str = _bundle(description="Folder of the new bundle.")
+    name: str = _bundle(description="Name of the bundle; every scored row has it.")
+    labels: tuple[str, ...] = in_panel(MODEL, separated=",")(
+        (), description="a,b,c in the order of the model's classes."
+    )
+    labels_file: str | None = _model(None, description="File with one label a line, in that order.")
+    vocabulary: str | None = _tokenizer(None, description="WordPiece file; by default the one beside it.")
+    tokenizer: str | None = _tokenizer(
+        None, description="model_garden, huggingface or google_research; by default the maker's."
+    )
+    lower_case: bool | None = _tokenizer(None, description="Fold case; by default as the files say.")
+    task: Literal["classification", "regression"] | None = _model(
+        None, description="classification or regression; by default by outputs."
+    )
+    activation: Literal["none", "sigmoid"] | None = _model(
+        None, description="Of one output: none (raw) or sigmoid; by default as the files say, else none."
+    )
+    new_head: int | None = _model(None, ge=1, description="Outputs of an untrained head for an encoder without.")
+    max_tokens: int | None = _tokenizer(
+        None, ge=2, description="Longer texts are truncated; by default what the model was for."
+    )
+    segments: Literal[1, 2] | None = _tokenizer(
+        None, description="2 for pairs of texts; by default as trained, else 1."
+    )
+    truncator: Literal["round_robin", "longest_first", "waterfall"] | None = _tokenizer(
+        None, description="Of pairs: round_robin, longest_first, waterfall; by default by origin."
+    )
 
     @pydantic.field_validator("labels", mode="before")
     @classmethod

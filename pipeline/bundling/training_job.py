@@ -2,17 +2,22 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 
-from pipeline.jobs.column_types import GUESS, TYPES, check_schema, schema_of
+from pipeline.jobs.column_types import GUESS, arrow_types, check_schema, declared, schema_of
 from pipeline.jobs.config import ConfigError, described
+from pipeline.jobs.fields import BUNDLE, INPUT, MODEL, TOKENIZER, TRAINING, in_panel
 from pipeline.jobs.outputs import check_writable
 from pipeline.jobs.text_files import TextFiles
-from transforms.read.columns import ColumnsRequest
-from transforms.read.plan_files import plan_inputs
-from transforms.runs.plan import Plan
+
+if TYPE_CHECKING:
+    # With them comes Arrow, which --help and a wrong flag are not to wait for.
+    from transforms.read.columns import ColumnsRequest
+    from transforms.runs.plan import Plan
+
+_input, _bundle, _model, _tokenizer, _training = map(in_panel, (INPUT, BUNDLE, MODEL, TOKENIZER, TRAINING))
 
 
 class TrainingJob(TextFiles):
@@ -24,31 +29,44 @@ class TrainingJob(TextFiles):
     `text_pair_column` makes it a training on pairs, cut by `truncator`. `schema` types id, text and label.
     """
 
-    input: tuple[str, ...]
-    output: str
-    name: str
-    task: Literal["classification", "regression"] = "classification"
-    text_column: str = "text"
-    text_pair_column: str | None = None
-    label_column: str = "label"
-    id_column: str | None = None
-    format: str | None = None
-    schema_: Mapping[str, str] = pydantic.Field(default_factory=dict, alias="schema")
-    encoder: str | None = None
-    preset: Literal["tiny", "mini", "small", "medium", "base", "large"] = "tiny"
-    vocabulary: str | None = None
-    vocabulary_size: int = pydantic.Field(default=8_000, ge=100)
-    tokenizer: Literal["model_garden", "huggingface", "google_research"] | None = None
-    lower_case: bool | None = None
-    truncator: Literal["round_robin", "longest_first", "waterfall"] = "round_robin"
-    max_tokens: int = pydantic.Field(default=128, ge=2)
-    epochs: int | None = pydantic.Field(default=None, ge=1)
-    batch_size: int = pydantic.Field(default=32, ge=1)
-    learning_rate: float | None = pydantic.Field(default=None, gt=0)
-    patience: int = pydantic.Field(default=3, ge=1)
-    validation_share: float = pydantic.Field(default=0.1, gt=0, lt=1)
-    test_input: tuple[str, ...] = ()
-    seed: int = 1
+    input: tuple[str, ...] = _input(description="File, folder or pattern. Repeatable.")
+    output: str = _bundle(description="Folder of the new bundle.")
+    name: str = _bundle(description="Name of the bundle; every scored row has it.")
+    task: Literal["classification", "regression"] = _training(
+        "classification", description="classification or regression."
+    )
+    text_column: str = _input("text", description="Column with the text.")
+    text_pair_column: str | None = _input(None, description="Column with the second text, for a bundle of pairs.")
+    label_column: str = _input("label", description="Column with the label or value.")
+    id_column: str | None = _input(None, description="Column with the unique id; by default the position.")
+    format: str | None = _input(None, description="parquet, jsonl, csv, tsv or text; by default from the names.")
+    schema_: Mapping[str, str] = _input(
+        default_factory=dict, alias="schema", description="Type of id, text or label: name:type. Repeatable."
+    )
+    encoder: str | None = _model(None, description="Hugging Face folder of a BERT to start from.")
+    preset: Literal["tiny", "mini", "small", "medium", "base", "large"] = _model(
+        "tiny", description="Size without --encoder: tiny, mini, small, medium, base or large."
+    )
+    vocabulary: str | None = _tokenizer(None, description="WordPiece file; by default the encoder's or learned.")
+    vocabulary_size: int = _tokenizer(8_000, ge=100, description="Tokens to learn at most.")
+    tokenizer: Literal["model_garden", "huggingface", "google_research"] | None = _tokenizer(
+        None,
+        description="model_garden, huggingface or google_research; by default the encoder's, else the first.",
+    )
+    lower_case: bool | None = _tokenizer(None, description="Fold case; by default as the encoder does, else yes.")
+    truncator: Literal["round_robin", "longest_first", "waterfall"] = _tokenizer(
+        "round_robin", description="Of pairs: round_robin, longest_first or waterfall."
+    )
+    max_tokens: int = _tokenizer(128, ge=2, description="Longer texts are truncated.")
+    epochs: int | None = _training(None, ge=1, description="At most; by default 4 with an encoder, 10 without.")
+    batch_size: int = _training(32, ge=1, description="Rows of one step.")
+    learning_rate: float | None = _training(
+        None, gt=0, description="Peak; by default 5e-5 with an encoder, 1e-3 without."
+    )
+    patience: int = _training(3, ge=1, description="Epochs without progress before stopping.")
+    validation_share: float = _training(0.1, gt=0, lt=1, description="Rows held out for early stopping.")
+    test_input: tuple[str, ...] = _input((), description="Rows to measure on, never trained on. Repeatable.")
+    seed: int = _training(1, description="Same seed, same rows, same machine: same bundle.")
 
     @pydantic.field_validator("schema_", mode="before")
     @classmethod
@@ -66,10 +84,11 @@ class TrainingJob(TextFiles):
         return self
 
     @property
-    def columns(self) -> ColumnsRequest:
+    def columns(self) -> "ColumnsRequest":
         """The text, and the label under the name the graph expects."""
-        declared = {name: TYPES[kind] for name, kind in self.schema_.items() if name != GUESS}
-        label = TYPES["string" if self.task == "classification" else "float64"]
+        from transforms.read.columns import ColumnsRequest
+
+        label = arrow_types()["string" if self.task == "classification" else "float64"]
         return ColumnsRequest(
             text=self.text_column,
             text_pair=self.text_pair_column,
@@ -78,7 +97,7 @@ class TrainingJob(TextFiles):
             rename={self.label_column: "target"},
             label=self.label_column,
             guess=GUESS in self.schema_,
-            types={self.label_column: label, **declared},
+            types={self.label_column: label, **declared(self.schema_)},
             # The label decides: a row whose label does not fit teaches nothing.
             strict=True,
         )
@@ -89,8 +108,10 @@ def training_job(flags: Mapping[str, Any]) -> TrainingJob:
     return described(TrainingJob, flags)
 
 
-def plan_rows(job: TrainingJob, flag: str, paths: Sequence[str]) -> Plan:
+def plan_rows(job: TrainingJob, flag: str, paths: Sequence[str]) -> "Plan":
     """The labelled rows of some files; raises what plan_inputs raises, and ConfigError if there is none."""
+    from transforms.read.plan_files import plan_inputs
+
     plan = plan_inputs(paths, job.columns, file_format=job.format, dialect=job.dialect)
     if not plan.rows:
         raise ConfigError(f"{flag} {', '.join(paths)}: has no rows; give labelled rows")

@@ -1,23 +1,30 @@
 """The bundle of a job, and whether the two fit."""
 
-from model.bundle import Bundle
+from typing import TYPE_CHECKING
+
 from pipeline.jobs.config import ConfigError, JobConfig
-from transforms.stores.bundles import BundleReference, describe_bundle, fetch
+
+if TYPE_CHECKING:
+    from model.bundle import Bundle
 
 
-def bundle_of(job: JobConfig) -> Bundle:
+def bundle_of(job: JobConfig) -> "Bundle":
     """The verified bundle that the job names; raises BundleError, or ConfigError if the job is not for such one."""
+    from transforms.stores.bundles import BundleReference, fetch
+
     # What does not fit is not copied to this machine.
     fingerprint = describe_for(job).fingerprint
     return fetch(BundleReference(path=job.bundle, fingerprint=fingerprint))
 
 
-def describe_for(job: JobConfig) -> Bundle:
+def describe_for(job: JobConfig) -> "Bundle":
     """The same by what its `bundle.json` says alone: its other files are not looked at."""
+    from transforms.stores.bundles import describe_bundle
+
     return _fits(describe_bundle(job.bundle), job)
 
 
-def _fits(bundle: Bundle, job: JobConfig) -> Bundle:
+def _fits(bundle: "Bundle", job: JobConfig) -> "Bundle":
     if not bundle.fingerprint.startswith(job.bundle_fingerprint):
         raise ConfigError(f"{job.bundle}: is bundle {bundle.fingerprint}, not the {job.bundle_fingerprint} of the job")
     if bundle.segments == 2 and job.text_pair_column is None:

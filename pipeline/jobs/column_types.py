@@ -1,20 +1,29 @@
 """--schema: the types that a user can give to columns."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
+if TYPE_CHECKING:
+    # With it comes NumPy, which --help and a wrong flag are not to wait for.
+    import pyarrow as pa
 
-TYPES = {
-    "string": pa.string(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "bool": pa.bool_(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-}
+KINDS = ("string", "int64", "float64", "bool", "date", "timestamp")
 GUESS = "*"
 """The key of `schema` under which `auto` stands: numbers of a CSV are numbers where they print as they are written."""
+
+
+def arrow_types() -> "dict[str, pa.DataType]":
+    """What each of KINDS is in Arrow."""
+    import pyarrow as pa
+
+    kinds = (pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.date32(), pa.timestamp("us", tz="UTC"))
+    return dict(zip(KINDS, kinds, strict=True))
+
+
+def declared(schema: Mapping[str, str]) -> "dict[str, pa.DataType]":
+    """The types of the columns that a checked --schema names."""
+    types = arrow_types()
+    return {name: types[kind] for name, kind in schema.items() if name != GUESS}
 
 
 def schema_of(value: Any) -> Any:
@@ -33,6 +42,6 @@ def schema_of(value: Any) -> Any:
 
 def check_schema(schema: Mapping[str, str]) -> None:
     """Raises ValueError for a type that --schema does not know."""
-    unknown = [kind for name, kind in schema.items() if kind not in TYPES and (name, kind) != (GUESS, "auto")]
+    unknown = [kind for name, kind in schema.items() if kind not in KINDS and (name, kind) != (GUESS, "auto")]
     if unknown:
-        raise ValueError(f"schema type {unknown[0]!r} is unknown; known are {', '.join(TYPES)}, or auto for all")
+        raise ValueError(f"schema type {unknown[0]!r} is unknown; known are {', '.join(KINDS)}, or auto for all")

@@ -1,25 +1,28 @@
 """JobConfig: one validated description of a scoring job, from a YAML file, flags, or both."""
 
 import datetime as dt
-import difflib
 import functools
 import os
-import re
 from collections.abc import Collection, Mapping
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pydantic
 
-from pipeline.jobs.column_types import GUESS, TYPES, check_schema, schema_of
-from pipeline.jobs.dates import SAMPLE, fill, fill_sql, placeholder_in
-from pipeline.jobs.inputs import check_input
+from pipeline.jobs.column_types import GUESS, check_schema, declared, schema_of
+from pipeline.jobs.dates import SAMPLE, fill_sql
+from pipeline.jobs.fields import INPUT, NIGHTS, OUTPUT, SCORING, WHERE, in_panel
+from pipeline.jobs.inputs import check_input, check_paths
 from pipeline.jobs.outputs import Outputs, absolute, outputs
+from pipeline.jobs.sentences import sentence_of
 from pipeline.jobs.text_files import TextFiles
-from pipeline.jobs.yaml_file import YamlFileError, read_mapping
-from transforms.batches.schemas import LONGEST_TEXT
-from transforms.read.columns import ColumnsRequest
-from transforms.read.plan_files import FORMATS
-from transforms.runs.run import ErrorBudget
+from transforms.batches.formats import FORMATS, LONGEST_TEXT
+
+if TYPE_CHECKING:
+    # With them comes Arrow, which --help and a wrong flag are not to wait for.
+    from transforms.read.columns import ColumnsRequest
+    from transforms.runs.run import ErrorBudget
+
+_input, _output, _nights, _scoring, _where = map(in_panel, (INPUT, OUTPUT, NIGHTS, SCORING, WHERE))
 
 LOCAL = ("direct", "local")
 """Runners whose workers are on this machine."""
@@ -43,39 +46,62 @@ class JobConfig(TextFiles):
     of the query in the file `input_query`.
     """
 
-    bundle: str
-    bundle_fingerprint: str = ""
-    input: tuple[str, ...] = ()
-    input_filter: str | None = None
-    input_query: str | None = None
-    output: tuple[str, ...]
-    staging: str | None = None
-    dead_letters_table: bool = False
-    date: str = "today"
-    timezone: str = "UTC"
-    format: str | None = None
-    id_column: str = "id"
-    id_from: Literal["column", "position"] = "column"
-    text_column: str = "text"
-    text_pair_column: str | None = None
-    keep: str = "all"
-    rename: Mapping[str, str] = pydantic.Field(default_factory=dict)
-    schema_: Mapping[str, str] = pydantic.Field(default_factory=dict, alias="schema")
-    strict_columns: bool = False
-    top_k: int | None = pydantic.Field(default=None, ge=1)
-    max_text_bytes: int = pydantic.Field(default=LONGEST_TEXT, ge=1, le=1 << 30)
-    max_dead_fraction: float = 0.01
-    max_dead_rows: int | None = None
-    allow_missing: bool = False
-    trust_ids: bool = False
-    only_new: bool = False
-    keep_text_digests: bool = False
-    token_budget: int | None = pydantic.Field(default=None, ge=1)
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    runner: Literal["direct", "local", "dataflow", "portable"] = "direct"
-    workers: int = pydantic.Field(default=1, ge=1)
-    if_published: Literal["replace", "skip"] = "replace"
-    beam_options: tuple[str, ...] = ()
+    bundle: str = _scoring(description="Folder of the bundle, local or gs://.")
+    bundle_fingerprint: str = _scoring("", description="Beginning of the fingerprint the bundle must have.")
+    input: tuple[str, ...] = _input(
+        (),
+        description="File, folder or pattern, repeatable; or bq://project.dataset.table. {date} is replaced.",
+    )
+    input_filter: str | None = _input(None, description="Rows of the table: a condition in SQL; {date} is replaced.")
+    input_query: str | None = _input(None, description="File with a query, in place of --input; {date} is replaced.")
+    output: tuple[str, ...] = _output(
+        description="Folder for dt=<date>/, local or gs://, or bq://project.dataset.table. Twice for both."
+    )
+    staging: str | None = _output(None, description="gs:// folder that a table is loaded from.")
+    dead_letters_table: bool = _output(False, description="Dead letters to <table>__dead_letters too.")
+    date: str = _nights("today", description="YYYY-MM-DD, today or yesterday.")
+    timezone: str = _nights("UTC", description="Where the day begins and ends.")
+    format: str | None = _input(None, description="parquet, jsonl, csv, tsv or text; by default from the names.")
+    id_column: str = _input("id", description="Column with the unique id.")
+    id_from: Literal["column", "position"] = _input("column", description="column, or position: ids are <file>#<row>.")
+    text_column: str = _input("text", description="Column with the text.")
+    text_pair_column: str | None = _input(None, description="Column with the second text, for bundles of pairs.")
+    keep: str = _output("all", description="Columns to carry along: all (but the text), none, or a,b.")
+    rename: Mapping[str, str] = in_panel(OUTPUT, pairs="=")(
+        default_factory=dict, description="Kept column under another name: old=new. Repeatable."
+    )
+    schema_: Mapping[str, str] = _input(
+        default_factory=dict,
+        alias="schema",
+        description="Type of a column: name:type, repeatable; auto: numbers of a CSV are numbers.",
+    )
+    strict_columns: bool = _output(False, description="A kept value that does not fit: a dead letter, not null.")
+    top_k: int | None = _scoring(None, ge=1, description="Classes to list per row; by default all.")
+    max_text_bytes: int = _input(
+        LONGEST_TEXT, ge=1, le=1 << 30, description="Bytes of one text; a longer one is a dead letter."
+    )
+    max_dead_fraction: float = _output(0.01, description="Share of rows that may be dead letters.")
+    max_dead_rows: int | None = _output(None, description="Number of rows that may be dead letters.")
+    allow_missing: bool = _input(False, description="No matching file: publish an empty date.")
+    trust_ids: bool = _input(False, description="Do not look for duplicate ids.")
+    only_new: bool = _nights(False, description="Take scores of unchanged texts from the newest published date.")
+    keep_text_digests: bool = _nights(False, description="Keep digests of the texts for a later --only-new.")
+    token_budget: int | None = _scoring(
+        None, ge=1, description="Padded tokens of one micro-batch; by default by device."
+    )
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = _scoring(
+        "auto", description="float32, bfloat16, float16, or auto: by device."
+    )
+    runner: Literal["direct", "local", "dataflow", "portable"] = _where(
+        "direct", description="direct (alias local), dataflow or portable."
+    )
+    workers: int = _where(1, ge=1, description="Local worker processes.")
+    if_published: Literal["replace", "skip"] = _nights(
+        "replace", description="A date that is published: replace it, or skip."
+    )
+    beam_options: tuple[str, ...] = in_panel(WHERE, argument="-- [BEAM]...")(
+        (), description="After --: Beam's own options."
+    )
 
     @pydantic.field_validator("input", "output", mode="before")
     @classmethod
@@ -121,29 +147,15 @@ class JobConfig(TextFiles):
         if self.format is not None and self.format not in known:
             raise ValueError(f"format {self.format!r} is unknown; known are {', '.join(known)}")
         check_schema(self.schema_)
-        if self.columns.keep is not None and not all(self.columns.keep):
+        if self._kept is not None and not all(self._kept):
             raise ValueError(f"--keep {self.keep!r} names no column; give all, none, or columns as a,b")
         _ = self.budget
-        self._check_paths()
+        check_paths(self.bundle, self.input, self.input_query, self.output)
+        fill_sql(self.input_filter or "", SAMPLE, "--input-filter")
         # Also fixes what a relative folder means.
         if self.outputs.table is None and self.dead_letters_table:
             raise ValueError("--dead-letters-table is for an output table; add --output bq://project.dataset.table")
         return self
-
-    def _check_paths(self) -> None:
-        paths = [("--bundle", self.bundle), ("--input-query", self.input_query or "-")]
-        paths += [("--input", path) for path in self.input] + [("--output", path) for path in self.output]
-        for flag, path in paths:
-            if not path.strip() or "\0" in path or re.fullmatch("gs:/*", path):
-                raise ValueError(f"{flag} {path!r} is no path; name a file or a folder")
-            if flag == "--input":
-                fill(path, SAMPLE)
-            elif flag != "--output" and (found := placeholder_in(path)):  # Of outputs `outputs` says it.
-                raise ValueError(
-                    f"{flag} {path}: {found} is not replaced there, the path is the same for all dates; "
-                    "placeholders are for --input, --input-filter and the text of a query"
-                )
-        fill_sql(self.input_filter or "", SAMPLE, "--input-filter")
 
     @functools.cached_property
     def outputs(self) -> Outputs:
@@ -156,24 +168,31 @@ class JobConfig(TextFiles):
         return self.outputs.home
 
     @property
-    def columns(self) -> ColumnsRequest:
+    def _kept(self) -> tuple[str, ...] | None:
+        return {"all": None, "none": ()}.get(self.keep, tuple(name.strip() for name in self.keep.split(",")))
+
+    @property
+    def columns(self) -> "ColumnsRequest":
         """What the job says about columns."""
-        kept = {"all": None, "none": ()}.get(self.keep, tuple(name.strip() for name in self.keep.split(",")))
+        from transforms.read.columns import ColumnsRequest
+
         return ColumnsRequest(
             text=self.text_column,
             text_pair=self.text_pair_column,
             id=None if self.id_from == "position" else self.id_column,
-            keep=kept,
+            keep=self._kept,
             rename=self.rename,
-            types={name: TYPES[kind] for name, kind in self.schema_.items() if name != GUESS},
+            types=declared(self.schema_),
             guess=GUESS in self.schema_,
             strict=self.strict_columns,
             max_text_bytes=self.max_text_bytes,
         )
 
     @property
-    def budget(self) -> ErrorBudget:
+    def budget(self) -> "ErrorBudget":
         """The error budget of the job."""
+        from transforms.runs.run import ErrorBudget
+
         return ErrorBudget(fraction=self.max_dead_fraction, rows=self.max_dead_rows)
 
     @property
@@ -204,6 +223,8 @@ def load_job(file: str | None, flags: Mapping[str, Any], **defaults: Any) -> Job
     """
     content: dict[str, Any] = {}
     if file is not None:
+        from pipeline.jobs.yaml_file import YamlFileError, read_mapping
+
         try:
             content = read_mapping(file)
         except YamlFileError as error:
@@ -228,33 +249,5 @@ def _make(model: type[Model], values: Mapping[str, Any], file: str | None, in_fi
     try:
         return model(**values)
     except pydantic.ValidationError as error:
-        problems = [_say(model, problem, file, in_file) for problem in error.errors()]
+        problems = [sentence_of(model, problem, file, in_file) for problem in error.errors()]
         raise ConfigError("; ".join(problems)) from error
-
-
-def _say(model: type[pydantic.BaseModel], problem: Any, file: str | None, in_file: Collection[str]) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
-    flag = "--" + key.replace("_", "-")
-    if problem["type"] == "extra_forbidden":
-        names = [field.alias or name for name, field in model.model_fields.items()]
-        near = difflib.get_close_matches(key, names, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(names)}"
-        return f"{file or 'job'}: key {key!r} is unknown{hint}"
-    if problem["type"] == "missing":
-        return f"{flag} is missing (or the key {key!r} in --job)"
-    message: str = problem["msg"].removeprefix("Value error, ")
-    value = _short(problem["input"])
-    if not key:
-        return message
-    if problem["loc"][0] not in in_file:
-        return f"{flag} {value}: {message}"
-    if problem["type"] in ("string_type", "tuple_type"):
-        message = "it must be a text; put it into quotes"
-    if problem["input"] is None:
-        message = "it has no value; give one, or leave the key out"
-    return f"{file}: key {key!r} is {value}: {message}"
-
-
-def _short(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 200 else shown[:200] + "…"

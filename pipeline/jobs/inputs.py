@@ -1,13 +1,15 @@
-"""What a job may read: files, or one BigQuery table, or the result of one query."""
+"""What a job may read: files, or one BigQuery table, or the result of one query; and what is a path."""
 
+import re
 from collections.abc import Sequence
 
-from pipeline.jobs.dates import SAMPLE, fill
-from transforms.bigquery.names import SCHEME, is_table, table_name
+from pipeline.jobs.dates import SAMPLE, fill, placeholder_in
 
 
 def table_of(input: Sequence[str]) -> str | None:
     """The input if it is a table, `bq://…` with its `{date}`."""
+    from transforms.bigquery.names import is_table
+
     return next(filter(is_table, input), None)
 
 
@@ -18,6 +20,8 @@ def check_input(
 
     `files_only` are the flags given that only files know.
     """
+    from transforms.bigquery.names import SCHEME, table_name
+
     table = table_of(input)
     if input_query is not None and input:
         raise ValueError(f"--input-query {input_query} takes the place of --input {input[0]}; leave one of them out")
@@ -36,3 +40,19 @@ def check_input(
             f"{files_only[0]} is for files, and {table or input_query} is read from BigQuery, whose rows have neither "
             "format nor position: leave it out; ids are a column (--id-column), or made by GENERATE_UUID() in a query"
         )
+
+
+def check_paths(bundle: str, input: Sequence[str], input_query: str | None, output: Sequence[str]) -> None:
+    """Raises ValueError for what names nothing, and for a placeholder where none is replaced."""
+    paths = [("--bundle", bundle), ("--input-query", input_query or "-")]
+    paths += [("--input", path) for path in input] + [("--output", path) for path in output]
+    for flag, path in paths:
+        if not path.strip() or "\0" in path or re.fullmatch("gs:/*", path):
+            raise ValueError(f"{flag} {path!r} is no path; name a file or a folder")
+        if flag == "--input":
+            fill(path, SAMPLE)
+        elif flag != "--output" and (found := placeholder_in(path)):  # Of outputs `outputs` says it.
+            raise ValueError(
+                f"{flag} {path}: {found} is not replaced there, the path is the same for all dates; "
+                "placeholders are for --input, --input-filter and the text of a query"
+            )

@@ -5,9 +5,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transforms.bigquery.names import SCHEME
-from transforms.publish.table_sink import table_name
-
 
 def absolute(path: str) -> str:
     """A folder without a slash at its end, and not relative: workers may have another working directory."""
@@ -39,6 +36,8 @@ class Outputs:
     staging: str | None = None
 
     def __post_init__(self) -> None:
+        from transforms.bigquery.names import SCHEME
+
         if self.table is None and self.staging:
             raise ValueError("--staging is for an output table; add --output bq://project.dataset.table")
         if self.table is not None and not (self.staging or self.folder or "").startswith("gs://"):
@@ -62,6 +61,8 @@ class Outputs:
 
 def outputs(values: Sequence[str], staging: str | None = None) -> Outputs:
     """What --output and --staging say; raises ValueError."""
+    from transforms.bigquery.names import SCHEME
+
     tables = [value for value in values if value.startswith(SCHEME)]
     folders = [absolute(value) for value in values if value not in tables]
     if not values or len(tables) > 1 or len(folders) > 1:
@@ -75,6 +76,13 @@ def outputs(values: Sequence[str], staging: str | None = None) -> Outputs:
         raise ValueError(f"--staging {staging!r}: is no folder on Cloud Storage; name one as gs://bucket/folder")
     return Outputs(
         folder=folders[0] if folders else None,
-        table=table_name(tables[0]) if tables else None,
+        table=_table_name(tables[0]) if tables else None,
         staging=staging and staging.rstrip("/"),
     )
+
+
+def _table_name(uri: str) -> str:
+    # With it comes Arrow, which a job without a table does not wait for here.
+    from transforms.publish.table_sink import table_name
+
+    return table_name(uri)

@@ -5,15 +5,15 @@ import os
 import posixpath
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pipeline.jobs.config import ConfigError, JobConfig
 from pipeline.jobs.dates import fill
 from pipeline.jobs.inputs import table_of
-from transforms.outputs.deletion import IS_A_LINK, in_the_way
-from transforms.outputs.names import is_own_place
-from transforms.read.plan_files import COMPRESSIONS, FORMATS
-from transforms.stores.paths import absolute, below, join, split_glob
-from transforms.stores.store import FileInfo
+from transforms.batches.formats import COMPRESSIONS, FORMATS
+
+if TYPE_CHECKING:
+    from transforms.stores.store import FileInfo
 
 
 def check_places(job: JobConfig, date: dt.date) -> None:
@@ -28,6 +28,8 @@ def check_places(job: JobConfig, date: dt.date) -> None:
 
 
 def _check_pattern(pattern: str, output: str, folder: str) -> None:
+    from transforms.stores.paths import join
+
     fixed = re.split(r"[*?[]", pattern, maxsplit=1)[0]
     # Of a pattern `folder/part-*` the folder, of a path without wildcards all.
     head = fixed if fixed == pattern else posixpath.dirname(fixed)
@@ -40,15 +42,17 @@ def _check_pattern(pattern: str, output: str, folder: str) -> None:
 
 def _takes_in(pattern: str, folder: str) -> bool:
     """Whether the pattern would name a file in the folder, whatever its format is."""
+    from transforms.stores.paths import absolute, join, split_glob
+
     matches = split_glob(absolute(pattern))[1]
     names = (f"part-0{kind}{packed}" for kind in FORMATS for packed in ("", *COMPRESSIONS))
     return any(matches.fullmatch(join(folder, name)) for name in names)
 
 
-def check_file(output: str) -> Callable[[FileInfo], None]:
+def check_file(output: str) -> "Callable[[FileInfo], None]":
     """What raises ConfigError for an input file that is among the files of the output, links resolved."""
 
-    def check(info: FileInfo) -> None:
+    def check(info: "FileInfo") -> None:
         if is_own(info.path, output):
             raise ConfigError(_refusal(f"--input takes in {info.path!a}, which is among the files", output))
 
@@ -57,12 +61,17 @@ def check_file(output: str) -> Callable[[FileInfo], None]:
 
 def is_own(path: str, output: str) -> bool:
     """Whether a path lies below `dt=…`, `_dead_letters` or `_runs` of the output, as written or links resolved."""
+    from transforms.outputs.names import is_own_place
+    from transforms.stores.paths import absolute, below
+
     pairs = {(absolute(path), absolute(output)), (_real(path), _real(output))}
     return any(is_own_place(found) for one, other in pairs if (found := below(one, other)))
 
 
 def check_links(output: str, date: str) -> None:
     """Raises ConfigError if a link is where the output has its own folders for the date (ISO) and for runs."""
+    from transforms.outputs.deletion import IS_A_LINK, in_the_way
+
     if link := in_the_way(output, date):
         raise ConfigError(f"{link}: {IS_A_LINK}")
 

@@ -1,11 +1,12 @@
 """The file of a query."""
 
 from pipeline.jobs.config import ConfigError
-from transforms.stores.choose import store_for
 
 
 def read_query(file: str) -> str:
     """The text of --input-query; raises ConfigError if there is no such file or it is no text."""
+    from transforms.stores.choose import store_for
+
     try:
         content = store_for(file).read(file)
     except IsADirectoryError:

@@ -4,11 +4,11 @@ import codecs
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from transforms.batches.formats import MAX_RECORD_LINES
 from transforms.errors import DialectError
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 NO_QUOTES = "none"
-MAX_RECORD_LINES = 1_000
 ENCODINGS = (
     *("utf-8", "utf-16", "utf-16-le", "utf-16-be", "ascii"),
     *("iso8859-1", "iso8859-2", "iso8859-5", "iso8859-7", "iso8859-9", "iso8859-15"),

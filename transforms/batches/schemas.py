@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from transforms.batches.dialect import Dialect
+from transforms.batches.formats import LONGEST_TEXT
 from transforms.batches.text_digests import DIGEST, DIGEST_TYPE
 
 MAX_ROWS = 8_192
@@ -23,8 +24,6 @@ Measured with 300 KB a row: the process takes 1.64 GB at its peak with 64 MiB he
 there before the first row, and the file's own pages have 0.3 GB each."""
 LARGEST_VALUE = 64 * 1024 * 1024
 """Bytes of one value of a kept column at most; a larger one is not carried."""
-LONGEST_TEXT = 16 * 1024 * 1024
-"""Bytes of one text at most, unless the job says otherwise: tokenizing takes some fifty times as much memory."""
 
 LABEL = pa.dictionary(pa.int32(), pa.string())
 SOURCE = pa.dictionary(pa.int32(), pa.string())

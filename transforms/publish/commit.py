@@ -16,7 +16,7 @@ from transforms.outputs import deletion
 from transforms.outputs.records import check_table
 from transforms.publish import table_load as bigquery_load
 from transforms.publish.tidy import At, before, delete_staged, finish_pending, refuse_links, settle_committed, tidy
-from transforms.runs.plan import read_plan
+from transforms.runs.plan import read_about
 from transforms.runs.run import Run, read_manifest, to_bytes
 from transforms.runs.verdict_record import (
     ABANDONED,
@@ -171,7 +171,7 @@ def _commit(run: Run, verdict: Verdict, store: Store) -> bool:
 
 
 def _manifest(run: Run, verdict: Verdict, replaces: str | None = None) -> dict[str, Any]:
-    _, about = read_plan(store_for(run.output), run.plan)
+    about = read_about(store_for(run.output), run.plan)
     table = about.get("table")
     if table:
         check_table(table, run.plan)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from transforms.batches.schemas import LONGEST_TEXT, OWN_COLUMNS, Columns
+from transforms.batches.formats import LONGEST_TEXT
+from transforms.batches.schemas import OWN_COLUMNS, Columns
 from transforms.batches.texts import is_plain, is_text
 from transforms.errors import PlanError, shown
 from transforms.read.values.convert import convertible

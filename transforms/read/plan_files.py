@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from transforms.batches.dialect import DELIMITERS, Dialect
+from transforms.batches.formats import COMPRESSIONS, FORMATS
 from transforms.batches.schemas import MAX_ROWS
 from transforms.errors import DialectError, NoInputError, PlanError
 from transforms.read.columns import ColumnsRequest, SchemaUnion, require_columns, resolve
@@ -15,17 +16,6 @@ from transforms.read.inspect_file import PIECE_BYTES, SPLIT_BYTES, look
 from transforms.runs.plan import Piece, Plan, Split
 from transforms.stores.choose import store_for
 from transforms.stores.store import FileInfo
-
-FORMATS = {
-    ".parquet": "parquet",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".txt": "text",
-}
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
-
 
 SPLIT_ROWS = 65_536
 SPLITS = 16

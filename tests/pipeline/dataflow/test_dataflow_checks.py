@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.resources import parse_resource_hints
 from support.cloud.dataflow_stub import DataflowStub
 from support.cloud.fake_gcs import Answer, FakeGcs
-from support.profiles import CPU, IMAGE
+from support.deploy.profiles import CPU, IMAGE
 
 from pipeline.dataflow.buckets import check_places, place_problem
 from pipeline.dataflow.checks import check_dataflow

@@ -20,7 +20,7 @@ from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 from apache_beam.transforms.resources import parse_resource_hints
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from support.profiles import CPU, IMAGE, L4
+from support.deploy.profiles import CPU, IMAGE, L4
 
 from pipeline.dataflow.checks import check_dataflow
 from pipeline.dataflow.options import dataflow_arguments, job_name, resource_hints

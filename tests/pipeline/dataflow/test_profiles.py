@@ -10,7 +10,7 @@ import pytest
 import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 from support.commands import ROOT
-from support.profiles import CPU, L4, OF_THE_USER
+from support.deploy.profiles import CPU, L4, OF_THE_USER
 
 from pipeline.dataflow.checks import check_dataflow
 from pipeline.dataflow.options import dataflow_arguments, job_name, resource_hints

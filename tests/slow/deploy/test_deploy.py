@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import ROOT, run_command
-from support.deployment import DEPLOY, content, module, parsed, project_version
+from support.deploy.deployment import DEPLOY, content, module, parsed, project_version
 
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 STEPS = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE)).splitlines()

@@ -13,13 +13,13 @@ from google.cloud import dataflow
 from google.protobuf import json_format
 from support.cloud.fake_gcs import FakeGcs
 from support.cloud.submission import GIVEN, essence, upload
-from support.deployment import DEPLOY, module, project_version
+from support.deploy.deployment import DEPLOY, module, project_version
 from support.jobs import DATE
 
 from pipeline.commands.app import app
 from pipeline.jobs.config import ConfigError, JobConfig
 from pipeline.submitting import Submitted
-from transforms.read.plan_files import FORMATS
+from transforms.batches.formats import FORMATS
 
 flex = module("flex/main.py")
 METADATA = json.loads((DEPLOY / "flex/metadata.json").read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support.commands import ROOT
-from support.deployment import DEPLOY, content, module, parsed
+from support.deploy.deployment import DEPLOY, content, module, parsed
 
 from pipeline.errors import EXIT_CODES
 from pipeline.jobs.config import load_job

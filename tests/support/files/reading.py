@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.jobs.column_types import TYPES
+from pipeline.jobs.column_types import arrow_types
 from transforms.batches.misfits import count
 from transforms.read.columns import ColumnsRequest
 from transforms.read.plan_files import plan_inputs
@@ -26,7 +26,7 @@ class Read(NamedTuple):
 
 def read(*files: Path, schema: dict[str, str] | None = None, bounded: bool = False, **more: Any) -> Read:
     """Plans, reads and validates files, without Beam."""
-    types = {name: TYPES[kind] for name, kind in (schema or {}).items()}
+    types = {name: arrow_types()[kind] for name, kind in (schema or {}).items()}
     plan = plan_inputs([str(file) for file in files], ColumnsRequest(types=types, **more))
     columns = dataclasses.replace(plan.columns, bounded=bounded)
     found = Read(plan, {}, Counter(), [])

@@ -10,7 +10,7 @@ import pytest
 from support.files.reading import csv, read
 
 from pipeline.bundling.training_job import training_job
-from pipeline.jobs.column_types import TYPES
+from pipeline.jobs.column_types import arrow_types
 from pipeline.jobs.config import ConfigError, load_job
 from transforms.errors import PlanError
 from transforms.read.published_types import check_numbers_stay
@@ -37,7 +37,7 @@ def test_a_number_of_the_newest_date_is_not_made_text_without_a_word(tmp_path: P
 
     def check(**more: Any) -> None:
         plan = read(file, rename={"the price": "price"}, **more).plan
-        check_numbers_stay(plan.columns, str(output), TYPES, plan.texts)
+        check_numbers_stay(plan.columns, str(output), arrow_types(), plan.texts)
 
     with pytest.raises(PlanError) as error:
         check()

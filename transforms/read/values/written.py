@@ -19,6 +19,7 @@ _WHOLE = r"^[+-]?[0-9]+(\.0*)?$"
 _NUMBER = r"^[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|inf|infinity|nan)$"
 _SHORT_WHOLE = r"^(0|-?[1-9][0-9]*)$"
 _SHORT_NUMBER = r"^-?(0|[1-9][0-9]*)(\.0|\.[0-9]*[1-9])?$"
+# No Arrow arrays: the first one that is made of a list imports pandas, which takes a second.
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _TIME = (

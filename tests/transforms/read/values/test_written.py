@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.jobs.column_types import TYPES
+from pipeline.jobs.column_types import arrow_types
 from transforms.read.values.written import parse
 
 UTC = dt.UTC
@@ -19,8 +19,8 @@ relaxed = settings(deadline=None)
 
 
 def one(text: str, kind: str, **more: bool) -> Any:
-    values, bad = parse(pa.array([text, None, text], pa.string()), TYPES[kind], **more)
-    assert values.type == TYPES[kind]
+    values, bad = parse(pa.array([text, None, text], pa.string()), arrow_types()[kind], **more)
+    assert values.type == arrow_types()[kind]
     assert values[1].as_py() is None
     assert not bad[1]
     assert bad[0] == bad[2]

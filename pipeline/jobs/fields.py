@@ -1,0 +1,24 @@
+"""What a field of a job says of its flag beside name, type, default and rules: a panel of `--help`, or a form."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pydantic
+
+INPUT, OUTPUT, NIGHTS, SCORING, WHERE = "Input", "Output", "Nights", "Scoring", "Where it runs"
+MODEL, TOKENIZER, TRAINING, BUNDLE = "Model", "Tokenizer", "Training", "Bundle"
+PANELS = ("Arguments", "Options", INPUT, OUTPUT, NIGHTS, MODEL, TOKENIZER, TRAINING, SCORING, BUNDLE, WHERE)
+"""All panels in the order in which they are shown; `Options` has what is no field of a job."""
+
+
+def in_panel(panel: str, **form: str) -> Callable[..., Any]:
+    """`pydantic.Field` for a field whose flag stands in `panel`. A form says how the flag differs from the field.
+
+    `pairs="="`: a mapping, of which each flag gives one pair. `separated=","`: a list that is one flag. `argument`: no
+    flag but what stands there without one, shown by that name.
+    """
+
+    def field(*default: Any, **said: Any) -> Any:
+        return pydantic.Field(*default, json_schema_extra={"panel": panel, **form}, **said)
+
+    return field
