@@ -3,7 +3,6 @@
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from model.bundle import Bundle
@@ -31,6 +30,10 @@ from transforms.runs.resume import Resumed, find_resumable
 from transforms.runs.run import Run, manifest_path, new_run_id, read_manifest
 from transforms.runs.verdict_record import Verdict
 from transforms.score.compute import Compute
+
+SAME_ROWS_SINCE = "0.1.0"
+"""The oldest version that makes the same rows of the same job: what its attempts have finished is taken over. To be
+raised by a version that makes others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,7 +270,7 @@ def _digest(
     """One string for all tries of the same work: everything that decides the rows, and nothing else."""
     about = _about(job, plan, run, earlier, sink)
     settings = {**job.compared_settings, "date": run.date.isoformat(), "bundle": run.bundle}
-    content = {"version": version("bert-batch"), "precision": precision}
+    content = {"version": SAME_ROWS_SINCE, "precision": precision}
     # A try of an earlier version compared by `text_hash`: its rows are not taken over.
     compared = None if earlier is None else {**about["compared_with"], "by": DIGEST}
     return plan_digest(plan, {**settings, **content, "table": about["table"], "compared": compared})

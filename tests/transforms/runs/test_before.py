@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,6 @@ def rewrite_plan(plan: Path, folder: str) -> None:
     digested = OUTPUTS / f"digested-{about['run']['date']}.json"
     if digested.exists():
         content = json.loads(digested.read_text().replace(MADE_IN, folder))
-        # A try is gone on with by the version of the program that began it.
-        content["settings"]["version"] = version("bert-batch")
         about["digest"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     rows = table.to_pylist()
     for row in rows:
