@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.commands.demo import demo
 from pipeline.commands.import_model import import_checkpoint
 from pipeline.commands.runs import clean, publish_run, show_runs
 from pipeline.commands.score import backfill_job, check_job, publish_job
@@ -173,27 +174,7 @@ def inspect(path: Annotated[str, typer.Argument(help="A bundle, or the folder of
     _run(show, "text")
 
 
-@app.command()
-def demo(
-    output: Annotated[str, typer.Option(help="Folder for the result.")] = "demo-output",
-    examples: Annotated[str, typer.Option(help="Folder with the shipped sample and bundle.")] = "examples/snips",
-) -> None:
-    """Score the shipped sample with the shipped bundle and show where everything is."""
-    flags = {"bundle": f"{examples}/bundle", "input": [f"{examples}/validation.parquet"], "output": output}
-
-    def show() -> int:
-        with quiet_stderr():
-            from pipeline.jobs.config import ConfigError
-            from pipeline.terminal.console import EXIT_CODES
-            from pipeline.terminal.report import show_rows
-
-        if not os.path.isdir(examples):
-            raise ConfigError(f"{examples}: is not there; run this in a checkout of the project, or give --examples")
-        verdict = publish_job(_job({**flags, "rename": ["label=gold_label"]}), "text")
-        show_rows(verdict.folder, 5, ("id", "gold_label", "label", "probability", "token_count"))
-        return EXIT_CODES.get(verdict.status, FAILED)
-
-    _run(show, "text")
+app.command()(demo)
 
 
 def _range(

@@ -1,6 +1,7 @@
 """What Dataflow would reject, or charge for nothing, is refused before a job is sent."""
 
 import ast
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -30,6 +31,7 @@ def check_dataflow(options: PipelineOptions, hints: Mapping[str, str]) -> None:
         *_kind_problems(options),
         *_name_problems(options),
         *_zone_problems(options),
+        *_python_problems(),
         *_worker_problems(options),
         *_label_problems(options),
         *placement_problems(options, all_hints(options, hints)),
@@ -124,6 +126,15 @@ def _name_problems(options: PipelineOptions) -> Iterator[str]:
     for flag, (value, rule) in rules.items():
         if value and (problem := rule(value)):
             yield f"--{flag} {shown(value)}: {problem}"
+
+
+def _python_problems() -> Iterator[str]:
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if own != names.IMAGE_PYTHON:
+        yield (
+            f"--sdk_container_image: this command runs on Python {own}, the image on {names.IMAGE_PYTHON}, and only "
+            f"the same minor version reads what Beam pickles; submit from an environment of Python {names.IMAGE_PYTHON}"
+        )
 
 
 def _worker_problems(options: PipelineOptions) -> Iterator[str]:

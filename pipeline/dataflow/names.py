@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from pipeline.dataflow.secret_values import shown
 
+IMAGE_PYTHON = "3.11"
+"""The minor version of Python in the image of deploy/Dockerfile."""
 MAX_JOB_NAME = 1024
 MAX_LABELS = 64
 ARM_FAMILIES = ("t2a-", "c4a-", "n4a-", "a4x-")

@@ -1,8 +1,6 @@
 """Arrows of import go down only: pipeline -> transforms -> model."""
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -57,34 +55,3 @@ def test_no_file_is_longer_than_a_person_reads() -> None:
     for package in FORBIDDEN:
         for file in (ROOT / package).rglob("*.py"):
             assert len(file.read_text(encoding="utf-8").splitlines()) <= 280, file
-
-
-def test_the_wheel_holds_exactly_three_packages_that_nobody_else_owns(tmp_path: Path) -> None:
-    from importlib.metadata import packages_distributions
-
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "-q",
-        "--no-deps",
-        "--no-build-isolation",
-        "-w",
-        str(tmp_path),
-        ".",
-    ]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=120)
-    (wheel,) = tmp_path.glob("*.whl")
-    import zipfile
-
-    names = zipfile.ZipFile(wheel).namelist()
-    top = {name.split("/")[0] for name in names if ".dist-info" not in name}
-    assert top == {"pipeline", "transforms", "model"}
-    metadata = next(name for name in names if name.endswith("METADATA"))
-    lines = zipfile.ZipFile(wheel).read(metadata).decode().splitlines()
-    (required,) = (line.removeprefix("Requires-Python: ") for line in lines if line.startswith("Requires-Python"))
-    assert set(required.split(",")) == {">=3.11", "<3.12"}
-    owners = packages_distributions()
-    for package in top:
-        assert set(owners.get(package, ["bert-batch"])) == {"bert-batch"}, package

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -178,11 +179,20 @@ def test_inspect_shows_a_bundle_and_a_published_date(classes: Built, rows: Path,
 
 
 def test_demo_shows_rows(tmp_path: Path) -> None:
-    examples = ROOT / "examples" / "snips"
-    code, out, _ = invoke("demo", "--output", tmp_path / "out", "--examples", examples)
+    code, out, _ = invoke("demo", "--output", tmp_path / "out")
     assert code == 0
     assert "700 read = 700 scored + 0 dead letters" in out
     assert "gold_label" in out
+
+
+def test_demo_takes_another_folder_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "ours").mkdir()
+    shutil.copytree(ROOT / "examples/snips/bundle", tmp_path / "ours/bundle")
+    write_parquet(tmp_path / "ours/validation.parquet", {"id": ["a"], "text": ["play a song"], "label": ["PlayMusic"]})
+    code, out, _ = invoke("demo", "--output", tmp_path / "out", "--examples", tmp_path / "ours")
+    assert (code, "1 read = 1 scored" in out) == (0, True)
+    code, _, err = invoke("demo", "--output", tmp_path / "out", "--examples", tmp_path / "none")
+    assert (code, f"{tmp_path / 'none'}: the folder of the demo is not there" in err) == (2, True)
 
 
 def test_train_makes_a_bundle_that_scores(tmp_path: Path, rows: Path) -> None:
