@@ -12,6 +12,7 @@ from pipeline.commands.demo import demo
 from pipeline.commands.import_model import import_checkpoint
 from pipeline.commands.runs import clean, publish_run, show_runs
 from pipeline.commands.score import backfill_job, check_job, publish_job
+from pipeline.commands.start import end_of_process
 from pipeline.commands.start import run as _run
 from pipeline.commands.submit import score_on_dataflow, submit_command
 from pipeline.commands.train import train
@@ -240,4 +241,4 @@ def main() -> None:
         # A terminal that is not UTF-8 shows what it has no letter for escaped.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(app())
+    end_of_process(app)

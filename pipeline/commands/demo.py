@@ -1,7 +1,6 @@
 """`bert-batch demo`: scores the sample that travels with the package, wherever the command runs."""
 
 import os
-from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +22,8 @@ def demo(
 
 def shipped() -> Path:
     """The folder of the shipped sample and bundle: of an installed package its own, in a checkout examples/snips."""
+    from importlib import resources
+
     package = Path(str(resources.files("pipeline")))
     installed = package / "demo"
     return installed if installed.is_dir() else package.parent / "examples" / "snips"

@@ -38,6 +38,21 @@ def test_help_answers_in_under_half_a_second_and_loads_no_tensorflow() -> None:
     assert min(seconds) < 0.5
 
 
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["score", "--no-such-flag"], 2)])
+def test_the_process_ends_before_the_interpreter_is_taken_down(arguments: list[str], code: int) -> None:
+    """What is registered to be done at the end is done; threads that are left wake in a whole interpreter, or never."""
+    script = "import atexit, sys\n"
+    script += "class Left:\n    def __del__(self, write=sys.stdout.write): write('taken down')\n"
+    script += "sys.modules['left'] = Left()\n"
+    script += "from pipeline.commands.app import app\nfrom pipeline.commands.start import end_of_process\n"
+    script += "def command():\n    atexit.register(print, 'the end of others')\n    app(sys.argv[1:])\n"
+    script += "end_of_process(command)\n"
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (code, "the end of others")
+    assert "taken down" not in done.stdout
+
+
 def test_score_says_what_it_published_and_ends_with_0(classes: Built, rows: Path, tmp_path: Path) -> None:
     code, out, _ = invoke(*arguments(classes, rows, tmp_path))
     assert code == 0
