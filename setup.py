@@ -32,8 +32,11 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
-    python_requires=">=3.11,<3.12",
-    packages=find_packages(include=["pipeline*", "transforms*", "model*"]),
+    python_requires=">=3.11,<3.14",
+    packages=[*find_packages(include=["pipeline*", "transforms*", "model*"]), "pipeline.demo"],
+    # Data without code: what `bert-batch demo` scores travels with the package.
+    package_dir={"pipeline.demo": "examples/snips"},
+    package_data={"pipeline.demo": ["*", "bundle/**"]},
     install_requires=CORE,
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],

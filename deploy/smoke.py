@@ -15,7 +15,6 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-BUNDLE = Path(__file__).resolve().parent.parent / "examples" / "snips" / "bundle"
 IMPORTS = ("apache_beam.io.gcp.gcsio", "tensorflow_text", "tensorflow_transform", "tfx_bsl", "pipeline.commands.app")
 TEXTS = {
     "will it rain tomorrow in Paris": "GetWeather",
@@ -62,6 +61,7 @@ def scores() -> str:
     """Scores three texts with the demo bundle and looks at their labels; raises SmokeError if one is wrong."""
     import pyarrow.parquet as pq
 
+    from pipeline.commands.demo import shipped
     from pipeline.jobs.config import JobConfig
     from pipeline.scoring import score
     from pipeline.terminal.console import quiet_libraries
@@ -70,7 +70,8 @@ def scores() -> str:
     with tempfile.TemporaryDirectory() as folder:
         texts = Path(folder) / "texts.jsonl"
         texts.write_text("".join(json.dumps({"id": text, "text": text}) + "\n" for text in TEXTS), encoding="utf-8")
-        verdict = score(JobConfig(bundle=str(BUNDLE), input=(str(texts),), output=(f"{folder}/scored",)))
+        bundle = str(shipped() / "bundle")
+        verdict = score(JobConfig(bundle=bundle, input=(str(texts),), output=(f"{folder}/scored",)))
         rows = [row for file in Path(verdict.folder).glob("*.parquet") for row in pq.read_table(file).to_pylist()]
     found = {row["id"]: row["label"] for row in rows}
     if found != TEXTS:

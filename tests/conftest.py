@@ -4,6 +4,7 @@ import datetime as dt
 import os
 import signal
 import string
+import sys
 import tempfile
 import time
 import uuid
@@ -25,6 +26,7 @@ from support.commands import ROOT
 from support.jobs import DATE, NOW, WORDS, Outcome, Score
 
 from model.tokenizer.tokenization import SPECIAL_TOKENS
+from pipeline.dataflow import checks
 from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score
 
@@ -69,6 +71,12 @@ def run_job(tmp_path: Path, classes: Built) -> Score:
         return Outcome(verdict=verdict, output=output)
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def image_of_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs are checked on every Python: the image has that of the tests."""
+    monkeypatch.setattr(checks, "IMAGE_PYTHON", f"{sys.version_info.major}.{sys.version_info.minor}")
 
 
 @pytest.fixture

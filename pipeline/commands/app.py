@@ -8,15 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.commands.demo import demo
 from pipeline.commands.flags import JobFile, LogFormat, flags_of, job_of
 from pipeline.commands.help import SETTINGS, PlainCommand, PlainGroup
 from pipeline.commands.import_model import import_checkpoint
 from pipeline.commands.runs import clean, publish_run, show_runs
 from pipeline.commands.score import backfill_job, check_job, publish_job
-from pipeline.commands.start import run
+from pipeline.commands.start import end_of_process, run
 from pipeline.commands.submit import score_on_dataflow, submit
 from pipeline.commands.train import train
-from pipeline.jobs.config import ConfigError, JobConfig
+from pipeline.jobs.config import JobConfig
 from pipeline.jobs.fields import NIGHTS, WHERE
 from pipeline.runners.silence import quiet_stderr
 
@@ -66,26 +67,7 @@ def inspect(path: Annotated[str, typer.Argument(help="A bundle, or the folder of
     run(show, "text")
 
 
-@command()
-def demo(
-    output: Annotated[str, typer.Option(help="Folder for the result.")] = "demo-output",
-    examples: Annotated[str, typer.Option(help="Folder with the shipped sample and bundle.")] = "examples/snips",
-) -> None:
-    """Score the shipped sample with the shipped bundle and show where everything is."""
-    flags = {"bundle": f"{examples}/bundle", "input": [f"{examples}/validation.parquet"], "output": output}
-
-    def show() -> int:
-        with quiet_stderr():
-            from pipeline.errors import EXIT_CODES
-            from pipeline.terminal.report import show_rows
-
-        if not os.path.isdir(examples):
-            raise ConfigError(f"{examples}: is not there; run this in a checkout of the project, or give --examples")
-        verdict = publish_job(job_of(None, {**flags, "rename": ["label=gold_label"]}), "text")
-        show_rows(verdict.folder, 5, ("id", "gold_label", "label", "probability", "token_count"))
-        return EXIT_CODES.get(verdict.status, FAILED)
-
-    run(show, "text")
+command()(demo)
 
 
 @command()
@@ -129,4 +111,4 @@ def main() -> None:
         # A terminal that is not UTF-8 shows what it has no letter for escaped.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(app())
+    end_of_process(app)

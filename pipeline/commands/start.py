@@ -1,7 +1,9 @@
 """How every command starts and ends."""
 
+import atexit
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 
@@ -27,6 +29,30 @@ def run(command: Callable[[], int], log_format: str) -> None:
 
             code = explain(error, log_format)
     raise typer.Exit(code)
+
+
+def end_of_process(application: Callable[[], object]) -> None:
+    """Runs the application, which ends with SystemExit, and ends the process with its exit code.
+
+    Before Python 3.14 a thread that wants Python while the interpreter is taken down is ended in the midst of its work,
+    and C++ aborts the process for it (134): so did Arrow's, letting go of a Parquet file, after a date was published.
+    """
+    process = os.getpid()
+    code: list[int] = []
+
+    def end() -> None:
+        if code and os.getpid() == process:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code[0])
+
+    # Registered first, so called last of all that others do at the end, and before anything is taken down.
+    atexit.register(end)
+    try:
+        application()
+    except SystemExit as ended:
+        code.append(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
+        raise
 
 
 def when_interrupted(sentence: str) -> None:

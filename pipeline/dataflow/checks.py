@@ -1,6 +1,7 @@
 """What Dataflow would charge for nothing, or fail on in the night, is refused before a job is sent."""
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 
 from apache_beam.options.pipeline_options import (
@@ -18,6 +19,8 @@ from pipeline.dataflow.gpu_checks import all_hints, placement_problems
 from pipeline.dataflow.secret_values import is_secret, shown
 from pipeline.jobs.config import ConfigError
 
+IMAGE_PYTHON = "3.11"
+"""The minor version of Python in the image of deploy/Dockerfile."""
 DIGEST = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9._:/]*@sha256:[0-9a-f]{64}")
 LABEL = re.compile(r"[^\W\d_][\w-]{0,62}(=[\w-]{0,63})?")
 REQUIRED = {"project": "my-project", "region": "us-central1", "temp_location": "gs://my-bucket/temp"}
@@ -32,6 +35,7 @@ def check_dataflow(options: PipelineOptions, hints: Mapping[str, str]) -> None:
         *_kind_problems(options),
         *_name_problems(options),
         *_zone_problems(options),
+        *_python_problems(),
         *_worker_problems(options),
         *_label_problems(options),
         *placement_problems(options, all_hints(options, hints)),
@@ -82,6 +86,15 @@ def _zone_problems(options: PipelineOptions) -> Iterator[str]:
                 f"--{flag} {shown(place)}: lies outside --region {region}, where the data and the network are; "
                 "leave it out, or change --region"
             )
+
+
+def _python_problems() -> Iterator[str]:
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if own != IMAGE_PYTHON:
+        yield (
+            f"--sdk_container_image: this command runs on Python {own}, the image on {IMAGE_PYTHON}, and only "
+            f"the same minor version reads what Beam pickles; submit from an environment of Python {IMAGE_PYTHON}"
+        )
 
 
 def _worker_problems(options: PipelineOptions) -> Iterator[str]:

@@ -21,28 +21,34 @@ CJK = (
     (0x2A700, 0x2CEAF),
     (0x2F800, 0x2FA1F),
 )
+# What Unicode 15.0 and 15.1 assigned, that is Python 3.12 and 3.13; no other code point changed between 14 and 15.1.
+SINCE_UNICODE_14 = (
+    "CF3 ECE 2FFC-2FFF 31EF 10EFD-10EFF 1123F-11241 11B00-11B09 11F00-11F10 11F12-11F3A 11F3E-11F59 1342F 13439-13455 "
+    "1B132 1B155 1D2C0-1D2D3 1DF25-1DF2A 1E030-1E06D 1E08F 1E4D0-1E4F9 1F6DC 1F774-1F776 1F77B-1F77F 1F7D9 1FA75-1FA77 "
+    "1FA87-1FA88 1FAAD-1FAAF 1FABB-1FABD 1FABF 1FACE-1FACF 1FADA-1FADB 1FAE8 1FAF7-1FAF8 2B739 2EBF0-2EE5D 31350-323AF"
+)
 CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 BLOCK = 4096
 
 
 class GoogleResearch:
-    """google-research/bert, on the Unicode of this Python."""
+    """google-research/bert on Unicode 14, which is that of Python 3.11."""
 
     longest = 200
 
     def is_dropped(self, c: str) -> bool:
-        return c == "\ufffd" or (unicodedata.category(c) in ("Cc", "Cf") and c not in "\t\n\r")
+        return c == "\ufffd" or (category(c) in ("Cc", "Cf") and c not in "\t\n\r")
 
     def is_cjk(self, c: str) -> bool:
         return any(first <= ord(c) <= last for first, last in CJK)
 
     def is_punctuation(self, c: str) -> bool:
         ascii_ = c.isascii() and c.isprintable() and not c.isalnum() and c != " "
-        return ascii_ or unicodedata.category(c).startswith("P")
+        return ascii_ or category(c).startswith("P")
 
     def folded(self, word: str) -> str:
         decomposed = unicodedata.normalize("NFD", word.lower())
-        return "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
+        return "".join(c for c in decomposed if category(c) != "Mn")
 
 
 class Fast:
@@ -117,6 +123,14 @@ def members(ranges: str) -> frozenset[str]:
     """The characters of ranges such as `300-36F 483`."""
     bounds = [part.split("-") for part in ranges.split()]
     return frozenset(chr(c) for ends in bounds for c in range(int(ends[0], 16), int(ends[-1], 16) + 1))
+
+
+_UNASSIGNED = members(SINCE_UNICODE_14)
+
+
+def category(c: str) -> str:
+    """The category of a character in Unicode 14, on every Python."""
+    return "Cn" if c in _UNASSIGNED else unicodedata.category(c)
 
 
 def patterns(code_point: int) -> tuple[str, str, str]:

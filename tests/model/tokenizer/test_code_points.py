@@ -2,17 +2,18 @@
 
 import functools
 import json
-import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import tensorflow as tf
 from support.plain_tokenizer import (
+    CODE_POINTS,
     TRUTH,
     Fast,
     Maker,
     blocks,
+    category,
     digest,
     letters_vocabulary,
     makers,
@@ -99,7 +100,7 @@ def test_words_are_counted_between_what_their_maker_splits_at(flavour: str, lowe
     maker, half = BY[flavour], "a" * (BY[flavour].longest * 3 // 5)
     rules = (code_points.HUGGING_FACE, code_points.GOOGLE_RESEARCH)
     odd = {c for rule in rules for c in members(rule.letters + " " + rule.split)}
-    odd |= {c for c in map(chr, range(0x20000)) if unicodedata.category(c)[0] in "PZ" or maker.is_punctuation(c)}
+    odd |= {c for c in map(chr, range(0x20000)) if category(c)[0] in "PZ" or maker.is_punctuation(c)}
     texts = [f"{half}{c}{half}" for c in sorted(odd)]
     tokens = [*TOKENS[:5], half, f"##{half}"]
     ids = {token: i for i, token in enumerate(tokens)}
@@ -116,12 +117,17 @@ def test_the_tables_of_hugging_face_are_what_the_rust_tokenizers_do() -> None:
 
 
 def test_the_tables_of_google_research_are_those_of_unicode_14() -> None:
-    assert unicodedata.unidata_version == STORED["unicode"] == "14.0.0"
+    assert STORED["unicode"] == "14.0.0"
     every = [chr(c) for block in blocks() for c in block]
-    marks = {c for c in every if unicodedata.category(c) == "Mn"}
-    controls = {c for c in every if unicodedata.category(c) in ("Cc", "Cf")} - set("\t\n\r")
+    marks = {c for c in every if category(c) == "Mn"}
+    controls = {c for c in every if category(c) in ("Cc", "Cf")} - set("\t\n\r")
     assert members(code_points.GOOGLE_RESEARCH.marks) == marks
     assert members(code_points.GOOGLE_RESEARCH.dropped) == controls | {"\ufffd"}
+
+
+def test_the_categories_are_those_of_unicode_14_on_every_python() -> None:
+    # Its characters, as the standard counts them: without controls, private use and surrogates.
+    assert sum(category(chr(c)) not in ("Cn", "Co", "Cc") for c in CODE_POINTS) == 144_697
 
 
 @pytest.mark.parametrize(

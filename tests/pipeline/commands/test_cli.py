@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,21 @@ def test_help_answers_in_under_half_a_second_and_loads_nothing_heavy(arguments: 
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert done.stdout.rstrip().endswith("light")
     assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["score", "--no-such-flag"], 2)])
+def test_the_process_ends_before_the_interpreter_is_taken_down(arguments: list[str], code: int) -> None:
+    """What is registered to be done at the end is done; threads that are left wake in a whole interpreter, or never."""
+    script = "import atexit, sys\n"
+    script += "class Left:\n    def __del__(self, write=sys.stdout.write): write('taken down')\n"
+    script += "sys.modules['left'] = Left()\n"
+    script += "from pipeline.commands.app import app\nfrom pipeline.commands.start import end_of_process\n"
+    script += "def command():\n    atexit.register(print, 'the end of others')\n    app(sys.argv[1:])\n"
+    script += "end_of_process(command)\n"
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (code, "the end of others")
+    assert "taken down" not in done.stdout
 
 
 def test_score_says_what_it_published_and_ends_with_0(classes: Built, rows: Path, tmp_path: Path) -> None:
@@ -185,11 +201,20 @@ def test_inspect_shows_a_bundle_and_a_published_date(classes: Built, rows: Path,
 
 
 def test_demo_shows_rows(tmp_path: Path) -> None:
-    examples = ROOT / "examples" / "snips"
-    code, out, _ = invoke("demo", "--output", tmp_path / "out", "--examples", examples)
+    code, out, _ = invoke("demo", "--output", tmp_path / "out")
     assert code == 0
     assert "700 read = 700 scored + 0 dead letters" in out
     assert "gold_label" in out
+
+
+def test_demo_takes_another_folder_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "ours").mkdir()
+    shutil.copytree(ROOT / "examples/snips/bundle", tmp_path / "ours/bundle")
+    write_parquet(tmp_path / "ours/validation.parquet", {"id": ["a"], "text": ["play a song"], "label": ["PlayMusic"]})
+    code, out, _ = invoke("demo", "--output", tmp_path / "out", "--examples", tmp_path / "ours")
+    assert (code, "1 read = 1 scored" in out) == (0, True)
+    code, _, err = invoke("demo", "--output", tmp_path / "out", "--examples", tmp_path / "none")
+    assert (code, f"{tmp_path / 'none'}: the folder of the demo is not there" in err) == (2, True)
 
 
 def test_train_makes_a_bundle_that_scores(tmp_path: Path, rows: Path) -> None:

@@ -1,6 +1,8 @@
 """What Dataflow would reject or charge for nothing: each fault alone, with its message."""
 
 import datetime as dt
+import re
+import sys
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +13,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.resources import parse_resource_hints
 from support.cloud.dataflow_stub import DataflowStub
 from support.cloud.fake_gcs import Answer, FakeGcs
+from support.commands import ROOT
 from support.deploy.profiles import CPU, IMAGE
 
+from pipeline.dataflow import checks
 from pipeline.dataflow.buckets import check_places, place_problem
-from pipeline.dataflow.checks import check_dataflow
+from pipeline.dataflow.checks import IMAGE_PYTHON, check_dataflow
 from pipeline.dataflow.options import dataflow_arguments, job_name
 from pipeline.dataflow.profile import Profile
 from pipeline.jobs.config import ConfigError
@@ -25,6 +29,7 @@ ONE = "--experiments=no_use_multiple_sdk_containers"
 GOOD = [one for one in dataflow_arguments(PROFILE, job_name(PROFILE, dt.date(2026, 11, 21))) if one != ONE]
 HINT = "type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver"
 POOL = "--dataflow_service_options=worker_accelerator="
+# While a test runs it is the Python of the test.
 
 
 def problems(arguments: list[str], hints: Mapping[str, str] | None = None) -> list[str]:
@@ -70,6 +75,22 @@ def without(*flags: str) -> list[str]:
 )
 def test_what_is_right_passes(more: list[str], hints: dict[str, str]) -> None:
     assert problems([*GOOD, *more], hints) == []
+
+
+def test_the_image_has_the_minor_version_of_python_that_submits(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert own == checks.IMAGE_PYTHON
+    monkeypatch.setattr(checks, "IMAGE_PYTHON", "3.9")
+    assert problems(GOOD) == [
+        f"--sdk_container_image: this command runs on Python {own}, the image on 3.9, and only the same minor version "
+        "reads what Beam pickles; submit from an environment of Python 3.9"
+    ]
+
+
+def test_the_python_of_the_image_is_that_of_the_dockerfile() -> None:
+    bases = re.findall(r"^FROM python:(\d+\.\d+)-", (ROOT / "deploy/Dockerfile").read_text(), re.MULTILINE)
+    assert len(bases) == 2
+    assert set(bases) == {IMAGE_PYTHON}
 
 
 GPU_ALONE = "type:nvidia-l4;count:1;install-nvidia-driver"

@@ -8,19 +8,31 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from support.commands import ROOT, run_command
 from support.deploy.deployment import DEPLOY, content, module, parsed, project_version
 
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 STEPS = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE)).splitlines()
 TARGETS = ("cpu", "gpu")
-PINNED = re.compile(r"^([\w.-]+)==(\S+)", re.MULTILINE)
+PINNED = re.compile(r"[\w.-]+==\S+")
+IMAGE = {
+    "python_version": "3.11",
+    "python_full_version": "3.11.9",
+    "sys_platform": "linux",
+    "platform_machine": "x86_64",
+}
 
 lint = module("lint.py")
 
 
 def pins(file: Path) -> dict[str, str]:
-    return {re.sub(r"[-_.]+", "-", name).lower(): v for name, v in PINNED.findall(file.read_text(encoding="utf-8"))}
+    """The versions that a lock has for the image."""
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if PINNED.match(line)]
+    found = [Requirement(line.removesuffix("\\")) for line in lines]
+    there = [one for one in found if one.marker is None or one.marker.evaluate(IMAGE)]
+    return {canonicalize_name(one.name): str(one.specifier).removeprefix("==") for one in there}
 
 
 def copied() -> list[tuple[list[str], str]]:
@@ -82,7 +94,9 @@ def test_versions_agree() -> None:
     runtime = pins(ROOT / "requirements/runtime.txt")
     values = dict(re.findall(r"^ARG (\w+)=(\S+)", DOCKERFILE, re.MULTILINE))
     assert values["BEAM_VERSION"] == runtime["apache-beam"]
-    (python,) = re.findall(r'python_requires=">=([\d.]+)', (ROOT / "setup.py").read_text(encoding="utf-8"))
+    python = IMAGE["python_version"]
+    (least,) = re.findall(r'python_requires=">=([\d.]+),<3.14"', (ROOT / "setup.py").read_text(encoding="utf-8"))
+    assert [*map(int, least.split("."))] <= [*map(int, python.split("."))] < [3, 14]
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     for base in bases:
         assert base.startswith((f"python:{python}-slim", f"apache/beam_python{python}_sdk:")) or (
@@ -126,9 +140,10 @@ def test_no_image_is_the_latest() -> None:
 def test_locks_are_the_pins_the_tests_ran_with() -> None:
     runtime, build = pins(ROOT / "requirements/runtime.txt"), pins(DEPLOY / "requirements-build.txt")
     cpu, gpu = (pins(DEPLOY / f"requirements-{target}.txt") for target in TARGETS)
-    # TensorFlow declares these two; pip does not freeze them.
-    assert cpu.keys() - runtime.keys() == {"setuptools", "wheel"}
-    assert {name: cpu[name] for name in runtime} == runtime
+    assert cpu == runtime
+    dev = pins(ROOT / "requirements/dev.txt")
+    assert dev.items() > runtime.items()
+    assert {"pytest", "mypy", "ruff"} <= dev.keys() - runtime.keys()
     assert {name: gpu[name] for name in cpu} == cpu
     cuda = gpu.keys() - cpu.keys()
     assert {"nvidia-cudnn-cu12", "nvidia-cublas-cu12", "nvidia-cuda-nvcc-cu12"} <= cuda
