@@ -17,12 +17,12 @@ from typing import Any
 
 import yaml
 
-from pipeline.errors import EXIT_CODES
+from pipeline.errors import EXIT_CODES, ConfigError
 from pipeline.jobs.bundle import bundle_of
-from pipeline.jobs.config import ConfigError, JobConfig
+from pipeline.jobs.config import JobConfig
 from pipeline.jobs.dates import fill, fill_sql
+from pipeline.jobs.inputs import read_query
 from pipeline.jobs.own_files import check_places
-from pipeline.jobs.query_file import read_query
 from pipeline.runners.children import Children, Result
 from pipeline.runners.cores import INTRAOP_THREADS, share_of_cores
 from pipeline.runners.silence import quiet_stderr

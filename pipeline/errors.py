@@ -1,4 +1,7 @@
-"""What an error of a running pipeline may say: our own sentences, and never a text that an exception quotes."""
+"""Every error of the commands, the exit codes, and what an error of a running pipeline may say.
+
+That is our own sentences, and never a text that an exception quotes.
+"""
 
 import re
 
@@ -11,6 +14,7 @@ from transforms.runs.verdict_record import (
     UNBALANCED,
 )
 
+EXIT_CODES = {PUBLISHED: 0, UNBALANCED: 1, ABANDONED: 1, OVER_BUDGET: 3, SUPERSEDED: 4, ALREADY_PUBLISHED: 99}
 OURS = ("model", "transforms", "pipeline")
 # Errors of worker processes arrive as the text of a traceback; its last lines name the class and the message.
 _LAST_LINE = re.compile(r"^((?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit))(?:: (.*))?$", re.MULTILINE)
@@ -26,6 +30,25 @@ class TryLaterError(RuntimeError):
     """Dataflow does not take the job now, or does not say that it does: the same command may do later."""
 
 
+class ConfigError(ValueError):
+    """A job is described wrongly, in one or several ways; nothing has run."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
+
+
+class DateError(ValueError):
+    """A date, a time zone or a placeholder for a date cannot be understood."""
+
+
+class YamlFileError(ValueError):
+    """A file cannot be read as one small mapping; the message begins after the name of the file."""
+
+
+class WorkersLostError(RuntimeError):
+    """Worker processes died, or none began."""
+
+
 def cause(error: BaseException) -> str:
     """Class and, where it can hold nobody's text, message of what made a pipeline fail."""
     name, message = f"{type(error).__module__}.{type(error).__name__}", str(error)
@@ -36,6 +59,3 @@ def cause(error: BaseException) -> str:
     if name.split(".")[0] in OURS or isinstance(error, OSError) or _SYSTEM.match(first):
         return f"{short}: {_WHILE.sub('', first)}"
     return f"{short} (its message is withheld: it may quote a text)"
-
-
-EXIT_CODES = {PUBLISHED: 0, UNBALANCED: 1, ABANDONED: 1, OVER_BUDGET: 3, SUPERSEDED: 4, ALREADY_PUBLISHED: 99}

@@ -6,16 +6,17 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from model.bundle import Bundle
+from pipeline.errors import ConfigError
 from pipeline.jobs.bundle import bundle_of, describe_for
 from pipeline.jobs.column_types import arrow_types
-from pipeline.jobs.config import LOCAL, ConfigError, JobConfig
-from pipeline.jobs.dates import fill, fill_sql, logical_date
-from pipeline.jobs.inputs import table_of
+from pipeline.jobs.config import LOCAL, JobConfig
+from pipeline.jobs.dates import fill, fill_sql
+from pipeline.jobs.inputs import read_query, table_of
 from pipeline.jobs.outputs import check_writable
 from pipeline.jobs.own_files import check_file, check_places
-from pipeline.jobs.query_file import read_query
+from pipeline.jobs.record import about_run, digest
 from pipeline.runners.silence import quiet_stderr
-from transforms.batches.text_digests import DIGEST
+from transforms.batches.schemas import Columns
 from transforms.bigquery.names import table_name
 from transforms.publish.table_commit import check_record
 from transforms.publish.table_sink import TableSink, check_tables, table_sink
@@ -25,15 +26,11 @@ from transforms.read.plan_table import plan_query, plan_table
 from transforms.read.published_types import check_numbers_stay
 from transforms.runs.history import published
 from transforms.runs.labelling import Labelling
-from transforms.runs.plan import Plan, plan_digest
+from transforms.runs.plan import Plan
 from transforms.runs.resume import Resumed, find_resumable
 from transforms.runs.run import Run, manifest_path, new_run_id, read_manifest
 from transforms.runs.verdict_record import Verdict
 from transforms.score.compute import Compute
-
-SAME_ROWS_SINCE = "0.1.0"
-"""The oldest version that makes the same rows of the same job: what its attempts have finished is taken over. To be
-raised by a version that makes others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +55,16 @@ class Prepared:
     sink: TableSink | None = None
     new_tables: tuple[str, ...] = ()
 
+    @property
+    def columns_read(self) -> Columns:
+        """The columns up to Validate: with those of the earlier date, if there is one."""
+        return replace(self.plan.columns, earlier=None if self.earlier is None else self.earlier.type)
+
+    @property
+    def carried_precision(self) -> str:
+        """What the rows that are taken over unchanged were computed in."""
+        return "" if self.earlier is None else self.earlier.precision
+
 
 class FoundTable(NamedTuple):
     """The table that a job loads into, whether it is there yet, and the folder it is loaded from."""
@@ -76,12 +83,11 @@ class Comparison(NamedTuple):
 Tell = Callable[[Bundle | Plan | Run | FoundTable | Labelling | Comparison], None]
 
 
-def first_look(job: JobConfig, now: dt.datetime) -> None:
+def first_look(job: JobConfig, date: dt.date) -> None:
     """Raises what a look at names and `bundle.json` can tell: it takes no TensorFlow, which takes ten seconds.
 
-    That is ConfigError, DateError, BundleError, PlanError or NoInputError; `prepare` looks again, and at the contents.
+    That is ConfigError, BundleError, PlanError or NoInputError; `prepare` looks again, and at the contents.
     """
-    date = logical_date(job.date, job.timezone, now)
     check_places(job, date)
     describe_for(job)
     if job.outputs.folder is not None:
@@ -95,14 +101,14 @@ def first_look(job: JobConfig, now: dt.datetime) -> None:
         fill_sql(job.input_filter or "", date, "--input-filter")
 
 
-def already_published(job: JobConfig, now: dt.datetime) -> Verdict | None:
+def already_published(job: JobConfig, date: dt.date) -> Verdict | None:
     """What there is, if the job is to leave a published date alone; None if there is something to do."""
-    date = logical_date(job.date, job.timezone, now)
     return published(job.home, date) if job.if_published == "skip" else None
 
 
 def prepare(
     job: JobConfig,
+    date: dt.date,
     now: dt.datetime,
     progress: str | None = None,
     *,
@@ -110,13 +116,14 @@ def prepare(
     hints: Mapping[str, str] | None = None,
     needs_gpu: bool = False,
 ) -> Prepared:
-    """Looks at bundle, input and outputs, and writes nothing. `progress`, `hints`, `needs_gpu`: see Compute.
+    """Looks at bundle, input and outputs of a logical date, and writes nothing.
+
+    `progress`, `hints` and `needs_gpu`: see Compute.
 
     `tell` is given each thing as soon as it is found to be right.
 
-    Raises ConfigError, DateError, BundleError, PlanError or NoInputError, each with the way out.
+    Raises ConfigError, BundleError, PlanError or NoInputError, each with the way out.
     """
-    date = logical_date(job.date, job.timezone, now)
     check_places(job, date)
     bundle = bundle_of(job)
     tell(bundle)
@@ -145,11 +152,11 @@ def prepare(
     tell(labelling)
     precision = _precision(job, bundle)
     earlier, passed_over = _earlier(job, bundle, run, precision) if job.only_new else Found()
-    about = _about(job, plan, run, earlier, sink)
+    about = about_run(job, plan, run, earlier, sink)
     about |= {"not_compared_with": None if passed_over is None else asdict(passed_over)}
     if job.only_new:
         tell(Comparison(about))
-    about |= {"digest": _digest(job, plan, run, earlier, sink, precision)}
+    about |= {"digest": digest(job, plan, run, earlier, sink, precision)}
     resumed = find_resumable(run, about["digest"])
     # An attempt that died is resumed under its own run id.
     run = run if resumed is None else resumed.run
@@ -251,26 +258,3 @@ def _earlier(job: JobConfig, bundle: Bundle, run: Run, precision: str) -> Found:
         precision=precision,
         top_k=job.top_k,
     )
-
-
-def _about(job: JobConfig, plan: Plan, run: Run, earlier: Earlier | None, sink: TableSink | None) -> dict[str, Any]:
-    return {
-        "run": run.to_json(),
-        "settings": {**job.settings, "date": run.date.isoformat(), "bundle": run.bundle},
-        "table": None if sink is None else sink.to_json(),
-        "inputs": [asdict(info) for info in plan.inputs],
-        "compared_with": None if earlier is None else {"date": earlier.date, "run_id": earlier.run_id},
-        **({} if plan.table is None else {"table_input": asdict(plan.table)}),
-    }
-
-
-def _digest(
-    job: JobConfig, plan: Plan, run: Run, earlier: Earlier | None, sink: TableSink | None, precision: str
-) -> str:
-    """One string for all tries of the same work: everything that decides the rows, and nothing else."""
-    about = _about(job, plan, run, earlier, sink)
-    settings = {**job.compared_settings, "date": run.date.isoformat(), "bundle": run.bundle}
-    content = {"version": SAME_ROWS_SINCE, "precision": precision}
-    # A try of an earlier version compared by `text_hash`: its rows are not taken over.
-    compared = None if earlier is None else {**about["compared_with"], "by": DIGEST}
-    return plan_digest(plan, {**settings, **content, "table": about["table"], "compared": compared})

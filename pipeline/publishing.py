@@ -2,8 +2,7 @@
 
 import datetime as dt
 
-from pipeline.errors import RunFailedError
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError, RunFailedError
 from pipeline.jobs.own_files import check_links
 from transforms.errors import PublishError
 from transforms.publish.commit import publish, standing

@@ -47,9 +47,8 @@ def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, beats:
 
     `taken` is the file of what is taken over from an attempt that died; `beats` is the folder for heartbeats, if any.
     """
-    run, labelling, earlier = prepared.run, prepared.labelling, prepared.earlier
-    columns, progress = prepared.plan.columns, prepared.compute.progress
-    columns_read = replace(columns, earlier=None if earlier is None else earlier.type)
+    run, labelling, columns = prepared.run, prepared.labelling, prepared.plan.columns
+    columns_read, progress = prepared.columns_read, prepared.compute.progress
     bundle = BundleReference(path=prepared.job.bundle, fingerprint=prepared.bundle.fingerprint)
 
     read = p | "Read" >> ReadTexts(
@@ -58,7 +57,7 @@ def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, beats:
         trust_ids=prepared.job.trust_ids,
         staged=run.staged,
         taken=taken,
-        earlier=earlier,
+        earlier=prepared.earlier,
         beats=beats,
         progress=progress,
         budget=run.budget,
@@ -67,9 +66,7 @@ def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, beats:
     featurized = valid.texts | "Featurize" >> FeaturizeTexts(bundle, columns)
     scored = featurized.tokens | "Score" >> ScoreTokens(bundle, labelling, replace(prepared.compute, beats=beats))
     scores = scored.scores | "Write" >> WriteScores(run, labelling)
-    carried = valid.unchanged | "Carry" >> CarryScores(
-        labelling, "" if earlier is None else earlier.precision, progress
-    )
+    carried = valid.unchanged | "Carry" >> CarryScores(labelling, prepared.carried_precision, progress)
     unchanged = carried | "WriteUnchanged" >> WriteScores(run, labelling, kind="unchanged")
     dead = (read.dead, valid.dead, featurized.dead, scored.dead) | "WriteDead" >> WriteDeadLetters(run, progress)
     p | "Publish" >> PublishRun(
@@ -98,9 +95,10 @@ def score(
     Raises what `begin` raises before anything has run, and RunFailedError afterwards.
     """
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
-    options = job_options(job, hints, logical_date(job.date, job.timezone, now))
+    date = logical_date(job.date, job.timezone, now)
+    options = job_options(job, hints, date)
     patience = start_seconds(os.environ) if job.runner == "portable" else None
-    prepared = begin(job, options, hints, now, progress)
+    prepared = begin(job, date, options, hints, now, progress)
     if isinstance(prepared, Verdict):
         return prepared
 
@@ -109,20 +107,25 @@ def score(
 
 
 def begin(
-    job: JobConfig, options: PipelineOptions, hints: Mapping[str, str], now: dt.datetime, progress: str | None = None
+    job: JobConfig,
+    date: dt.date,
+    options: PipelineOptions,
+    hints: Mapping[str, str],
+    now: dt.datetime,
+    progress: str | None = None,
 ) -> Prepared | Verdict:
     """A job that is ready and whose plan is written, or the verdict of the published date that the job leaves alone.
 
     Raises what `prepare` raises, and PublishError if the date is to be left alone and its table cannot be brought up
     to date.
     """
-    check_places(job, logical_date(job.date, job.timezone, now))
+    check_places(job, date)
     finish_pending(job.home)
-    if (there := already_published(job, now)) is not None:
+    if (there := already_published(job, date)) is not None:
         if there.problems:
             raise PublishError(there.problems[0])
         return there
-    prepared = prepare(job, now, progress, hints=hints, needs_gpu=needs_gpu(options, hints))
+    prepared = prepare(job, date, now, progress, hints=hints, needs_gpu=needs_gpu(options, hints))
     check_job_server(options)
     if prepared.resumed is None:
         write_plan(store_for(prepared.run.output), prepared.run.plan, prepared.plan, prepared.about)

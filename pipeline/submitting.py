@@ -86,19 +86,19 @@ def submit(
     Raises what `score` and `submit_job` raise. A profile for this machine always waits.
     """
     now = now or dt.datetime.now(dt.UTC)
-    placed = placed_job(job, profile, extra, now)
+    placed = placed_job(job, profile, extra, logical_date(job.date, job.timezone, now))
     if profile.runner == "direct":
         return score(placed, now=now, watch=watch, progress=progress)
     hints = resource_hints(profile)
     return submit_job(placed, hints=hints, wait=wait, now=now, watch=watch, tell=tell, warn=warn)
 
 
-def placed_job(job: JobConfig, profile: Profile, extra: Sequence[str], now: dt.datetime) -> JobConfig:
+def placed_job(job: JobConfig, profile: Profile, extra: Sequence[str], date: dt.date) -> JobConfig:
     """The job with the runner, the workers and the Beam options of the profile; `extra` options come last."""
     if profile.runner == "direct":
         placed = {"runner": "direct", "workers": profile.workers, "beam_options": (*job.beam_options, *extra)}
         return job.model_copy(update=placed)
-    name = job_name(profile, logical_date(job.date, job.timezone, now))
+    name = job_name(profile, date)
     options = (*dataflow_arguments(profile, name), *job.beam_options, *extra)
     return job.model_copy(update={"runner": "dataflow", "workers": 1, "beam_options": options})
 
@@ -119,8 +119,9 @@ def submit_job(
     name, no quota or no service now; RunFailedError for a job that does not end well.
     """
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
-    options = job_options(job, hints, logical_date(job.date, job.timezone, now))
-    prepared = begin(job, options, hints, now)
+    date = logical_date(job.date, job.timezone, now)
+    options = job_options(job, hints, date)
+    prepared = begin(job, date, options, hints, now)
     if isinstance(prepared, Verdict):
         return prepared
     run = prepared.run
@@ -171,9 +172,10 @@ def _submitted(prepared: Prepared, result: Any, options: PipelineOptions) -> Sub
 def plan(job: JobConfig, profile: Profile, extra: tuple[str, ...] = (), now: dt.datetime | None = None) -> SubmitPlan:
     """Looks at everything as `submit` does, sends nothing and writes nothing; raises what `submit` raises before."""
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
-    placed, hints = placed_job(job, profile, extra, now), resource_hints(profile)
-    options = job_options(placed, hints, logical_date(job.date, job.timezone, now))
-    prepared = prepare(placed, now, hints=hints, needs_gpu=needs_gpu(options, hints))
+    date, hints = logical_date(job.date, job.timezone, now), resource_hints(profile)
+    placed = placed_job(job, profile, extra, date)
+    options = job_options(placed, hints, date)
+    prepared = prepare(placed, date, now, hints=hints, needs_gpu=needs_gpu(options, hints))
     return SubmitPlan(
         prepared=prepared,
         options=dict(sorted(options.get_all_options(drop_default=True).items())),

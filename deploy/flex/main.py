@@ -15,8 +15,8 @@ from typing import Any
 
 from pipeline.commands.flags import form_of, kind_of
 from pipeline.dataflow.profile import Profile, load_profile, overrides
-from pipeline.errors import EXIT_CODES
-from pipeline.jobs.config import ConfigError, JobConfig, load_job
+from pipeline.errors import EXIT_CODES, ConfigError
+from pipeline.jobs.config import JobConfig, load_job
 from pipeline.submitting import submit
 from pipeline.terminal.report import explain
 from pipeline.terminal.submitted import teller

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError
 from pipeline.jobs.fields import BUNDLE, MODEL, TOKENIZER, in_panel
 from pipeline.jobs.outputs import check_writable
 

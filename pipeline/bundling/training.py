@@ -29,7 +29,7 @@ from model.training.examples import Examples
 from model.training.fine_tune import Progress, TrainingOptions, evaluate, fine_tune, seed_everything
 from pipeline.bundling.sealing import PACKAGES, move_bundle
 from pipeline.bundling.training_job import TrainingJob, plan_rows
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError
 from pipeline.runners.presets import beam_options
 from transforms.batches.schemas import REJECTED
 from transforms.batches.sizes import row_bytes

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 
+from pipeline.errors import ConfigError
 from pipeline.jobs.column_types import GUESS, arrow_types, check_schema, declared, schema_of
-from pipeline.jobs.config import ConfigError, described
+from pipeline.jobs.config import described
 from pipeline.jobs.fields import BUNDLE, INPUT, MODEL, TOKENIZER, TRAINING, in_panel
 from pipeline.jobs.outputs import check_writable
 from pipeline.jobs.text_files import TextFiles

@@ -32,8 +32,8 @@ def shipped() -> Path:
 def _demo(output: str, examples: str | None) -> int:
     with quiet_stderr():
         from pipeline.commands.score import publish_job
-        from pipeline.errors import EXIT_CODES
-        from pipeline.jobs.config import ConfigError, load_job
+        from pipeline.errors import EXIT_CODES, ConfigError
+        from pipeline.jobs.config import load_job
         from pipeline.terminal.report import show_rows
 
     folder = examples or str(shipped())

@@ -9,7 +9,8 @@ import pydantic
 import typer
 from pydantic.fields import FieldInfo
 
-from pipeline.jobs.config import ConfigError, JobConfig, load_job
+from pipeline.errors import ConfigError
+from pipeline.jobs.config import JobConfig, load_job
 
 JobFile = Annotated[str | None, typer.Option("--job", help="YAML file with these flags as keys; flags override it.")]
 LogFormat = Annotated[str, typer.Option(help="text, or json: one JSON object a line.")]

@@ -10,35 +10,38 @@ from pipeline.runners.silence import quiet_stderr
 def publish_job(job: Any, log_format: str) -> Any:
     """Runs a job on the runner it names, prints what becomes of it, and gives the verdict."""
     with quiet_stderr():
+        from pipeline.jobs.dates import logical_date
         from pipeline.preparing import already_published
         from pipeline.terminal.console import console_for
 
-    console = console_for(log_format)
+    console, now = console_for(log_format), dt.datetime.now(dt.UTC)
     with console.opened():
+        date = logical_date(job.date, job.timezone, now)
         # What is wrong with the job itself is told before TensorFlow is imported.
-        if already_published(job, now := dt.datetime.now(dt.UTC)) is None:
+        if already_published(job, date) is None:
             try:
-                _first_look(job, now)
+                _first_look(job, date)
             except Exception:
                 _finish_pending(job.home)
                 raise
         with quiet_stderr():
             from pipeline.scoring import score as run
 
-        verdict = run(job, watch=console.watch, progress=console.progress)
+        # With the same time: midnight may pass meanwhile.
+        verdict = run(job, now=now, watch=console.watch, progress=console.progress)
     console.verdict(verdict)
     return verdict
 
 
-def _first_look(job: Any, now: dt.datetime) -> None:
+def _first_look(job: Any, date: dt.date) -> None:
     with quiet_stderr():
-        from pipeline.jobs.config import ConfigError
+        from pipeline.errors import ConfigError
         from pipeline.preparing import first_look
 
     if job.beam_options and not job.beam_options[0].startswith("-"):
         # Before the input is said not to be there: it may stand among these.
         raise ConfigError(f"{job.beam_options[0]!r} belongs to no flag; put patterns in quotes for the shell")
-    first_look(job, now)
+    first_look(job, date)
     if job.beam_options or job.runner == "portable":
         # Only Beam knows its own options; it takes half as long as TensorFlow.
         with quiet_stderr():
@@ -59,19 +62,20 @@ def check_job(job: Any, log_format: str) -> int:
     """Prints what a job would do, as it is found; gives the exit code."""
     now = dt.datetime.now(dt.UTC)
     with quiet_stderr():
+        from pipeline.jobs.dates import logical_date
         from pipeline.preparing import already_published, prepare
         from pipeline.terminal.console import console_for
         from pipeline.terminal.report import show_foreign, show_found
         from transforms.publish.tidy import warn_broken
         from transforms.runs.history import read_manifests
 
-    console = console_for(log_format)
-    if (there := already_published(job, now)) is not None:
+    console, date = console_for(log_format), logical_date(job.date, job.timezone, now)
+    if (there := already_published(job, date)) is not None:
         console.verdict(there)
     warn_broken(read_manifests(job.home))
-    _first_look(job, now)
+    _first_look(job, date)
     # The device, which TensorFlow knows, is looked at last: all else has been printed by then.
-    prepare(job, now, tell=show_found)
+    prepare(job, date, now, tell=show_found)
     show_foreign(job.home)
     return 0
 

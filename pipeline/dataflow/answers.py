@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pipeline.errors import TryLaterError, cause
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError, TryLaterError, cause
 
 LATER = (409, 429)  # The name is in use, no quota: it changes with time.
 REFUSED = (400, 401, 403, 404, *LATER)  # There is no job; after any other answer, or none, there may be one.

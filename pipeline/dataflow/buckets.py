@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline.dataflow.secret_values import shown
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError
 
 CONTINENTS = {"US": "us-", "NAM": "us-", "EU": "europe-", "EUR": "europe-", "ASIA": "asia-"}
 """A location of several regions, less its number -> what the names of its regions begin with."""

@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options_validator import PipelineOptionsValida
 from pipeline.dataflow.buckets import bucket_of
 from pipeline.dataflow.gpu_checks import all_hints, placement_problems
 from pipeline.dataflow.secret_values import is_secret, shown
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError
 
 IMAGE_PYTHON = "3.11"
 """The minor version of Python in the image of deploy/Dockerfile."""

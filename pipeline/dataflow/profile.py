@@ -7,8 +7,8 @@ from typing import Any, Literal
 import pydantic
 
 from pipeline.dataflow.secret_values import shown
-from pipeline.jobs.config import ConfigError
-from pipeline.jobs.yaml_file import YamlFileError, read_mapping
+from pipeline.errors import ConfigError, YamlFileError
+from pipeline.jobs.yaml_file import read_mapping
 
 REQUIRED = {key: key for key in ("project", "region", "temp", "image", "max_workers")} | {"labels": "labels.team"}
 """Keys that a profile for Dataflow must have, and how each is given."""

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from pipeline.jobs.config import ConfigError, JobConfig
+from pipeline.errors import ConfigError
+from pipeline.jobs.config import JobConfig
 
 if TYPE_CHECKING:
     from model.bundle import Bundle

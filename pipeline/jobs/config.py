@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pydantic
 
+from pipeline.errors import ConfigError
 from pipeline.jobs.column_types import GUESS, check_schema, declared, schema_of
 from pipeline.jobs.dates import SAMPLE, fill_sql
 from pipeline.jobs.fields import INPUT, NIGHTS, OUTPUT, SCORING, WHERE, in_panel
@@ -30,13 +31,6 @@ LOCAL = ("direct", "local")
 LATER: frozenset[str] = frozenset({"keep_text_digests", "max_text_bytes", "strict_columns", *TextFiles.model_fields})
 """Settings (by flag, `schema` not `schema_`) that came after the first outputs. At its default, such a setting is left
 out of what resume compares: a run staged by an earlier version is the same work."""
-
-
-class ConfigError(ValueError):
-    """A job is described wrongly, in one or several ways; nothing has run."""
-
-    def __str__(self) -> str:
-        return "\n".join(map(str, self.args))
 
 
 class JobConfig(TextFiles):
@@ -223,7 +217,8 @@ def load_job(file: str | None, flags: Mapping[str, Any], **defaults: Any) -> Job
     """
     content: dict[str, Any] = {}
     if file is not None:
-        from pipeline.jobs.yaml_file import YamlFileError, read_mapping
+        from pipeline.errors import YamlFileError
+        from pipeline.jobs.yaml_file import read_mapping
 
         try:
             content = read_mapping(file)

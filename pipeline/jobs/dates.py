@@ -4,6 +4,8 @@ import datetime as dt
 import re
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from pipeline.errors import DateError
+
 MAX_DAYS = 3_700
 SAMPLE = dt.date(2026, 11, 21)
 """Any date, to see whether a pattern can be filled in."""
@@ -24,10 +26,6 @@ _PARTS = {
     "%": lambda date: "%",
 }
 KNOWN = "{date} (2026-11-21) and {date:…} with %Y %m %d %y %j %G %V %u, as in {date:%Y/%m/%d}"
-
-
-class DateError(ValueError):
-    """A date, a time zone or a placeholder for a date cannot be understood."""
 
 
 def logical_date(text: str, timezone: str, now: dt.datetime, flag: str = "--date") -> dt.date:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from pipeline.errors import ConfigError
 from pipeline.jobs.dates import SAMPLE, fill, placeholder_in
 
 
@@ -56,3 +57,19 @@ def check_paths(bundle: str, input: Sequence[str], input_query: str | None, outp
                 f"{flag} {path}: {found} is not replaced there, the path is the same for all dates; "
                 "placeholders are for --input, --input-filter and the text of a query"
             )
+
+
+def read_query(file: str) -> str:
+    """The text of --input-query; raises ConfigError if there is no such file or it is no text."""
+    from transforms.stores.choose import store_for
+
+    try:
+        content = store_for(file).read(file)
+    except IsADirectoryError:
+        content = None
+    if content is None:
+        raise ConfigError(f"--input-query {file}: there is no such file")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"--input-query {file}: is not UTF-8; save it as such") from error

@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pipeline.jobs.config import ConfigError, JobConfig
+from pipeline.errors import ConfigError
+from pipeline.jobs.config import JobConfig
 from pipeline.jobs.dates import fill
 from pipeline.jobs.inputs import table_of
 from transforms.batches.formats import COMPRESSIONS, FORMATS

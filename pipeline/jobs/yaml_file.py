@@ -5,14 +5,12 @@ from typing import Any
 
 import yaml
 
+from pipeline.errors import YamlFileError
+
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
 MAX_NODES = 10_000
 """Of a file after its aliases are written out: a few lines of them can stand for billions of values."""
-
-
-class YamlFileError(ValueError):
-    """A file cannot be read as one small mapping; the message begins after the name of the file."""
 
 
 def read_mapping(file: str) -> dict[str, Any]:

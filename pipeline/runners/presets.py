@@ -9,8 +9,8 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from pipeline.dataflow.buckets import check_places
 from pipeline.dataflow.checks import check_dataflow
-from pipeline.errors import RunFailedError
-from pipeline.jobs.config import LOCAL, ConfigError, JobConfig
+from pipeline.errors import ConfigError, RunFailedError
+from pipeline.jobs.config import LOCAL, JobConfig
 
 JOB_SERVER_SECONDS = 5.0
 JOB_SECONDS = 10 * 365 * 24 * 3600

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError, WorkersLostError
 from transforms.runs.heartbeats import BEAT_SECONDS, begin_listening, end_listening, hear, host_and_pid
 
 SILENT_SECONDS = 30.0
@@ -35,10 +35,6 @@ CANCEL_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 GAP_SECONDS = 5.0
 """The longest time between two looks that counts as silence: a listener that was stopped itself could hear nothing."""
-
-
-class WorkersLostError(RuntimeError):
-    """Worker processes died, or none began."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import asdict
 
 from pipeline.backfill import FINE, Ended
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError
 from pipeline.terminal.console import emit, err, out, quiet_libraries
 from transforms.runs.verdicts import rows_published
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError
 from pipeline.runners.silence import quiet_stderr
 from pipeline.terminal.bar import STEPS, Bar, steps_of
 from pipeline.terminal.escaping import escaped, json_text

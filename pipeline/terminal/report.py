@@ -11,9 +11,7 @@ from rich.table import Table
 
 from model.bundle import DESCRIPTION, Bundle, BundleError
 from model.errors import CheckpointError
-from pipeline.errors import RunFailedError, TryLaterError, cause
-from pipeline.jobs.config import ConfigError
-from pipeline.jobs.dates import DateError
+from pipeline.errors import ConfigError, DateError, RunFailedError, TryLaterError, cause
 from pipeline.preparing import Comparison, FoundTable
 from pipeline.terminal.console import emit, err, out, print_json
 from pipeline.terminal.summary import compared

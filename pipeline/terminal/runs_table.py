@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError
 from pipeline.terminal.console import err, out
 from pipeline.terminal.escaping import escaped, json_text
 from transforms.runs.history import (

@@ -12,11 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.bundles import Built
-from support.jobs import DATE, NOW, Outcome, Score, many_texts, write_parquet
+from support.jobs import DATE, NOW, Outcome, Score, many_texts, prepared, write_parquet
 
 import pipeline.scoring
 from pipeline.jobs.config import JobConfig
-from pipeline.preparing import prepare
 from transforms.errors import NoInputError, NotWhatItClaimsError, PlanError
 
 
@@ -39,7 +38,7 @@ def refusal(tmp_path: Path, classes: Built) -> Refusal:
             bundle=str(classes.path), input=[str(file) for file in files], output=str(tmp_path / "out"), **settings
         )
         with pytest.raises(error) as caught:
-            prepare(job, NOW)
+            prepared(job, NOW)
         assert not (tmp_path / "out").exists()
         return str(caught.value)
 

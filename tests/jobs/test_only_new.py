@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.bundles import Built, build_bundle
 from support.jobs import Outcome, Score, many_texts, write_parquet
 
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError
 from transforms.read.duplicates import _HASHED, find_matches, find_repeats
 from transforms.read.unchanged import MATCH
 from transforms.score import macro_batch as infer

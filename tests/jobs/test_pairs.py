@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.bundles import Built, build_bundle
 from support.commands import DATA
-from support.jobs import Score, many_texts, write_parquet
+from support.jobs import Score, many_texts, prepared, write_parquet
 from support.plain_loops import ADVERSARIAL
 from support.plain_pairs import SETTINGS, TRUNCATORS, plain_loop
 
 from model.tokenizer.tokenization import SPECIAL_TOKENS, TokenizerSpec, pack
 from pipeline.bundling.training import train
 from pipeline.bundling.training_job import training_job
-from pipeline.jobs.config import ConfigError, JobConfig
-from pipeline.preparing import prepare
+from pipeline.errors import ConfigError
+from pipeline.jobs.config import JobConfig
 from transforms.batches.fingerprints import text_hash
 from transforms.batches.misfits import named
 from transforms.batches.schemas import SOURCE, Columns, texts_schema
@@ -189,10 +189,10 @@ def test_a_bundle_of_pairs_wants_two_columns_and_one_of_texts_wants_one(
 
     file, now = pair_file(tmp_path / "in.parquet"), dt.datetime.now(dt.UTC)
     with pytest.raises(ConfigError, match="scores pairs of texts; name the column of the second text with --text-pair"):
-        prepare(job(pairs), now)
+        prepared(job(pairs), now)
     with pytest.raises(ConfigError, match=r"--text-pair-column 'other': .* scores single texts; leave the flag out"):
-        prepare(job(classes, **SETTINGS), now)
-    assert prepare(job(pairs, **SETTINGS), now).plan.columns.text_pair == "other"
+        prepared(job(classes, **SETTINGS), now)
+    assert prepared(job(pairs, **SETTINGS), now).plan.columns.text_pair == "other"
 
 
 def test_featurize_equals_transform_dataset_on_pairs(pairs: Built, tmp_path: Path) -> None:

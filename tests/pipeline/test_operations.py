@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 from support.bundles import Built
 from support.commands import ROOT, command, invoke, lines
-from support.jobs import DATE, NOW, Score, many_texts, write_parquet
+from support.jobs import DATE, NOW, Score, many_texts, prepared, write_parquet
 
 from pipeline import preparing, scoring
-from pipeline.errors import RunFailedError, cause
-from pipeline.jobs.config import ConfigError, JobConfig, load_job
+from pipeline.errors import ConfigError, RunFailedError, cause
+from pipeline.jobs.config import JobConfig, load_job
 from pipeline.terminal import console
 from transforms import validate
 from transforms.errors import FileChangedError, NoInputError, PlanError
@@ -124,8 +124,8 @@ def test_two_workers_fail_in_one_line_and_write_nothing_but_json(classes: Built,
 
 @pytest.mark.parametrize(("runner", "told"), [("direct", True), ("local", True), ("dataflow", False)])
 def test_only_local_workers_are_told_where_to_say_how_far_they_are(runner: str, told: bool, job: MakeJob) -> None:
-    prepared = scoring.prepare(job(runner=runner), NOW, progress="/tmp/p")
-    assert prepared.compute.progress == ("/tmp/p" if told else None)
+    ready = prepared(job(runner=runner), NOW, progress="/tmp/p")
+    assert ready.compute.progress == ("/tmp/p" if told else None)
 
 
 def test_the_progress_file_goes_when_a_run_fails(job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_the_progress_file_goes_when_a_run_fails(job: MakeJob, tmp_path: Path, m
         assert list(tmp_path.glob("*.progress"))
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), reporter.watch(scoring.prepare(job(), NOW, progress=reporter.progress)):
+    with pytest.raises(ZeroDivisionError), reporter.watch(prepared(job(), NOW, progress=reporter.progress)):
         fail()
     assert not list(tmp_path.glob("*.progress"))
 

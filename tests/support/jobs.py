@@ -11,6 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.jobs.config import JobConfig
+from pipeline.jobs.dates import logical_date
+from pipeline.preparing import Prepared, prepare
 from transforms.runs.verdict_record import Verdict
 
 DATE = "2026-11-21"
@@ -88,3 +91,8 @@ def many_texts(count: int, seed: int = 0) -> list[str]:
     """Distinct texts of 1 to 12 words."""
     generator = np.random.default_rng(seed)
     return [" ".join(generator.choice(WORDS, generator.integers(1, 12))) + f" {i}" for i in range(count)]
+
+
+def prepared(job: JobConfig, now: dt.datetime = NOW, **more: Any) -> Prepared:
+    """A job that is ready for the date it names."""
+    return prepare(job, logical_date(job.date, job.timezone, now), now, **more)

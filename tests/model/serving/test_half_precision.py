@@ -16,7 +16,7 @@ from model.bundle import seal
 from model.network.classifier import build_classifier
 from model.serving.fused_layers import Form, LayerNorm
 from model.serving.scoring_graph import COMPILED, PRECISIONS, ScoringGraph
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError
 from transforms.score.compute import Compute
 from transforms.score.devices import Device
 from transforms.score.loaded_model import ScoringModel

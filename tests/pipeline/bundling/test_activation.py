@@ -23,7 +23,7 @@ from model.network.encoder import INPUT_NAMES
 from model.serving.scoring_graph import COMPILED, ScoringGraph
 from pipeline.bundling.import_job import choose_activation
 from pipeline.bundling.importing import import_model
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError
 
 SIGMOID, IDENTITY = "torch.nn.modules.activation.Sigmoid", "torch.nn.modules.linear.Identity"
 OLD_KEY = "sbert_ce_default_activation_function"

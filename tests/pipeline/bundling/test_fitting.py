@@ -13,7 +13,7 @@ from model.errors import CheckpointError
 from model.tokenizer.tokenization import SPECIAL_TOKENS
 from pipeline.bundling.training import tokenizer_of, train
 from pipeline.bundling.training_job import TrainingJob, training_job
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError
 
 ORACLE = DATA / "oracle"
 SNIPS = ROOT / "examples" / "snips"

@@ -23,7 +23,7 @@ from pipeline.bundling.import_job import choose_tokenizer
 from pipeline.bundling.importing import Imported, import_model
 from pipeline.bundling.training import tokenizer_of
 from pipeline.bundling.training_job import training_job
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError
 from transforms.featurize.step import TransformGraph
 
 HF_PAIRS = DATA / "hf_pairs"

@@ -19,7 +19,7 @@ from model.network.encoder import INPUT_NAMES
 from model.tokenizer.flavours import FLAVOURS
 from pipeline.bundling.import_job import choose_labels, choose_tokenizer, label_notes
 from pipeline.bundling.importing import import_model
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError
 from transforms.featurize.step import TransformGraph
 
 

@@ -91,9 +91,7 @@ def codes() -> dict[str, Any]:
     from model.bundle import BundleError
     from model.errors import CheckpointError
     from pipeline.commands.start import INTERRUPTED
-    from pipeline.errors import EXIT_CODES, RunFailedError, TryLaterError
-    from pipeline.jobs.config import ConfigError
-    from pipeline.jobs.dates import DateError
+    from pipeline.errors import EXIT_CODES, ConfigError, DateError, RunFailedError, TryLaterError
     from pipeline.terminal.report import explain
     from transforms.batches.dead_letters import CODES, OF_THE_MODEL
     from transforms.errors import NoInputError, PlanError, RecordError

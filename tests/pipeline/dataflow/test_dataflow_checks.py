@@ -21,7 +21,7 @@ from pipeline.dataflow.buckets import check_places, place_problem
 from pipeline.dataflow.checks import IMAGE_PYTHON, check_dataflow
 from pipeline.dataflow.options import dataflow_arguments, job_name
 from pipeline.dataflow.profile import Profile
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError
 
 PROFILE = Profile(**CPU)
 ONE = "--experiments=no_use_multiple_sdk_containers"

@@ -25,7 +25,7 @@ from support.deploy.profiles import CPU, IMAGE, L4
 from pipeline.dataflow.checks import check_dataflow
 from pipeline.dataflow.options import dataflow_arguments, job_name, resource_hints
 from pipeline.dataflow.profile import Profile
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError
 from pipeline.runners.presets import beam_options
 
 DATE = dt.date(2026, 11, 21)

@@ -15,7 +15,7 @@ from support.deploy.profiles import CPU, L4, OF_THE_USER
 from pipeline.dataflow.checks import check_dataflow
 from pipeline.dataflow.options import dataflow_arguments, job_name, resource_hints
 from pipeline.dataflow.profile import REQUIRED, Profile, load_profile
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError
 
 SHIPPED = ROOT / "deploy" / "profiles"
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.jobs.config import ConfigError, load_job
-from pipeline.jobs.dates import DateError, fill, fill_sql, logical_date
+from pipeline.errors import ConfigError, DateError
+from pipeline.jobs.config import load_job
+from pipeline.jobs.dates import fill, fill_sql, logical_date
 
 NIGHT = dt.datetime(2026, 11, 22, 1, 30, tzinfo=dt.UTC)
 

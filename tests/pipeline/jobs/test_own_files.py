@@ -11,7 +11,8 @@ from support.commands import invoke
 from support.jobs import DATE, write_parquet
 from support.runs.cleaning import everything
 
-from pipeline.jobs.config import ConfigError, JobConfig
+from pipeline.errors import ConfigError
+from pipeline.jobs.config import JobConfig
 from pipeline.jobs.own_files import check_file, check_places
 from transforms.stores.choose import store_for
 from transforms.stores.store import FileInfo

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.jobs.config import ConfigError, load_job
-from pipeline.jobs.yaml_file import MAX_BYTES, YamlFileError, read_mapping
+from pipeline.errors import ConfigError, YamlFileError
+from pipeline.jobs.config import load_job
+from pipeline.jobs.yaml_file import MAX_BYTES, read_mapping
 
 REST = "bundle: b\ninput: x\noutput: y\n"
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(

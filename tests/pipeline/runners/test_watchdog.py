@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from support.commands import ROOT
 from support.runs.publishing import ready
 
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError, WorkersLostError
 from pipeline.runners import watchdog
-from pipeline.runners.watchdog import GAP_SECONDS, START, Heard, WorkersLostError, listen, lost, problem, start_seconds
+from pipeline.runners.watchdog import GAP_SECONDS, START, Heard, listen, lost, problem, start_seconds
 from transforms.publish.step import judge_and_publish
 from transforms.runs import heartbeats as beats
 

@@ -95,7 +95,7 @@ def test_a_file_name_forges_no_line_of_an_error(tmp_path: Path) -> None:
 def test_a_job_with_several_problems_has_a_line_for_each(
     terminal: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.jobs.config import ConfigError
+    from pipeline.errors import ConfigError
     from pipeline.terminal import report
 
     monkeypatch.setattr(report, "err", console.err)

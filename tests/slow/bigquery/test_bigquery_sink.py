@@ -15,11 +15,10 @@ from support.cloud.bigquery_proxy import BigQueryProxy, failed
 from support.cloud.emulators import Emulators
 from support.cloud.table_publishing import Place, assert_same_rows, parquet_rows
 from support.commands import invoke, run_command
-from support.jobs import DATE, NOW, many_texts, write_parquet
+from support.jobs import DATE, NOW, many_texts, prepared, write_parquet
 
-from pipeline.errors import RunFailedError
-from pipeline.jobs.config import ConfigError, JobConfig, load_job
-from pipeline.preparing import prepare
+from pipeline.errors import ConfigError, RunFailedError
+from pipeline.jobs.config import JobConfig, load_job
 from pipeline.scoring import score
 from transforms.errors import PlanError
 from transforms.runs.run import read_manifest
@@ -127,7 +126,7 @@ def test_a_date_without_input_makes_an_empty_table(place: Place, classes: Built,
 def test_a_table_whose_columns_are_in_another_order_is_filled_by_name(
     place: Place, classes: Built, source: Path
 ) -> None:
-    sink = prepare(job(place, classes, source, keep="size,good"), NOW).sink
+    sink = prepared(job(place, classes, source, keep="size,good"), NOW).sink
     assert sink
     resource = sink.resources[0]
     resource["schema"]["fields"] = [*resource["schema"]["fields"][::-1], {"name": "mine", "type": "STRING"}]
@@ -163,9 +162,9 @@ def test_a_table_of_dead_letters_that_is_another_is_refused_when_asked_for(
     place: Place, classes: Built, source: Path
 ) -> None:
     make(f"{place.table}__dead_letters", ("id", "STRING"))
-    prepare(job(place, classes, source), NOW)
+    prepared(job(place, classes, source), NOW)
     with pytest.raises(PlanError, match=f"{place.table}__dead_letters: is not the table"):
-        prepare(job(place, classes, source, dead_letters_table=True), NOW)
+        prepared(job(place, classes, source, dead_letters_table=True), NOW)
 
 
 def test_columns_that_bigquery_cannot_take_are_refused(place: Place, classes: Built, tmp_path: Path) -> None:

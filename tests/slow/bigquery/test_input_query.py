@@ -24,10 +24,10 @@ from support.cloud.input_tables import (
 )
 from support.cloud.storage_proxy import StorageProxy
 from support.commands import ROOT
-from support.jobs import DATE, NOW, Outcome
+from support.jobs import DATE, NOW, Outcome, prepared
 
-from pipeline.jobs.config import ConfigError, JobConfig, load_job
-from pipeline.preparing import prepare
+from pipeline.errors import ConfigError
+from pipeline.jobs.config import JobConfig, load_job
 from pipeline.scoring import score
 from transforms.bigquery.arrow_types import arrow_type, unfit
 from transforms.errors import NoInputError, PlanError, TableError
@@ -90,7 +90,7 @@ def test_a_query_runs_once_however_often_it_is_tried(
     classes: Built, dataset: str, storage_proxy: StorageProxy, tmp_path: Path
 ) -> None:
     create(dataset, ID_TEXT_DAY, simple(6))
-    plan = prepare(query_job(classes, tmp_path, f"SELECT id, text FROM `{dataset}.rows`"), NOW).plan
+    plan = prepared(query_job(classes, tmp_path, f"SELECT id, text FROM `{dataset}.rows`"), NOW).plan
     run = run_of(plan, tmp_path / "out")
     first = read_all(plan, list(list_splits(run.plan)))
     # The first try died between its query and its session; meanwhile there are more rows.
@@ -120,12 +120,12 @@ def test_a_query_that_does_not_fit_is_refused_before_it_is_run(
 ) -> None:
     create(dataset, ID_TEXT_DAY, simple(3))
     with pytest.raises(error, match=message):
-        prepare(query_job(classes, tmp_path, query.replace("{dataset}", dataset)), NOW)
+        prepared(query_job(classes, tmp_path, query.replace("{dataset}", dataset)), NOW)
 
 
 def test_a_query_that_fails_names_its_job_and_quotes_no_value(dataset: str, tmp_path: Path, classes: Built) -> None:
     create(dataset, ID_TEXT_DAY, simple(3))
-    plan = prepare(query_job(classes, tmp_path, f"SELECT id, text FROM `{dataset}.rows`"), NOW).plan
+    plan = prepared(query_job(classes, tmp_path, f"SELECT id, text FROM `{dataset}.rows`"), NOW).plan
     run = run_of(plan, tmp_path / "out")
     with bigquery.Client() as client:
         client.delete_table(f"{dataset}.rows")
@@ -193,7 +193,7 @@ def test_a_query_that_is_no_text_file_is_refused(classes: Built, tmp_path: Path,
     if content:
         Path(str(job.input_query)).write_bytes(content)
     with pytest.raises(ConfigError, match=r"--input-query .*input\.sql: (there is no such file|is not UTF-8)"):
-        prepare(job, NOW)
+        prepared(job, NOW)
 
 
 @pytest.mark.parametrize("kind", [field.field_type for field in FIELDS[:-2]] + ["GEOGRAPHY", "BIGNUMERIC"])

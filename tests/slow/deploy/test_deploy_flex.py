@@ -17,7 +17,8 @@ from support.deploy.deployment import DEPLOY, module, project_version
 from support.jobs import DATE
 
 from pipeline.commands.app import app
-from pipeline.jobs.config import ConfigError, JobConfig
+from pipeline.errors import ConfigError
+from pipeline.jobs.config import JobConfig
 from pipeline.submitting import Submitted
 from transforms.batches.formats import FORMATS
 

@@ -36,8 +36,8 @@ from support.commands import ROOT, invoke
 from support.jobs import DATE, NOW
 
 from pipeline.dataflow.profile import load_profile
-from pipeline.errors import RunFailedError, TryLaterError
-from pipeline.jobs.config import ConfigError, JobConfig
+from pipeline.errors import ConfigError, RunFailedError, TryLaterError
+from pipeline.jobs.config import JobConfig
 from pipeline.submitting import Submitted, submit
 from transforms.batches.coder import RecordBatchCoder
 from transforms.runs.history import list_runs

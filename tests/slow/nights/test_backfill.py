@@ -19,8 +19,9 @@ from support.jobs import DATE
 from support.runs.publishing import read_parts, ready
 
 from pipeline import backfill as code
+from pipeline.errors import DateError
 from pipeline.jobs.config import JobConfig, load_job
-from pipeline.jobs.dates import MAX_DAYS, DateError, date_range
+from pipeline.jobs.dates import MAX_DAYS, date_range
 from pipeline.terminal.backfill_report import Reporter
 from transforms.publish import tidy as tidying
 from transforms.publish.commit import publish

@@ -17,7 +17,7 @@ from support.jobs import write_parquet
 from support.runs.portable_engine import Engine, engine, free_port
 from support.same_rows import assert_same_rows
 
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError
 from pipeline.runners.presets import beam_options
 
 EXAMPLES = ROOT / "examples" / "snips"

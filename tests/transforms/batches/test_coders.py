@@ -12,10 +12,9 @@ from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 from hypothesis import given
 from hypothesis import strategies as st
 from support.bundles import Built
-from support.jobs import DATE, Score, many_texts, write_parquet
+from support.jobs import DATE, Score, many_texts, prepared, write_parquet
 
 from pipeline.jobs.config import JobConfig
-from pipeline.preparing import prepare
 from pipeline.scoring import build
 from transforms.batches.coder import RecordBatchCoder
 from transforms.batches.schemas import LABEL, PROBABILITIES
@@ -82,7 +81,7 @@ def test_no_arrow_of_texts_has_a_pickling_coder(trust_ids: bool, classes: Built,
     output = str(tmp_path / "out")
     job = JobConfig(bundle=str(classes.path), input=(str(file),), output=output, date=DATE, trust_ids=trust_ids)
     p = beam.Pipeline(runner="FnApiRunner")
-    build(p, prepare(job, dt.datetime(2026, 11, 22, tzinfo=dt.UTC)))
+    build(p, prepared(job, dt.datetime(2026, 11, 22, tzinfo=dt.UTC)))
     proto, context = p.to_runner_api(return_context=True)
     outputs = _Outputs()
     p.visit(outputs)

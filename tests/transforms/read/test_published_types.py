@@ -10,8 +10,9 @@ import pytest
 from support.files.reading import csv, read
 
 from pipeline.bundling.training_job import training_job
+from pipeline.errors import ConfigError
 from pipeline.jobs.column_types import arrow_types
-from pipeline.jobs.config import ConfigError, load_job
+from pipeline.jobs.config import load_job
 from transforms.errors import PlanError
 from transforms.read.published_types import check_numbers_stay
 

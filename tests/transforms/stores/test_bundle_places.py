@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from support.cloud.fake_gcs import FakeGcs
 
 from model.bundle import Bundle, BundleError, fingerprint, is_file_name, seal
+from pipeline.errors import ConfigError
 from pipeline.jobs.bundle import bundle_of
-from pipeline.jobs.config import ConfigError, JobConfig
+from pipeline.jobs.config import JobConfig
 from transforms.stores import bundles
 from transforms.stores.bundles import BundleReference, fetch, open_bundle
 

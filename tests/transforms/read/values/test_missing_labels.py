@@ -12,7 +12,7 @@ from support.jobs import write_parquet
 
 from pipeline.bundling.training import train
 from pipeline.bundling.training_job import TrainingJob, training_job
-from pipeline.jobs.config import ConfigError
+from pipeline.errors import ConfigError
 from transforms.batches.schemas import Columns
 from transforms.featurize.fit import _TakeTargets
 from transforms.read.formats.blocks import Block

@@ -1,0 +1,45 @@
+"""What is written down about a job: in the plan of its run, and as one string that tells equal work."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from pipeline.jobs.config import JobConfig
+
+if TYPE_CHECKING:
+    from transforms.publish.table_sink import TableSink
+    from transforms.read.earlier import Earlier
+    from transforms.runs.plan import Plan
+    from transforms.runs.run import Run
+
+SAME_ROWS_SINCE = "0.1.0"
+"""The oldest version that makes the same rows of the same job: what its attempts have finished is taken over. To be
+raised by a version that makes others."""
+
+
+def about_run(
+    job: JobConfig, plan: "Plan", run: "Run", earlier: "Earlier | None", sink: "TableSink | None"
+) -> dict[str, Any]:
+    """What the plan file of a run says besides its splits."""
+    return {
+        "run": run.to_json(),
+        "settings": {**job.settings, "date": run.date.isoformat(), "bundle": run.bundle},
+        "table": None if sink is None else sink.to_json(),
+        "inputs": [asdict(info) for info in plan.inputs],
+        "compared_with": None if earlier is None else {"date": earlier.date, "run_id": earlier.run_id},
+        **({} if plan.table is None else {"table_input": asdict(plan.table)}),
+    }
+
+
+def digest(
+    job: JobConfig, plan: "Plan", run: "Run", earlier: "Earlier | None", sink: "TableSink | None", precision: str
+) -> str:
+    """One string for all attempts at the same work: everything that decides the rows, and nothing else."""
+    from transforms.batches.text_digests import DIGEST
+    from transforms.runs.plan import plan_digest
+
+    about = about_run(job, plan, run, earlier, sink)
+    settings = {**job.compared_settings, "date": run.date.isoformat(), "bundle": run.bundle}
+    content = {"version": SAME_ROWS_SINCE, "precision": precision}
+    # An attempt of an earlier version compared by `text_hash`: its rows are not taken over.
+    compared = None if earlier is None else {**about["compared_with"], "by": DIGEST}
+    return plan_digest(plan, {**settings, **content, "table": about["table"], "compared": compared})
