@@ -422,6 +422,7 @@ def test_which_regions_a_bucket_lies_in(case: str) -> None:
         assert problem.endswith(f"take a bucket in {region}, or another region")
 
 
+@pytest.mark.slow
 def test_buckets_are_looked_up(bucket_folder: str) -> None:
     # The emulator says of every bucket that it is in the multi-region US.
     name = f"b-{uuid.uuid4().hex[:12]}"

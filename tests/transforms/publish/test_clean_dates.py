@@ -131,6 +131,7 @@ def test_a_run_of_an_expired_date_that_never_published_goes_like_any_other(outpu
 # === A server that somebody else wrote ===
 
 
+@pytest.mark.slow
 def test_dead_runs_and_dates_that_are_too_old_go_from_the_storage_emulator(bucket_folder: str) -> None:
     run, kept = two_dates(bucket_folder)
     for death in ("staged", "committing", "over_budget"):
