@@ -129,6 +129,7 @@ def pair_file(path: Path) -> Path:
     return write_parquet(path, {"id": [str(i) for i in range(len(first))], "text": first, "other": second})
 
 
+@pytest.mark.slow
 def test_probabilities_of_pairs_equal_those_of_a_plain_loop(run_job: Score, pairs: Built, tmp_path: Path) -> None:
     outcome = run_job(pair_file(tmp_path / "in.parquet"), bundle=str(pairs.path), **SETTINGS)
     rows = {int(row["id"]): row for row in outcome.rows()}
@@ -145,6 +146,7 @@ def test_probabilities_of_pairs_equal_those_of_a_plain_loop(run_job: Score, pair
     assert [rows[i]["text_hash"] for i in range(len(texts))] == hashes
 
 
+@pytest.mark.slow
 def test_values_of_pairs_equal_those_of_a_plain_loop(run_job: Score, similarity: Built, tmp_path: Path) -> None:
     outcome = run_job(pair_file(tmp_path / "in.parquet"), bundle=str(similarity.path), **SETTINGS)
     rows = {int(row["id"]): row for row in outcome.rows()}
@@ -231,6 +233,7 @@ def synthetic(count: int) -> dict[str, list[Any]]:
     return {**rows, "id": list(map(str, range(count))), "score": (5.0 * same).tolist(), "kind": same.tolist()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_pairs_are_learned_and_scored(run_job: Score, tmp_path: Path, task: str) -> None:
     rows = synthetic(1_200)

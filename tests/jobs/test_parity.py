@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 import tensorflow as tf
 from support.bundles import Built
 from support.commands import ROOT
@@ -37,6 +38,7 @@ def test_probabilities_equal_those_of_a_plain_loop(run_job: Score, classes: Buil
         assert row["label"] == labels[int(np.argmax(found[list(rows).index(i)]))]
 
 
+@pytest.mark.slow
 def test_values_of_a_regression_equal_those_of_a_plain_loop(run_job: Score, regression: Built, tmp_path: Path) -> None:
     texts = all_texts()
     file = write_parquet(tmp_path / "in.parquet", {"id": [str(i) for i in range(len(texts))], "text": texts})

@@ -22,6 +22,8 @@ from transforms.score.devices import Device
 from transforms.score.loaded_model import ScoringModel
 from transforms.score.macro_batch import Ragged, score_rows
 
+pytestmark = pytest.mark.slow  # Graphs in three precisions, each compiled.
+
 LENGTHS = [16, 3, 9, 9, 1, 16, 2, 5]
 
 

@@ -56,6 +56,7 @@ def both(case: str) -> tuple[BertClassifier, ScoringGraph]:
     return classifier, ScoringGraph.from_classifier(classifier, config)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     case=st.sampled_from(sorted(CASES)),

@@ -15,6 +15,8 @@ from model.training.examples import Examples
 from model.training.fine_tune import Progress, TrainingOptions, evaluate, fine_tune, predict
 from model.training.metrics import cross_entropy, macro_f1, metrics_of, pearson, spearman
 
+pytestmark = pytest.mark.slow  # Trainings.
+
 # A tiny model needs larger first weights than the usual 0.02 to learn within a few epochs.
 CONFIG = BertConfig(
     initializer_range=0.2,

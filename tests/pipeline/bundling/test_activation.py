@@ -190,6 +190,7 @@ def test_an_activation_that_does_not_exist_is_refused_by_flag(tmp_path: Path) ->
         job(tmp_path, tmp_path, activation="tanh")
 
 
+@pytest.mark.slow
 def test_a_cross_encoder_scores_as_its_predict_does(run_job: Score, tmp_path: Path) -> None:
     folder = one_output(tmp_path, sentence_transformers={"activation_fn": SIGMOID, "version": "5.1.0"})
     done = import_model(job(folder, tmp_path, segments=2))

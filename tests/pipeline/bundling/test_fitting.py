@@ -15,6 +15,8 @@ from pipeline.bundling.training import tokenizer_of, train
 from pipeline.bundling.training_job import TrainingJob, training_job
 from pipeline.errors import ConfigError
 
+pytestmark = pytest.mark.slow  # Trainings.
+
 ORACLE = DATA / "oracle"
 SNIPS = ROOT / "examples" / "snips"
 

@@ -217,6 +217,7 @@ def test_demo_takes_another_folder_that_is_there(tmp_path: Path) -> None:
     assert (code, f"{tmp_path / 'none'}: the folder of the demo is not there" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_train_makes_a_bundle_that_scores(tmp_path: Path, rows: Path) -> None:
     texts = ["play a song", "book a table"] * 60
     labelled = write_parquet(tmp_path / "train.parquet", {"text": texts, "label": ["play", "book"] * 60})

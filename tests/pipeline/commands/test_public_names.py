@@ -233,6 +233,7 @@ def test_names_are_what_they_were(kind: str) -> None:
     assert json.loads(json.dumps(COLLECTED[kind]())) == json.loads(NAMES.read_text(encoding="utf-8"))[kind]
 
 
+@pytest.mark.slow
 def test_a_run_prints_and_leaves_what_it_did(tmp_path: Path) -> None:
     assert left_by_a_run(tmp_path) == json.loads(NAMES.read_text(encoding="utf-8"))["run"]
 
