@@ -7,7 +7,9 @@ A manifest is marked finished, or replaced by the next, only when the verdict of
 """
 
 import datetime as dt
+import functools
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +17,7 @@ from transforms.errors import PublishError
 from transforms.outputs import deletion
 from transforms.outputs.records import check_table
 from transforms.publish import table_load as bigquery_load
-from transforms.publish.tidy import At, before, delete_staged, finish_pending, refuse_links, settle_committed, tidy
+from transforms.publish.tidy import At, before, delete_staged, refuse_links, settle_committed, tidy
 from transforms.runs.plan import read_about
 from transforms.runs.run import Run, read_manifest, to_bytes
 from transforms.runs.verdict_record import (
@@ -32,8 +34,7 @@ from transforms.runs.verdicts import claim, read_verdict, settle
 from transforms.stores.choose import each, store_for
 from transforms.stores.store import Store
 
-__all__ = ["STEPS", "PublishError", "finish_pending", "publish", "standing", "tidy"]
-
+About = Callable[[], dict[str, Any]]
 STEPS = (
     "copy",
     "load",
@@ -63,13 +64,13 @@ def publish(run: Run, at: At = before) -> Verdict:
         raise PublishError(f"run {run.run_id} is not published: {'; '.join(verdict.problems[:5])}")
     check_parts(run, verdict)
     refuse_links(run.output, run.date.isoformat())
-    store = store_for(run.output)
+    store, about = store_for(run.output), _plan_of(run)
     at("copy")
     _copy(run, verdict, store)
     at("load")
-    _load(run, verdict)
+    _load(run, verdict, about)
     at("commit")
-    if _commit(run, verdict, store):
+    if _commit(run, verdict, store, about):
         tidy(run.output, run.manifest, run.run_id, at)
     else:
         # A reader that globs must not see rows of a run that lost. No manifest names them now, and none ever will.
@@ -77,7 +78,7 @@ def publish(run: Run, at: At = before) -> Verdict:
         at("report")
         settle(run.verdict, SUPERSEDED)
         at("drop_staging")
-        drop_staging(run, verdict)
+        drop_staging(run, verdict, about)
         # After the staging tables, which are loaded from them.
         at("delete_staged")
         delete_staged(run.output, run.run_id)
@@ -124,11 +125,11 @@ def _copy(run: Run, verdict: Verdict, store: Store) -> None:
             ) from error
 
 
-def _load(run: Run, verdict: Verdict) -> None:
+def _load(run: Run, verdict: Verdict, about: About) -> None:
     if not _is_open(run, read_manifest(run.manifest)[0]):
         return
     try:
-        published = bigquery_load.publication(run.output, _manifest(run, verdict))
+        published = bigquery_load.publication(run.output, _manifest(run, verdict, about()))
         if published is not None:
             bigquery_load.load(published)
     except (FileNotFoundError, PublishError) as error:
@@ -137,10 +138,10 @@ def _load(run: Run, verdict: Verdict) -> None:
             raise PublishError(f"run {run.run_id} is not published: {error}") from error
 
 
-def drop_staging(run: Run, verdict: Verdict) -> None:
+def drop_staging(run: Run, verdict: Verdict, about: About | None = None) -> None:
     """Drops staging tables and uploads of a run that lost; what cannot be dropped is logged, and stays."""
     try:
-        published = bigquery_load.publication(run.output, _manifest(run, verdict))
+        published = bigquery_load.publication(run.output, _manifest(run, verdict, (about or _plan_of(run))()))
         if published is not None:
             bigquery_load.drop(published)
     except FileNotFoundError:
@@ -150,7 +151,7 @@ def drop_staging(run: Run, verdict: Verdict) -> None:
         logging.getLogger(__name__).error("run %s: its staging is not dropped: %s", run.run_id, problem)
 
 
-def _commit(run: Run, verdict: Verdict, store: Store) -> bool:
+def _commit(run: Run, verdict: Verdict, store: Store, about: About) -> bool:
     """Swaps the manifest; False if the date belongs to another run by now."""
     while True:
         manifest, raw = read_manifest(run.manifest)
@@ -166,12 +167,16 @@ def _commit(run: Run, verdict: Verdict, store: Store) -> bool:
             raise PublishError(f"run {run.run_id} is not published: it was cleaned away meanwhile; start the run again")
         # Without its plan nobody could tell from the name of a part any more that the replaced run was one of ours.
         replaces = None if manifest is None else manifest["run_id"]
-        if store.swap(run.manifest, raw, to_bytes(_manifest(run, verdict, replaces))):
+        if store.swap(run.manifest, raw, to_bytes(_manifest(run, verdict, about(), replaces))):
             return True
 
 
-def _manifest(run: Run, verdict: Verdict, replaces: str | None = None) -> dict[str, Any]:
-    about = read_about(store_for(run.output), run.plan)
+def _plan_of(run: Run) -> About:
+    """What the plan of a run says besides its splits, read when it is first asked for, and once."""
+    return functools.cache(lambda: read_about(store_for(run.output), run.plan))
+
+
+def _manifest(run: Run, verdict: Verdict, about: dict[str, Any], replaces: str | None = None) -> dict[str, Any]:
     table = about.get("table")
     if table:
         check_table(table, run.plan)
