@@ -44,7 +44,7 @@ class TrainingJob(TextFiles):
     schema_: Mapping[str, str] = _input(
         default_factory=dict, alias="schema", description="Type of id, text or label: name:type. Repeatable."
     )
-    encoder: str | None = _model(None, description="Hugging Face folder of a BERT to start from.")
+    encoder: str | None = _model(None, description="Folder or checkpoint of a BERT to start from.")
     preset: Literal["tiny", "mini", "small", "medium", "base", "large"] = _model(
         "tiny", description="Size without --encoder: tiny, mini, small, medium, base or large."
     )

@@ -1,4 +1,4 @@
-"""Who may import whom: one row for each room, and no circle anywhere. docs/architecture.md says why."""
+"""Who may import whom: one row for each room, and no circle anywhere. docs/internals/architecture.md says why."""
 
 import ast
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A run: one attempt to publish one logical date, and where its files are. Plain code."""
+"""A run: the work of publishing one logical date once, and where its files are. Plain code."""
 
 import datetime as dt
 import json
