@@ -96,4 +96,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from pipeline.commands.start import end_of_process
+
+    end_of_process(lambda: sys.exit(main()))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.commands.flags import form_of, kind_of
+from pipeline.commands.start import end_of_process
 from pipeline.dataflow.profile import Profile, load_profile, overrides
 from pipeline.errors import EXIT_CODES, ConfigError
 from pipeline.jobs.config import JobConfig, load_job
@@ -121,4 +122,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end_of_process(lambda: sys.exit(main(sys.argv[1:])))

@@ -41,10 +41,14 @@ def end_of_process(application: Callable[[], object]) -> None:
     code: list[int] = []
 
     def end() -> None:
-        if code and os.getpid() == process:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code[0])
+        if not code or os.getpid() != process:
+            return
+        try:
+            for stream in filter(None, (sys.stdout, sys.stderr)):
+                stream.flush()
+        except (OSError, ValueError):
+            return  # Output is lost: Python says so, with an exit code of its own.
+        os._exit(code[0])
 
     # Registered first, so called last of all that others do at the end, and before anything is taken down.
     atexit.register(end)

@@ -1,5 +1,6 @@
 """What Dataflow would charge for nothing, or fail on in the night, is refused before a job is sent."""
 
+import ast
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from pipeline.errors import ConfigError
 
 IMAGE_PYTHON = "3.11"
 """The minor version of Python in the image of deploy/Dockerfile."""
+ARM = ("t2a-", "c4a-", "n4a-", "a4x-")
 DIGEST = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9._:/]*@sha256:[0-9a-f]{64}")
 LABEL = re.compile(r"[^\W\d_][\w-]{0,62}(=[\w-]{0,63})?")
 REQUIRED = {"project": "my-project", "region": "us-central1", "temp_location": "gs://my-bucket/temp"}
@@ -52,6 +54,8 @@ def _kind_problems(options: PipelineOptions) -> Iterator[str]:
         yield f"--runner {shown(runner)}: the job would not run on Dataflow; leave it out"
     if standard.streaming:
         yield "--streaming: this job is a batch, which ends; leave it out"
+    if options.view_as(GoogleCloudOptions).update:
+        yield "--update: only a streaming job can be updated; leave it out"
     # Beam takes any word for true, False too.
     if options.view_as(TestOptions).dry_run:
         yield "--dry_run: nothing would be sent, and no verdict ever come; leave it out, `submit --plan` shows the job"
@@ -70,6 +74,8 @@ def _name_problems(options: PipelineOptions) -> Iterator[str]:
         value = getattr(google, flag)
         if value and not re.fullmatch(pattern, value):
             yield f"--{flag} {shown(value)}: is none that Dataflow takes; write one that matches {pattern}"
+    if (machine := options.view_as(WorkerOptions).machine_type) and machine.startswith(ARM):
+        yield f"--machine_type {shown(machine)}: is Arm, and the image is for x86; take one such as n2-standard-4"
     for flag in ("temp_location", "staging_location"):
         path = getattr(google, flag) or ""
         # Beam takes no bucket for its uppermost folder, and another bucket, new and its own, for what is no folder.
@@ -121,12 +127,23 @@ def _label_problems(options: PipelineOptions) -> Iterator[str]:
     if not labels:
         yield "--labels is missing, so nobody can tell what the job costs; give one, such as --labels=team=search"
     for label in labels:
-        # A launcher gives JSON.
-        if not label.startswith("{") and (label != label.lower() or not LABEL.fullmatch(label)):
+        # A launcher gives JSON, all labels in one.
+        if label.startswith("{"):
+            if not _is_mapping(label):
+                yield f'--labels {shown(label)}: is no JSON object; write {{"key": "value"}}, or key=value'
+        elif label != label.lower() or not LABEL.fullmatch(label):
             yield (
                 f"--labels {shown(label)}: write key=value, each at most 63 lowercase letters, digits, - and _, and "
                 "begin the key with a letter"
             )
+
+
+def _is_mapping(text: str) -> bool:
+    """Whether Beam will read a mapping in `text`."""
+    try:
+        return isinstance(ast.literal_eval(text), dict)
+    except (ValueError, SyntaxError, RecursionError):
+        return False
 
 
 def _secret_problems(options: PipelineOptions) -> Iterator[str]:

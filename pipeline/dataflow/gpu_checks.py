@@ -22,6 +22,7 @@ MACHINES = {
     "nvidia-a100-80gb": "a2-ultragpu-",
 }
 """GPU -> how the machines that it goes on are named. Dataflow takes an n1 machine where none is named."""
+_ONE_GPU = re.compile(r"g2-standard-(4|8|12|16|32)|a2-(highgpu|ultragpu)-1g|n1-.*")
 _WITH_GPU = re.compile(r"[ag][2-9]")
 _MEMORY = re.compile(r"[0-9]+(\.[0-9]+)? ?([KMGTP]i?)?B")
 _POOL = "worker_accelerator="
@@ -58,10 +59,10 @@ def placement_problems(options: PipelineOptions, hints: Mapping[str, str]) -> It
             yield f"resource hint {key!r} is none of {', '.join(HINTS)}, which alone are known to do what they say"
         elif key == "min_ram" and not _MEMORY.fullmatch(value):
             yield f"min_ram hint {shown(value)}: is no size; write a number and a unit, such as 14GB"
-    asked = [(f"--dataflow_service_options {_POOL[:-1]} {shown(text)}", text, machine) for text in pools]
-    asked += [(f"{key} hint {shown(text)}", text, None) for key, text in hints.items() if key == "accelerator"]
-    for about, text, beside in asked:
-        yield from (f"{about}: {problem}" for problem in _accelerator_problems(text, beside))
+    asked = [(f"--dataflow_service_options {_POOL[:-1]} {shown(text)}", text, True) for text in pools]
+    asked += [(f"{key} hint {shown(text)}", text, False) for key, text in hints.items() if key == "accelerator"]
+    for about, text, of_pool in asked:
+        yield from (f"{about}: {problem}" for problem in _accelerator_problems(text, of_pool, machine))
     if not pools and machine and _WITH_GPU.match(machine):
         yield (
             f"--machine_type {shown(machine)}: comes with a GPU that these workers do not use; "
@@ -80,7 +81,8 @@ def _pool_accelerators(options: PipelineOptions) -> list[str]:
     return [one.removeprefix(_POOL) for one in given if one.startswith(_POOL)]
 
 
-def _accelerator_problems(text: str, machine: str | None) -> Iterator[str]:
+def _accelerator_problems(text: str, of_pool: bool, machine: str | None) -> Iterator[str]:
+    """What is wrong with the GPU of a pool, whose machines are those of the job, or with that of a step."""
     found = _ACCELERATOR.fullmatch(";".join(sorted(text.split(";"))))
     if found is None:
         yield (
@@ -88,7 +90,10 @@ def _accelerator_problems(text: str, machine: str | None) -> Iterator[str]:
             "…:5xx for a newer driver: a worker scores on one GPU, and sees none without a driver"
         )
         return
-    gpu, machine = found["gpu"], found["machine"] or machine
+    if of_pool and found["machine"]:
+        yield "has a machine_type, which Dataflow does not read there; say --machine_type"
+        return
+    gpu, machine = found["gpu"], machine if of_pool else found["machine"]
     family = MACHINES.get(gpu)
     if family is None:
         yield f"has the unknown GPU type {shown(gpu)}; known are {', '.join(MACHINES)}"
@@ -96,3 +101,5 @@ def _accelerator_problems(text: str, machine: str | None) -> Iterator[str]:
         yield f"has the GPU {gpu}, but no machine type: say one of {family}*"
     elif machine is not None and not machine.startswith(family):
         yield f"has the GPU {gpu}, which goes on {family}* only, not on {shown(machine)}"
+    elif machine is not None and not _ONE_GPU.fullmatch(machine):
+        yield f"has one GPU, and {shown(machine)} has another number of them, all paid for; take a machine with one"

@@ -8,12 +8,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import transforms
 from pipeline.terminal.escaping import escaped
 
 _STEPS = "transforms"
 # A worker process hands a record over as the text of a protocol buffer.
 _WORKERS_MESSAGE = re.compile(r'^message: "((?:[^"\\]|\\.)*)"$', re.MULTILINE)
-_WORKERS_PLACE = re.compile(rf'^log_location: "[^"]*(?<!apache_beam)/{_STEPS}/[^"]*"$', re.MULTILINE)
+# Beam has folders of that name too, and whoever installs this may: only ours counts.
+_FOLDER = re.escape(os.path.dirname(transforms.__file__))
+_WORKERS_PLACE = re.compile(rf'^log_location: "{_FOLDER}/[^"]*"$', re.MULTILINE)
 
 
 @contextmanager

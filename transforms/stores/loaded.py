@@ -13,7 +13,7 @@ T = TypeVar("T")
 KEPT = 4
 """Graphs at most; a bundle has two, one of preprocessing and one of scoring."""
 _loaded: OrderedDict[tuple[str, str], Any] = OrderedDict()
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 def once_a_process(what: str, fingerprint: str, load: Callable[[], T]) -> T:
@@ -24,9 +24,9 @@ def once_a_process(what: str, fingerprint: str, load: Callable[[], T]) -> T:
     key = what, fingerprint
     with _lock:
         if key not in _loaded:
+            while len(_loaded) >= KEPT:  # First: one more at a time could be too many for the memory.
+                _loaded.popitem(last=False)
             _loaded[key] = load()
         _loaded.move_to_end(key)
-        while len(_loaded) > KEPT:
-            _loaded.popitem(last=False)
         found: T = _loaded[key]
         return found

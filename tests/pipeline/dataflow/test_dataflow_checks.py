@@ -131,6 +131,14 @@ ACCELERATORS = {
     "a GPU misspelt": (HINT.replace("nvidia-l4", "nvidia-l44"), f"has the unknown GPU type 'nvidia-l44'; {GPUS}"),
     "the old name of a GPU": (HINT.replace("nvidia-l4", "nvidia-t4"), f"has the unknown GPU type 'nvidia-t4'; {GPUS}"),
     "an L4 without a machine": (GPU_ALONE, NO_MACHINE),
+    "eight L4, one of which is used": (
+        HINT.replace("g2-standard-4", "g2-standard-96"),
+        "has one GPU, and 'g2-standard-96' has another number of them, all paid for; take a machine with one",
+    ),
+    "two A100, one of which is used": (
+        "type:nvidia-tesla-a100;count:1;machine_type:a2-highgpu-2g;install-nvidia-driver",
+        "has one GPU, and 'a2-highgpu-2g' has another number of them, all paid for; take a machine with one",
+    ),
     "an L4 on n1": (
         HINT.replace("g2-standard-4", "n1-standard-4"),
         "has the GPU nvidia-l4, which goes on g2-standard-* only, not on 'n1-standard-4'",
@@ -183,6 +191,22 @@ PLACEMENTS = {
         [ONE, POOL + GPU_ALONE],
         {},
         [f"--dataflow_service_options worker_accelerator '{GPU_ALONE}': {NO_MACHINE}"],
+    ),
+    "a machine where Dataflow does not look for it": (
+        [ONE, POOL + HINT, "--machine_type=g2-standard-4"],
+        {},
+        [
+            f"--dataflow_service_options worker_accelerator '{HINT}': "
+            "has a machine_type, which Dataflow does not read there; say --machine_type"
+        ],
+    ),
+    "a pool of machines with eight GPUs": (
+        [ONE, POOL + "type:nvidia-tesla-a100;count:1;install-nvidia-driver", "--machine_type=a2-highgpu-8g"],
+        {},
+        [
+            "--dataflow_service_options worker_accelerator 'type:nvidia-tesla-a100;count:1;install-nvidia-driver': "
+            "has one GPU, and 'a2-highgpu-8g' has another number of them, all paid for; take a machine with one"
+        ],
     ),
     "as an experiment": (
         [ONE, f"--experiments=worker_accelerator={GPU_ALONE}", "--machine_type=n1-standard-4"],
@@ -238,6 +262,15 @@ OPTIONS = {
     "a runner on this machine": (
         [*GOOD, "--runner=DirectRunner"],
         "--runner 'DirectRunner': the job would not run on Dataflow; leave it out",
+    ),
+    "an update": ([*GOOD, "--update"], "--update: only a streaming job can be updated; leave it out"),
+    "an Arm machine": (
+        [*GOOD, "--machine_type=t2a-standard-4"],
+        "--machine_type 't2a-standard-4': is Arm, and the image is for x86; take one such as n2-standard-4",
+    ),
+    "labels that are no JSON": (
+        [*GOOD, "--labels={oops"],
+        '--labels \'{oops\': is no JSON object; write {"key": "value"}, or key=value',
     ),
     "a stream": ([*GOOD, "--streaming"], "--streaming: this job is a batch, which ends; leave it out"),
     **{

@@ -2,11 +2,13 @@
 
 import fcntl
 import logging
+import os
 import time
 from pathlib import Path
 
 import pytest
 
+import transforms
 from pipeline.errors import cause
 from pipeline.runners.silence import quiet_stderr
 from pipeline.terminal.quiet import steps_are_heard
@@ -42,8 +44,9 @@ def test_what_the_steps_log_is_seen_while_stderr_is_quiet(capfd: pytest.CaptureF
     root = logging.getLogger()
     with steps_are_heard(), quiet_stderr():
         logging.getLogger("transforms.stores.locks").error("%s: is held", "/a\nb")
-        root.error(of_a_worker('"x": is hélas held', "/a/transforms/stores/locks.py:3"))
+        root.error(of_a_worker('"x": is hélas held', f"{os.path.dirname(transforms.__file__)}/stores/locks.py:3"))
         root.error(of_a_worker("a text of somebody", "/a/apache_beam/runners/worker.py:3"))
         root.error(of_a_worker("a text of somebody", "/a/apache_beam/transforms/core.py:3"))
+        root.error(of_a_worker("a text of somebody", "/transforms/venv/apache_beam/runners/worker.py:3"))
         logging.getLogger("somebody").error("a text of somebody")
     assert capfd.readouterr().err == 'warning: /a\\nb: is held\nwarning: "x": is hélas held\n'
