@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from pipeline.submitting import Submitted, Tell, Warn
 from pipeline.terminal.console import emit, out
 
+if TYPE_CHECKING:  # It imports Beam, and a wrong profile is told before.
+    from pipeline.submitting import Submitted, Tell, Warn
 
-def teller(log_format: str, when_interrupted: Callable[[str], None] = lambda _: None) -> Tell:
+
+def teller(log_format: str, when_interrupted: Callable[[str], None] = lambda _: None) -> "Tell":
     """Says which job Dataflow works on; `when_interrupted` hears what Ctrl-C is to say from then on."""
 
-    def tell(submitted: Submitted) -> None:
+    def tell(submitted: "Submitted") -> None:
         if submitted.job_id:
             cancel = f"gcloud dataflow jobs cancel {submitted.job_id} --region {submitted.region}"
             when_interrupted(
@@ -31,7 +34,7 @@ def teller(log_format: str, when_interrupted: Callable[[str], None] = lambda _: 
     return tell
 
 
-def warner(log_format: str) -> Warn:
+def warner(log_format: str) -> "Warn":
     """Says what went wrong beside the job. On stdout: nothing gets through on stderr while a job is watched."""
 
     def warn(message: str) -> None:

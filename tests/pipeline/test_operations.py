@@ -103,13 +103,13 @@ def test_two_workers_fail_in_one_line_and_write_nothing_but_json(classes: Built,
     # Bytes that change on disk after the plan are found by the workers only.
     source = lines(tmp_path / "in" / "a.jsonl", 5)
     code = (
-        "import sys, pathlib; from pipeline import cli\n"
-        "with cli.quiet_stderr(): from pipeline import scoring\n"
+        "import sys, pathlib; from pipeline.commands import app\n"
+        "with app.quiet_stderr(): from pipeline import scoring\n"
         "write = scoring.write_plan\n"
         "def change(*given):\n"
         f"    write(*given); pathlib.Path({str(source)!r}).write_text('')\n"
         "scoring.write_plan = change\n"
-        "sys.argv = ['bert-batch', *sys.argv[1:]]; cli.main()\n"
+        "sys.argv = ['bert-batch', *sys.argv[1:]]; app.main()\n"
     )
     arguments = command(classes, source, tmp_path / "out", "--workers", "2", "--log-format", "json")[3:]
     done = subprocess.run(

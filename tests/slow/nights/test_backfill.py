@@ -480,9 +480,9 @@ def test_a_date_is_no_flag_of_a_back_fill_and_a_mistyped_flag_names_the_right_on
 
 def test_a_score_killed_after_its_verdict_is_published_by_its_id(classes: Built, tmp_path: Path) -> None:
     killed = (
-        "import os, sys; from pipeline import cli; from transforms import publish\n"
-        "publish._commit = lambda *given: os.kill(os.getpid(), 9)\n"
-        "sys.argv = ['bert-batch', *sys.argv[1:]]; cli.main()\n"
+        "import os, sys; from pipeline.commands import app; from transforms.publish import commit\n"
+        "commit._commit = lambda *given: os.kill(os.getpid(), 9)\n"
+        "sys.argv = ['bert-batch', *sys.argv[1:]]; app.main()\n"
     )
     output = tmp_path / "out"
     arguments = command(classes, lines(tmp_path / "in.jsonl", 5), output)[3:]
