@@ -13,6 +13,7 @@ import platform
 import sys
 import tempfile
 import time
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,14 +60,26 @@ def check_tokenizers(data: Path) -> tuple[list[str], list[str]]:
     expected = {
         "model_garden": ("tensorflow_text.BertTokenizer", [[start, *row, end] for row in pieces], 1.0),
         "huggingface": ("the ids of Hugging Face's fast tokenizer", [row["ids_hf_fast"] for row in rows], 1.0),
-        "google_research": ("the ids of the slow one made from it", [row["ids_hf_slow"] for row in rows], 0.995),
+        "google_research": ("the ids of the slow one made from it", [row["ids_hf_slow"] for row in rows], 1.0),
     }
     report, failures = [], []
+    alike = [_is_read_alike(row["text"]) for row in rows]
     for flavour, (source, wanted, limit) in expected.items():
-        equal = sum(a == b for a, b in zip(found[flavour], wanted, strict=True))
-        report.append(f"- `{flavour}` equals {source} on {equal} of {len(rows)} texts (at least {limit:.1%})")
-        failures += [] if equal >= limit * len(rows) else [f"{flavour}: {equal} of {len(rows)} texts equal {source}"]
+        compared = alike if flavour == "google_research" else [True] * len(rows)
+        equal = sum(a == b for a, b, is_compared in zip(found[flavour], wanted, compared, strict=True) if is_compared)
+        report.append(f"- `{flavour}` equals {source} on {equal} of {sum(compared)} texts (at least {limit:.1%})")
+        if equal < limit * sum(compared):
+            failures.append(f"{flavour}: {equal} of {sum(compared)} texts equal {source}")
     return report, failures
+
+
+def _is_read_alike(text: str) -> bool:
+    """Whether the slow tokenizer of Hugging Face reads a text as google-research does, from whose code it was made.
+
+    It drops unassigned and private code points, which are kept there, and gives up on a word above 100 characters
+    instead of 200 (docs/models/tokenizers.md).
+    """
+    return max(map(len, text.split()), default=0) <= 100 and not {*map(unicodedata.category, text)} & {"Cn", "Co"}
 
 
 def write_input(folder: Path, texts: list[str], copies: int) -> None:
