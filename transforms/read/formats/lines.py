@@ -101,24 +101,18 @@ class _Held:
     """The beginning of a line that goes on: `size` bytes, of which at most about `keep` are kept."""
 
     def __init__(self, keep: int | None) -> None:
-        self._keep, self._parts, self.size = keep, list[bytes](), 0
+        self._keep, self._kept, self.size = keep, bytearray(), 0
 
     def add(self, part: bytes) -> None:
-        if part and (self._keep is None or self.size <= self._keep):
-            self._parts.append(part)
+        if self._keep is None or self.size <= self._keep:
+            # It grows in place: parts that are joined at the end would be there twice.
+            self._kept += part
         self.size += len(part)
 
     def take(self) -> bytes:
-        """What was kept; nothing is held then. Of a long line it is a bytearray: a join would hold it twice."""
-        parts, self._parts, self.size = self._parts[::-1], [], 0
-        if (size := sum(map(len, parts))) <= 2 * CHUNK_BYTES:
-            return b"".join(reversed(parts))
-        whole, end = bytearray(size), 0
-        while parts:
-            part = parts.pop()
-            whole[end : end + len(part)] = part
-            end += len(part)
-        return cast(bytes, whole)
+        """What was kept; nothing is held then. Of a long line it is the bytearray itself."""
+        kept, self._kept, self.size = self._kept, bytearray(), 0
+        return bytes(kept) if len(kept) <= 2 * CHUNK_BYTES else cast(bytes, kept)
 
 
 def last_line_end(data: bytes, start: int = 0) -> int:

@@ -18,6 +18,10 @@ from transforms.runs.plan import Piece
 
 _POOL = pa.default_memory_pool()
 MOST_ROWS = 1 << 31
+READ_BYTES = 8 * 1024 * 1024
+"""Bytes of a column that are read at once where a row group is large."""
+LARGE_GROUP_BYTES = 64 * 1024 * 1024
+"""Above so many bytes in the file a row group is not read ahead as a whole: it can be as large as the file."""
 FEW_ROWS = 512
 """Where not even so many rows are read at once, rows are large."""
 
@@ -63,8 +67,9 @@ def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str]) -> Blocks:
         # column, Arrow's maps can have no dictionaries for keys.
         named = [chunk.path_in_schema for chunk in chunks if at_once > 1 and _may_repeat(chunk)]
         repeated = _of_large_values(file, parquet, group, [name for name in named if name in present], at_once)
-        if (repeated, at_once < FEW_ROWS) != opened:
-            opened = repeated, at_once < FEW_ROWS
+        ahead = sum(chunk.total_compressed_size for chunk in chunks) <= LARGE_GROUP_BYTES
+        if (repeated, at_once < FEW_ROWS, ahead) != opened:
+            opened = repeated, at_once < FEW_ROWS, ahead
             with _lean_pool(at_once):
                 reader = pq.ParquetFile(
                     file,
@@ -72,6 +77,8 @@ def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str]) -> Blocks:
                     read_dictionary=repeated,
                     page_checksum_verification=True,
                     coerce_int96_timestamp_unit=UNIT,
+                    pre_buffer=ahead,
+                    buffer_size=0 if ahead else READ_BYTES,
                 )
         yield from _read_group(reader, group, at_once, present, first, twin)
         first += rows
@@ -104,7 +111,9 @@ def _of_large_values(file: BinaryIO, parquet: pq.ParquetFile, group: int, names:
     """Those of the columns of which `at_once` rows with the largest value of the dictionary would be too many bytes."""
     if not names:
         return []
-    reader = pq.ParquetFile(file, metadata=parquet.metadata, read_dictionary=names)
+    reader = pq.ParquetFile(
+        file, metadata=parquet.metadata, read_dictionary=names, pre_buffer=False, buffer_size=READ_BYTES
+    )
     try:
         first = next(reader.iter_batches(1, row_groups=[group], columns=names), None)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
