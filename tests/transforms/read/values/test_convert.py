@@ -54,6 +54,10 @@ def test_a_number_in_another_type_is_the_same_number_or_null_and_marked(
             assert str(old) == str(float(new))
         elif isinstance(old, Decimal) and isinstance(new, float) and abs(new) < 2**53:
             assert math.isclose(new, old, rel_tol=2**-8 if wanted == pa.float16() else 1e-6)
+        elif isinstance(old, float) and isinstance(new, Decimal):
+            # 0.1 as a decimal is 0.1, which no float is: the decimal must give the very float again.
+            width = {pa.float16(): np.float16, pa.float32(): np.float32}.get(found, np.float64)
+            assert width(float(new)) == width(old)
         else:
             assert Fraction(old) == Fraction(new)
 
