@@ -32,11 +32,14 @@ UTC_MICROS = pa.timestamp("us", tz="UTC")
 MISFITS = "kept_misfits"
 """Beside the place of each row: the names of the kept columns that are null because their value did not fit."""
 
+EARLIER = "earlier"
+"""Of Rows and Texts: what an earlier date has for a row with the same id, if there is such a date."""
+
 SCORE_COLUMNS = ("label", "probability", "probabilities", "value")
 OWN_COLUMNS = frozenset(
     {"id", "text", "text_pair", "token_count", "truncated", "text_hash", "logical_date", "bundle", "run_id"}
     | {"scored_at", "split", "row", "source", "duplicate", "duplicate_of", "tokens", "first_segment", "dt"}
-    | {"outputs", "failed", "earlier", MISFITS, DIGEST}
+    | {"outputs", "failed", EARLIER, MISFITS, DIGEST}
     | set(SCORE_COLUMNS)
 )
 """Names a kept column may not have; `dt` is taken by the path of the output."""
@@ -96,7 +99,7 @@ def _carried() -> list[pa.Field]:
 
 
 def _earlier(columns: Columns) -> list[pa.Field]:
-    return [] if columns.earlier is None else [pa.field("earlier", columns.earlier)]
+    return [] if columns.earlier is None else [pa.field(EARLIER, columns.earlier)]
 
 
 def _digest(kept: bool) -> list[pa.Field]:
@@ -241,6 +244,3 @@ def check(batch: pa.RecordBatch, schema: pa.Schema, where: str) -> pa.RecordBatc
         if not found.equals(declared):
             raise TypeError(f"{where}: column {found.name!r} is {found}, but the arrow declares {declared}")
     raise TypeError(f"{where}: columns are {batch.schema.names}, but the arrow declares {schema.names}")
-
-
-EARLIER = "earlier"

@@ -63,6 +63,7 @@ def as_text(column: pa.Array) -> pa.Array:
         try:
             return column.cast(pa.string())
         except pa.ArrowNotImplementedError:
+            # Intervals, which Arrow cannot write: as Python does. They are never refused, and never null.
             return pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())
     return pa.array([None if value is None else _json(value) for value in column.to_pylist()], pa.string())
 

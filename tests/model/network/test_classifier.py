@@ -7,22 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
-from support.commands import DATA
+from support.checkpoints.networks import CONFIG, ORACLE
 
 from model.checkpoints.checkpoint import assign
 from model.network.classifier import BertClassifier, ClassificationHead, build_classifier
-from model.network.config import BertConfig
 from model.network.encoder import INPUT_NAMES, BertEncoder
 
-ORACLE = DATA / "oracle"
-CONFIG = BertConfig(
-    vocab_size=64,
-    hidden_size=16,
-    num_layers=2,
-    num_attention_heads=4,
-    inner_dim=32,
-    max_sequence_length=16,
-)
 # Case -> what its classifier was built with.
 CASES = {
     "cls3_pooler_v2": {"num_classes": 3},

@@ -5,11 +5,7 @@ import os
 
 from transforms.batches.schemas import Columns
 from transforms.errors import file_changed
-from transforms.read.formats import delimited as csv_files
-from transforms.read.formats import jsonl as json_lines
-from transforms.read.formats import lines as line_files
-from transforms.read.formats import parquet as parquet_files
-from transforms.read.formats import table_stream as table_rows
+from transforms.read.formats import delimited, jsonl, lines, parquet, table_stream
 from transforms.read.formats.blocks import Blocks, planned
 from transforms.read.formats.bounded import bounded
 from transforms.runs.plan import Piece
@@ -17,9 +13,9 @@ from transforms.stores.choose import store_for
 
 
 def read_piece(piece: Piece, columns: Columns) -> Blocks:
-    """The wanted columns of `piece`, in blocks that are bounded in bytes (see sizes.bounded).
+    """The wanted columns of `piece`, in blocks that are bounded in bytes (see bounded.py).
 
-    Raises FileChangedError if the file is not the version that was planned, and TableError as table_rows does.
+    Raises FileChangedError if the file is not the version that was planned, and TableError as table_stream does.
     """
     # No variable here holds a block meanwhile: it may be much larger than its parts.
     return itertools.chain.from_iterable(map(bounded, _read(piece, columns), itertools.repeat(columns)))
@@ -27,7 +23,7 @@ def read_piece(piece: Piece, columns: Columns) -> Blocks:
 
 def _read(piece: Piece, columns: Columns) -> Blocks:
     if piece.format == "bigquery":
-        yield from table_rows.read_blocks(piece, columns.wanted)
+        yield from table_stream.read_blocks(piece, columns.wanted)
         return
     with store_for(piece.file).open(piece.file, piece.version) as opened:
         # A copy that keeps the time of modification has the same version on a file system.
@@ -37,10 +33,10 @@ def _read(piece: Piece, columns: Columns) -> Blocks:
         # It may grow from here on.
         file = planned(opened, piece.size)
         if piece.format == "parquet":
-            yield from parquet_files.read_blocks(file, piece, columns.wanted)
+            yield from parquet.read_blocks(file, piece, columns.wanted)
         elif piece.format == "jsonl":
-            yield from json_lines.read_jsonl(file, piece, columns)
+            yield from jsonl.read_jsonl(file, piece, columns)
         elif piece.format == "text":
-            yield from line_files.read_plain(file, piece, columns)
+            yield from lines.read_plain(file, piece, columns)
         else:
-            yield from csv_files.read_blocks(file, piece, columns.wanted, columns.dialect)
+            yield from delimited.read_blocks(file, piece, columns.wanted, columns.dialect)

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transforms.batches.texts import as_text
 from transforms.read.formats.parquet import inspect, read_blocks
 from transforms.read.values.convert import convert, convertible, outside_calendar
 from transforms.read.values.ids import id_strings
@@ -218,3 +219,10 @@ def test_an_int96_that_no_64_bits_hold_is_null_and_marked() -> None:
     rows, unfit = read(content.replace(julian, b"\xff\xff\xff\xf0"), "t")
     assert rows == [{"t": dt.datetime(2024, 1, 1)}, {"t": None}]
     assert unfit == {"t": [1]}
+
+
+def test_an_interval_is_text_as_python_writes_it() -> None:
+    # Arrow has no cast from an interval to a string.
+    texts = as_text(pa.array([(1, 2, 3), None], pa.month_day_nano_interval()))
+    assert texts.to_pylist() == [str(pa.MonthDayNano([1, 2, 3])), None]
+    assert texts.type == pa.string()
