@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 from support.bundles import Built
-from support.commands import ROOT, command, invoke, lines
+from support.commands import ROOT, command, invoke, lines, run_forked
 from support.jobs import DATE
+from support.runs.forked import Forked
 from support.runs.publishing import read_parts, ready
 
 from pipeline import backfill as code
@@ -180,7 +181,7 @@ def test_a_back_fill_publishes_each_date_and_goes_on_where_it_stopped(classes: B
     assert [run_id(output, DATES[0]), run_id(output, DATES[2])] == [runs[0], runs[2]]
 
 
-def children_of(process: "subprocess.Popen[str]") -> list[int]:
+def children_of(process: Forked) -> list[int]:
     """Processes below one, from the processes' own parents."""
     parents = {}
     for entry in Path("/proc").iterdir():
@@ -202,9 +203,10 @@ def wait_for(condition: Callable[[], Any], seconds: float = 120) -> Any:
     return found
 
 
-def start(classes: Built, folder: Path, *more: object) -> "subprocess.Popen[str]":
+def start(classes: Built, folder: Path, *more: object) -> Forked:
+    """Begins a back-fill; the processes that it starts are new ones, as always."""
     arguments = [sys.executable, "-m", "pipeline", *backfill_command(classes, folder, *more)]
-    return subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return Forked(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_date_that_is_killed_takes_no_other_with_it(classes: Built, tmp_path: Path) -> None:
@@ -486,8 +488,7 @@ def test_a_score_killed_after_its_verdict_is_published_by_its_id(classes: Built,
     )
     output = tmp_path / "out"
     arguments = command(classes, lines(tmp_path / "in.jsonl", 5), output)[3:]
-    done = subprocess.run([sys.executable, "-c", killed, *arguments], cwd=ROOT, capture_output=True, check=False)
-    assert done.returncode == -signal.SIGKILL
+    run_forked([sys.executable, "-c", killed, *arguments], code=-signal.SIGKILL)
     assert read_manifest(manifest_path(str(output), dt.date.fromisoformat(DATE))) == (None, None)
     ((run, _),) = list_runs(str(output)).items()
     _, out, _ = invoke("runs", "--output", output)

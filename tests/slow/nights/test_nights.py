@@ -19,7 +19,7 @@ import yaml
 from google.cloud import bigquery
 from support.bundles import Built
 from support.cloud.emulators import Emulators
-from support.commands import run_command
+from support.commands import run_forked
 from support.jobs import many_texts
 from support.plain_loops import plain_loop
 
@@ -52,7 +52,7 @@ class Place:
 
     def run(self, command: str, *arguments: str, code: int = 0, **environment: str) -> str:
         """Runs the command in a process of its own, as a scheduler does; gives what it prints."""
-        return run_command([sys.executable, "-m", "pipeline", command, *arguments], code=code, **environment)
+        return run_forked([sys.executable, "-m", "pipeline", command, *arguments], code=code, **environment)
 
     def score(self, night: str, *arguments: str, code: int = 0, **environment: str) -> dict[str, Any]:
         self.run("score", "--job", str(self.job), "--date", night, *arguments, code=code, **environment)
