@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 from pipeline.commands.app import app
 
 DATA = ROOT / "tests" / "data"
+DATES = [f"2026-11-{day}" for day in (19, 20, 21)]
+"""Of a back-fill."""
 
 
 def run_command(
@@ -72,3 +74,8 @@ def lines(path: Path, count: int, prefix: str = "r") -> Path:
 def command(classes: Built, source: object, output: object, *more: str) -> list[str]:
     arguments = ["score", "--bundle", classes.path, "--input", source, "--output", output, "--date", DATE, *more]
     return [sys.executable, "-m", "pipeline", *map(str, arguments)]
+
+
+def backfill_command(classes: Built, folder: Path, *more: object) -> list[str]:
+    arguments = ["--from", DATES[0], "--to", DATES[-1], "--bundle", classes.path, "--output", folder / "out"]
+    return ["backfill", *map(str, [*arguments, "--input", folder / "in" / "{date}.jsonl", *more])]

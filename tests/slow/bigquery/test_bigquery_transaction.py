@@ -20,7 +20,6 @@ from transforms.runs.run import read_manifest
 from transforms.stores.choose import store_for
 from transforms.stores.gcs import GcsStore
 
-
 TOMORROW = DATE + dt.timedelta(days=1)
 
 
