@@ -19,7 +19,7 @@ import pytest
 from hypothesis import settings
 from support.bundles import Built, build_bundle
 from support.cloud.bigquery_proxy import BigQueryProxy, bigquery_proxy
-from support.cloud.emulators import Emulators, emulators
+from support.cloud.emulators import Emulators, empty_dataset, emulators
 from support.cloud.fake_gcs import FakeGcs
 from support.cloud.storage_proxy import StorageProxy
 from support.cloud.table_publishing import Place
@@ -117,13 +117,8 @@ def cloud(running_emulators: Emulators, monkeypatch: pytest.MonkeyPatch) -> Emul
 @pytest.fixture
 def dataset(cloud: Emulators) -> Iterator[str]:
     """An empty BigQuery dataset of this test alone, as `project.dataset`."""
-    from google.cloud import bigquery
-
-    name = f"{cloud.project}.t_{uuid.uuid4().hex[:12]}"
-    with bigquery.Client(project=cloud.project) as client:
-        client.create_dataset(name)
+    with empty_dataset(cloud.project) as name:
         yield name
-        client.delete_dataset(name, delete_contents=True, not_found_ok=True)
 
 
 @pytest.fixture
