@@ -153,7 +153,7 @@ def _unwrapped(origin: Path, tensors: dict[str, np.ndarray]) -> tuple[dict[str, 
     for prefix, (wrapper, inner) in _WRAPPERS.items():
         if wrapped := [key for key in tensors if prefix in key.split(".")]:
             raise CheckpointError(
-                f"{origin}: {some(wrapped)} have {prefix} of {wrapper} in their names, other weights have not; save "
-                f"the model itself: {inner}.save_pretrained(folder)"
+                f"{origin}: {prefix} in {some(wrapped)} is from {wrapper}, but other names have none; save the model "
+                f"itself: {inner}.save_pretrained(folder)"
             )
     return tensors, notes
