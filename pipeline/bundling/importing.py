@@ -29,6 +29,7 @@ from pipeline.bundling.import_job import (
     count_outputs,
     label_notes,
 )
+from pipeline.bundling.import_network import with_formula
 from pipeline.bundling.sealing import PACKAGES, move_bundle
 from pipeline.runners.presets import beam_options
 from transforms.featurize.fit import FitPreprocessing, training_batch
@@ -52,7 +53,7 @@ def import_model(job: ImportJob) -> Imported:
 
     Raises CheckpointError for a model that would be scored wrongly, ConfigError for flags that do not fit it.
     """
-    checkpoint = load(job.path)
+    checkpoint = with_formula(job, load(job.path))
     outputs = count_outputs(job, checkpoint)
     task = choose_task(job, checkpoint, outputs)
     labels = choose_labels(job, checkpoint, outputs)

@@ -176,7 +176,7 @@ def _check_dead(work: Path, rows: int) -> None:
 
 def tokenizer_of(job: TrainingJob) -> TokenizerSpec:
     """The tokenizer of the new bundle: what the flags say, else that of the encoder."""
-    flavour, lower_case = "model_garden", True
+    flavour, lower_case, strip_accents = "model_garden", True, None
     segments = 2 if job.text_pair_column else 1
     if job.encoder is not None:
         checkpoint = load(job.encoder, head=False)
@@ -187,11 +187,12 @@ def tokenizer_of(job: TrainingJob) -> TokenizerSpec:
                 f"--max-tokens {job.max_tokens}: the encoder {job.encoder} has {positions} positions; give at most that"
             )
         tokens = _encoder_tokens(job, checkpoint)
-        flavour, known = checkpoint.flavour, checkpoint.lower_case
+        flavour, known, strip_accents = checkpoint.flavour, checkpoint.lower_case, checkpoint.strip_accents
         lower_case = not has_capitals(tokens) if known is None else known
     return TokenizerSpec(
         flavour=job.tokenizer or flavour,
         lower_case=lower_case if job.lower_case is None else job.lower_case,
+        strip_accents=strip_accents,
         max_tokens=job.max_tokens,
         segments=segments,
         truncator=job.truncator,
