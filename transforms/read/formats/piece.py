@@ -7,7 +7,7 @@ from transforms.batches.schemas import Columns
 from transforms.errors import file_changed
 from transforms.read.formats import delimited, jsonl, lines, parquet, table_stream
 from transforms.read.formats.blocks import Blocks, planned
-from transforms.read.formats.bounded import bounded
+from transforms.read.formats.bounded import bounded, limits_of
 from transforms.runs.plan import Piece
 from transforms.stores.choose import store_for
 
@@ -33,7 +33,7 @@ def _read(piece: Piece, columns: Columns) -> Blocks:
         # It may grow from here on.
         file = planned(opened, piece.size)
         if piece.format == "parquet":
-            yield from parquet.read_blocks(file, piece, columns.wanted)
+            yield from parquet.read_blocks(file, piece, columns.wanted, limits_of(columns))
         elif piece.format == "jsonl":
             yield from jsonl.read_jsonl(file, piece, columns)
         elif piece.format == "text":
