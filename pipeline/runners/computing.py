@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from model.bundle import Bundle
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, cause
 from pipeline.jobs.config import LOCAL, JobConfig
 from pipeline.runners.silence import quiet_stderr
 from transforms.errors import RecordError
@@ -48,6 +48,9 @@ def fastest_told(job: JobConfig, bundle: Bundle, needs_gpu: bool = False) -> str
         choice = fastest_for(job, bundle, place_of(job, needs_gpu))
     except (ConfigError, RecordError) as error:
         return str(error)
+    except Exception as error:
+        # It is asked for its worth alone: where the folder cannot be listed, the job can go on all the same.
+        return f"the certificates cannot be read: {cause(error)}"
     return choice.notes[0]
 
 
