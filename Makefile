@@ -136,14 +136,14 @@ RELOCK = $(DEPLOY)/bin/uv pip compile setup.py --universal --python-version 3.11
 	--custom-compile-command 'make lock'
 lock: $(DEPLOY)/.ready
 	$(RELOCK) --output-file requirements/runtime.txt
-	$(RELOCK) --extra dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
+	$(RELOCK) --extra dev --extra openvino --constraint requirements/runtime.txt --output-file requirements/dev.txt
 
-# What the image installs, from the pins of requirements/runtime.txt; the packages of CUDA stay as they are locked until
-# their lines are deleted.
+# What the image installs, from the pins of requirements/runtime.txt, on CPUs with OpenVINO as it is in dev.txt; the
+# packages of CUDA stay as they are locked until their lines are deleted.
 LOCK = $(DEPLOY)/bin/uv pip compile --quiet --no-header --no-annotate --generate-hashes \
 	--python-version $(IMAGE_PYTHON) --python-platform x86_64-manylinux_2_28
 lock-deploy: $(DEPLOY)/.ready
-	$(LOCK) requirements/runtime.txt --output-file deploy/requirements-cpu.txt
+	grep '^openvino' requirements/dev.txt | $(LOCK) requirements/runtime.txt - --output-file deploy/requirements-cpu.txt
 	echo 'tensorflow[and-cuda]' | $(LOCK) requirements/runtime.txt - --output-file deploy/requirements-gpu.txt
 	printf 'setuptools\nwheel\n' | $(LOCK) --constraint deploy/requirements-cpu.txt - \
 		--output-file deploy/requirements-build.txt

@@ -16,7 +16,7 @@ from model.bundle import SCORING, Bundle, seal
 from model.checkpoints.checkpoint import Checkpoint, build_encoder_from, build_from
 from model.checkpoints.detect import load, write_vocabulary
 from model.network.classifier import BertClassifier, build_classifier
-from model.serving.scoring_graph import PRECISIONS, ScoringGraph
+from model.serving.scoring_graph import ENGINES, PRECISIONS, ScoringGraph
 from model.tokenizer.tokenization import TokenizerSpec
 from model.training.fine_tune import seed_everything
 from pipeline.bundling.import_job import (
@@ -88,6 +88,7 @@ def import_model(job: ImportJob) -> Imported:
             "segments": spec.segments,
             "model": config.to_dict(),
             "precisions": list(PRECISIONS),
+            "engines": list(ENGINES),
             "quality": {},
             "baseline": {},
             "origin": origin,

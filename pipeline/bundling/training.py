@@ -22,7 +22,7 @@ from model.checkpoints.detect import load, load_encoder, load_vocabulary, write_
 from model.checkpoints.tokenizer_files import read_tokens
 from model.network.classifier import BertClassifier, build_classifier
 from model.network.config import BertConfig
-from model.serving.scoring_graph import PRECISIONS, ScoringGraph
+from model.serving.scoring_graph import ENGINES, PRECISIONS, ScoringGraph
 from model.tokenizer.tokenization import TokenizerSpec, has_capitals, read_vocabulary
 from model.tokenizer.vocabulary import learn_vocabulary
 from model.training.examples import Examples
@@ -97,6 +97,7 @@ def train(job: TrainingJob, on_progress: OnProgress | None = None) -> Trained:
             "segments": spec.segments,
             "model": config.to_dict(),
             "precisions": list(PRECISIONS),
+            "engines": list(ENGINES),
             "quality": quality,
             "baseline": json.loads((work / "baseline.json").read_text()),
             "origin": {
