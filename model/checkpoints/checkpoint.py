@@ -92,9 +92,9 @@ def build_from(checkpoint: Checkpoint) -> BertClassifier:
     return classifier
 
 
-def build_encoder_from(checkpoint: Checkpoint) -> BertEncoder:
+def build_encoder_from(checkpoint: Checkpoint, *, output_range: int | None = None) -> BertEncoder:
     """Builds the encoder of a checkpoint, without its head if it has one; raises CheckpointError."""
-    encoder = BertEncoder.from_bert_config(checkpoint.config)
+    encoder = BertEncoder.from_bert_config(checkpoint.config, output_range=output_range)
     assign(encoder, checkpoint.encoder_weights, origin=checkpoint.origin)
     return encoder
 

@@ -115,10 +115,13 @@ def _noted(checkpoint: Checkpoint, note: str) -> Checkpoint:
     return dataclasses.replace(checkpoint, notes=(*checkpoint.notes, note))
 
 
-def load_encoder(path: str | Path) -> tuple[BertConfig, BertEncoder]:
-    """Loads the encoder at `path`, in any layout, to be fine-tuned; its new head reads the encoder's pooled output."""
+def load_encoder(path: str | Path, *, output_range: int | None = None) -> tuple[BertConfig, BertEncoder]:
+    """Loads the encoder at `path`, in any layout, to be fine-tuned; its new head reads the encoder's pooled output.
+
+    That is of the first token, so `output_range` 1, with which the last layer computes no other, suffices for it.
+    """
     checkpoint = load(path, head=False)
-    return checkpoint.config.replace(use_encoder_pooler=True), build_encoder_from(checkpoint)
+    return checkpoint.config.replace(use_encoder_pooler=True), build_encoder_from(checkpoint, output_range=output_range)
 
 
 def _prefix(path: Path) -> Path:

@@ -67,6 +67,8 @@ class SchemaUnion:
         self._seen.add(text)
         for found in schema:
             kind = self._request.types.get(found.name)
+            if found.name == self._request.label:
+                _check_label(found, kind, file)
             if kind is not None and not convertible(_plain(found.type), kind):
                 raise PlanError(
                     f"{file}: column {shown(found.name)} is {found.type}, of which --schema cannot make {kind}; "
@@ -94,6 +96,17 @@ class SchemaUnion:
             merged = pa.field(found.name, pa.string())
             self.met_as_text.add(found.name)
         self._fields[found.name] = merged
+
+
+def _check_label(found: pa.Field, kind: pa.DataType | None, file: str) -> None:
+    """Raises PlanError for a column whose values are no labels of a training that takes `kind`."""
+    if pa.types.is_nested(_plain(found.type)):
+        what = "a label is one string, number or boolean"
+    elif kind is not None and not convertible(_plain(found.type), kind):
+        what = f"of which no {kind} can be made; for classes leave --task regression out"
+    else:
+        return
+    raise PlanError(f"{file}: label column {shown(found.name)} is {found.type}: {what}, or choose with --label-column")
 
 
 def _meet_as_text(one: pa.DataType, other: pa.DataType) -> bool:
@@ -173,7 +186,8 @@ def resolve(schema: pa.Schema, request: ColumnsRequest) -> Columns:
     there = dict(zip(schema.names, schema, strict=True))
     unknown = [n for n in (*(request.keep or ()), *request.rename, *request.types) if n not in there]
     if unknown and there:
-        raise PlanError(f"no column {unknown[0]!r} in the input; it has {_listed(there)}")
+        choose = ": choose with --label-column" if unknown[0] == request.label else ""
+        raise PlanError(f"no column {unknown[0]!r} in the input; it has {_listed(there)}{choose}")
     names = [n for n in there if request.keeps(n)]
     idle = sorted(set(request.rename) - set(names))
     if idle and there:
