@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import shlex
 import signal
 import string
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
+from apache_beam.runners.portability import local_job_service
 from hypothesis import settings
 from support.bundles import Built, build_bundle
 from support.cloud.bigquery_proxy import BigQueryProxy, bigquery_proxy
@@ -25,6 +27,7 @@ from support.cloud.storage_proxy import StorageProxy
 from support.cloud.table_publishing import Place
 from support.commands import ROOT
 from support.jobs import DATE, NOW, WORDS, Outcome, Score
+from support.runs.forked import Forked
 
 from model.tokenizer.tokenization import SPECIAL_TOKENS
 from pipeline.dataflow import checks
@@ -78,6 +81,16 @@ def run_job(tmp_path: Path, classes: Built) -> Score:
         return Outcome(verdict=verdict, output=output)
 
     return run
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker processes of a job are forked: for tests of what they compute together, not of how they start."""
+
+    def popen(line: str, *, shell: bool, env: dict[str, str]) -> Forked:
+        return Forked(shlex.split(line), env=env)
+
+    monkeypatch.setattr(local_job_service, "subprocess", SimpleNamespace(Popen=popen))
 
 
 @pytest.fixture(autouse=True)

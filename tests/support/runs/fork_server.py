@@ -36,6 +36,7 @@ LIBRARIES = (
 
 def warm() -> None:
     """Imports all, and fails if that has started what no child may inherit."""
+    importlib.import_module("pipeline.commands.app")  # First, as in a command: it says how TensorFlow is to log.
     for package in PACKAGES:
         for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
             if module.name != "pipeline.__main__":  # It is the command.
@@ -150,7 +151,14 @@ def main() -> None:
     client = socket.socket(fileno=int(control))
     client.send(b"ready")
     if (request := serve(client)) is not None:
-        run(*request["command"])
+        from pipeline.commands.start import end_of_process
+
+        def command() -> None:
+            run(*request["command"])
+            sys.exit(0)
+
+        # All that is imported is not taken down at the end: that takes a second.
+        end_of_process(command)
 
 
 if __name__ == "__main__":

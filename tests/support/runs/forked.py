@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ SERVER = Path(__file__).with_name("fork_server.py")
 AT_START = dict(os.environ)
 READ_AT_START = ("PYTHON", "LANG", "LC_", "LD_", "OMP_", "OPENBLAS_", "KMP_", "TF_", "XLA_", "GRPC_", "ARROW_")
 """What Python or a library reads when it begins, or is imported, begins so."""
-MAY_DIFFER = {"PYTHONPATH", "TF_NUM_INTRAOP_THREADS"}
-"""Read later, by TensorFlow when it makes its pools, or here."""
+MAY_DIFFER = {"PYTHONPATH", "TF_NUM_INTRAOP_THREADS", "TF_FORCE_GPU_ALLOW_GROWTH"}
+"""Read later: by TensorFlow when it makes its devices and pools, or here."""
 
 _servers: dict[int, socket.socket] = {}
+_starting = threading.Lock()
 
 
 class Forked(subprocess.Popen):  # type: ignore[type-arg]
@@ -81,25 +83,30 @@ def _check(environment: Mapping[str, str]) -> None:
 
 def _server() -> socket.socket:
     """The connection to the server of this process, which ends with it."""
-    if os.getpid() not in _servers:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with tempfile.TemporaryFile() as said:
-            with theirs:
-                process = subprocess.Popen(
-                    [sys.executable, os.fspath(SERVER), os.fspath(ROOT), str(theirs.fileno())],
-                    env=AT_START,
-                    stdin=subprocess.DEVNULL,
-                    stdout=said,
-                    stderr=said,
-                    pass_fds=[theirs.fileno()],
-                    start_new_session=True,
-                )
-            if ours.recv(64) != b"ready":
-                said.seek(0)
-                raise RuntimeError(f"the fork server ended with {process.wait()}:\n{said.read().decode()}")
-        atexit.register(_end, ours, process)
-        _servers[os.getpid()] = ours
+    with _starting:
+        if os.getpid() not in _servers:
+            _servers[os.getpid()] = _started()
     return _servers[os.getpid()]
+
+
+def _started() -> socket.socket:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with tempfile.TemporaryFile() as said:
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, os.fspath(SERVER), os.fspath(ROOT), str(theirs.fileno())],
+                env=AT_START,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        if ours.recv(64) != b"ready":
+            said.seek(0)
+            raise RuntimeError(f"the fork server ended with {process.wait()}:\n{said.read().decode()}")
+    atexit.register(_end, ours, process)
+    return ours
 
 
 def _end(connection: socket.socket, server: "subprocess.Popen[bytes]") -> None:
