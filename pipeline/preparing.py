@@ -20,6 +20,7 @@ from transforms.batches.schemas import Columns
 from transforms.bigquery.names import table_name
 from transforms.publish.table_commit import check_record
 from transforms.publish.table_sink import TableSink, check_tables, table_sink
+from transforms.read.columns import check_names
 from transforms.read.earlier import Earlier, Found, PassedOver, find_earlier
 from transforms.read.plan_files import list_inputs, plan_inputs
 from transforms.read.plan_table import plan_query, plan_table
@@ -135,6 +136,7 @@ def prepare(
     # Before the input is listed: a run that lists more and publishes meanwhile must not be overtaken by this one.
     manifest, _ = read_manifest(manifest_path(job.home, date))
     plan = plan_of(job, date)
+    check_names(plan.columns, bundle.task)
     tell(plan)
     # BigQuery takes no file with a time outside its calendar.
     columns = replace(plan.columns, digests=job.digests, bounded=job.outputs.table is not None)

@@ -14,7 +14,7 @@ from transforms.batches import coder as coder
 from transforms.batches.dead_letters import reject
 from transforms.batches.fingerprints import text_hash
 from transforms.batches.misfits import named, without
-from transforms.batches.schemas import EARLIER, MISFITS, Columns, check, rows_schema, texts_schema
+from transforms.batches.schemas import EARLIER, KEPT, MISFITS, Columns, check, rows_schema, texts_schema
 from transforms.batches.sizes import row_bytes
 from transforms.batches.text_digests import DIGEST, text_digests
 from transforms.batches.texts import utf8
@@ -108,7 +108,7 @@ def validate(rows: pa.RecordBatch, columns: Columns) -> tuple[pa.RecordBatch, pa
         keep = pa.array(good)
         rows, ids, texts = rows.filter(keep), ids.filter(keep), [text.filter(keep) for text in texts]
     place = [rows.column(name) for name in ("source", "split", "row", MISFITS)]
-    kept = [rows.column(name) for name in columns.kept.names]
+    kept = [rows.column(KEPT + name) for name in columns.kept.names]
     earlier = [rows.column(EARLIER)] if columns.earlier is not None else []
     hashes = [text_hash(*texts), *([text_digests(*texts)] if columns.digests else [])]
     schema = texts_schema(columns)
@@ -151,7 +151,7 @@ def _bad_kept(rows: pa.RecordBatch, columns: Columns) -> list[tuple[str, Mask]]:
     """Kept columns with strings that are not UTF-8, at any depth: Parquet would take them and no reader could."""
     found = []
     for name in columns.kept.names:
-        column = rows.column(name)
+        column = rows.column(KEPT + name)
         if _is_valid(column):
             continue
         found.append((name, ~_valid_rows(column)))
@@ -162,7 +162,7 @@ def _without(rows: pa.RecordBatch, unfit: dict[str, Mask]) -> pa.RecordBatch:
     """`rows` with nulls for the kept values in `unfit`, and with their names."""
     if not unfit:
         return rows
-    changed = {name: without(rows.column(name), mask) for name, mask in unfit.items()}
+    changed = {KEPT + name: without(rows.column(KEPT + name), mask) for name, mask in unfit.items()}
     changed[MISFITS] = named(rows.num_rows, unfit, rows.column(MISFITS))
     arrays = [changed.get(name, rows.column(name)) for name in rows.schema.names]
     return pa.RecordBatch.from_arrays(arrays, schema=rows.schema)

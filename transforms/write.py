@@ -18,7 +18,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.batches import coder as coder
 from transforms.batches.misfits import count as count_misfits
-from transforms.batches.schemas import DEAD_LETTERS, MISFITS, REJECTED, UTC_MICROS, check, plain
+from transforms.batches.schemas import DEAD_LETTERS, KEPT, MISFITS, REJECTED, UTC_MICROS, check, plain
 from transforms.batches.text_digests import DIGEST
 from transforms.outputs.digest_files import DigestWriter, staged_beside
 from transforms.runs.books import Count, count_batch, total
@@ -170,7 +170,10 @@ class StagingFile:
 
 
 def _columns_of(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    columns = [batch.column(field.name) for field in schema]
+    given = {*batch.schema.names}
+    # A kept column may be called like one of ours that goes into no file.
+    names = [KEPT + name if KEPT + name in given else name for name in schema.names]
+    columns = [batch.column(name) for name in names]
     arrays = [c if c.type == field.type else c.cast(field.type) for c, field in zip(columns, schema, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 

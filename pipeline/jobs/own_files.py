@@ -46,7 +46,8 @@ def _takes_in(pattern: str, folder: str) -> bool:
     from transforms.stores.paths import absolute, join, split_glob
 
     matches = split_glob(absolute(pattern))[1]
-    names = (f"part-0{kind}{packed}" for kind in FORMATS for packed in ("", *COMPRESSIONS))
+    endings = [kind + packed for kind in FORMATS for packed in ("", *COMPRESSIONS)]
+    names = (f"part-0{ending}" for ending in (*endings, *map(str.upper, endings)))
     return any(matches.fullmatch(join(folder, name)) for name in names)
 
 

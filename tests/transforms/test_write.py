@@ -51,8 +51,8 @@ def inferred(outputs: Any, *, split: int = 0, first_row: int = 0, failed: tuple[
     bad = np.isin(np.arange(len(outputs)), failed)
     columns = {
         "id": pa.array([f"r{row}" for row in rows]),
-        "k": pa.array(rows),
-        "code": pa.array([["x", None]] * len(rows), pa.list_(pa.string())),
+        "kept:k": pa.array(rows),
+        "kept:code": pa.array([["x", None]] * len(rows), pa.list_(pa.string())),
         **dict(zip(("source", "split", "row"), place("in.parquet", split, rows), strict=True)),
         "kept_misfits": named(len(rows), {}),
         "text_hash": pa.array(rows),
@@ -73,6 +73,11 @@ def placed_scores(run: Run, count: int, *, split: int = 0, first_row: int = 0) -
 def stage_scores(run: Run, *batches: pa.RecordBatch) -> list[StagedFile]:
     made = labelling(run)
     return run_bundle(_Stage(run, made.schema, made.file_schema), *batches)
+
+
+def as_in_files(batch: pa.RecordBatch) -> pa.Table:
+    """Placed scores with kept columns under their own names."""
+    return pa.table(batch).rename_columns([name.removeprefix("kept:") for name in batch.schema.names])
 
 
 def dead_letters(split: int, rows: list[int]) -> pa.RecordBatch:
@@ -153,7 +158,7 @@ def test_scores_are_read_back_as_they_were_made(run: Run) -> None:
     batch = placed_scores(run, 20)
     (file,) = stage_scores(run, batch.slice(0, 7), batch.slice(7))
     table = pq.ParquetFile(file.path).read()
-    expected = pa.Table.from_batches([batch]).select(table.schema.names)
+    expected = as_in_files(batch).select(table.schema.names)
     assert table.to_pylist() == expected.to_pylist()
     assert table["probabilities"][0].as_py()[0]["label"] == table["label"][0].as_py()
 
@@ -212,7 +217,7 @@ def test_a_file_of_several_row_groups_can_be_read_by_everybody(run: Run, monkeyp
     (file,) = stage_scores(run, batch.slice(0, 7), batch.slice(7, 7), batch.slice(14))
     parquet = pq.ParquetFile(file.path)
     assert parquet.num_row_groups == 3
-    rows = pa.Table.from_batches([batch]).select(parquet.schema_arrow.names).to_pylist()
+    rows = as_in_files(batch).select(parquet.schema_arrow.names).to_pylist()
     assert parquet.read().to_pylist() == ds.dataset(file.path).to_table().to_pylist() == rows
     assert not any(pa.types.is_dictionary(field.type) for field in parquet.schema_arrow)
 

@@ -12,6 +12,7 @@ CODES = {
     "unreadable_row_group": "the row group of the Parquet file is damaged",
     "not_json": "the line is not a JSON object",
     "wrong_type": "a value does not fit the type of its column",
+    "wrong_folder": "a value is another one than that of the key=value folder in which the file lies",
     "too_few_fields": "the CSV record has fewer fields than the header",
     "too_many_fields": "the CSV record has more fields than the header",
     "unclosed_quote": "a quoted field of the CSV has too many lines, or the file ends before it is closed",

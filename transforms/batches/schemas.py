@@ -4,7 +4,7 @@ A column of ours is declared not null unless the contract marks it `?`, down to 
 Parquet as REQUIRED. Kept columns (the user's own) are always nullable.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -35,14 +35,12 @@ MISFITS = "kept_misfits"
 EARLIER = "earlier"
 """Of Rows and Texts: what an earlier date has for a row with the same id, if there is such a date."""
 
-SCORE_COLUMNS = ("label", "probability", "probabilities", "value")
-OWN_COLUMNS = frozenset(
-    {"id", "text", "text_pair", "token_count", "truncated", "text_hash", "logical_date", "bundle", "run_id"}
-    | {"scored_at", "split", "row", "source", "duplicate", "duplicate_of", "tokens", "first_segment", "dt"}
-    | {"outputs", "failed", EARLIER, MISFITS, DIGEST}
-    | set(SCORE_COLUMNS)
-)
-"""Names a kept column may not have; `dt` is taken by the path of the output."""
+KEPT = "kept:"
+"""In front of the name of a kept column on its way from Read to Write: there it may be called like any column of ours,
+which never begin so. In files it has its own name."""
+
+DATE_KEY = "dt"
+"""The column that readers of an output make of its folders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +54,9 @@ class Columns:
     says how text files are written. `types` are those the user gave, by input name. `strict` makes a dead letter of a
     row with a kept value that does not fit; `bounded` keeps dates to the years 1 to 9999. A text with more than
     `max_text_bytes` becomes a dead letter.
+
+    `paths` has the input names that mean a field of a struct (`doc.text`) and the way there; `without` are the ways to
+    texts that lie in kept structs, which are kept without them.
     """
 
     text: str
@@ -72,6 +73,8 @@ class Columns:
     strict: bool = False
     bounded: bool = False
     max_text_bytes: int = LONGEST_TEXT
+    paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    without: tuple[tuple[str, ...], ...] = ()
 
     @property
     def segments(self) -> int:
@@ -84,9 +87,21 @@ class Columns:
         named = [name for name in (self.id, self.text, self.text_pair) if name is not None]
         return list(dict.fromkeys([*named, *self.kept_from]))
 
+    @property
+    def selected(self) -> list[str]:
+        """The same of what has structs: the levels of a way joined by dots, and no part of what is read as a whole."""
+        ways = [self.paths.get(name, (name,)) for name in self.wanted]
+        parts = [way for way in ways if not any(way[:levels] in ways for levels in range(1, len(way)))]
+        return list(dict.fromkeys(".".join(way) for way in parts))
+
 
 def _required(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
+
+
+def on_the_way(kept: Iterable[pa.Field]) -> list[pa.Field]:
+    """Kept columns as they are called between Read and Write."""
+    return [column.with_name(KEPT + column.name) for column in kept]
 
 
 def _place() -> list[pa.Field]:
@@ -114,7 +129,7 @@ def rows_schema(columns: Columns) -> pa.Schema:
             pa.field("id", pa.string()),
             pa.field("text", pa.binary()),
             *pair,
-            *columns.kept,
+            *on_the_way(columns.kept),
             *_carried(),
             _required("duplicate", pa.bool_()),
             pa.field("duplicate_of", pa.string()),
@@ -131,7 +146,7 @@ def texts_schema(columns: Columns) -> pa.Schema:
             _required("id", pa.string()),
             _required("text", pa.string()),
             *pair,
-            *columns.kept,
+            *on_the_way(columns.kept),
             *_carried(),
             _required("text_hash", pa.int64()),
             *_digest(columns.digests),
@@ -145,7 +160,7 @@ def tokens_schema(columns: Columns) -> pa.Schema:
     return pa.schema(
         [
             _required("id", pa.string()),
-            *columns.kept,
+            *on_the_way(columns.kept),
             *_carried(),
             _required("text_hash", pa.int64()),
             *_digest(columns.digests),
@@ -186,6 +201,11 @@ def scores_schema(kept: pa.Schema, task: str) -> pa.Schema:
             _required("scored_at", UTC_MICROS),
         ]
     )
+
+
+def written_names(task: str) -> frozenset[str]:
+    """The names that a kept column cannot have: those of the columns that a job for a bundle of this task writes."""
+    return frozenset({*scores_schema(pa.schema([]), task).names, DATE_KEY})
 
 
 def plain(kind: pa.DataType) -> pa.DataType:

@@ -32,6 +32,14 @@ def arrow_type(field: Any) -> pa.DataType | None:
     return pa.list_(kind) if kind is not None and field.mode == "REPEATED" else kind
 
 
+def known_parts(field: Any) -> pa.DataType | None:
+    """The same, but of a record what Parquet can hold of it."""
+    if field.field_type not in ("RECORD", "STRUCT") or field.mode == "REPEATED":
+        return arrow_type(field)
+    parts = {part.name: known_parts(part) for part in field.fields}
+    return pa.struct([(name, kind) for name, kind in parts.items() if kind is not None])
+
+
 def unfit(field: Any) -> str:
     """Name and type of what makes `field` unfit, for an error: `a.b is INTERVAL`."""
     inner = next((part for part in field.fields if arrow_type(part) is None), None)

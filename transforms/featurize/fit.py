@@ -17,6 +17,7 @@ from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 from model.tokenizer.tokenization import SEGMENTS
 from transforms.batches import coder as coder
 from transforms.batches.dead_letters import reject
+from transforms.batches.schemas import KEPT
 from transforms.batches.texts import as_text
 from transforms.featurize.preprocessing import Preprocessing
 
@@ -50,7 +51,7 @@ class _TakeTargets(beam.DoFn):
     def process(
         self, texts: pa.RecordBatch, task: str
     ) -> Iterator[pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch]]:
-        targets = texts.column(TARGET)
+        targets = texts.column(KEPT + TARGET)
         # --schema may say what a label is; the graph takes a string or a float.
         targets = as_text(targets) if task == "classification" else targets.cast(pa.float64(), safe=False)
         good = pc.is_valid(targets)

@@ -1,17 +1,20 @@
 """Which columns a job reads: the user's wishes against the schema the files turn out to have."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from transforms.batches.formats import LONGEST_TEXT
-from transforms.batches.schemas import OWN_COLUMNS, Columns
-from transforms.batches.texts import is_plain, is_text
+from transforms.batches.schemas import DATE_KEY, Columns, written_names
+from transforms.batches.texts import is_text
 from transforms.errors import PlanError, shown
+from transforms.read.missing_columns import Asked, absent, missing
 from transforms.read.values.convert import convertible
 from transforms.read.values.ids import is_id
+from transforms.read.values.kinds import has_nulls, meet_as_text, plain, without_nulls
+from transforms.read.values.paths import Path, pruned_type
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +36,34 @@ class ColumnsRequest:
     strict: bool = False
     max_text_bytes: int = LONGEST_TEXT
 
-    def keeps(self, name: str) -> bool:
-        """Whether the column `name` goes into the output beside ours. The text does if it is asked for by name."""
+    @property
+    def needed(self) -> Asked:
+        """The columns without which there is no row, each behind its flag."""
+        named = (("--text-column", self.text), ("--text-pair-column", self.text_pair), ("--id-column", self.id))
+        return tuple((flag, name) for flag, name in named if name is not None)
+
+    @property
+    def needed_names(self) -> tuple[str, ...]:
+        return tuple(name for _, name in self.needed)
+
+    @property
+    def wished(self) -> Asked:
+        """The other columns that are asked for by name, each behind its flag."""
+        kept = tuple(("--label-column" if name == self.label else "--keep", name) for name in self.keep or ())
+        return (*kept, *(("--rename", name) for name in self.rename), *(("--schema", name) for name in self.types))
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """All names, each once."""
+        return tuple(dict.fromkeys(name for _, name in (*self.needed, *self.wished)))
+
+    def keeps(self, name: str, *, in_struct: bool = False) -> bool:
+        """Whether the column `name` goes into the output beside ours. The text does if it is asked for by name.
+
+        So does a column that lies in a struct (`in_struct`).
+        """
         if self.keep is None:
-            return name not in (self.text, self.text_pair, self.id)
+            return not in_struct and name not in (self.text, self.text_pair, self.id)
         return name in self.keep and name != self.id
 
 
@@ -69,15 +96,15 @@ class SchemaUnion:
             kind = self._request.types.get(found.name)
             if found.name == self._request.label:
                 _check_label(found, kind, file)
-            if kind is not None and not convertible(_plain(found.type), kind):
+            if kind is not None and not convertible(plain(found.type), kind):
                 raise PlanError(
                     f"{file}: column {shown(found.name)} is {found.type}, of which --schema cannot make {kind}; "
                     f"leave the flag out, or give --schema {found.name}:string"
                 )
-            self._add_field(pa.field(found.name, kind or _plain(found.type)), file)
+            self._add_field(pa.field(found.name, kind or plain(found.type)), file)
 
     def _settled(self, kind: pa.DataType) -> pa.DataType:
-        return pa.string() if self._json and _has_nulls(kind) else _without_nulls(kind)
+        return pa.string() if self._json and has_nulls(kind) else without_nulls(kind)
 
     def _add_field(self, found: pa.Field, file: str) -> None:
         so_far = self._fields.setdefault(found.name, found)
@@ -87,7 +114,7 @@ class SchemaUnion:
             both = pa.unify_schemas([pa.schema([so_far]), pa.schema([found])], promote_options="permissive")
             merged = both.field(0)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            if not self._loose and self._request.keeps(found.name) and not _meet_as_text(so_far.type, found.type):
+            if not self._loose and self._request.keeps(found.name) and not meet_as_text(so_far.type, found.type):
                 times = pa.types.is_temporal(so_far.type) and pa.types.is_temporal(found.type)
                 raise PlanError(
                     f"{file}: column {found.name!r} is {found.type}, but {so_far.type} in the files before it; leave "
@@ -100,64 +127,45 @@ class SchemaUnion:
 
 def _check_label(found: pa.Field, kind: pa.DataType | None, file: str) -> None:
     """Raises PlanError for a column whose values are no labels of a training that takes `kind`."""
-    if pa.types.is_nested(_plain(found.type)):
+    if pa.types.is_nested(plain(found.type)):
         what = "a label is one string, number or boolean"
-    elif kind is not None and not convertible(_plain(found.type), kind):
+    elif kind is not None and not convertible(plain(found.type), kind):
         what = f"of which no {kind} can be made; for classes leave --task regression out"
     else:
         return
     raise PlanError(f"{file}: label column {shown(found.name)} is {found.type}: {what}, or choose with --label-column")
 
 
-def _meet_as_text(one: pa.DataType, other: pa.DataType) -> bool:
-    # Times of two kinds are times: the user says which.
-    times = pa.types.is_temporal(one) and pa.types.is_temporal(other)
-    return is_plain(one) and is_plain(other) and not times
-
-
-def _has_nulls(kind: pa.DataType) -> bool:
-    return pa.types.is_null(kind) or any(_has_nulls(kind.field(i).type) for i in range(kind.num_fields))
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    """One Arrow type for each meaning: an encoding of one file is not a property of the column."""
-    if pa.types.is_dictionary(kind):
-        return _plain(kind.value_type)
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return pa.string()
-    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
-        return pa.binary()
-    return _nested(kind, _plain)
-
-
-def _without_nulls(kind: pa.DataType) -> pa.DataType:
-    return pa.string() if pa.types.is_null(kind) else _nested(kind, _without_nulls)
-
-
-def _nested(kind: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
-    """`kind` with `change` applied to the types inside it."""
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(change(field.type)) for field in kind])
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
-        return make(kind.value_field.with_type(change(kind.value_type)))
-    return kind
-
-
-def require_columns(schema: pa.Schema, request: ColumnsRequest, file: str, *, with_header: bool = False) -> None:
+def require_columns(
+    schema: pa.Schema,
+    request: ColumnsRequest,
+    file: str,
+    *,
+    with_header: bool = False,
+    anywhere: Collection[str] = (),
+) -> None:
     """Raises PlanError if `file` lacks the id or a text column, names a column twice, or holds no texts there.
 
     `with_header`: the names stand in the first line of a CSV, which may be one of values if it is no header.
+    `anywhere`: the columns of all files, if there are others; those that none has are named too.
     """
     names = schema.names
     twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
         raise PlanError(f"{file}: names the columns {twice} twice; every column needs its own name")
+    fault = missing(
+        schema,
+        request.needed,
+        request.wished,
+        anywhere=anywhere,
+        with_header=with_header,
+        training=request.label is not None,
+    )
+    if fault is not None:
+        raise PlanError(f"{file}: {fault}")
     for flag, name in (("--text-column", request.text), ("--text-pair-column", request.text_pair)):
         if name is None:
             continue
-        if name not in names:
-            raise PlanError(f"{file}: has no column {name!r}; {_there(names, request, with_header)}choose with {flag}")
         kind, declared = schema.field(name).type, request.types.get(name)
         if declared is not None and not pa.types.is_string(declared):
             raise PlanError(f"--schema {name}:…: a text is a string; leave the flag out, or choose another with {flag}")
@@ -168,11 +176,6 @@ def require_columns(schema: pa.Schema, request: ColumnsRequest, file: str, *, wi
             )
     if request.id is None:
         return
-    if request.id not in names:
-        raise PlanError(
-            f"{file}: has no column {request.id!r}; {_there(names, request, with_header)}"
-            "choose with --id-column, or make ids from file and row with --id-from position"
-        )
     kind = schema.field(request.id).type
     if request.id not in request.types and not is_id(kind):
         raise PlanError(
@@ -181,57 +184,93 @@ def require_columns(schema: pa.Schema, request: ColumnsRequest, file: str, *, wi
         )
 
 
-def resolve(schema: pa.Schema, request: ColumnsRequest) -> Columns:
-    """The columns of the job, given the union of all files' schemas; raises PlanError on names that clash."""
-    there = dict(zip(schema.names, schema, strict=True))
-    unknown = [n for n in (*(request.keep or ()), *request.rename, *request.types) if n not in there]
-    if unknown and there:
-        choose = ": choose with --label-column" if unknown[0] == request.label else ""
-        raise PlanError(f"no column {unknown[0]!r} in the input; it has {_listed(there)}{choose}")
-    names = [n for n in there if request.keeps(n)]
-    idle = sorted(set(request.rename) - set(names))
+def resolve(
+    schema: pa.Schema,
+    request: ColumnsRequest,
+    *,
+    paths: Mapping[str, Path] | None = None,
+    folders: Collection[str] = (),
+) -> Columns:
+    """The columns of the job, given the union of all files' schemas; raises PlanError on names that clash.
+
+    `paths` are the ways to those that lie in structs; `folders` those that stand in the paths of files, and nowhere
+    else.
+    """
+    there, paths = dict(zip(schema.names, schema, strict=True)), paths or {}
+    if there and (fault := absent(schema, request.wished)) is not None:
+        raise PlanError(fault)
+    names = [n for n in there if request.keeps(n, in_struct=n in paths) or _is_kept_id(there[n], request, paths)]
+    if request.keep is None and DATE_KEY in folders and request.rename.get(DATE_KEY, DATE_KEY) == DATE_KEY:
+        # The folders of the output have one of their own.
+        names = [name for name in names if name != DATE_KEY]
+    idle = {name: f"--rename {name}={new}" for name, new in request.rename.items() if name not in names}
+    typed = {name: f"--schema {name}:…" for name in request.types if name in paths}
+    idle |= {name: flag for name, flag in typed.items() if name not in (*names, *request.needed_names)}
     if idle and there:
-        raise PlanError(f"--rename {idle[0]}={request.rename[idle[0]]}: column {idle[0]!r} is not among those kept")
-    fields = [pa.field(request.rename.get(n, n), there[n].type) for n in names]
-    taken = [name for name, kept in zip(names, fields, strict=True) if kept.name in OWN_COLUMNS]
-    if taken:
-        raise PlanError(
-            f"column {taken[0]!r} has the name of an output column; "
-            f"rename it with --rename {taken[0]}=input_{taken[0]}, or leave it out with --keep"
-        )
-    out = [kept.name for kept in fields]
+        name, flag = min(idle.items())
+        raise PlanError(f"{flag}: column {name!r} is not among those kept")
+    without = _texts_in_structs(names, request, paths)
+    kinds = {name: _type_without(there[name].type, name, without) for name in names}
+    kept = [(name, pa.field(_out(name, request, paths), kind)) for name, kind in kinds.items() if kind is not None]
+    out = [field.name for _, field in kept]
     if len(set(out)) != len(out):
-        raise PlanError(f"--rename gives two columns the same name: {sorted(n for n in out if out.count(n) > 1)[0]!r}")
+        twice = next(name for name in out if out.count(name) > 1)
+        raise PlanError(f"--keep and --rename give two columns the same name: {twice!r}; choose with --rename")
     return Columns(
         text=request.text,
         id=request.id,
         id_type=_id_type(schema, request.id),
         text_pair=request.text_pair,
-        kept=pa.schema(fields),
-        kept_from=tuple(names),
+        kept=pa.schema([field for _, field in kept]),
+        kept_from=tuple(name for name, _ in kept),
         label=request.label,
         types=dict(request.types),
         strict=request.strict,
         max_text_bytes=request.max_text_bytes,
+        paths=dict(paths),
+        without=without,
     )
+
+
+def check_names(columns: Columns, task: str) -> None:
+    """Raises PlanError for a kept column that is called like one which a job for a bundle of this task writes."""
+    taken = written_names(task)
+    for name, kept in zip(columns.kept_from, columns.kept, strict=True):
+        if kept.name in taken:
+            raise PlanError(
+                f"column {name!r} has the name of an output column; "
+                f"rename it with --rename {name}=input_{kept.name}, or leave it out with --keep"
+            )
+
+
+def _out(name: str, request: ColumnsRequest, paths: Mapping[str, Path]) -> str:
+    """The name of a kept column in the output. BigQuery has no dots in names."""
+    return request.rename.get(name, name.replace(".", "_") if name in paths else name)
+
+
+def _is_kept_id(column: pa.Field, request: ColumnsRequest, paths: Mapping[str, Path]) -> bool:
+    """Whether the id is kept beside the string that is made of it: under its own name, for joins."""
+    name = column.name
+    if name != request.id or name not in (request.keep or ()) or pa.types.is_string(column.type):
+        return False
+    return _out(name, request, paths) != "id"
+
+
+def _texts_in_structs(names: Sequence[str], request: ColumnsRequest, paths: Mapping[str, Path]) -> tuple[Path, ...]:
+    """The ways to texts in structs that are kept because all is kept but the text."""
+    if request.keep is not None:
+        return ()
+    ways = [paths[name] for name in (request.text, request.text_pair) if name is not None and name in paths]
+    return tuple(way for way in ways if way[0] in names)
+
+
+def _type_without(kind: pa.DataType, name: str, without: Sequence[Path]) -> pa.DataType | None:
+    for way in without:
+        if way[0] == name and kind is not None:
+            kind = pruned_type(kind, way[1:])
+    return kind
 
 
 def _id_type(schema: pa.Schema, name: str | None) -> pa.DataType:
     found = schema.field(name).type if name in schema.names else pa.string()
     return found if pa.types.is_integer(found) else pa.string()
-
-
-def _there(names: list[str], request: ColumnsRequest, with_header: bool) -> str:
-    """What columns there are, as an error may say it."""
-    asked = {request.id, request.text, request.text_pair} - {None}
-    # Without one of the names in question, the first line is more likely one of values, which are nobody's to print.
-    if with_header and not asked & set(names):
-        what = "its first line has 1 field" if len(names) == 1 else f"its first line has {len(names):,} fields"
-        return f"{what}, none of them named {' or '.join(map(repr, sorted(map(str, asked))))}: if that is a header, "
-    return f"it has {_listed(names)}: "
-
-
-def _listed(names: Iterable[str]) -> str:
-    listed = [shown(name) for name in names]
-    more = f" and {len(listed) - 20} more" if len(listed) > 20 else ""
-    return (", ".join(listed[:20]) or "no columns") + more

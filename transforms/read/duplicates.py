@@ -94,6 +94,7 @@ class _HashIds(beam.DoFn):
             dialect=columns.dialect,
             types=columns.types,
             max_text_bytes=columns.max_text_bytes,
+            paths=columns.paths,
         )
 
     def setup(self) -> None:

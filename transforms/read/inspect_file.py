@@ -1,7 +1,7 @@
 """Looking at one input file before the run: is it what it claims, which columns it has, where it can be cut."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
@@ -11,13 +11,14 @@ from transforms.batches.dialect import Dialect
 from transforms.batches.schemas import MAX_ROWS
 from transforms.errors import NotWhatItClaimsError, PlanError
 from transforms.read.formats import delimited as csv_files
-from transforms.read.formats import doubts
-from transforms.read.formats import jsonl as json_lines
+from transforms.read.formats import doubts, json_array
 from transforms.read.formats import lines as line_files
 from transforms.read.formats import parquet as parquet_files
 from transforms.read.formats.blocks import planned
 from transforms.read.formats.transcoded import text_stream
-from transforms.runs.plan import Piece
+from transforms.read.values import json_kinds
+from transforms.read.values.paths import Path, with_paths
+from transforms.runs.plan import Folders, Piece
 from transforms.stores.choose import store_for
 from transforms.stores.store import FileInfo
 
@@ -41,18 +42,31 @@ _MAGIC = {
 class Facts:
     """What looking at one file gave: `schema` None if it is without rows and says nothing of its columns.
 
-    `weights` has for each piece its rows (estimated if the piece has none) and bytes.
+    `weights` has for each piece its rows (estimated if the piece has none) and bytes. `paths` are the ways to those
+    columns of `schema` that lie in structs, `columns` those that do not stand in the path of the file, whose
+    `folders` do.
     """
 
     schema: pa.Schema | None
     pieces: list[Piece]
     weights: list[tuple[int, int]] = field(default_factory=list)
+    paths: Mapping[str, Path] = field(default_factory=dict)
+    columns: frozenset[str] = frozenset()
+    folders: Folders = ()
 
 
-def look(info: FileInfo, kind: str, compression: str | None, dialect: Dialect, *, guess: bool = False) -> Facts:
+def look(
+    info: FileInfo,
+    kind: str,
+    compression: str | None,
+    dialect: Dialect,
+    *,
+    guess: bool = False,
+    asked: Sequence[str] = (),
+) -> Facts:
     """Opens a file and reads its footer or first lines; raises PlanError, naming it, if it is not what it claims.
 
-    `guess`: see csv_files.inspect.
+    `guess`: see csv_files.inspect. `asked` are names of columns that may lie in structs.
     """
     store = store_for(info.path)
     whole = Piece(number=0, file=info.path, size=info.size, version=info.version, format=kind, compression=compression)
@@ -60,12 +74,14 @@ def look(info: FileInfo, kind: str, compression: str | None, dialect: Dialect, *
         with store.open(info.path, info.version) as opened:
             # It may have grown since it was listed.
             file = planned(opened, info.size)
-            return _look_parquet(file, whole) if kind == "parquet" else _look_text(file, whole, dialect, guess)
+            if kind == "parquet":
+                return _look_parquet(file, whole, asked)
+            return _look_text(file, whole, dialect, guess, asked)
     except NotWhatItClaimsError as error:
         raise PlanError(f"{error}; mend or remove the file") from error
 
 
-def _look_parquet(file: BinaryIO, whole: Piece) -> Facts:
+def _look_parquet(file: BinaryIO, whole: Piece, asked: Sequence[str]) -> Facts:
     schema, groups = parquet_files.inspect(file, whole.file)
     pieces, weights, start, first, rows, size = [], [], 0, 0, 0, 0
     for number, group in enumerate(groups):
@@ -74,19 +90,27 @@ def _look_parquet(file: BinaryIO, whole: Piece) -> Facts:
             pieces.append(replace(whole, start=start, end=number + 1, first_row=first, rows=rows))
             weights.append((rows, size))
             start, first, rows, size = number + 1, first + rows, 0, 0
-    return Facts(schema=schema.remove_metadata(), pieces=pieces, weights=weights)
+    schema, paths = with_paths(schema.remove_metadata(), asked)
+    return Facts(schema=schema, pieces=pieces, weights=weights, paths=paths)
 
 
-def _look_text(file: BinaryIO, whole: Piece, dialect: Dialect, guess: bool) -> Facts:
+def _look_text(file: BinaryIO, whole: Piece, dialect: Dialect, guess: bool, asked: Sequence[str]) -> Facts:
     head, length, complete = _head(file, whole, dialect.encoding)
     if not length:
         return Facts(schema=None, pieces=[])
+    lines = _lines(head) if whole.format == "jsonl" else []
+    if json_array.is_array(lines):
+        whole = replace(whole, format="json_array")
+        lines = json_array.first_elements(head, lines, whole.file, complete=complete)
     count = max(1, line_files.count_lines(head))
     # Rows for each byte of the file, which may be in another encoding than what was read of it.
     if not dialect.can_be_cut:
         length = len(head.decode("utf-8", "replace").encode(dialect.encoding, "replace")) or length
     density = count / length
-    can_be_cut = whole.format in ("jsonl", "text") and not whole.compression and dialect.can_be_cut
+    by_lines = whole.format in ("jsonl", "json_array", "text")
+    can_be_cut = by_lines and not whole.compression and dialect.can_be_cut
+    if can_be_cut and whole.format == "json_array":
+        json_array.check_end(file, whole)
     if can_be_cut and whole.size > SPLIT_BYTES:
         pieces = list(cut_lines(file, whole))
         sizes = [piece.end - piece.start for piece in pieces]
@@ -94,30 +118,47 @@ def _look_text(file: BinaryIO, whole: Piece, dialect: Dialect, guess: bool) -> F
     else:
         pieces = [whole]
         weights = [(count if complete else int(whole.size * density), whole.size)]
-    return Facts(schema=_text_schema(head, whole, dialect, guess), pieces=pieces, weights=weights)
-
-
-def _text_schema(head: bytes, whole: Piece, dialect: Dialect, guess: bool) -> pa.Schema | None:
-    kinds: dict[str, pa.DataType]
+    paths: Mapping[str, Path] = {}
     if whole.format == "text":
-        kinds = {"text": pa.binary()}
-    elif whole.format == "jsonl":
-        split = line_files.split_lines(head, 0)
-        lines = [line for line in map(split.line, range(len(split.starts))) if line.strip()][:HEAD_ROWS]
-        kinds, objects = json_lines.infer(lines)
-        if not lines:
-            return None
-        if not objects:
-            raise NotWhatItClaimsError(f"{whole.file}: is read as JSONL but none of its first lines is a JSON object")
+        schema = pa.schema([("text", pa.binary())])
+    elif by_lines:
+        schema, paths = _json_schema(lines, whole, asked)
     else:
-        marks, split = dialect.of(whole.format), line_files.split_lines(head, 0)
-        first = head[: split.starts[HEAD_ROWS + 1]] if len(split.starts) > HEAD_ROWS + 1 else head
-        if (doubt := doubts.doubt(first, whole.file, marks)) is not None:
-            raise PlanError(doubt)
-        kinds = csv_files.inspect(first, whole.file, marks, guess)
-        if not kinds:
-            return None
-    return pa.schema(list(kinds.items()))
+        schema = _delimited_schema(head, whole, dialect, guess)
+    return Facts(schema=schema, pieces=pieces, weights=weights, paths=paths)
+
+
+def _lines(head: bytes) -> list[bytes]:
+    """The lines that are not blank."""
+    split = line_files.split_lines(head, 0)
+    return [line for line in map(split.line, range(len(split.starts))) if line.strip()]
+
+
+def _delimited_schema(head: bytes, whole: Piece, dialect: Dialect, guess: bool) -> pa.Schema | None:
+    marks, split = dialect.of(whole.format), line_files.split_lines(head, 0)
+    first = head[: split.starts[HEAD_ROWS + 1]] if len(split.starts) > HEAD_ROWS + 1 else head
+    if (doubt := doubts.doubt(first, whole.file, marks)) is not None:
+        raise PlanError(doubt)
+    kinds = csv_files.inspect(first, whole.file, marks, guess)
+    return pa.schema(list(kinds.items())) if kinds else None
+
+
+def _json_schema(
+    lines: Sequence[bytes], whole: Piece, asked: Sequence[str]
+) -> tuple[pa.Schema | None, Mapping[str, Path]]:
+    if not lines:
+        return None, {}
+    lines = lines[:HEAD_ROWS]
+    rows = json_kinds.objects(lines)
+    if whole.format == "json_array":
+        json_array.check_lines(lines, len(rows), whole.file)
+    elif not rows:
+        raise NotWhatItClaimsError(
+            f"{whole.file}: is read as JSONL but none of its first lines is a JSON object; jq -c . writes one on each"
+        )
+    found = json_kinds.inside(rows, asked)
+    kinds = json_kinds.infer(rows) | {name: kind for name, (_, kind) in found.items()}
+    return pa.schema(list(kinds.items())), {name: way for name, (way, _) in found.items()}
 
 
 def _head(file: BinaryIO, whole: Piece, encoding: str) -> tuple[bytes, int, bool]:
@@ -137,6 +178,8 @@ def _head(file: BinaryIO, whole: Piece, encoding: str) -> tuple[bytes, int, bool
         read = stream.read(HEAD_BYTES)
         if not length and encoding == "utf-8" and read[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise NotWhatItClaimsError(_other(whole, "UTF-16"))
+        if not length and whole.format == "jsonl":
+            json_array.check_first_line(read, whole.file)
         if not read:
             return b"".join([*chunks, waiting]), length + len(waiting), True
         chunk, waiting = waiting + read, b""

@@ -6,20 +6,34 @@ What workers shuffle is these descriptions, never texts.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import NamedTuple
+
+import pyarrow as pa
 
 from transforms.batches.dialect import DELIMITERS, Dialect
 from transforms.batches.formats import COMPRESSIONS, FORMATS
-from transforms.batches.schemas import MAX_ROWS
-from transforms.errors import DialectError, NoInputError, PlanError
+from transforms.batches.schemas import MAX_ROWS, Columns
+from transforms.errors import DialectError, NoInputError, NotWhatItClaimsError, PlanError
 from transforms.read.columns import ColumnsRequest, SchemaUnion, require_columns, resolve
-from transforms.read.inspect_file import PIECE_BYTES, SPLIT_BYTES, look
-from transforms.runs.plan import Piece, Plan, Split
+from transforms.read.formats.piece import read_piece
+from transforms.read.inspect_file import PIECE_BYTES, SPLIT_BYTES, Facts, look
+from transforms.read.values.folders import folders_of, unnamed_part
+from transforms.read.values.paths import Path
+from transforms.runs.plan import Folders, Piece, Plan, Split
 from transforms.stores.choose import store_for
 from transforms.stores.store import FileInfo
 
 SPLIT_ROWS = 65_536
 SPLITS = 16
 """A small job has about so many splits: fewer would leave workers idle, and a run that dies would lose more."""
+
+
+class Input(NamedTuple):
+    """What the name of a file says of it."""
+
+    format: str
+    compression: str | None
+    folders: Folders
 
 
 def plan_inputs(
@@ -38,30 +52,104 @@ def plan_inputs(
     """
     formats = list_inputs(patterns, file_format, allow_missing=allow_missing, check=check)
     inputs = list(formats)
-    kinds = sorted({kind for kind, _ in formats.values()})
+    kinds = sorted({found.format for found in formats.values()})
     dialect = dialect or Dialect()
     _check_dialect(dialect, kinds)
     if kinds == ["text"]:
         request = replace(request, id=None, text="text")
     with ThreadPoolExecutor(16) as pool:
-        facts = list(pool.map(lambda info: look(info, *formats[info], dialect, guess=request.guess), inputs))
+        facts = list(pool.map(lambda info: _look(info, formats[info], dialect, request), inputs))
     with_header = kinds in (["csv"], ["tsv"])
     union = SchemaUnion(request, loose=with_header, json=kinds == ["jsonl"])
+    anywhere = {name for fact in facts if fact.schema is not None for name in fact.schema.names}
     for info, fact in zip(inputs, facts, strict=True):
         if fact.schema is not None:
-            require_columns(fact.schema, request, info.path, with_header=with_header)
+            require_columns(fact.schema, request, info.path, with_header=with_header, anywhere=anywhere)
             union.add(fact.schema, info.path)
+    only_folders = [name for name in union.schema.names if not any(name in fact.columns for fact in facts)]
+    columns = resolve(union.schema, request, paths=_paths(inputs, facts), folders=only_folders)
+    columns = replace(columns, dialect=dialect)
+    _check_folders(inputs, facts, columns)
     pieces = [piece for fact in facts for piece in fact.pieces]
     weights = [weight for fact in facts for weight in fact.weights]
     ordered = [replace(piece, number=i) for i, piece in enumerate(pieces)]
     return Plan(
-        columns=replace(resolve(union.schema, request), dialect=dialect),
+        columns=columns,
         inputs=tuple(inputs),
         splits=tuple(_pack(ordered, weights)),
         rows=sum(rows for rows, _ in weights),
         exact=all(piece.rows is not None for piece in pieces),
-        texts=tuple(union.schema.names if with_header else sorted(union.met_as_text)),
+        texts=tuple(union.schema.names if with_header else sorted({*union.met_as_text, *only_folders})),
     )
+
+
+def _look(info: FileInfo, found: Input, dialect: Dialect, request: ColumnsRequest) -> Facts:
+    """What looking at a file gives, with the columns that stand in its path."""
+    fact = look(info, found.format, found.compression, dialect, guess=request.guess, asked=request.asked)
+    pieces = [replace(piece, folders=found.folders) for piece in fact.pieces]
+    fact = replace(fact, pieces=pieces, folders=found.folders)
+    if fact.schema is None:
+        return fact
+    of_folders = [pa.field(key, pa.string()) for key in dict(found.folders) if key not in fact.schema.names]
+    return replace(fact, schema=pa.schema([*fact.schema, *of_folders]), columns=frozenset(fact.schema.names))
+
+
+def _paths(inputs: Sequence[FileInfo], facts: Sequence[Facts]) -> dict[str, Path]:
+    """The ways to what lies in structs; raises PlanError if a name means one place here and another one there."""
+    found: dict[str, tuple[Path, FileInfo]] = {}
+    names = {name for fact in facts for name in fact.paths}
+    for info, fact in zip(inputs, facts, strict=True):
+        for name in sorted(names & fact.columns):
+            way, first = found.setdefault(name, (fact.paths.get(name, (name,)), info))
+            if fact.paths.get(name, (name,)) != way:
+                raise PlanError(
+                    f"{info.path}: {name!r} is at another place than in {first.path}: a column is called so in one of "
+                    "them, and in the other one it is a part of a struct; narrow --input to files that are alike"
+                )
+    return {name: way for name, (way, _) in found.items()}
+
+
+def _check_folders(inputs: Sequence[FileInfo], facts: Sequence[Facts], columns: Columns) -> None:
+    """Raises PlanError if a file lacks a folder that others have, or says otherwise in a column of that name.
+
+    Only of columns that the job reads, and only of the first rows: others that say otherwise become dead letters.
+    """
+    wanted = {*columns.wanted}
+    first: dict[str, FileInfo] = {}
+    for info, fact in zip(inputs, facts, strict=True):
+        for key, _ in fact.folders:
+            if key in wanted:
+                first.setdefault(key, info)
+    for info, fact in zip(inputs, facts, strict=True):
+        there = dict(fact.folders).keys()
+        for key in there:
+            if key in wanted and [name for name, _ in fact.folders].count(key) > 1:
+                raise PlanError(
+                    f"{info.path}: two folders of its path have the key {key!r}; rename one of them, or leave the "
+                    "column out with --keep"
+                )
+        for key, other in first.items():
+            if fact.schema is not None and key not in there | fact.columns:
+                raise PlanError(
+                    f"{info.path}: has neither a folder {key}=… in its path, as {other.path} has, nor a column "
+                    f"{key!r}; narrow --input, or leave the column out with --keep"
+                )
+            if key in there & fact.columns and fact.pieces:
+                _check_same(info, fact.pieces[0], key, columns)
+
+
+def _check_same(info: FileInfo, piece: Piece, key: str, columns: Columns) -> None:
+    kept = dict(zip(columns.kept_from, columns.kept, strict=True)).get(key, pa.field(key, pa.string()))
+    alone = replace(columns, id=None, text_pair=None, without=(), kept=pa.schema([kept]), kept_from=(key,))
+    try:
+        damage = next((block.damage for block in read_piece(piece, alone) if len(block.covered)), [])
+    except NotWhatItClaimsError as error:
+        raise PlanError(f"{error}; mend or remove the file") from error
+    if any(lost.code == "wrong_folder" for lost in damage):
+        raise PlanError(
+            f"{info.path}: its column {key!r} does not say what the folder {key}=… in its path says, and nobody can "
+            "tell which of them is meant; leave it out with --keep, or rename the folder"
+        )
 
 
 def list_inputs(
@@ -70,13 +158,14 @@ def list_inputs(
     *,
     allow_missing: bool = False,
     check: Callable[[FileInfo], None] = lambda _: None,
-) -> dict[FileInfo, tuple[str, str | None]]:
-    """The input files in order, each with its format and compression; their contents are not looked at.
+) -> dict[FileInfo, Input]:
+    """The input files in order, each with what its name says; their contents are not looked at.
 
     `check` may raise for a file.
     Raises NoInputError when nothing matches (unless `allow_missing`), PlanError where the names do not go together.
     """
-    inputs = sorted({info.path: info for pattern in patterns for info in _match(pattern)}.values(), key=_path)
+    matched = {info: unnamed_part(pattern) for pattern in patterns for info in _match(pattern)}
+    inputs = sorted({info.path: info for info in matched}.values(), key=_path)
     for info in inputs:
         check(info)
     if not inputs and not allow_missing:
@@ -88,7 +177,7 @@ def list_inputs(
     kinds = sorted({kind for kind, _ in formats.values()})
     if len(kinds) > 1:
         raise PlanError(f"the input mixes {' and '.join(kinds)} files; a job reads one format: narrow --input")
-    return formats
+    return {info: Input(*formats[info], folders_of(info.path, matched[info])) for info in inputs}
 
 
 def _check_dialect(dialect: Dialect, kinds: Sequence[str]) -> None:
@@ -114,10 +203,12 @@ def _match(pattern: str) -> list[FileInfo]:
 
 
 def _format(path: str, declared: str | None) -> tuple[str, str | None]:
-    stem, compression = path, None
+    # Names in capitals come from Windows and from databases.
+    stem, compression = path.lower(), None
     for suffix, name in COMPRESSIONS.items():
-        if path.endswith(suffix):
-            stem, compression = path[: -len(suffix)], name
+        if stem.endswith(suffix):
+            stem, compression = stem.removesuffix(suffix), name
+            break
     found = declared or next((kind for suffix, kind in FORMATS.items() if stem.endswith(suffix)), None)
     if found is None:
         raise PlanError(

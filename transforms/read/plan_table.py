@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from transforms.batches.schemas import Columns
 from transforms.bigquery import clients as bigquery_client
-from transforms.bigquery.arrow_types import arrow_type, unfit
+from transforms.bigquery.arrow_types import arrow_type, known_parts, unfit
 from transforms.bigquery.names import SCHEME, default_project
 from transforms.errors import NoInputError, PlanError
 from transforms.read.columns import ColumnsRequest, SchemaUnion, require_columns, resolve
+from transforms.read.values.paths import with_paths
 from transforms.runs.plan import Plan, TableInput
 from transforms.stores.store import FileInfo
 
@@ -41,7 +42,7 @@ def plan_table(
                     "read; select from it with --input-query"
                 )
             columns = _columns(table.schema, request, source)
-            rows, size = expected(client, table, name, columns.wanted, restriction)
+            rows, size = expected(client, table, name, columns.selected, restriction)
             project = client.project
     except NoInputError:
         if not allow_missing:
@@ -50,7 +51,7 @@ def plan_table(
     planned = TableInput(
         source=source,
         project=project,
-        columns=tuple(columns.wanted),
+        columns=tuple(columns.selected),
         table=name,
         restriction=restriction,
         snapshot=_snapshot(now, table.modified),
@@ -84,7 +85,7 @@ def plan_query(source: str, query: str, request: ColumnsRequest, *, allow_missin
     planned = TableInput(
         source=source,
         project=project,
-        columns=tuple(columns.wanted),
+        columns=tuple(columns.selected),
         query=query,
         location=job.location,
     )
@@ -101,7 +102,8 @@ def expected(client: Any, table: Any, name: str, columns: list[str], restriction
     rows, size = table.num_rows, table.num_bytes
     if restriction is None:
         return rows, size
-    select = f"SELECT {', '.join(f'`{column}`' for column in columns)} FROM `{name}`"
+    parts = (".".join(f"`{part}`" for part in column.split(".")) for column in columns)
+    select = f"SELECT {', '.join(parts)} FROM `{name}`"
     part = _dry_run(client, f"{select} WHERE (\n{restriction}\n)").total_bytes_processed
     # A table that requires a filter has no dry run without.
     whole = size if table.require_partition_filter else _dry_run(client, select).total_bytes_processed
@@ -119,10 +121,14 @@ def _columns(fields: list[Any], request: ColumnsRequest, source: str) -> Columns
                 "read it cast to STRING with --input-query"
             )
     schema = pa.schema([pa.field(name, kind or pa.null()) for name, kind in kinds.items()])
+    parts = {field.name: known_parts(field) for field in fields}
+    known = pa.schema([(name, kind) for name, kind in parts.items() if kind is not None])
+    inside, paths = with_paths(known, request.asked)
+    schema = pa.schema([*schema, *(inside.field(name) for name in paths)])
     require_columns(schema, request, source)
     union = SchemaUnion(request, loose=False)
     union.add(schema, source)
-    return resolve(union.schema, request)
+    return resolve(union.schema, request, paths=paths)
 
 
 def _nothing(request: ColumnsRequest) -> Plan:

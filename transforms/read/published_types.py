@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms.batches.schemas import OWN_COLUMNS, Columns
+from transforms.batches.schemas import Columns
 from transforms.errors import PlanError
 from transforms.runs.history import read_manifests
 from transforms.stores.choose import store_for
@@ -40,7 +40,8 @@ def check_numbers_stay(columns: Columns, output: str, names: Mapping[str, pa.Dat
     if newest is None:
         return
     date, schema = newest
-    before = {name: _known(schema.field(name).type, names) for name in schema.names if name not in OWN_COLUMNS}
+    # Columns of ours are never null; those of the user always may be.
+    before = {field.name: _known(field.type, names) for field in schema if field.nullable}
     changed = {texts[name]: kind for name, kind in before.items() if kind is not None and name in texts}
     if changed:
         raise PlanError(

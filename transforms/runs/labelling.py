@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from transforms.batches.schemas import UTC_MICROS, Columns, placed, scores_schema
+from transforms.batches.schemas import UTC_MICROS, Columns, on_the_way, placed, scores_schema
 from transforms.runs.run import Run
 
 STAGE = "Score"
@@ -28,12 +28,17 @@ class Labelling:
     @property
     def file_schema(self) -> pa.Schema:
         """Schema of the published files."""
-        return scores_schema(self.columns.kept, "classification" if self.labels else "regression")
+        return scores_schema(self.columns.kept, self._task)
 
     @property
     def schema(self) -> pa.Schema:
         """Schema of the arrow to WriteScores: the file's, with the place of each row."""
-        return placed(self.file_schema, digests=self.columns.digests)
+        scores = scores_schema(pa.schema(on_the_way(self.columns.kept)), self._task)
+        return placed(scores, digests=self.columns.digests)
+
+    @property
+    def _task(self) -> str:
+        return "classification" if self.labels else "regression"
 
 
 def same_for_all(labelling: Labelling, rows: int) -> dict[str, pa.Array]:

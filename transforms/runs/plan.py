@@ -19,6 +19,9 @@ from transforms.stores.choose import store_for
 from transforms.stores.paths import join
 from transforms.stores.store import FileInfo, Store
 
+Folders = tuple[tuple[str, str | None], ...]
+"""Keys and values of the folders in which a file lies (`country=de`)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
@@ -26,7 +29,8 @@ class Piece:
 
     `number` orders all pieces of a plan by file name and place. `start` and `end` are row groups (Parquet) or bytes
     (line formats; a whole file has end -1). `first_row` is the position of its first row in the file; `rows` is the
-    number of its rows where the plan knows it. The `version` of a stream is its name.
+    number of its rows where the plan knows it. The `version` of a stream is its name. `folders` are columns that stand
+    in the path of the file.
     """
 
     number: int
@@ -39,6 +43,7 @@ class Piece:
     end: int = -1
     first_row: int = 0
     rows: int | None = None
+    folders: Folders = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +107,12 @@ def plan_digest(plan: Plan, settings: Mapping[str, Any]) -> str:
         del columns["dialect"]
     # Settings say these; runs that were planned before there were such fields are the same work.
     columns = {key: value for key, value in columns.items() if key not in _OF_SETTINGS}
+    # Nor were there columns in folders and structs.
+    columns = {key: value for key, value in columns.items() if value or key not in ("paths", "without")}
     inputs = [asdict(info) for info in plan.inputs]
     splits = [asdict(split) for split in plan.splits]
+    for piece in (piece for split in splits for piece in split["pieces"] if not piece["folders"]):
+        del piece["folders"]
     # A later try reads the table as it was for the first one.
     table = None if plan.table is None else {**asdict(plan.table), "snapshot": None}
     content = {"settings": settings, "columns": columns, "inputs": inputs, "splits": splits, "table": table}
@@ -125,7 +134,9 @@ def read_plan(store: Store, path: str) -> tuple[list[Split], dict[str, Any]]:
     table = pq.read_table(pa.BufferReader(_read(store, path)))
     splits: dict[int, list[Piece]] = {}
     for row in table.to_pylist():
-        splits.setdefault(row.pop("split"), []).append(Piece(**row))
+        # A plan of an earlier version has no folders.
+        folders = tuple(row.pop("folders", ()))
+        splits.setdefault(row.pop("split"), []).append(Piece(**row, folders=folders))
     about = json.loads(table.schema.metadata[_ABOUT])
     return [Split(number=number, pieces=tuple(pieces)) for number, pieces in splits.items()], about
 
@@ -159,6 +170,7 @@ _PLAN_SCHEMA = pa.schema(
         ("end", pa.int64()),
         ("first_row", pa.int64()),
         ("rows", pa.int64()),
+        ("folders", pa.map_(pa.string(), pa.string())),
     ]
 )
 

@@ -111,12 +111,13 @@ def columns() -> dict[str, Any]:
     """The columns of every file that others read."""
     import pyarrow as pa
 
-    from transforms.batches.schemas import DEAD_LETTERS, OWN_COLUMNS, scores_schema
+    from transforms.batches.schemas import DEAD_LETTERS, scores_schema, written_names
 
     nothing = pa.schema([])
     schemas = {task: scores_schema(nothing, task) for task in ("classification", "regression")}
     told = {**schemas, "dead_letters": DEAD_LETTERS}
-    return {"taken": sorted(OWN_COLUMNS), **{name: _columns(schema) for name, schema in told.items()}}
+    taken = {task: sorted(written_names(task)) for task in schemas}
+    return {"taken": taken, **{name: _columns(schema) for name, schema in told.items()}}
 
 
 def _columns(schema: Any) -> list[str]:

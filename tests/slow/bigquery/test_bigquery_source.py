@@ -101,6 +101,46 @@ def test_the_filter_of_the_date_reaches_the_service_with_columns_and_snapshot(
     assert [info["path"] for info in outcome.manifest["inputs"]] == [f"bq://{dataset}.rows_{DATE}"]
 
 
+NESTED = [
+    SchemaField("meta", "RECORD", fields=[SchemaField("id", "INTEGER"), SchemaField("gap", "INTERVAL")]),
+    SchemaField("doc", "RECORD", fields=[
+        SchemaField("text", "STRING"),
+        SchemaField("lang", "STRING"),
+        SchemaField("more", "RECORD", fields=[SchemaField("n", "INTEGER"), SchemaField("m", "INTEGER")]),
+    ]),
+]  # fmt: skip
+
+
+def test_parts_of_records_are_selected_in_the_read_session_and_kept_under_names_without_dots(
+    run_job: Score, dataset: str, storage_proxy: StorageProxy
+) -> None:
+    rows: list[dict[str, Any]] = [
+        {"meta": {"id": i}, "doc": {"text": f"play {i}", "lang": "de", "more": {"n": i, "m": 0}}} for i in range(4)
+    ]
+    rows[2]["doc"], rows[3]["doc"]["more"] = None, None
+    named = {"text_column": "doc.text", "id_column": "meta.id"}
+    outcome = run_job(create(dataset, NESTED, rows), **named, keep="doc.lang,doc.more.n,meta.id")
+    found = {row["id"]: [row[name] for name in ("doc_lang", "doc_more_n", "meta_id")] for row in outcome.rows()}
+    assert found == {"0": ["de", 0, 0], "1": ["de", 1, 1], "3": ["de", None, 3]}
+    assert outcome.codes() == {"2": "missing_text"}
+    (request,) = storage_proxy.sessions
+    expected = ["doc.lang", "doc.more.n", "doc.text", "meta.id"]
+    assert sorted(request.read_session.read_options.selected_fields) == expected
+
+
+def test_a_record_that_is_kept_is_selected_whole_and_loses_the_text(
+    run_job: Score, dataset: str, storage_proxy: StorageProxy
+) -> None:
+    row = {"id": "a", "doc": {"text": "play", "lang": "de", "more": {"n": 1, "m": 2}}}
+    table = create(dataset, [SchemaField("id", "STRING"), NESTED[1]], [row])
+    (found,) = run_job(table, text_column="doc.text").rows()
+    assert found["doc"] == {"lang": "de", "more": {"n": 1, "m": 2}}
+    (request,) = storage_proxy.sessions
+    assert sorted(request.read_session.read_options.selected_fields) == ["doc", "id"]
+    with pytest.raises(PlanError, match=r"has no column 'doc\.body'; it has 'id', 'doc\.text', 'doc\.lang'"):
+        run_job(table, text_column="doc.body")
+
+
 def test_a_table_without_rows_is_an_empty_date(run_job: Score, dataset: str) -> None:
     outcome = run_job(create(dataset, ID_TEXT_DAY, []))
     assert outcome.verdict.status == "published"

@@ -50,7 +50,12 @@ class StorageProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def _create(self, request: bytes, context: Any) -> bytes:
         self.before_session()
+        asked = types.CreateReadSessionRequest.deserialize(request)
         self.sessions.append(types.CreateReadSessionRequest.deserialize(request))
+        # The emulator knows no parts of records, and gives them whole.
+        fields = asked.read_session.read_options.selected_fields
+        fields[:] = dict.fromkeys(field.split(".")[0] for field in fields)
+        request = types.CreateReadSessionRequest.serialize(asked)
         try:
             session = self._channel.unary_unary(SERVICE + "CreateReadSession")(request, timeout=SECONDS)
         except grpc.RpcError as error:

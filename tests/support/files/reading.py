@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from pipeline.jobs.column_types import arrow_types
 from transforms.batches.misfits import count
+from transforms.batches.schemas import KEPT
 from transforms.read.columns import ColumnsRequest
 from transforms.read.plan_files import plan_inputs
 from transforms.read.step import read_rows
@@ -36,7 +37,8 @@ def read(*files: Path, schema: dict[str, str] | None = None, bounded: bool = Fal
                 for batch in batches:
                     texts, rejected = validate(batch, columns)
                     found.misfits.update(count(texts.column("kept_misfits")))
-                    found.kept.update({row["id"]: {n: row[n] for n in columns.kept.names} for row in texts.to_pylist()})
+                    for row in texts.to_pylist():
+                        found.kept[row["id"]] = {name: row[KEPT + name] for name in columns.kept.names}
                     dead += [] if rejected is None else [rejected]
                 found.dead.extend((row["row"], row["code"]) for batch in dead for row in batch.to_pylist())
     return found

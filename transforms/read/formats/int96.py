@@ -23,12 +23,18 @@ Wrapped = list[tuple[str, Mask, str]]
 
 
 class Twin:
-    """The columns with int96 times among `wanted`, read once more beside `parquet`, which reads `file` in UNIT."""
+    """The columns with int96 times among `wanted`, read once more beside `parquet`, which reads `file` in UNIT.
+
+    `wanted` are columns or parts of structs, levels joined by dots.
+    """
 
     def __init__(self, file: BinaryIO, parquet: pq.ParquetFile, wanted: Sequence[str]) -> None:
-        leaves = parquet.schema
-        of = {leaves.column(i).path.split(".")[0] for i in range(len(leaves)) if _is_int96(leaves.column(i))}
-        self._columns = [name for name in parquet.schema_arrow.names if name in of and name in wanted]
+        leaves, names = parquet.schema, parquet.schema_arrow.names
+        times = [leaves.column(i).path + "." for i in range(len(leaves)) if _is_int96(leaves.column(i))]
+        of = {part: _column(part, names) for part in wanted}
+        self._columns = list(dict.fromkeys(of[part] for part in wanted if any(t.startswith(part + ".") for t in times)))
+        # Of a struct the same parts as `parquet` reads.
+        self._parts = [part for part in wanted if of[part] in self._columns]
         self._parquet = pq.ParquetFile(file, coerce_int96_timestamp_unit="s") if self._columns else None
 
     def beside(
@@ -43,7 +49,7 @@ class Twin:
     def _compared(
         self, parquet: pq.ParquetFile, batches: Iterable[pa.RecordBatch], at_once: int, group: int
     ) -> Iterator[tuple[pa.RecordBatch, Wrapped]]:
-        twins = parquet.iter_batches(at_once, row_groups=[group], columns=self._columns)
+        twins = parquet.iter_batches(at_once, row_groups=[group], columns=self._parts)
         for batch, seconds in zip(batches, twins, strict=True):
             wrapped: Wrapped = []
             for name in self._columns:
@@ -53,6 +59,11 @@ class Twin:
                     at = batch.schema.get_field_index(name)
                     batch = batch.set_column(at, batch.schema.field(at), without(batch.column(name), mask))
             yield batch, wrapped
+
+
+def _column(part: str, names: Sequence[str]) -> str:
+    """The column that `part` is, or is a part of."""
+    return part if part in names else max((name for name in names if part.startswith(name + ".")), key=len)
 
 
 def _is_int96(leaf: pq.ColumnSchema) -> bool:

@@ -3,10 +3,8 @@
 What becomes of a line depends on that line only, never on the lines around it.
 """
 
-import json
-import re
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any, BinaryIO
+from collections.abc import Collection, Iterator
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +15,10 @@ import pyarrow.json
 from transforms.batches.schemas import LARGEST_VALUE, Columns
 from transforms.read.formats.blocks import Block, Blocks, Damage, Positions, Unfit, from_table, no_rows, positions
 from transforms.read.formats.bounded import too_large
+from transforms.read.formats.json_array import elements_of
 from transforms.read.formats.lines import Lines, few_at_once, lines_of
+from transforms.read.values.json_kinds import abridged
+from transforms.read.values.json_paths import arrow_schema, take_out
 from transforms.read.values.json_values import Keys, Row, read_line
 from transforms.read.values.written import EXACT
 from transforms.runs.plan import Piece
@@ -25,10 +26,6 @@ from transforms.runs.plan import Piece
 _OPEN, _CLOSE = b"{}"
 _BLANK = b" \t\r"
 _FEW = 32
-_DEEPEST = 32
-_LONG = 64 * 1024
-# Possessive: nothing is kept to go back to, however long the string.
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
 def keys_of(columns: Columns) -> Keys:
@@ -50,17 +47,29 @@ def keys_of(columns: Columns) -> Keys:
     given = [
         pa.field(f.name, pa.binary() if pa.types.is_string(f.type) or f.name == columns.id else f.type) for f in told
     ]
-    return Keys(pa.schema(told), pa.schema(given), columns.id, texts, frozenset(columns.types), columns.label)
+    return Keys(
+        told=pa.schema(told),
+        given=pa.schema(given),
+        id=columns.id,
+        texts=texts,
+        declared=frozenset(columns.types),
+        label=columns.label,
+        paths=columns.paths,
+        without=columns.without,
+    )
 
 
 def read_jsonl(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
-    """Each line that is not blank is one row; a key that is absent is null.
+    """Each line that is not blank is one row; a key that is absent is null. Of an array, each line has one element.
 
     Texts must be strings, ids strings or whole numbers. A string column takes any value, what is no string as its JSON.
     A kept value that does not fit is null and unfit.
     """
     keys = keys_of(columns)
-    for lines in few_at_once(lines_of(file, piece, columns.dialect.encoding)):
+    all_lines = lines_of(file, piece, columns.dialect.encoding)
+    if piece.format == "json_array":
+        all_lines = elements_of(all_lines, piece)
+    for lines in few_at_once(all_lines):
         is_long = len(lines.starts) == 1 and len(lines.buffer) > LARGEST_VALUE
         yield long_line(lines, keys, columns.max_text_bytes) if is_long else json_block(lines, keys)
 
@@ -73,7 +82,7 @@ def long_line(lines: Lines, keys: Keys, longest: int) -> Block:
     needed = {keys.id, *keys.texts}
     few = keys._replace(told=_only(keys.told, needed), given=_only(keys.given, needed))
     place = positions(lines.first, 1)
-    line = _abridged(lines.buffer, 6 * longest + 2, b'"' + b"x" * (longest + 1) + b'"')
+    line = abridged(lines.buffer, 6 * longest + 2, b'"' + b"x" * (longest + 1) + b'"')
     line = line.removeprefix(b"\xef\xbb\xbf").strip(_BLANK)
     rows = _parse_objects(line, 1, few) if line.startswith(b"{") and line.endswith(b"}") else None
     if rows is not None:
@@ -151,22 +160,27 @@ def _parse(lines: Lines, which: Positions, keys: Keys) -> Iterator[tuple[pa.Reco
 
 def _parse_objects(buffer: bytes, count: int, keys: Keys) -> pa.RecordBatch | None:
     """The rows of `count` lines that each look like one object; None if Arrow refuses them."""
+    made = arrow_schema(keys.told, keys.paths)
+    if made is None:
+        return None
     try:
         table = pyarrow.json.read_json(
             pa.BufferReader(buffer),
             pyarrow.json.ReadOptions(use_threads=False, block_size=len(buffer) + 1),
-            pyarrow.json.ParseOptions(explicit_schema=keys.told, unexpected_field_behavior=_unexpected(keys)),
+            pyarrow.json.ParseOptions(explicit_schema=made, unexpected_field_behavior=_unexpected(keys)),
         )
     except (pa.ArrowInvalid, UnicodeDecodeError):
         # A message that quotes bytes which are not UTF-8 surfaces as UnicodeDecodeError.
         return None
-    # A key inside an object that the job does not know: that line is looked at by itself.
-    if table.num_rows != count or not table.select(keys.told.names).schema.equals(keys.told):
+    if table.num_rows != count:
         return None
-    rows = from_table(table.select(keys.told.names))
+    # A key inside an object that the job does not know: that line is looked at by itself.
+    columns = take_out(from_table(table.select(made.names)), made, keys.told, keys.paths, keys.without)
+    if columns is None:
+        return None
     arrays = [
         (column.cast(pa.string()) if field.name == keys.id else column).cast(field.type)
-        for column, field in zip(rows.columns, keys.given, strict=True)
+        for column, field in zip(columns, keys.given, strict=True)
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=keys.given)
 
@@ -181,11 +195,11 @@ def _has_struct(kind: pa.DataType) -> bool:
 
 
 def _has_large_numbers(column: pa.Array) -> npt.NDArray[np.bool_]:
-    """Rows with a double, at any depth, from which Arrow may have rounded digits off."""
+    """Rows with a double, at any depth, from which Arrow may have rounded digits off, or that is no number of JSON."""
     kind = column.type
     large = np.zeros(len(column), bool)
     if pa.types.is_floating(kind):
-        large |= np.abs(pc.fill_null(column, 0).to_numpy(zero_copy_only=False)) >= EXACT
+        large |= ~(np.abs(pc.fill_null(column, 0).to_numpy(zero_copy_only=False)) < EXACT)
     elif pa.types.is_struct(kind):
         for part in column.flatten():
             large |= _has_large_numbers(part)
@@ -193,49 +207,3 @@ def _has_large_numbers(column: pa.Array) -> npt.NDArray[np.bool_]:
         inside = _has_large_numbers(column.flatten())
         large[pc.list_parent_indices(column).to_numpy()[inside]] = True
     return large
-
-
-def infer(lines: Sequence[bytes]) -> tuple[dict[str, pa.DataType], int]:
-    """Types of the keys of the JSON objects among `lines`, and how many lines are objects.
-
-    Integers and floats are widened; a key with values of several kinds, or of a kind no file can hold, is a string.
-    What has no value yet is null, at any depth: SchemaUnion makes a string of a key that stays so.
-    """
-    values: dict[str, list[Any]] = {}
-    objects = 0
-    for line in lines:
-        try:
-            row = json.loads(_abridged(line, _LONG, b'""').decode("utf-8-sig", "replace"))
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict):
-            objects += 1
-            for key, value in row.items():
-                values.setdefault(key, []).append(value)
-    return {key: _kind(found) for key, found in values.items() if _is_utf8(key)}, objects
-
-
-def _abridged(line: bytes, longest: int, instead: bytes) -> bytes:
-    """`line` with `instead` in the place of each string with more than `longest` bytes."""
-    if len(line) <= longest:
-        return line
-    return _STRING.sub(lambda found: instead if found.end() - found.start() > longest else found[0], line)
-
-
-def _is_utf8(key: str) -> bool:
-    return not any("\ud800" <= c <= "\udfff" for c in key)
-
-
-def _kind(values: list[Any]) -> pa.DataType:
-    try:
-        kind = pa.array(values).type
-    except (pa.ArrowException, ValueError, OverflowError, RecursionError):
-        return pa.string()
-    return kind if _can_be_stored(kind, _DEEPEST) else pa.string()
-
-
-def _can_be_stored(kind: pa.DataType, levels: int) -> bool:
-    """Arrow's own message format ends at 64 levels, and Parquet has no struct without fields."""
-    if levels == 0 or (pa.types.is_struct(kind) and kind.num_fields == 0):
-        return False
-    return all(_can_be_stored(kind.field(i).type, levels - 1) for i in range(kind.num_fields))

@@ -16,6 +16,7 @@ from transforms.read.formats.blocks import Block, Blocks, Damage, Unfit, no_rows
 from transforms.read.formats.bounded import Limits
 from transforms.read.formats.int96 import UNIT, Twin
 from transforms.read.formats.large_pages.columns import Lost, beside, with_large_pages
+from transforms.read.values.paths import find, inside
 from transforms.runs.plan import Piece
 
 _POOL = pa.default_memory_pool()
@@ -53,12 +54,15 @@ def inspect(file: BinaryIO, name: str) -> tuple[pa.Schema, list[RowGroup]]:
 def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str], limits: Limits = Limits()) -> Blocks:  # noqa: B008
     """The rows of the row groups [start, end) of `piece`; a damaged row group becomes damage, row for row.
 
+    `wanted` are columns, or parts of structs (`doc.text`): their structs come with what is wanted of them.
+
     Columns of strings whose dictionary has large values come as dictionaries: a page of a few bytes can stand for
     gigabytes.
     """
     parquet = pq.ParquetFile(file, coerce_int96_timestamp_unit=UNIT)
-    twin = Twin(file, parquet, wanted)
-    present = [name for name in dict.fromkeys(wanted) if name in parquet.schema_arrow.names]
+    ways = {way for leaf in range(len(parquet.schema)) for way in _ways(parquet.schema, leaf)}
+    present = [name for name in dict.fromkeys(wanted) if name in ways]
+    twin = Twin(file, parquet, present)
     leaves = _leaves(parquet.metadata.schema, present)
     first, opened = piece.first_row, None
     for group in range(piece.start, piece.end):
@@ -111,13 +115,14 @@ def _lean_pool(at_once: int) -> Iterator[None]:
 
 def _leaves(schema: pq.ParquetSchema, columns: Sequence[str]) -> dict[int, str]:
     """The columns of the file that make up `columns`, which may be nested, each with the name of that."""
-    wanted, found = {*columns}, {}
-    for leaf in range(len(schema)):
-        # Levels are joined by dots, and a name may have dots too.
-        names = wanted & {*itertools.accumulate(schema.column(leaf).path.split("."), "{}.{}".format)}
-        if names:
-            found[leaf] = min(names, key=len)
-    return found
+    wanted = {*columns}
+    ways = {leaf: wanted & _ways(schema, leaf) for leaf in range(len(schema))}
+    return {leaf: min(names, key=len) for leaf, names in ways.items() if names}
+
+
+def _ways(schema: pq.ParquetSchema, leaf: int) -> set[str]:
+    """What a column of the file is part of, and itself. Levels are joined by dots, and a name may have dots too."""
+    return {*itertools.accumulate(schema.column(leaf).path.split("."), "{}.{}".format)}
 
 
 def _of_large_values(file: BinaryIO, parquet: pq.ParquetFile, group: int, names: list[str], at_once: int) -> list[str]:
@@ -135,8 +140,11 @@ def _of_large_values(file: BinaryIO, parquet: pq.ParquetFile, group: int, names:
         return []  # Whoever reads the row group says that it is damaged.
     if first is None:
         return []
-    largest = {name: row_bytes(first.column(name).dictionary).max(initial=0) for name in names}
-    return [name for name in names if largest[name] * at_once > MAX_BATCH_BYTES]
+    ways = {name: found[0] for name in names if (found := find(name, first.schema)) is not None}
+    columns = {name: inside(first.column(way[0]), way[1:]) for name, way in ways.items()}
+    read = {name: column for name, column in columns.items() if isinstance(column, pa.DictionaryArray)}
+    largest = {name: row_bytes(column.dictionary).max(initial=0) for name, column in read.items()}
+    return [name for name, size in largest.items() if size * at_once > MAX_BATCH_BYTES]
 
 
 def _may_repeat(chunk: pq.ColumnChunkMetaData) -> bool:

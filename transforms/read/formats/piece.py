@@ -8,6 +8,8 @@ from transforms.errors import file_changed
 from transforms.read.formats import delimited, jsonl, lines, parquet, table_stream
 from transforms.read.formats.blocks import Blocks, planned
 from transforms.read.formats.bounded import bounded, limits_of
+from transforms.read.values.folders import attach
+from transforms.read.values.paths import picked
 from transforms.runs.plan import Piece
 from transforms.stores.choose import store_for
 
@@ -18,12 +20,16 @@ def read_piece(piece: Piece, columns: Columns) -> Blocks:
     Raises FileChangedError if the file is not the version that was planned, and TableError as table_stream does.
     """
     # No variable here holds a block meanwhile: it may be much larger than its parts.
-    return itertools.chain.from_iterable(map(bounded, _read(piece, columns), itertools.repeat(columns)))
+    blocks: Blocks = _read(piece, columns)
+    if piece.folders:
+        blocks = map(attach, blocks, itertools.repeat(piece), itertools.repeat(columns))
+    return itertools.chain.from_iterable(map(bounded, blocks, itertools.repeat(columns)))
 
 
 def _read(piece: Piece, columns: Columns) -> Blocks:
     if piece.format == "bigquery":
-        yield from table_stream.read_blocks(piece, columns.wanted)
+        columns_read = [columns.paths.get(name, (name,))[0] for name in columns.wanted]
+        yield from map(picked, table_stream.read_blocks(piece, columns_read), itertools.repeat(columns))
         return
     with store_for(piece.file).open(piece.file, piece.version) as opened:
         # A copy that keeps the time of modification has the same version on a file system.
@@ -33,8 +39,11 @@ def _read(piece: Piece, columns: Columns) -> Blocks:
         # It may grow from here on.
         file = planned(opened, piece.size)
         if piece.format == "parquet":
-            yield from parquet.read_blocks(file, piece, columns.wanted, limits_of(columns))
-        elif piece.format == "jsonl":
+            # A part of what is read as a whole is named too: its strings may come as a dictionary.
+            parts = [".".join(columns.paths[name]) for name in columns.wanted if name in columns.paths]
+            blocks = parquet.read_blocks(file, piece, [*columns.selected, *parts], limits_of(columns))
+            yield from map(picked, blocks, itertools.repeat(columns))
+        elif piece.format in ("jsonl", "json_array"):
             yield from jsonl.read_jsonl(file, piece, columns)
         elif piece.format == "text":
             yield from lines.read_plain(file, piece, columns)

@@ -28,7 +28,7 @@ def read_blocks(piece: Piece, wanted: Sequence[str]) -> Blocks:
                 schema = pa.ipc.read_schema(pa.py_buffer(message.arrow_schema.serialized_schema))
             data = pa.py_buffer(message.arrow_record_batch.serialized_record_batch)
             rows = pa.ipc.read_record_batch(data, schema)
-            rows = rows.select([name for name in wanted if name in schema.names])
+            rows = rows.select([name for name in dict.fromkeys(wanted) if name in schema.names])
             yield Block(positions(done, message.row_count), rows, positions(done, rows.num_rows), [])
             done += message.row_count
     except GoogleAPICallError as error:

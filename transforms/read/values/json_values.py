@@ -5,11 +5,13 @@ Only the id and the texts decide whether the line is a row. A number keeps the d
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from transforms.read.values.json_members import Members, NotInObjectError, NotJsonError, leave_out, value_at
+from transforms.read.values.paths import Path
 from transforms.read.values.written import EXACT, is_whole_number_lost, parse
 
 _NAMES = {bool: "boolean", str: "string", list: "array"}
@@ -21,7 +23,8 @@ LONG_LINE = 1024 * 1024
 class Keys(NamedTuple):
     """The keys to read: `told` is what Arrow's parser is told, `given` what comes out of a block.
 
-    `declared` are the columns whose type the user gave; `label` is the one that a training learns.
+    `declared` are the columns whose type the user gave; `label` is the one that a training learns. `paths` and
+    `without`: as of Columns.
     """
 
     told: pa.Schema
@@ -30,6 +33,8 @@ class Keys(NamedTuple):
     texts: tuple[str, ...]
     declared: frozenset[str] = frozenset()
     label: str | None = None
+    paths: Mapping[str, Path] = {}
+    without: tuple[Path, ...] = ()
 
     def only(self, name: str | None = None) -> "Keys":
         """The keys of id and texts alone, and `name`."""
@@ -56,20 +61,12 @@ class _Number(NamedTuple):
     literal: str
 
 
-class _Members(list[tuple[str, Any]]):
-    """The members of a JSON object, a key that stands twice included."""
-
-
 class _Constant:
     """NaN and Infinity, which are not JSON."""
 
 
-class _NotJsonError(Exception):
-    """A value is not JSON: a key of it stands twice, or it is NaN or infinite."""
-
-
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_Members,
+    object_pairs_hook=Members,
     parse_float=_Number,
     parse_int=_Number,
     parse_constant=lambda _: _Constant(),
@@ -85,29 +82,37 @@ def read_line(line: bytes, keys: Keys, parse_objects: Parse) -> Row | tuple[str,
         members = _DECODER.decode(line.decode("utf-8", "surrogateescape").strip(" \t\r"))
     except (ValueError, RecursionError):
         return _ask_arrow(line, keys, parse_objects)
-    if not isinstance(members, _Members):
+    if not isinstance(members, Members):
         return NOT_JSON, "the line is JSON but not an object"
     return _row(members, keys)
 
 
-def _row(members: _Members, keys: Keys) -> Row | tuple[str, str]:
+def _row(members: Members, keys: Keys) -> Row | tuple[str, str]:
     found = dict(members)
     times = Counter(name for name, _ in members)
     values: list[Any] = []
     unfit: dict[str, tuple[str, str]] = {}
     for field in keys.given:
         value, fault = None, None
-        raw = found.get(field.name)
-        if field.name == keys.label and isinstance(raw, _Constant):
-            # NaN and its like are no JSON, but Python writes them: as a label they are none at all.
-            raw = None
+        way = keys.paths.get(field.name)
+        raw = found.get(field.name) if way is None else None
         try:
-            if times[field.name] > 1:
-                raise _NotJsonError
+            if way is not None:
+                raw = value_at(members, way)
+            elif times[field.name] > 1:
+                raise NotJsonError
+            if field.name == keys.label and isinstance(raw, _Constant):
+                # NaN and its like are no JSON, but Python writes them: as a label they are none at all.
+                raw = None
+            for path in keys.without:
+                if path[0] == field.name:
+                    raw = leave_out(raw, path[1:])
             value = _value(raw, field, keys)
         except UnicodeEncodeError:
             fault = "not_utf8", f"the value of {field.name!r} has half a surrogate pair, which UTF-8 cannot hold"
-        except _NotJsonError:
+        except NotInObjectError as error:
+            fault = "wrong_type", f"the value of {error.args[0]!r} is not a JSON object with {field.name!r} in it"
+        except NotJsonError:
             fault = NOT_JSON, f"the value of {field.name!r} is not JSON: a key that stands twice, NaN or an infinity"
         except (TypeError, ValueError, OverflowError, RecursionError, pa.ArrowException):
             wanted = "text" if pa.types.is_binary(field.type) else field.type
@@ -121,7 +126,7 @@ def _row(members: _Members, keys: Keys) -> Row | tuple[str, str]:
 
 
 def _name(raw: Any) -> str:
-    return "number" if isinstance(raw, _Number) else "object" if isinstance(raw, _Members) else _NAMES[type(raw)]
+    return "number" if isinstance(raw, _Number) else "object" if isinstance(raw, Members) else _NAMES[type(raw)]
 
 
 def _value(raw: Any, field: pa.Field, keys: Keys) -> Any:
@@ -143,13 +148,13 @@ def _value(raw: Any, field: pa.Field, keys: Keys) -> Any:
 
 
 def _checked(raw: Any) -> Any:
-    """The value, objects as dict; raises _NotJsonError for what is not JSON in it."""
+    """The value, objects as dict; raises NotJsonError for what is not JSON in it."""
     if isinstance(raw, _Constant):
-        raise _NotJsonError
-    if isinstance(raw, _Members):
+        raise NotJsonError
+    if isinstance(raw, Members):
         members = dict(raw)
         if len(members) != len(raw):
-            raise _NotJsonError
+            raise NotJsonError
         return {key: _checked(value) for key, value in members.items()}
     return [_checked(item) for item in raw] if type(raw) is list else raw
 

@@ -37,8 +37,8 @@ def outcomes(file: HostileFile) -> Iterator[tuple[int, dict[str, Any] | str]]:
 def equal_or_counted(name: str, values: dict[str, Any], expected: Any) -> bool:
     """A kept value is the one of the file, or it is null and named among the misfits of its row: never another one."""
     if name in (values["kept_misfits"] or ()):
-        return values[name] is None and expected is not None
-    return same(values.get(name), expected)
+        return values["kept:" + name] is None and expected is not None
+    return same(values.get("kept:" + name), expected)
 
 
 def differences(file: HostileFile) -> Iterator[str]:

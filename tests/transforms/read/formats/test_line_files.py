@@ -17,8 +17,9 @@ from transforms.batches.schemas import Columns
 from transforms.read.columns import ColumnsRequest, SchemaUnion
 from transforms.read.formats import lines as line_files
 from transforms.read.formats.blocks import Block
-from transforms.read.formats.jsonl import infer, json_block, keys_of, read_jsonl
+from transforms.read.formats.jsonl import json_block, keys_of, read_jsonl
 from transforms.read.formats.lines import Lines, lines_of, read_plain, split_lines
+from transforms.read.values.json_kinds import infer, objects
 from transforms.runs.plan import Piece
 
 BOM = b"\xef\xbb\xbf"
@@ -142,6 +143,12 @@ def test_a_value_is_neither_bent_nor_refused_for_what_stands_beside_it() -> None
     assert [found[0][2], found[1][3], found[2][3], found[3][2]] == ["None", "None", "None", "2"]
 
 
+def test_nan_is_no_json_whatever_stands_beside_it() -> None:
+    for lines in ([b'{"f": NaN}'], [b'{"f": NaN}', b'{"f": 1}'], [b'{"f": NaN}', b"{}{}"]):
+        block = json_block(split_lines(b"\n".join(lines), 0), KEYS)
+        assert by_row(block)[0][3:] == ("None",) * 4 + (("f", "not_json"),)
+
+
 def as_read(row: dict[str, Any]) -> dict[str, Any] | str:
     """What json.loads and the documents say of an object: its values, null where a kept one does not fit, or a code."""
     out: dict[str, Any] = {}
@@ -199,8 +206,9 @@ def test_jsonl_is_the_same_whatever_the_chunks(monkeypatch: pytest.MonkeyPatch, 
 @relaxed
 @given(st.lists(st.one_of(DUMPED, st.sampled_from(GARBAGE)), max_size=20))
 def test_inferred_types_can_be_declared_written_and_read_again(lines: list[bytes]) -> None:
-    kinds, objects = infer(lines)
-    assert objects <= len(lines)
+    rows = objects(lines)
+    assert len(rows) <= len(lines)
+    kinds = infer(rows)
     union = SchemaUnion(ColumnsRequest(), loose=False, json=True)
     union.add(pa.schema(list(kinds.items())), "f")
     kept = [field for field in union.schema if field.name not in ("id", "text")]

@@ -131,9 +131,25 @@ def test_a_kept_column_of_parquet_streams_whatever_it_is_made_of(kind: str, dict
     pq.write_table(table, tmp_path / "in.parquet", use_dictionary=dictionary, row_group_size=300)
     batches, columns = rows_of(tmp_path / "in.parquet", ColumnsRequest(rename={"k": "other"}))
     assert max(total_bytes(batch) for batch in batches) <= 12_000
-    found = pa.Table.from_batches(batches).select(["id", "other"])
-    assert found.to_pydict() == {"id": table["id"].to_pylist(), "other": table["k"].to_pylist()}
+    found = pa.Table.from_batches(batches).select(["id", "kept:other"])
+    assert found.to_pydict() == {"id": table["id"].to_pylist(), "kept:other": table["k"].to_pylist()}
     assert columns.kept.field("other").type == table.schema.field("k").type
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("keep", [None, ("doc",), ()])
+def test_a_text_in_a_struct_streams_however_often_it_stands_there(keep: tuple[str, ...] | None, tmp_path: Path) -> None:
+    # One page of the dictionary stands for as much as all rows together.
+    docs = [{"text": f"{i % 2}" + "x" * 900, "n": i} for i in range(500)]
+    table = pa.table({"id": [f"r{i}" for i in range(500)], "doc": docs})
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=300)
+    batches, _ = rows_of(tmp_path / "in.parquet", ColumnsRequest(text="doc.text", keep=keep))
+    assert max(total_bytes(batch) for batch in batches) <= 12_000
+    found = pa.Table.from_batches(batches)
+    assert [text.decode() for text in found["text"].to_pylist()] == [doc["text"] for doc in docs]
+    if keep != ():
+        expected = docs if keep else [{"n": doc["n"]} for doc in docs]
+        assert found["kept:doc"].to_pylist() == expected
 
 
 def test_parquet_of_which_little_is_wanted_is_read_in_full_batches(tmp_path: Path) -> None:
@@ -207,8 +223,8 @@ def test_a_long_line_of_jsonl_keeps_its_id_and_gives_up_what_is_kept(
 
 def test_a_string_of_escapes_is_measured_by_what_it_stands_for() -> None:
     line = b'{"id": "a", "text": "' + b"\\u0061" * 100 + b'", "k": "\\"' + b"v" * 700 + b'"}'
-    assert json_lines._abridged(line, 602, b'"~"') == line.replace(b'\\"' + b"v" * 700, b"~")
-    assert json_lines._abridged(line, 601, b'"~"').count(b"~") == 2
+    assert json_lines.abridged(line, 602, b'"~"') == line.replace(b'\\"' + b"v" * 700, b"~")
+    assert json_lines.abridged(line, 601, b'"~"').count(b"~") == 2
 
 
 @pytest.mark.parametrize("early", [False, True])

@@ -124,9 +124,9 @@ def block(values: pa.Array) -> Block:
 def test_a_kept_column_of_a_scoring_job_stays_as_it_is() -> None:
     kept = {"kept": pa.schema([("score", pa.string())]), "kept_from": ("score",)}
     scored, _ = conform(block(pa.array([1.5, NAN])), Columns(text="text", **kept), source="f", split=0)
-    assert scored.column("score").to_pylist() == ["1.5", "nan"]
+    assert scored.column("kept:score").to_pylist() == ["1.5", "nan"]
     trained, _ = conform(block(pa.array([1.5, NAN])), Columns(text="text", label="score", **kept), source="f", split=0)
-    assert trained.column("score").to_pylist() == ["1.5", None]
+    assert trained.column("kept:score").to_pylist() == ["1.5", None]
 
 
 @pytest.mark.parametrize("column", [pa.array([1, None]), pa.array(["nan", None]), pa.array([True, False])])

@@ -1,0 +1,98 @@
+"""A training reads what scoring reads: folders, structs, arrays, names of any case. The real one is at the end."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from support.jobs import write_parquet
+
+from pipeline.bundling.training import _texts, train
+from pipeline.bundling.training_job import TrainingJob, plan_rows, training_job
+from transforms.errors import PlanError
+from transforms.featurize.fit import _TakeTargets
+from transforms.read.step import read_rows
+from transforms.runs.plan import Plan
+from transforms.validate import validate
+
+
+def job(tmp_path: Path, *input: Path, **settings: Any) -> TrainingJob:
+    given = {"input": [str(path) for path in input], "output": str(tmp_path / "bundle"), "name": "n"}
+    return training_job({**given, "max_tokens": 16, "vocabulary_size": 200, **settings})
+
+
+def learned(plan: Plan, task: str = "classification") -> list[tuple[str, Any]]:
+    """Text and label of each row that a training learns from."""
+    found = []
+    for piece in (piece for split in plan.splits for piece in split.pieces):
+        for batches, _, _ in read_rows(piece, 0, plan.columns):
+            for batch in batches:
+                texts, _ = validate(batch, plan.columns)
+                for rows in _TakeTargets().process(texts, task):
+                    if isinstance(rows, pa.RecordBatch):
+                        pairs = (rows.column(name).flatten().to_pylist() for name in ("text", "target"))
+                        found += [(text.decode(), label) for text, label in zip(*pairs, strict=True)]
+    return sorted(found)
+
+
+def planned(job: TrainingJob) -> Plan:
+    return plan_rows(job, "--input", job.input)
+
+
+@pytest.mark.parametrize("name", ["x.TXT", "x.Csv.GZ", "x.json"])
+def test_folders_are_the_labels_of_the_texts_in_them(name: str, tmp_path: Path) -> None:
+    """As collections of texts are often laid out: one folder a class."""
+    for label in ("pos", "neg"):
+        path = tmp_path / f"in/label={label}/{name}"
+        path.parent.mkdir(parents=True)
+        content = {
+            "x.TXT": f"{label} one\n{label} two\n",
+            "x.Csv.GZ": f"text\n{label} one\n{label} two\n",
+            "x.json": f'[{{"text": "{label} one"}},\n{{"text": "{label} two"}}]',
+        }[name].encode()
+        path.write_bytes(gzip.compress(content) if name.endswith("GZ") else content)
+    plan = planned(job(tmp_path, tmp_path / "in"))
+    assert learned(plan) == [(f"{label} {n}", label.encode()) for label in ("neg", "pos") for n in ("one", "two")]
+    assert sorted(_texts(plan)) == [b"neg one", b"neg two", b"pos one", b"pos two"]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_text_and_label_may_lie_in_structs(kind: str, tmp_path: Path) -> None:
+    rows = [{"doc": {"text": f"text {i}"}, "gold": {"by": "a", "stars": i / 2 if i else None}} for i in range(4)]
+    file = tmp_path / f"in.{kind}"
+    if kind == "parquet":
+        write_parquet(file, pa.Table.from_pylist(rows))
+    else:
+        file.write_text("\n".join(map(json.dumps, rows)))
+    named = {"text_column": "doc.text", "label_column": "gold.stars"}
+    plan = planned(job(tmp_path, file, task="regression", **named))
+    assert learned(plan, "regression") == [(f"text {i}", i / 2) for i in range(1, 4)]
+    assert sorted(_texts(plan)) == [f"text {i}".encode() for i in range(4)]
+
+
+def test_parts_of_folders_and_numbers_in_them_are_values_of_a_regression(tmp_path: Path) -> None:
+    for stars in ("1.5", "2"):
+        write_parquet(tmp_path / f"in/stars={stars}/x.parquet", {"text": [f"text {stars}"]})
+    plan = planned(job(tmp_path, tmp_path / "in", task="regression", label_column="stars"))
+    assert learned(plan, "regression") == [("text 1.5", 1.5), ("text 2", 2.0)]
+
+
+def test_columns_that_are_missing_are_told_by_the_flags_of_a_training(tmp_path: Path) -> None:
+    file = write_parquet(tmp_path / "in.parquet", {"body": ["x"], "gold": ["a"]})
+    told = r"has no columns 'text' \(--text-column\), 'label' \(--label-column\); it has 'body', 'gold': choose with "
+    with pytest.raises(PlanError, match=told + "these flags$"):
+        planned(job(tmp_path, file))
+    with pytest.raises(PlanError, match=r"no column 'label' in the input; it has 'body', 'gold'"):
+        planned(job(tmp_path, file, text_column="body"))
+
+
+@pytest.mark.slow  # A training.
+def test_a_training_on_folders_and_structs_makes_a_bundle(tmp_path: Path) -> None:
+    for label, word in (("pos", "good fine"), ("neg", "bad poor")):
+        docs = [{"text": f"{word} {i}"} for i in range(40)]
+        write_parquet(tmp_path / f"in/label={label}/x.parquet", pa.table({"doc": docs}))
+    trained = train(job(tmp_path, tmp_path / "in", text_column="doc.text", epochs=1))
+    assert set(trained.bundle.labels) == {"pos", "neg"}
+    assert trained.bundle.baseline["rows"] == 80

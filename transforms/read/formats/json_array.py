@@ -1,0 +1,150 @@
+"""A JSON array with one object on each line, read like JSON lines: `[`, `{…},`, `{…}`, `]`. Others are refused."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+import numpy as np
+
+from transforms.errors import NotWhatItClaimsError
+from transforms.read.formats.lines import Lines
+from transforms.runs.plan import Piece
+
+_TAIL = 4096
+_BLANK = b" \t\r\n"
+_OPENS = re.compile(rb"\[\s*(?:[{\]]|$)")
+_SPACE = re.compile(r"\s*")
+_LINE_END = re.compile(r"[\r\n]")
+_DECODER = json.JSONDecoder()
+WAY_OUT = "a JSON array is read with one object on each line: write it so with jq -c '.[]', and read that as JSONL"
+
+
+class Elements:
+    """Takes the marks of the array off its lines, in their order. `opened`: its beginning is in lines before."""
+
+    def __init__(self, *, opened: bool = False) -> None:
+        self._opened, self.closed = opened, False
+
+    def of(self, line: bytes) -> bytes:
+        """The element of a line; nothing where there is none. Behind the end of the array a line is no JSON."""
+        line = line.strip(_BLANK)
+        if not line:
+            return line
+        if self.closed:
+            return b"]" + line
+        if not self._opened:
+            self._opened, line = True, line[1:].lstrip(_BLANK)
+        elif line.startswith(b","):
+            line = line[1:].lstrip(_BLANK)
+        if line.endswith(b"]") and line[:1] in b"]{":
+            self.closed, line = True, line[:-1].rstrip(_BLANK)
+        return line.removesuffix(b",").rstrip(_BLANK)
+
+
+def is_array(lines: Sequence[bytes]) -> bool:
+    """Whether the first lines of a file open an array of objects, and not one on a line with others behind it."""
+    there = [line.strip(_BLANK) for line in lines if line.strip(_BLANK)]
+    if not there or not _OPENS.match(there[0]):
+        return False
+    first = Elements()
+    first.of(there[0])
+    return not (first.closed and len(there) > 1)
+
+
+def first_elements(head: bytes, lines: Sequence[bytes], file: str, *, complete: bool) -> list[bytes]:
+    """The elements on the first lines of an array; `complete`: the file has no others.
+
+    Raises NotWhatItClaimsError as `check_form`, and where the array does not end.
+    """
+    check_form(head, file)
+    array = Elements()
+    found = [element for line in lines if (element := array.of(line))]
+    if complete and not array.closed:
+        raise not_closed(file)
+    return found
+
+
+def check_first_line(head: bytes, file: str) -> None:
+    """Raises NotWhatItClaimsError if a file begins with many objects on one line, which are an array: see `check_form`.
+
+    Only of a line that is longer than `head`: whatever else it is, it would be read to its end.
+    """
+    begin = head.removeprefix(b"\xef\xbb\xbf").lstrip(_BLANK)
+    if b"\n" not in begin and b"\r" not in begin and _OPENS.match(begin):
+        check_form(head, file)
+
+
+def check_end(file: BinaryIO, piece: Piece) -> None:
+    """Raises NotWhatItClaimsError if the last bytes of an array that is not compressed are not its end."""
+    file.seek(max(0, piece.size - _TAIL))
+    tail = file.read(_TAIL).rstrip(_BLANK)
+    if tail and not tail.endswith(b"]"):
+        raise not_closed(piece.file)
+
+
+def check_form(head: bytes, file: str) -> None:
+    """Raises NotWhatItClaimsError if the first object of the array that begins with `head` is not alone on its line.
+
+    Nothing is said where that cannot be seen, as of an object that is damaged or goes on behind `head`.
+    """
+    text = head.decode("utf-8-sig", "surrogateescape")
+    begin = _after(text, text.find("[") + 1)
+    try:
+        value, end = _DECODER.raw_decode(text, begin)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(value, dict):
+        raise NotWhatItClaimsError(f"{file}: is a JSON array of other things than objects; a row is an object")
+    rest = _LINE_END.split(text[end : end + 1024], maxsplit=1)[0].strip().removeprefix(",").strip()
+    if _LINE_END.search(text, begin, end):
+        raise NotWhatItClaimsError(f"{file}: is a JSON array whose first object has several lines; {WAY_OUT}")
+    if rest not in ("", "]"):
+        raise NotWhatItClaimsError(f"{file}: is a JSON array with several objects on a line; {WAY_OUT}")
+
+
+def check_lines(elements: Sequence[bytes], objects: int, file: str) -> None:
+    """Raises NotWhatItClaimsError if lines of an array hold several objects, or none of them does hold one."""
+    if any(map(_is_several, elements)):
+        raise NotWhatItClaimsError(f"{file}: is a JSON array with several objects on a line; {WAY_OUT}")
+    if elements and not objects:
+        raise NotWhatItClaimsError(f"{file}: none of its first lines is a JSON object; {WAY_OUT}")
+
+
+def _is_several(element: bytes) -> bool:
+    # Between two objects there is this, in whatever else it may be too.
+    if b"}" not in element[:-1] or b"," not in element:
+        return False
+    text = element.decode("utf-8", "surrogateescape")
+    try:
+        value, end = _DECODER.raw_decode(text)
+    except (ValueError, RecursionError):
+        return False
+    rest = text[_after(text, end) :]
+    return isinstance(value, dict) and rest.startswith(",") and rest[1:].lstrip().startswith("{")
+
+
+def _after(text: str, begin: int) -> int:
+    """Where the white space at `begin` ends."""
+    found = _SPACE.match(text, begin)
+    return begin if found is None else found.end()
+
+
+def elements_of(parts: Iterator[Lines], piece: Piece) -> Iterator[Lines]:
+    """The lines of a piece of an array without its marks; each line keeps its place.
+
+    Raises NotWhatItClaimsError at the end of a file in which the array does not end.
+    """
+    array, some = Elements(opened=piece.start > 0), piece.start == 0
+    for lines in parts:
+        found = [array.of(lines.line(i)) for i in range(len(lines.starts))]
+        some = some or any(found)
+        ends = np.cumsum([len(element) + 1 for element in found], dtype=np.int64) - 1
+        yield Lines(b"\n".join(found), np.append(0, ends[:-1] + 1), ends, lines.first)
+    if some and not array.closed and piece.end in (-1, piece.size):
+        raise not_closed(piece.file)
+
+
+def not_closed(file: str) -> NotWhatItClaimsError:
+    """The error for an array without its end: rows are lost, and nobody knows how many."""
+    return NotWhatItClaimsError(f"{file}: is a JSON array that does not end with ]: it is not whole")
