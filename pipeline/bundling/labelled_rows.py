@@ -90,9 +90,8 @@ def dropped_rows(job: TrainingJob, work: Path, part: str, rows: int) -> dict[str
     dead = pa.concat_tables(tables) if tables else REJECTED.empty_table()
     codes = dict(sorted(Counter(dead.column("code").to_pylist()).items()))
     exceeded = ErrorBudget(fraction=job.max_dead_fraction).exceeded(dead.num_rows, rows)
-    if not exceeded and dead.num_rows < rows:
+    if not exceeded:
         return codes
-    exceeded = exceeded or f"all {rows:,} rows are dead letters"
     first = dead.slice(0, 1).to_pylist()[0]
     place, code = f"{first['source']}#{first['row']}", max(codes, key=codes.__getitem__)
     way_out = "mend them, or allow more with --max-dead-fraction"
