@@ -20,7 +20,8 @@ from transforms.featurize.step import TransformGraph, portions
 from transforms.runs.run import read_manifest
 from transforms.score.compute import Compute
 from transforms.score.devices import find_device
-from transforms.score.engines.choice import load_scorer
+from transforms.score.engines.chips import find_chip
+from transforms.score.engines.choice import Place, choose, load_scorer
 from transforms.score.micro_batches import plan_micro_batches
 
 DATE = "2026-11-21"
@@ -30,9 +31,12 @@ quiet_libraries()
 
 
 def load(folder: str, precision: str = "float32") -> Reply:
-    _STATE["model"] = load_scorer(Bundle.load(folder), Compute(precision=precision), find_device())
+    bundle, device = Bundle.load(folder), find_device()
+    # As a job would: bfloat16 is OpenVINO's where it can be.
+    choice = choose(bundle, precision, Place(device=device, chip=find_chip()))
+    _STATE["model"] = load_scorer(bundle, Compute(precision=choice.precision, engine=choice.engine), device)
     _STATE["graph"] = TransformGraph(folder)
-    return {"precision": _STATE["model"].precision}
+    return {"precision": _STATE["model"].precision, "engine": choice.engine}
 
 
 def step(rows: int, width: int, seed: int) -> Reply:

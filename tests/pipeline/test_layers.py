@@ -33,7 +33,7 @@ ROWS: Mapping[str, tuple[str, ...]] = {
     "pipeline.errors": ("transforms.errors", "transforms.runs.verdict_record", "model.errors"),
     "pipeline.jobs": ("pipeline.errors", "transforms", "model"),
     "pipeline.dataflow": ("pipeline.errors", "pipeline.jobs", "transforms.errors"),
-    "pipeline.runners": ("pipeline.jobs", "pipeline.dataflow", "pipeline.errors", "transforms"),
+    "pipeline.runners": ("pipeline.jobs", "pipeline.dataflow", "pipeline.errors", "transforms", "model.bundle"),
     "pipeline.bundling": ("pipeline.jobs", "pipeline.runners", "pipeline.errors", "transforms", "model"),
     "pipeline.preparing": BELOW,
     "pipeline.scoring": (*BELOW, "pipeline.preparing"),

@@ -107,7 +107,7 @@ def test_certify_measures_the_shipped_bundle_on_its_validation_rows(tmp_path: Pa
     ("flags", "message"),
     [
         (("--text-column", "nothing"), "has no column 'nothing'"),
-        (("--label-column", "nothing"), "has no column 'nothing'"),
+        (("--label-column", "nothing"), "no column 'nothing' in the input"),
         (("--text-pair-column", "label"), "scores single texts; leave the flag out"),
         (("--precision", "int8"), "--precision"),
         (("--max-changed-labels", "1"), "--max-changed-labels"),

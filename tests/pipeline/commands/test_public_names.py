@@ -64,12 +64,13 @@ def _flag(param: Any) -> str:
 
 def keys() -> dict[str, dict[str, str]]:
     """Kind of job -> key of its YAML file, or flag -> type and default."""
+    from pipeline.bundling.certify_job import CertifyJob
     from pipeline.bundling.import_job import ImportJob
     from pipeline.bundling.training_job import TrainingJob
     from pipeline.dataflow.profile import Profile
     from pipeline.jobs.config import JobConfig
 
-    models = {"job": JobConfig, "training": TrainingJob, "import": ImportJob, "profile": Profile}
+    models = {"job": JobConfig, "training": TrainingJob, "import": ImportJob, "certify": CertifyJob, "profile": Profile}
     return {name: _fields(model) for name, model in models.items()}
 
 

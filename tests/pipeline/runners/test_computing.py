@@ -176,7 +176,8 @@ def test_threads_of_openvino_in_all_processes_are_at_most_the_cores(
         compiled({"tokens": ids, "lengths": np.full(64, 64, np.int32), "first_segment": ids[:, 0]}, "logits")
         more = threads() - before
     model = compiled._request.get_compiled_model()
-    assert model.get_property("INFERENCE_NUM_THREADS") == share
+    # It takes no more than there really are.
+    assert model.get_property("INFERENCE_NUM_THREADS") == min(share, len(os.sched_getaffinity(0)))
     assert share * workers <= 8
     # The thread that asks computes too; one more waits for requests.
     assert more <= share + 1

@@ -52,7 +52,7 @@ class Values(_Part):
     rms: _Number
     deviation: _Number
     spread: _Number
-    share: _Number | None
+    share: _Number | None = None
     largest: _Number
     mean: _Number
 
@@ -64,8 +64,8 @@ class Gold(_Part):
     """
 
     rows: _Count
-    plain: float | None
-    other: float | None
+    plain: float | None = None
+    other: float | None = None
     only_plain: _Count | None = None
     only_other: _Count | None = None
     p: _Share | None = None
@@ -95,10 +95,10 @@ class Certificate(_Part):
     rows: _Count
     copies: _Count
     left_out: _Count
-    changed: Changed | None
-    probabilities: Probabilities | None
-    values: Values | None
-    gold: Gold | None
+    changed: Changed | None = None
+    probabilities: Probabilities | None = None
+    values: Values | None = None
+    gold: Gold | None = None
     texts_per_second: Speed
     limit: _Share
     verdict: str = ""

@@ -43,7 +43,9 @@ def computes(precision: str) -> bool:
 @functools.cache
 def capabilities() -> tuple[str, ...]:
     """What OpenVINO says that the chip can: `BF16` where it has instructions for bfloat16, in oneDNN's limits too."""
-    return tuple(_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    from openvino import properties
+
+    return tuple(_core().get_property("CPU", properties.device.capabilities()))
 
 
 class OpenVinoScorer(Scorer):
@@ -107,16 +109,19 @@ class Compiled:
         return self._request.infer(inputs, share_inputs=True, share_outputs=True)
 
     def _compile(self) -> Any:
+        from openvino import properties
+
+        hint = properties.hint
         settings = {
-            "INFERENCE_PRECISION_HINT": _TYPES[self._precision],
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": int(os.environ.get(THREADS, 0)),
+            hint.inference_precision(): _TYPES[self._precision],
+            hint.performance_mode(): hint.PerformanceMode.LATENCY,
+            properties.inference_num_threads(): int(os.environ.get(THREADS, 0)),
             # Each process would pin its threads to the same first cores.
-            "ENABLE_CPU_PINNING": False,
+            hint.enable_cpu_pinning(): False,
         }
         # Reads the signature PADDED of scoring_graph.py; its weights are mapped, not copied.
         compiled = _core().compile_model(_core().read_model(self._folder), "CPU", settings)
-        found = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        found = compiled.get_property(hint.inference_precision()).get_type_name()
         if found != _TYPES[self._precision]:
             raise EngineError(_other_chip(self._precision))
         return compiled.create_infer_request()
