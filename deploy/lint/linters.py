@@ -1,6 +1,6 @@
-"""Lints every file of deploy/ that is no Python; needs the environment of requirements/deploy.txt.
+"""Lints every file of deploy/ that is no Python, and holds them to the rules of this project.
 
-Prints what the linters say, and ends with 1 if one of them is not content or a file belongs to none.
+Prints what the linters say, and ends with 1 if one is not content, a rule is broken or a file belongs to no linter.
 """
 
 import configparser
@@ -17,7 +17,15 @@ from typing import Any
 
 import yaml
 
-DEPLOY = Path(__file__).resolve().parent
+from deploy.lint import images, rules
+
+DEPLOY = Path(__file__).resolve().parents[1]
+ROOT = DEPLOY.parent
+_LOCKED = ("airflow", "deploy", "dev", "docs", "emulators", "runtime", "uv", "weights")
+LOCKS = [
+    *(ROOT / f"requirements/{name}.txt" for name in _LOCKED),
+    *(ROOT / f"benchmarks/{name}.txt" for name in ("peers", "peers-full")),
+]
 BIN = Path(sys.executable).parent
 KUBERNETES = "1.33"
 CACHES = {"__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
@@ -115,6 +123,7 @@ LINTERS: dict[str, tuple[Callable[[Path], list[str]], ...]] = {
     "cloudbuild.yaml": (cloud_build,),
     "flex/*.json": (json_syntax,),
     "kubernetes/base/cronjob.yaml": (manifest,),
+    "kubernetes/base/networkpolicy.yaml": (manifest,),
     "kubernetes/base/serviceaccount.yaml": (manifest,),
     "kubernetes/*pu/cronjob.yaml": (patch,),
     "requirements-*.txt": (tested,),
@@ -169,16 +178,38 @@ def _run(program: str, *arguments: str) -> list[str]:
     return [] if done.returncode == 0 else [f"{program}: {done.stdout}{done.stderr}".rstrip()]
 
 
+def broken_rules() -> list[str]:
+    """What the rules of deploy/lint/rules.py and images.py say of the files that there are."""
+    dockerfile, build = (_text(name) for name in ("Dockerfile", "cloudbuild.yaml"))
+    base = {name: yaml.safe_load(_text(f"kubernetes/base/{name}.yaml")) for name in ("cronjob", "kustomization")}
+    policies = list(yaml.safe_load_all(_text("kubernetes/base/networkpolicy.yaml")))
+    gpu = merged(base["cronjob"], yaml.safe_load(_text("kubernetes/gpu/cronjob.yaml")))
+    found = [
+        *images.problems(images.RECORD.read_text(encoding="utf-8"), dockerfile, build),
+        *rules.users(dockerfile),
+        *rules.locked_installs(dockerfile),
+        *rules.build_account(yaml.safe_load(build)),
+        *rules.network(policies, base["cronjob"], base["kustomization"]["resources"]),
+    ]
+    for file in (*LOCKS, *sorted(DEPLOY.glob("requirements-*.txt"))):
+        found += rules.lock(file.name, file.read_text(encoding="utf-8"))
+    found += rules.makefile_installs((ROOT / "Makefile").read_text(encoding="utf-8"))
+    return [*found, *rules.pods(base["cronjob"]), *rules.pods(gpu)]
+
+
+def _text(name: str) -> str:
+    return (DEPLOY / name).read_text(encoding="utf-8")
+
+
 def main() -> int:
-    """Runs all linters over all files."""
+    """Runs all linters over all files, then the rules."""
     problems = []
     for file in files():
         chosen = linters(file)
         problems += [problem for linter in chosen for problem in linter(file)]
-        problems += [] if chosen else [f"{file}: no linter looks at it; name one in deploy/lint.py"]
+        problems += [] if chosen else [f"{file}: no linter looks at it; name one in deploy/lint/linters.py"]
+    problems += broken_rules()
+    for tagged in images.unpinned(images.RECORD.read_text(encoding="utf-8")):
+        print(f"not pinned: no digest of {tagged} is on record; `make lock-images` asks a registry for it")
     print("\n".join([*problems, f"{len(files())} files, {len(problems)} problems"]))
     return 1 if problems else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

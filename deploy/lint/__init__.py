@@ -1,0 +1,1 @@
+"""Linters and rules of deploy/: `python -m deploy.lint`, in the environment of requirements/deploy.txt."""

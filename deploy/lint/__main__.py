@@ -1,0 +1,7 @@
+"""Runs all linters and rules over deploy/."""
+
+import sys
+
+from deploy.lint.linters import main
+
+sys.exit(main())
