@@ -5,6 +5,9 @@ IMAGE_PYTHON := $(shell sed -n 's/^FROM python:\([0-9.]*\)-.* AS builder$$/\1/p'
 PY ?= $(or $(shell for version in $(IMAGE_PYTHON) 3.13 3.12 3.11; do PYENV_VERSION=$$version python$$version --version \
 	>/dev/null 2>&1 && echo $$version && break; done),$(IMAGE_PYTHON))
 PYTHON ?= PYENV_VERSION=$(PY) python$(PY)
+# Bytecode is kept, also where the environment forbids that: uv installs none, and without it each start of a process
+# would compile 3,000 modules of TensorFlow and Beam, which takes longer than importing them.
+export PYTHONDONTWRITEBYTECODE :=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -15,7 +18,7 @@ DEPLOY := .venv-deploy
 AIRFLOW := .venv-airflow
 
 .PHONY: demo test test-all lint accept quality bench bench-short bench-long bench-nightly torture profile gpu-bench gcp-smoke
-.PHONY: demo-bundle test-airflow test-python wheel-demo lint-deploy lock lock-deploy clean
+.PHONY: demo-bundle test-airflow test-python test-pythons wheel-demo lint-deploy lock lock-deploy clean
 
 demo: $(READY)
 	$(BIN)/bert-batch demo
@@ -32,6 +35,13 @@ test-all: $(READY) $(EMULATORS)/.ready
 test-python: .venv-$(PY)/.ready
 	.venv-$(PY)/bin/bert-batch demo --output .venv-$(PY)/demo-output
 	.venv-$(PY)/bin/pytest --numprocesses 2 --dist worksteal -m 'not slow'
+
+# The same on every other Python that this machine has.
+PYTHONS := 3.11 3.12 3.13
+test-pythons:
+	@set -e; for version in $(filter-out $(PY),$(PYTHONS)); do \
+		if PYENV_VERSION=$$version python$$version --version >/dev/null 2>&1; then $(MAKE) test-python PY=$$version; \
+		else echo "WARNING: this machine has no Python $$version: nothing was tested on it" >&2; fi; done
 
 # The wheel with what it needs, and nothing else, outside the checkout: make wheel-demo PY=3.12
 wheel-demo:
@@ -126,14 +136,14 @@ RELOCK = $(DEPLOY)/bin/uv pip compile setup.py --universal --python-version 3.11
 	--custom-compile-command 'make lock'
 lock: $(DEPLOY)/.ready
 	$(RELOCK) --output-file requirements/runtime.txt
-	$(RELOCK) --extra dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
+	$(RELOCK) --extra dev --extra openvino --constraint requirements/runtime.txt --output-file requirements/dev.txt
 
-# What the image installs, from the pins of requirements/runtime.txt; the packages of CUDA stay as they are locked until
-# their lines are deleted.
+# What the image installs, from the pins of requirements/runtime.txt, on CPUs with OpenVINO as it is in dev.txt; the
+# packages of CUDA stay as they are locked until their lines are deleted.
 LOCK = $(DEPLOY)/bin/uv pip compile --quiet --no-header --no-annotate --generate-hashes \
 	--python-version $(IMAGE_PYTHON) --python-platform x86_64-manylinux_2_28
 lock-deploy: $(DEPLOY)/.ready
-	$(LOCK) requirements/runtime.txt --output-file deploy/requirements-cpu.txt
+	grep '^openvino' requirements/dev.txt | $(LOCK) requirements/runtime.txt - --output-file deploy/requirements-cpu.txt
 	echo 'tensorflow[and-cuda]' | $(LOCK) requirements/runtime.txt - --output-file deploy/requirements-gpu.txt
 	printf 'setuptools\nwheel\n' | $(LOCK) --constraint deploy/requirements-cpu.txt - \
 		--output-file deploy/requirements-build.txt

@@ -1,7 +1,7 @@
 """Checks an installation, first of all an image: `python deploy/smoke.py [cpu|gpu]`. Exit code 0, or 1 and why.
 
-What the pipeline imports is there, three texts are scored with the demo bundle, and for `gpu` TensorFlow sees one and
-computes on it. Without an argument the image's own target is checked.
+What the pipeline imports is there, three texts are scored with the demo bundle, for `cpu` OpenVINO finds its plugin, and
+for `gpu` TensorFlow sees one and computes on it. Without an argument the image's own target is checked.
 """
 
 import argparse
@@ -32,6 +32,13 @@ def imports() -> str:
     for name in IMPORTS:
         importlib.import_module(name)
     return f"{len(IMPORTS)} imports"
+
+
+def openvino() -> str:
+    """Asks OpenVINO what it computes in on this chip."""
+    from transforms.score.engines.openvino_scorer import capabilities
+
+    return ", ".join(capabilities())
 
 
 def gpu() -> str:
@@ -79,7 +86,7 @@ def scores() -> str:
     return f"{len(found)} texts scored"
 
 
-CHECKS: dict[str, tuple[Callable[[], str], ...]] = {"cpu": (imports, scores), "gpu": (imports, gpu, scores)}
+CHECKS: dict[str, tuple[Callable[[], str], ...]] = {"cpu": (imports, openvino, scores), "gpu": (imports, gpu, scores)}
 
 
 def main() -> int:

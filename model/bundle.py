@@ -13,13 +13,17 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-FORMAT = 2
-"""The format that is written. Every one from 1 on is read: format 2 added `activation`."""
+FORMAT = 3
+"""The format that is written. Every one from 1 on is read; see _SINCE."""
+_SINCE = {"activation": 2, "engines": 3}
+"""Key -> the first format that has it."""
 DESCRIPTION = "bundle.json"
 SCORING = "scoring"
 TASKS = ("classification", "regression")
 ACTIVATIONS = ("none", "sigmoid")
 """What may stand between the one output of a regression and its value."""
+TENSORFLOW, OPENVINO = "tensorflow", "openvino"
+"""Engines: what can compute a scoring graph."""
 _OUTSIDE_FINGERPRINT = ("fingerprint", "created", "versions")
 
 
@@ -32,7 +36,8 @@ class Bundle:
     """What `bundle.json` says, read from `path`.
 
     `labels` is empty for a regression. `activation` is what makes the shown numbers of the logits: softmax for a
-    classification, none or sigmoid for a regression; it is part of the scoring graph. `segments` is 1, or 2 for pairs.
+    classification, none or sigmoid for a regression; it is part of the scoring graph. `engines` can compute that graph:
+    OpenVINO reads no graph of a bundle of format 1 or 2. `segments` is 1, or 2 for pairs.
     `quality` is what was measured when the bundle was built, `baseline` describes the texts it was trained on, `files`
     maps each other file to its sha256.
     """
@@ -47,6 +52,7 @@ class Bundle:
     segments: int
     model: Mapping[str, Any]
     precisions: tuple[str, ...]
+    engines: tuple[str, ...]
     quality: Mapping[str, Any]
     baseline: Mapping[str, Any]
     origin: Mapping[str, Any]
@@ -82,8 +88,7 @@ class Bundle:
             raise BundleError(f"{path / DESCRIPTION}: is no description of a bundle; restore the bundle")
         _check_format(path, found.get("format"))
         keys = {entry.name for entry in fields(cls)} - {"path"}
-        if found["format"] == 1:
-            keys -= {"activation"}
+        keys -= {key for key, first in _SINCE.items() if found["format"] < first}
         if found.keys() != keys:
             odd = sorted(found.keys() ^ keys)
             raise BundleError(
@@ -92,9 +97,9 @@ class Bundle:
         if found["fingerprint"] != fingerprint(found):
             raise BundleError(f"{path / DESCRIPTION}: was edited, its fingerprint does not match; restore the bundle")
         # After the fingerprint, which is that of the file: what an earlier format does not say is no part of it.
-        read = {"activation": default_activation(found["task"]), **found}
+        read = {"activation": default_activation(found["task"]), "engines": [TENSORFLOW], **found}
         _check_kinds(read, path / DESCRIPTION)
-        return cls(path=path, **{**read, "labels": tuple(read["labels"]), "precisions": tuple(read["precisions"])})
+        return cls(path=path, **{**read, **{key: tuple(read[key]) for key in ("labels", "precisions", "engines")}})
 
     @classmethod
     def load(cls, path: str | Path) -> "Bundle":
@@ -119,7 +124,7 @@ def seal(path: str | Path, description: Mapping[str, Any]) -> Bundle:
     """Writes `bundle.json` over the files in the folder `path`, with their checksums and the fingerprint.
 
     `description` has every field of Bundle but path, format, files and fingerprint; `activation` may be left out where
-    it is that of every model of the task. Raises BundleError.
+    it is that of every model of the task, `engines` where only TensorFlow reads the graph. Raises BundleError.
     """
     path = Path(path)
     task = description["task"]
@@ -133,7 +138,7 @@ def seal(path: str | Path, description: Mapping[str, Any]) -> Bundle:
             f"regression {' or '.join(ACTIVATIONS)}"
         )
     files = {name: _sha256(file) for name, file in sorted(_files(path).items())}
-    content = {"activation": activation, **description, "format": FORMAT, "files": files}
+    content = {"activation": activation, "engines": [TENSORFLOW], **description, "format": FORMAT, "files": files}
     content["fingerprint"] = fingerprint(content)
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
     (path / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
@@ -174,7 +179,7 @@ def _check_kinds(found: Mapping[str, Any], where: Path) -> None:
     mappings = ("tokenizer", "model", "quality", "baseline", "origin", "versions", "files")
     lists = all(
         isinstance(found[key], list) and all(isinstance(entry, str) for entry in found[key])
-        for key in ("labels", "precisions")
+        for key in ("labels", "precisions", "engines")
     )
     numbers = all(type(found[key]) is int and found[key] > 0 for key in ("max_tokens", "segments"))
     if not (texts and lists and numbers and all(isinstance(found[key], dict) for key in mappings)):

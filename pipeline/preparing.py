@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from model.bundle import Bundle
 from pipeline.errors import ConfigError
@@ -15,7 +15,7 @@ from pipeline.jobs.inputs import read_query, table_of
 from pipeline.jobs.outputs import check_writable
 from pipeline.jobs.own_files import check_file, check_places
 from pipeline.jobs.record import about_run, digest
-from pipeline.runners.silence import quiet_stderr
+from pipeline.runners.computing import choose_for
 from transforms.batches.schemas import Columns
 from transforms.bigquery.names import table_name
 from transforms.publish.table_commit import check_record
@@ -33,6 +33,10 @@ from transforms.runs.run import Run, manifest_path, new_run_id, read_manifest
 from transforms.runs.verdict_record import Verdict
 from transforms.score.compute import Compute
 
+if TYPE_CHECKING:
+    # With it comes TensorFlow.
+    from transforms.score.engines.choice import Choice
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
@@ -40,7 +44,7 @@ class Prepared:
 
     `about` is what the plan file says besides its splits; `resumed` the try of the same work that died, if there is
     one; `earlier` the date that scores can be taken from, `passed_over` one that they cannot, for want of digests;
-    `new_tables` those of `sink` that are not there yet.
+    `new_tables` those of `sink` that are not there yet; `choice` the engine and the precision, and why.
     """
 
     job: JobConfig
@@ -49,6 +53,7 @@ class Prepared:
     run: Run
     labelling: Labelling
     compute: Compute
+    choice: "Choice"
     about: dict[str, Any]
     resumed: Resumed | None = None
     earlier: Earlier | None = None
@@ -81,7 +86,7 @@ class Comparison(NamedTuple):
     about: Mapping[str, Any]
 
 
-Tell = Callable[[Bundle | Plan | Run | FoundTable | Labelling | Comparison], None]
+Tell = Callable[["Bundle | Plan | Run | FoundTable | Labelling | Comparison | Choice"], None]
 
 
 def first_look(job: JobConfig, date: dt.date) -> None:
@@ -152,13 +157,16 @@ def prepare(
     if sink is not None:
         tell(FoundTable(sink.table, sink.table in new_tables, sink.staging or run.output))
     tell(labelling)
-    precision = _precision(job, bundle)
-    earlier, passed_over = _earlier(job, bundle, run, precision) if job.only_new else Found()
+    choice = choose_for(job, bundle, needs_gpu)
+    tell(choice)
+    # Where only the workers elsewhere can tell, it is not known.
+    precision = choice.precision or "auto"
+    earlier, passed_over = _earlier(job, bundle, run, precision, choice.engine) if job.only_new else Found()
     about = about_run(job, plan, run, earlier, sink)
-    about |= {"not_compared_with": None if passed_over is None else asdict(passed_over)}
+    about |= {"not_compared_with": None if passed_over is None else asdict(passed_over), "engine": choice.engine}
     if job.only_new:
         tell(Comparison(about))
-    about |= {"digest": digest(job, plan, run, earlier, sink, precision)}
+    about |= {"digest": digest(job, plan, run, earlier, sink, precision, choice.engine)}
     resumed = find_resumable(run, about["digest"])
     # An attempt that died is resumed under its own run id.
     run = run if resumed is None else resumed.run
@@ -170,12 +178,14 @@ def prepare(
         labelling=_labelling(job, bundle, plan, run),
         compute=Compute(
             token_budget=job.token_budget,
-            precision=_wanted(job),
+            precision=choice.precision,
+            engine=choice.engine,
             # A file of this machine is nothing to workers elsewhere.
             progress=progress if job.runner in LOCAL else None,
             hints=dict(hints or {}),
             needs_gpu=needs_gpu,
         ),
+        choice=choice,
         about=about,
         resumed=resumed,
         earlier=earlier,
@@ -231,21 +241,7 @@ def _sink(job: JobConfig, labelling: Labelling) -> tuple[TableSink | None, tuple
     return sink, tuple(new)
 
 
-def _wanted(job: JobConfig) -> str | None:
-    return None if job.precision == "auto" else job.precision
-
-
-def _precision(job: JobConfig, bundle: Bundle) -> str:
-    """What rows will be scored in; `auto` where only the workers elsewhere can tell."""
-    if job.precision == "auto" and job.runner not in LOCAL:
-        return "auto"
-    with quiet_stderr():
-        from transforms.score.devices import find_device  # Imports TensorFlow.
-
-    return find_device().precision(_wanted(job), bundle.precisions)
-
-
-def _earlier(job: JobConfig, bundle: Bundle, run: Run, precision: str) -> Found:
+def _earlier(job: JobConfig, bundle: Bundle, run: Run, precision: str, engine: str) -> Found:
     """The published date that --only-new compares with."""
     if precision == "auto":
         raise ConfigError(
@@ -258,5 +254,6 @@ def _earlier(job: JobConfig, bundle: Bundle, run: Run, precision: str) -> Found:
         fingerprint=bundle.fingerprint,
         task=bundle.task,
         precision=precision,
+        engine=engine,
         top_k=job.top_k,
     )

@@ -21,6 +21,7 @@ from pipeline.errors import cause
 from pipeline.jobs.config import JobConfig
 from pipeline.jobs.dates import logical_date
 from pipeline.preparing import Prepared, prepare
+from pipeline.runners.computing import fastest_told
 from pipeline.runners.presets import job_options
 from pipeline.scoring import NO_HINTS, Watch, begin, build, score, start, verdict_of
 from transforms.outputs import deletion
@@ -55,12 +56,16 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitPlan:
-    """A job that is ready to be sent. `options` are Beam's, without those left at their defaults."""
+    """A job that is ready to be sent. `options` are Beam's, without those left at their defaults.
+
+    `fastest`: what --precision fastest would take and bring, or why that is not known; empty for a job that says it.
+    """
 
     prepared: Prepared
     options: Mapping[str, Any]
     steps: tuple[Step, ...]
     estimate: Estimate
+    fastest: str = ""
 
 
 Tell = Callable[[Submitted], None]
@@ -181,6 +186,7 @@ def plan(job: JobConfig, profile: Profile, extra: tuple[str, ...] = (), now: dt.
         options=dict(sorted(options.get_all_options(drop_default=True).items())),
         steps=tuple(steps_of(prepared)),
         estimate=estimate(prepared.plan.rows, *tokens_per_row(prepared), profile),
+        fastest="" if job.precision == "fastest" else fastest_told(placed, prepared.bundle, prepared.compute.needs_gpu),
     )
 
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import shlex
 import signal
 import string
 import sys
@@ -16,15 +17,17 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
+from apache_beam.runners.portability import local_job_service
 from hypothesis import settings
 from support.bundles import Built, build_bundle
 from support.cloud.bigquery_proxy import BigQueryProxy, bigquery_proxy
-from support.cloud.emulators import Emulators, emulators
+from support.cloud.emulators import Emulators, empty_dataset, emulators
 from support.cloud.fake_gcs import FakeGcs
 from support.cloud.storage_proxy import StorageProxy
 from support.cloud.table_publishing import Place
 from support.commands import ROOT
 from support.jobs import DATE, NOW, WORDS, Outcome, Score
+from support.runs.forked import Forked
 
 from model.tokenizer.tokenization import SPECIAL_TOKENS
 from pipeline.dataflow import checks
@@ -80,6 +83,16 @@ def run_job(tmp_path: Path, classes: Built) -> Score:
     return run
 
 
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker processes of a job are forked: for tests of what they compute together, not of how they start."""
+
+    def popen(line: str, *, shell: bool, env: dict[str, str]) -> Forked:
+        return Forked(shlex.split(line), env=env)
+
+    monkeypatch.setattr(local_job_service, "subprocess", SimpleNamespace(Popen=popen))
+
+
 @pytest.fixture(autouse=True)
 def image_of_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs are checked on every Python: the image has that of the tests."""
@@ -117,13 +130,8 @@ def cloud(running_emulators: Emulators, monkeypatch: pytest.MonkeyPatch) -> Emul
 @pytest.fixture
 def dataset(cloud: Emulators) -> Iterator[str]:
     """An empty BigQuery dataset of this test alone, as `project.dataset`."""
-    from google.cloud import bigquery
-
-    name = f"{cloud.project}.t_{uuid.uuid4().hex[:12]}"
-    with bigquery.Client(project=cloud.project) as client:
-        client.create_dataset(name)
+    with empty_dataset(cloud.project) as name:
         yield name
-        client.delete_dataset(name, delete_contents=True, not_found_ok=True)
 
 
 @pytest.fixture

@@ -31,6 +31,18 @@ class DialectError(ValueError):
     """A dialect that no file can have."""
 
 
+class BadRowError(ValueError):
+    """A row that no model of this kind can score; of several, one of them or more."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """There is no memory for so many rows at once; fewer may fit."""
+
+
+class EngineError(RuntimeError):
+    """A worker cannot compute what its run was planned for; the message names its chip and the flag."""
+
+
 class DeviceMemoryError(RuntimeError):
     """The device has no memory for even the smallest micro-batch."""
 

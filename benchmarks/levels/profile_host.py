@@ -31,7 +31,7 @@ STEPS = {
     "Featurize": ("featurize/step.py", "featurize"),
     "of this, the graph": ("featurize/step.py", "__call__"),
     "Score": ("score/step.py", "infer"),
-    "of this, the model": ("score/loaded_model.py", "__call__"),
+    "of this, the model": ("score/engines/tensorflow_scorer.py", "__call__"),
     "of this, duplicates": ("score/micro_batches.py", "unique_rows"),
     "of this, keys of the memo": ("score/memo.py", "keys"),
     "of this, recalling": ("score/memo.py", "recall"),

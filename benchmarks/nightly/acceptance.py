@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.nightly.accepted_models import check_models
 from benchmarks.paths import DEMO_BUNDLE, REPORTS, ROOT, encoder_folder, shared
 
 PADDING_LIMIT, STATIC_LIMIT, MEMORY_LIMIT = 1.05, 1.30, 1.15
@@ -177,7 +178,8 @@ def main() -> None:
         failures += broken
     tokenizers, unequal = check_tokenizers(data)
     shapes, too_wide = check_static_shapes(corpora)
-    failures += [*unequal, *too_wide]
+    models, scored_otherwise = check_models(shared() / "oracle2")
+    failures += [*unequal, *too_wide, *scored_otherwise]
     header = f"""# Acceptance
 
 Printed by `make accept` on {dt.date.today().isoformat()}: {os.cpu_count()} cores, {platform.machine()}, one process,
@@ -187,11 +189,13 @@ the shipped demo bundle (2 layers, hidden 128, at most 128 tokens). Limits: book
 | input | rows | scored | dead letters | padding factor | seconds, start-up included | texts/s | peak MiB |
 |---|---|---|---|---|---|---|---|
 """
-    table, static, same = ("\n".join(part) for part in (lines, shapes, tokenizers))
+    table, static, same, imported = ("\n".join(part) for part in (lines, shapes, tokenizers, models))
     (REPORTS / "ACCEPTANCE.md").write_text(
-        f"{header}{table}\n\n## Static shapes of a GPU\n\n{static}\n\n## Tokenizers\n\n{same}\n", encoding="utf-8"
+        f"{header}{table}\n\n## Static shapes of a GPU\n\n{static}\n\n## Tokenizers\n\n{same}\n\n"
+        f"## Models of others\n\n{imported}\n",
+        encoding="utf-8",
     )
-    print("\n".join([*lines, *tokenizers, *shapes]))
+    print("\n".join([*lines, *tokenizers, *shapes, *models]))
     sys.exit("\n".join(failures) or 0)
 
 

@@ -3,7 +3,7 @@
 import csv
 import lzma
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +16,16 @@ Split = tuple[pa.Table, pa.Table]
 class Task:
     """One training: `read` gives its training and held-out rows, with columns text, (other,) gold.
 
-    `metric` must reach `bar`; `flags` are those of `bert-batch train`. `tried` says what else was, where the bar is not
-    reached.
+    The mean of `metric` over `seeds` must reach `bar`; `flags` are those of `bert-batch train`. `tried` says what else
+    was, where the bar is not reached.
     """
 
     title: str
     read: Callable[[Path], Split]
     metric: str
     bar: float
-    flags: tuple[str, ...]
+    flags: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (1,)
     tried: str = ""
 
     @property
@@ -94,7 +95,7 @@ def _flags(max_tokens: int, epochs: int, learning_rate: str, batch_size: int, *m
 
 
 REGRESSION = ("--task", "regression")
-TASKS = {
+TUNED = {
     "sst2": Task(
         title="SST-2, dev",
         read=read_sst2,
@@ -132,3 +133,22 @@ TASKS = {
         flags=_flags(64, 5, "5e-5", 32, *REGRESSION),
     ),
 }
+
+# Of the tuned training of 0.2.0, less one standard error of its held-out rows; of Banking77 the bar of its issue.
+_DEFAULT_BARS = {"banking77": 0.915, "trec": 0.937, "sst2": 0.890, "stsb": 0.854, "emobank": 0.723}
+_DEFAULT_SEEDS = {"banking77": (1, 2, 3)}
+
+
+def _with_defaults(name: str, task: Task) -> Task:
+    """The same rows, with no flag but those that say what they are."""
+    kept = [word for flag in ("--task", "--text-pair-column") if flag in task.flags for word in _pair(task.flags, flag)]
+    seeds = _DEFAULT_SEEDS.get(name, (1,))
+    return replace(task, bar=_DEFAULT_BARS[name], flags=tuple(kept), seeds=seeds, tried="")
+
+
+def _pair(flags: tuple[str, ...], flag: str) -> tuple[str, str]:
+    return flag, flags[flags.index(flag) + 1]
+
+
+TASKS = {f"{name}-defaults": _with_defaults(name, TUNED[name]) for name in _DEFAULT_BARS} | TUNED
+"""Those with defaults first, then those with flags chosen for the task."""

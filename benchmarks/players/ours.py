@@ -20,7 +20,7 @@ from transforms.featurize.step import TransformGraph, portions
 from transforms.runs.run import read_manifest
 from transforms.score.compute import Compute
 from transforms.score.devices import find_device
-from transforms.score.loaded_model import ScoringModel
+from transforms.score.engines.choice import load_scorer
 from transforms.score.micro_batches import plan_micro_batches
 
 DATE = "2026-11-21"
@@ -30,7 +30,7 @@ quiet_libraries()
 
 
 def load(folder: str, precision: str = "float32") -> Reply:
-    _STATE["model"] = ScoringModel(Bundle.load(folder), Compute(precision=precision), find_device())
+    _STATE["model"] = load_scorer(Bundle.load(folder), Compute(precision=precision), find_device())
     _STATE["graph"] = TransformGraph(folder)
     return {"precision": _STATE["model"].precision}
 

@@ -23,9 +23,11 @@ class Checkpoint:
     """What a reader found: `weights` by canonical name (float32), `config` with the sizes, and the books of the rest.
 
     `origin` is the file that errors name. `ignored` maps each stored key that is not used to the reason; `notes` are
-    sentences on what had to be assumed. `labels` are in the order of the logits, None if the source does not say;
-    `vocabulary` (tokens by id), `lower_case` and `seq_length` are None where the source does not say. `text_fields` are
-    the names of the texts of a row in training, if it says. `flavour_assumed` means that nothing says how the training
+    sentences on what had to be assumed. `said_by` maps `activation` and `norm_first`, which no shape shows, to who says
+    them; one that is missing there is assumed. `labels` are in the order of the logits, None if the source does not
+    say; `vocabulary` (tokens by id), `lower_case` and `seq_length` are None where the source does not say,
+    `strip_accents` also where accents go with the case. `text_fields` are the names of the texts of a row in training,
+    if it says. `flavour_assumed` means that nothing says how the training
     tokenized. `truncator` is how pairs were cut. `activation` is where a function after the one or more outputs is
     named, and its name there; `activation_assumed` means that nothing says what becomes of the one output.
     """
@@ -36,9 +38,11 @@ class Checkpoint:
     weights: Mapping[str, np.ndarray]
     ignored: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    said_by: Mapping[str, str] = field(default_factory=dict)
     labels: tuple[str, ...] | None = None
     vocabulary: tuple[str, ...] | None = None
     lower_case: bool | None = None
+    strip_accents: bool | None = None
     seq_length: int | None = None
     text_fields: tuple[str, ...] = ()
     flavour: str = "model_garden"
@@ -88,9 +92,9 @@ def build_from(checkpoint: Checkpoint) -> BertClassifier:
     return classifier
 
 
-def build_encoder_from(checkpoint: Checkpoint) -> BertEncoder:
+def build_encoder_from(checkpoint: Checkpoint, *, output_range: int | None = None) -> BertEncoder:
     """Builds the encoder of a checkpoint, without its head if it has one; raises CheckpointError."""
-    encoder = BertEncoder.from_bert_config(checkpoint.config)
+    encoder = BertEncoder.from_bert_config(checkpoint.config, output_range=output_range)
     assign(encoder, checkpoint.encoder_weights, origin=checkpoint.origin)
     return encoder
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from model.checkpoints.tokenizer_files import read_json
+from model.checkpoints.json_files import read_json
 
 SIGMOID = ("torch.nn.modules.activation.Sigmoid", "torch.nn.Sigmoid")
 IDENTITY = ("torch.nn.modules.linear.Identity", "torch.nn.Identity")

@@ -13,6 +13,7 @@ from model.checkpoints.checkpoint import Checkpoint, build_encoder_from
 from model.checkpoints.hugging_face import read_hugging_face
 from model.checkpoints.model_garden import GRAPH, read_model_garden
 from model.checkpoints.run_configs import find_run_config
+from model.checkpoints.safetensors_files import INDEX, SINGLE
 from model.checkpoints.stored_variables import Stored
 from model.checkpoints.tf1 import WORDS, read_tf1
 from model.checkpoints.tokenizer_files import read_tokenizer
@@ -20,9 +21,10 @@ from model.errors import CheckpointError
 from model.network.config import BertConfig
 from model.network.encoder import BertEncoder
 
+_ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 _NOT_READ = {
     "pytorch_model.bin": "save_pretrained(folder, safe_serialization=True) writes model.safetensors",
-    "model.safetensors.index.json": "save_pretrained(folder, max_shard_size='100GB') writes one file",
+    "pytorch_model.bin.index.json": "save_pretrained(folder, safe_serialization=True) writes safetensors",
     "tf_model.h5": "load it with from_pretrained and save_pretrained(folder, safe_serialization=True)",
 }
 
@@ -42,14 +44,19 @@ class Detected:
 def detect(path: str | Path) -> Detected:
     """Finds the layout of a folder, a checkpoint prefix or one of its files; raises CheckpointError."""
     path = Path(path)
-    if path.name == "model.safetensors":
+    if path.name.endswith((".safetensors", INDEX)) and path.is_file():
         path = path.parent
+    if adapter := next((path / name for name in _ADAPTER if (path / name).is_file()), None):
+        raise CheckpointError(
+            f"{adapter}: is an adapter of PEFT, which is no whole model; merge it into its model first: "
+            "AutoPeftModelForSequenceClassification.from_pretrained(folder).merge_and_unload().save_pretrained(another)"
+        )
     if path.suffix in (".h5", ".keras", ".bin", ".pt", ".ckpt") and path.is_file():
         raise CheckpointError(
             f"{path}: whole-model and PyTorch files are not read; save the model with "
             "tf.train.Checkpoint(model=classifier).write(prefix), or save_pretrained(folder, safe_serialization=True)"
         )
-    if (path / "model.safetensors").is_file():
+    if (path / SINGLE).is_file() or (path / INDEX).is_file():
         return Detected(kind="hugging_face", path=path, folders=(path,))
     prefix = _prefix(path)
     stored = Stored(prefix).shapes
@@ -108,10 +115,13 @@ def _noted(checkpoint: Checkpoint, note: str) -> Checkpoint:
     return dataclasses.replace(checkpoint, notes=(*checkpoint.notes, note))
 
 
-def load_encoder(path: str | Path) -> tuple[BertConfig, BertEncoder]:
-    """Loads the encoder at `path`, in any layout, to be fine-tuned; its new head reads the encoder's pooled output."""
+def load_encoder(path: str | Path, *, output_range: int | None = None) -> tuple[BertConfig, BertEncoder]:
+    """Loads the encoder at `path`, in any layout, to be fine-tuned; its new head reads the encoder's pooled output.
+
+    That is of the first token, so `output_range` 1, with which the last layer computes no other, suffices for it.
+    """
     checkpoint = load(path, head=False)
-    return checkpoint.config.replace(use_encoder_pooler=True), build_encoder_from(checkpoint)
+    return checkpoint.config.replace(use_encoder_pooler=True), build_encoder_from(checkpoint, output_range=output_range)
 
 
 def _prefix(path: Path) -> Path:

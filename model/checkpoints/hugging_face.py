@@ -1,19 +1,20 @@
 """Hugging Face folders: `config.json`, `model.safetensors` and the tokenizer's files."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from model.checkpoints.checkpoint import Checkpoint, as_weights, some
 from model.checkpoints.cross_encoder import read_activation
-from model.checkpoints.tokenizer_files import read_json, read_tokenizer
+from model.checkpoints.json_files import read_json
+from model.checkpoints.safetensors_files import INDEX, SINGLE, read_tensors
+from model.checkpoints.tokenizer_files import read_tokenizer
 from model.errors import CheckpointError
 from model.network.config import BertConfig
 from model.network.weights import encoder_shapes
 
-_FLOAT_TYPES = ("F16", "F32", "F64")
 _CLASSIFIERS = tuple(f"{library}BertForSequenceClassification" for library in ("", "TF", "Flax"))
 
 _LAYERS = {
@@ -44,23 +45,24 @@ def read_hugging_face(folder: str | Path, *, head: bool = True) -> Checkpoint:
     Raises CheckpointError for everything that would score differently here.
     """
     folder = Path(folder)
-    path = folder / "model.safetensors"
-    for file in (folder / "config.json", path):
-        if not file.is_file():
+    for file, there in ((folder / "config.json", False), (folder / SINGLE, (folder / INDEX).is_file())):
+        if not there and not file.is_file():
             raise CheckpointError(
-                f"{file}: not there. A Hugging Face folder needs config.json and model.safetensors, in one "
-                "piece; save_pretrained(folder, safe_serialization=True) writes both"
+                f"{file}: not there. A Hugging Face folder needs config.json and model.safetensors, or its shards and "
+                "their index; save_pretrained(folder, safe_serialization=True) writes both"
             )
     described = read_json(folder / "config.json")
     try:
         config = BertConfig.from_hugging_face(described)
     except ValueError as error:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
-    tensors = _read_safetensors(path)
+    stored = read_tensors(folder)
+    path, notes = stored.origin, list(stored.notes)
+    tensors = _modern(path, stored.arrays)
     shapes = encoder_shapes(config)
     labels, activation, assumed = None, None, False
     if head and "classifier.weight" in tensors:
-        _check_architecture(folder / "config.json", described)
+        notes += _check_architecture(folder / "config.json", described)
         labels = _labels(folder / "config.json", described, len(tensors["classifier.weight"]))
         activation = read_activation(folder, described)
         assumed = len(labels) == 1 and activation is None and described.get("problem_type") is None
@@ -71,10 +73,12 @@ def read_hugging_face(folder: str | Path, *, head: bool = True) -> Checkpoint:
     weights = {name: _reshaped(path, tensors, name, shape) for name, shape in shapes.items()}
     return Checkpoint(
         origin=str(path),
-        layout="Hugging Face folder",
+        layout="Hugging Face folder" if stored.files == 1 else f"Hugging Face folder, weights in {stored.files} files",
         config=config,
         weights=weights,
         ignored=_ignored(path, tensors, {_key(name) for name in shapes}, head),
+        notes=tuple(notes),
+        said_by={"activation": str(folder / "config.json"), "norm_first": "Hugging Face's BERT"},
         labels=labels,
         flavour="huggingface",
         truncator="longest_first",
@@ -117,14 +121,20 @@ def _named(file: Path, described: dict[str, Any]) -> dict[int, str]:
     return {int(number): str(label) for number, label in named.items()}
 
 
-def _check_architecture(file: Path, described: dict[str, Any]) -> None:
-    """Other heads, of tokens or of multiple choice, have the same names and shapes and are read in another way."""
+def _check_architecture(file: Path, described: dict[str, Any]) -> list[str]:
+    """Other heads, of tokens or of multiple choice, have the same names and shapes and are read in another way.
+
+    Returns a note where nothing says which head it is.
+    """
     named = described.get("architectures")
-    if named and not set(_CLASSIFIERS) & set(map(str, named)):
+    if not named:
+        return [f"head: classifier.weight is taken for that of {_CLASSIFIERS[0]}; {file} names no architectures"]
+    if not set(_CLASSIFIERS) & set(map(str, named)):
         raise CheckpointError(
             f"{file}: architectures is {named!r}, but classifier.weight can only be scored as the head of "
             f"{_CLASSIFIERS[0]}: bring such a model"
         )
+    return []
 
 
 def _ignored(path: Path, tensors: dict[str, np.ndarray], used: set[str], head: bool) -> dict[str, str]:
@@ -169,30 +179,16 @@ def _reshaped(path: Path, tensors: dict[str, np.ndarray], name: str, shape: tupl
     return (tensor.T if name.endswith("/kernel") else tensor).reshape(shape)
 
 
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    try:
-        return _tensors(path)
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"{path}: is damaged, or no safetensors file (a Git LFS pointer, for example); copy the file itself again"
-        ) from error
-
-
-def _tensors(path: Path) -> dict[str, np.ndarray]:
+def _modern(path: Path, stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors under today's names, those of a bare encoder below `bert.`."""
     tensors: dict[str, np.ndarray] = {}
-    with safe_open(str(path), framework="np") as file:
-        for stored in file.keys():  # noqa: SIM118 (the file is no mapping)
-            kind = file.get_slice(stored).get_dtype()
-            if kind not in _FLOAT_TYPES and not stored.endswith("position_ids"):
-                raise CheckpointError(
-                    f"{path}: {stored} has type {kind}; save the model as float32 (or one of {_FLOAT_TYPES})"
-                )
-            key = _modern_key(stored)
-            if key in tensors:
-                raise CheckpointError(
-                    f"{path}: has {key} twice, under an old and a new name; only one can be right: save the model again"
-                )
-            tensors[key] = file.get_tensor(stored)
+    for name, array in stored.items():
+        key = _modern_key(name)
+        if key in tensors:
+            raise CheckpointError(
+                f"{path}: has {key} twice, under an old and a new name; only one can be right: save the model again"
+            )
+        tensors[key] = array
     return tensors
 
 

@@ -4,7 +4,7 @@ Stored keys are accidents of the layout; what counts is the graph beside them, w
 the same for `Checkpoint(model=…)`, the trainer's layout, `save_weights`, a SavedModel's variables and a lone encoder.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from model.checkpoints.checkpoint import Checkpoint, some
-from model.checkpoints.run_configs import RunConfig, merged_config
+from model.checkpoints.run_configs import FORMULA, RunConfig, merged_config
 from model.checkpoints.stored_variables import Stored
 from model.errors import CheckpointError
 
@@ -65,13 +65,13 @@ def read_model_garden(prefix: str | Path, run: RunConfig | None, *, head: bool =
     ignored = _ignored(stored, graph, set(keys.values()), unwanted)
     weights = {name: stored.weights(key) for name, key in keys.items()}
     found = _sizes(origin, weights)
-    if classifier is not None and head:
+    has_head = classifier is not None and head
+    if has_head:
         found["use_encoder_pooler"] = "classifier/dense/kernel" not in weights
     elif run:
         run = RunConfig(path=run.path, fields={k: v for k, v in run.fields.items() if k != "use_encoder_pooler"})
-    config, notes = merged_config(origin, found, run)
-    if "classifier/kernel" in weights:
-        notes.append("head: one Dense layer, assumed to read the encoder's pooled output and to have no activation")
+    config, assumed = merged_config(origin, found, run)
+    notes = [*assumed.values(), *(_head_notes(weights, run) if has_head else [])]
     checkpoint = Checkpoint(
         origin=origin,
         layout=layout,
@@ -79,6 +79,7 @@ def read_model_garden(prefix: str | Path, run: RunConfig | None, *, head: bool =
         weights=weights,
         ignored=ignored,
         notes=tuple(notes),
+        said_by={name: str(run.path) for name in FORMULA if run and name not in assumed},
         lower_case=run.lower_case if run else None,
         seq_length=run.seq_length if run else None,
         text_fields=run.text_fields if run else (),
@@ -89,6 +90,18 @@ def read_model_garden(prefix: str | Path, run: RunConfig | None, *, head: bool =
             "does the file belong to this checkpoint?"
         )
     return checkpoint
+
+
+def _head_notes(weights: Mapping[str, np.ndarray], run: RunConfig | None) -> list[str]:
+    """What a head computes is in no checkpoint; one is sure of a task alone, which says use_encoder_pooler."""
+    if "classifier/kernel" in weights:
+        return ["head: one Dense layer, assumed to read the encoder's pooled output and to have no activation"]
+    if run and "use_encoder_pooler" in run.fields:
+        return []
+    form = "read the encoder's pooled output"
+    if "classifier/dense/kernel" in weights:
+        form = "have a pooling layer of its own, which reads the first token and ends with tanh"
+    return [f"head: assumed to {form}, as BertClassifier's own does (no file says use_encoder_pooler)"]
 
 
 class _Graph:

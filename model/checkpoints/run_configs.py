@@ -13,6 +13,9 @@ from model.network.config import LAYER_NORM_EPSILON, BertConfig
 
 FILES = ("params.yaml", "bert_config.json", "config.json")
 
+FORMULA = ("activation", "norm_first")
+"""What no shape of a checkpoint shows."""
+
 # Here "gelu" is the tanh form, in both files; Hugging Face's "gelu" is the exact one.
 _ACTIVATIONS = {"gelu": "gelu_tanh", "gelu_new": "gelu_tanh", "relu": "relu"}
 
@@ -136,8 +139,9 @@ def _formula(path: Path, sizes: Mapping[str, Any]) -> dict[str, Any]:
     return {"activation": _ACTIVATIONS[sizes[key]]}
 
 
-def merged_config(origin: str, found: Mapping[str, Any], run: RunConfig | None) -> tuple[BertConfig, list[str]]:
-    """BertConfig of the sizes `found` in a checkpoint and of the file beside it, and notes on what had to be assumed.
+def merged_config(origin: str, found: Mapping[str, Any], run: RunConfig | None) -> tuple[BertConfig, dict[str, str]]:
+    """BertConfig of the sizes `found` in a checkpoint and of the file beside it, and a note on each field of FORMULA
+    that had to be assumed.
 
     Raises CheckpointError where the two disagree.
     """
@@ -152,14 +156,17 @@ def merged_config(origin: str, found: Mapping[str, Any], run: RunConfig | None) 
                 "does the file belong to this checkpoint?"
             )
     fields = {**said, **found}
-    notes = []
+    assumed = {}
     beside = f"{run.path.name} does not say" if run else f"there is no {FILES[0]} or {FILES[1]} beside the checkpoint"
     if "activation" not in said:
-        notes.append(f"activation: the tanh form of GELU is assumed, the default of Model Garden ({beside})")
+        assumed["activation"] = (
+            f"activation: the tanh form of GELU is assumed, the default of Model Garden ({beside}): give "
+            "--hidden-activation for another one"
+        )
     if "norm_first" not in said:
-        notes.append(f"norm_first: False is assumed ({beside})")
+        assumed["norm_first"] = f"norm_first: False is assumed ({beside}): give --norm-first for a model that has it"
     try:
-        return BertConfig(**fields), notes
+        return BertConfig(**fields), assumed
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{run.path if run else origin}: {error}") from error
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from model.checkpoints.checkpoint import Checkpoint, some
-from model.checkpoints.run_configs import RunConfig, merged_config
+from model.checkpoints.run_configs import FORMULA, RunConfig, merged_config
 from model.checkpoints.stored_variables import Stored
 from model.errors import CheckpointError
 from model.network.weights import encoder_shapes
@@ -34,6 +34,7 @@ _TOKENIZER = (
     "tokenizer: google_research, with Unicode 14; a training on a Python with another Unicode version took characters "
     "that only one of the two knows otherwise"
 )
+_HEAD_NOTE = "head: output_weights is taken for that of run_classifier.py, which reads the encoder's pooled output"
 _HEAD = {"classifier/out_proj/kernel": "output_weights", "classifier/out_proj/bias": "output_bias"}
 
 
@@ -51,7 +52,7 @@ def read_tf1(prefix: str | Path, run: RunConfig | None, *, head: bool = True) ->
     reader = Stored(prefix)
     stored = reader.shapes
     found = {"vocab_size": stored[WORDS][0], "hidden_size": stored[WORDS][1], "use_encoder_pooler": True}
-    config, notes = merged_config(origin, found, run)
+    config, assumed = merged_config(origin, found, run)
     shapes = encoder_shapes(config)
     if head and "output_weights" in stored:
         outputs = stored["output_weights"][0]
@@ -71,15 +72,22 @@ def read_tf1(prefix: str | Path, run: RunConfig | None, *, head: bool = True) ->
             )
         array = reader.weights(key)
         weights[name] = (array.T if key == "output_weights" else array).reshape(shape)
-    # The tanh form is the only one of google-research/bert, which had no norm_first.
-    notes = [note for note in notes if not note.startswith("norm_first")]
+    assumed.pop("norm_first", None)  # It had none.
+    notes = [*assumed.values(), _TOKENIZER]
+    if "classifier/out_proj/kernel" in shapes:
+        notes.append(_HEAD_NOTE)
     return Checkpoint(
         origin=origin,
         layout="TF1 checkpoint of google-research/bert",
         config=config,
         weights=weights,
         ignored=ignored,
-        notes=(*notes, _TOKENIZER),
+        notes=tuple(notes),
+        said_by={
+            name: str(run.path) if name in run.fields else "google-research/bert"
+            for name in FORMULA
+            if name not in assumed
+        },
         flavour="google_research",
     )
 

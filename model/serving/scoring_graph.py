@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from model.bundle import OPENVINO, TENSORFLOW
 from model.network.classifier import BertClassifier
 from model.network.config import BertConfig
 from model.network.weights import read_weights
@@ -22,6 +23,11 @@ SIGNATURE = "score"
 PRECISIONS = ("float32", "bfloat16", "float16")
 COMPILED = ("bfloat16", "float16")
 """Precisions in which there is a signature compiled by XLA, for static shapes on a GPU."""
+PADDED = "serving_default"
+"""The signature that other runtimes read. OpenVINO takes the one with this name, and none where it is missing: it would
+try to convert them all, and knows no bfloat16."""
+ENGINES = (TENSORFLOW, OPENVINO)
+"""What can compute an export."""
 
 # Added to the attention score of padding, as in the reference.
 _MASKED = -1e9
@@ -40,7 +46,9 @@ class ScoringGraph(tf.Module):
     model's positions, lengths that do not add up to N and, on CPU, a token outside the vocabulary.
 
     The export has more signatures on the same float32 weights: `score_bfloat16` with the layers in bfloat16, and
-    `compiled_<precision>` of padded rows, int32 `[B, T]`, which XLA compiles once for each B and T it meets.
+    `compiled_<precision>` of padded rows, int32 `[B, T]`, which XLA compiles once for each B and T it meets; and
+    `serving_default`, of padded rows too, in float32 and plain operations, for runtimes other than TensorFlow. None of
+    those for padded rows checks anything.
     """
 
     def __init__(self, config: BertConfig, weights: Weights, activation: str | None = None) -> None:
@@ -102,11 +110,18 @@ class ScoringGraph(tf.Module):
 
     def compiled(self, dtype: tf.DType) -> Any:
         """The function of the signature `compiled_<dtype>`. Nothing is checked: XLA drops all assertions."""
+        return self._padded(dtype, jit_compile=True)
 
+    def padded(self) -> Any:
+        """The function of the signature PADDED; nothing is checked."""
+        # The norm in two passes, as for XLA: OpenVINO fuses it.
+        return self._padded(tf.float32, jit_compile=None)
+
+    def _padded(self, dtype: tf.DType, jit_compile: bool | None) -> Any:
         def score(tokens: tf.Tensor, lengths: tf.Tensor, first_segment: tf.Tensor) -> Outputs:
             return self._outputs(self.logits(tokens, lengths, first_segment, dtype, compiled=True))
 
-        return tf.function(score, input_signature=_signature([None, None]), autograph=False, jit_compile=True)
+        return tf.function(score, input_signature=_signature([None, None]), autograph=False, jit_compile=jit_compile)
 
     def logits(
         self,
@@ -150,6 +165,7 @@ class ScoringGraph(tf.Module):
         """Writes a SavedModel whose signature "score" is `score`; it needs no code of ours to be loaded."""
         signatures = {SIGNATURE: self.score, f"{SIGNATURE}_bfloat16": self._ragged(tf.bfloat16)}
         signatures |= {f"compiled_{precision}": self.compiled(tf.as_dtype(precision)) for precision in COMPILED}
+        signatures[PADDED] = self.padded()
         tf.saved_model.save(self, str(path), signatures=signatures)
 
     def _check_lengths(self, tokens: tf.Tensor, lengths: tf.Tensor) -> list[tf.Operation]:

@@ -50,17 +50,19 @@ class ModelGarden(tf.Module):
 class _ByCharacter(tf.Module):
     """`tokenize(texts)`: string [B] -> ragged int32 [B, (T)], by the rules of `code_points`.
 
-    Lower case also means NFD and no accents; cased texts stay as they are composed. Where the kernel takes a character
-    otherwise than the maker does, another one, which is a letter to all, stands for it in texts and in the vocabulary.
+    `strip_accents` means NFD without nonspacing marks, before case is folded; without it texts stay as they are
+    composed. None: as `lower_case`. Where the kernel takes a character otherwise than the maker does, another one,
+    which is a letter to all, stands for it in texts and in the vocabulary.
     """
 
     code_points: CodePoints
 
-    def __init__(self, tokens: Sequence[str], *, lower_case: bool) -> None:
+    def __init__(self, tokens: Sequence[str], *, lower_case: bool, strip_accents: bool | None = None) -> None:
         super().__init__()
         self._lower_case = lower_case
-        unknown, stand_ins = _stand_ins(tokens, self.code_points, lower_case)
-        self._replaced = _replacements(tokens, self.code_points, lower_case, unknown, stand_ins)
+        self._strips = lower_case if strip_accents is None else strip_accents
+        unknown, stand_ins = _stand_ins(tokens, self.code_points, self._strips)
+        self._replaced = _replacements(tokens, self.code_points, lower_case, self._strips, unknown, stand_ins)
         self._touched = f"(?s).*(?:{'|'.join(pattern for pattern, _ in self._replaced)}).*"
         self._marks = _class(self.code_points.marks)
         most = self.code_points.max_characters
@@ -88,10 +90,11 @@ class _ByCharacter(tf.Module):
 
     def _cleaned(self, texts: tf.Tensor) -> tf.Tensor:
         texts = _where(tf.strings.regex_full_match(texts, self._touched), texts, self._mended, texts)
+        if self._strips:
+            texts = tf.strings.regex_replace(tf_text.normalize_utf8(texts, "NFD"), self._marks, "")
         if self._lower_case:
-            decomposed = tf_text.normalize_utf8(texts, "NFD")
             # Last, because this op ends a text at its first NUL, which is gone by now.
-            texts = tf.strings.lower(tf.strings.regex_replace(decomposed, self._marks, ""), encoding="utf-8")
+            texts = tf.strings.lower(texts, encoding="utf-8")
         most = self.code_points.max_characters
         # Two steps, because the pattern is slow and few texts are that long.
         long = tf.strings.length(texts) > most
@@ -119,7 +122,7 @@ class HuggingFace(_ByCharacter):
     """What transformers 5's BertTokenizer gives: the fast tokenizers (Rust) 0.13 to 0.23.
 
     Controls, format characters, private use and U+FFFD are dropped; unassigned code points are letters; a word of more
-    than 100 characters is [UNK].
+    than 100 characters is [UNK]. Case and accents are two options.
     """
 
     code_points = HUGGING_FACE
@@ -147,21 +150,26 @@ def _where(
     return tf.cond(tf.size(rows) > 0, changed, lambda: others)
 
 
-def _stand_ins(tokens: Sequence[str], code_points: CodePoints, lower_case: bool) -> tuple[str, dict[str, str]]:
+def _stand_ins(tokens: Sequence[str], code_points: CodePoints, strips: bool) -> tuple[str, dict[str, str]]:
     """What stands in for all characters that no token has, and for each one that some token has."""
     known = set().union(*tokens)
     free = (chr(c) for c in _STAND_INS if chr(c) not in known)
     unknown = next(free)
     # White space is in no word, but the kernel would find a token of it between two.
-    return unknown, dict(zip(sorted(known & (_letters(code_points, lower_case) | _SPACES)), free, strict=False))
+    return unknown, dict(zip(sorted(known & (_letters(code_points, strips) | _SPACES)), free, strict=False))
 
 
-def _letters(code_points: CodePoints, lower_case: bool) -> set[str]:
-    return members(code_points.letters) | (members(code_points.undecomposed) if lower_case else set())
+def _letters(code_points: CodePoints, strips: bool) -> set[str]:
+    return members(code_points.letters) | (members(code_points.undecomposed) if strips else set())
 
 
 def _replacements(
-    tokens: Sequence[str], code_points: CodePoints, lower_case: bool, unknown: str, stand_ins: Mapping[str, str]
+    tokens: Sequence[str],
+    code_points: CodePoints,
+    lower_case: bool,
+    strips: bool,
+    unknown: str,
+    stand_ins: Mapping[str, str],
 ) -> list[tuple[str, str]]:
     """Patterns and what comes in their place, in order."""
     found = [(_class(code_points.dropped), "")]
@@ -172,7 +180,7 @@ def _replacements(
         found += [] if code_points.final_sigma else [_SIGMA]
     if code_points.split:
         found.append((_class(code_points.split), r" \0 "))
-    letters = (_letters(code_points, lower_case) - stand_ins.keys()) | {unknown, *stand_ins.values()}
+    letters = (_letters(code_points, strips) - stand_ins.keys()) | {unknown, *stand_ins.values()}
     own = [(letter, other) for letter, other in stand_ins.items() if letter not in _SPACES]
     return [*found, (f"[{''.join(sorted(letters))}]", unknown), *own]
 

@@ -21,10 +21,12 @@ class TokenizerSpec:
     `flavour` names a class of model.tokenizer.flavours. `truncator` says which tokens of a pair stay: `round_robin`
     (Model Garden) and `longest_first` (Hugging Face's fast tokenizers) give each segment half the room and what the
     other leaves of its half, and differ only in an odd token of room; with `waterfall` the first takes all it needs.
+    `strip_accents` None means: exactly if case is folded, which is all that the flavours but `huggingface` have.
     """
 
     flavour: str = "model_garden"
     lower_case: bool = True
+    strip_accents: bool | None = None
     max_tokens: int = 128
     segments: int = 1
     truncator: str = "round_robin"
@@ -32,6 +34,11 @@ class TokenizerSpec:
     def __post_init__(self) -> None:
         if self.flavour not in FLAVOURS:
             raise ValueError(f"tokenizer flavour {self.flavour!r} is unknown; known are {', '.join(FLAVOURS)}")
+        if self.strips_on_its_own and self.flavour != "huggingface":
+            raise ValueError(
+                f"strip_accents is {self.strip_accents} with lower case {self.lower_case}; the tokenizer "
+                f"{self.flavour} strips accents exactly when it folds case: only huggingface has the two apart"
+            )
         if self.truncator not in TRUNCATORS:
             raise ValueError(f"truncator {self.truncator!r} is unknown; known are {', '.join(TRUNCATORS)}")
         if self.segments not in (1, 2):
@@ -45,9 +52,16 @@ class TokenizerSpec:
         return SEGMENTS[: self.segments]
 
     @property
+    def strips_on_its_own(self) -> bool:
+        """Whether accents do not go with the case."""
+        return self.strip_accents not in (None, self.lower_case)
+
+    @property
     def described(self) -> dict[str, Any]:
         """The entry `tokenizer` of a bundle; its limit and segments have entries of their own."""
-        found = {"flavour": self.flavour, "lower_case": self.lower_case}
+        found: dict[str, Any] = {"flavour": self.flavour, "lower_case": self.lower_case}
+        if self.strips_on_its_own:
+            found["strip_accents"] = self.strip_accents
         return found if self.segments == 1 else {**found, "truncator": self.truncator}
 
 
@@ -84,7 +98,8 @@ class Tokenizer(tf.Module):
         self._asset = tf.saved_model.Asset(str(vocabulary))
         self._spec = spec
         self._start, self._end = tokens.index("[CLS]"), tokens.index("[SEP]")
-        self._word_pieces = FLAVOURS[spec.flavour](tokens, lower_case=spec.lower_case)
+        options = {"strip_accents": spec.strip_accents} if spec.strips_on_its_own else {}
+        self._word_pieces = FLAVOURS[spec.flavour](tokens, lower_case=spec.lower_case, **options)
 
     def tokenize(self, *texts: tf.Tensor) -> Tokenized:
         """[CLS] pieces [SEP] of each text, or [CLS] pieces [SEP] pieces [SEP] of each pair; string [B] each."""

@@ -1,32 +1,65 @@
 """Labelled rows of tokens, as training reads them."""
 
 import dataclasses
+import os
+import weakref
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from model.network.encoder import INPUT_NAMES
 
+_TOKEN = np.dtype("<i4")
+
+
+class TokenFile:
+    """The tokens of many rows one after the other in a file of little-endian int32, read where they are asked for.
+
+    Not mapped into memory: pages of a map count as the process's own, and a training touches all of them.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        # Open as long as its rows are in use.
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+        self._tokens = os.fstat(self._file).st_size // _TOKEN.itemsize
+
+    def __len__(self) -> int:
+        return self._tokens
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        start, stop, _ = part.indices(self._tokens)
+        data = os.pread(self._file, (stop - start) * _TOKEN.itemsize, start * _TOKEN.itemsize)
+        return np.frombuffer(data, _TOKEN)
+
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """Labelled rows of tokens, flat: `tokens` int32 `[N]`, `lengths` and `first_segment` int32 `[B]`.
+    """Labelled rows of tokens: those of row i are `tokens[starts[i] : starts[i] + lengths[i]]`.
 
-    `targets` are class numbers int64 `[B]` or values float32 `[B]`. Tokens include [CLS] and [SEP], no padding;
-    the first `first_segment` tokens of a row have type id 0, the rest 1.
+    `tokens` are int32 `[N]`, or a file of them; `lengths` and `first_segment` int32 `[B]`, `starts` int64 `[B]` (None:
+    the rows stand one after the other). `targets` are class numbers int64 `[B]` or values float32 `[B]`. Tokens include
+    [CLS] and [SEP], no padding; the first `first_segment` tokens of a row have type id 0, the rest 1.
     """
 
-    tokens: np.ndarray
+    tokens: np.ndarray | TokenFile
     lengths: np.ndarray
     first_segment: np.ndarray
     targets: np.ndarray
+    starts: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         rows = {len(self.lengths), len(self.first_segment), len(self.targets)}
         if len(rows) != 1:
             raise ValueError(f"lengths, first_segment and targets have {sorted(rows)} rows; they must agree")
-        if int(self.lengths.sum()) != len(self.tokens):
-            raise ValueError(f"lengths add up to {int(self.lengths.sum())}, but there are {len(self.tokens)} tokens")
+        if self.starts is None:
+            if int(self.lengths.sum()) != len(self.tokens):
+                raise ValueError(
+                    f"lengths add up to {int(self.lengths.sum())}, but there are {len(self.tokens)} tokens"
+                )
+            starts = np.cumsum(self.lengths, dtype=np.int64) - self.lengths
+            object.__setattr__(self, "starts", starts)
         if self.targets.dtype not in (np.int64, np.float32):
             raise ValueError(f"targets are {self.targets.dtype}; use int64 for classes, float32 for values")
 
@@ -34,26 +67,24 @@ class Examples:
         return len(self.lengths)
 
     def take(self, indices: np.ndarray) -> Self:
-        """Returns the rows at `indices`, in that order."""
-        mask, places = self._places(indices)
-        return type(self)(
-            self.tokens[places[mask]],
-            self.lengths[indices],
-            self.first_segment[indices],
-            self.targets[indices],
+        """Returns the rows at `indices`, in that order; their tokens stay where they are."""
+        assert self.starts is not None
+        return dataclasses.replace(
+            self,
+            lengths=self.lengths[indices],
+            first_segment=self.first_segment[indices],
+            targets=self.targets[indices],
+            starts=self.starts[indices],
         )
 
     def padded(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the rows at `indices` as a BertClassifier's inputs, int32 `[B, longest of them]`."""
-        mask, places = self._places(indices)
-        types = np.arange(mask.shape[1]) >= self.first_segment[indices, np.newaxis]
-        arrays = (np.where(mask, self.tokens[places], 0), mask, mask & types)
-        return {name: array.astype(np.int32) for name, array in zip(INPUT_NAMES, arrays, strict=True)}
-
-    def _places(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which of `[B, longest]` are tokens, and where these stand in `tokens` (0 for padding)."""
-        lengths = self.lengths[indices, np.newaxis]
-        starts = (np.cumsum(self.lengths) - self.lengths)[indices, np.newaxis]
+        assert self.starts is not None
+        lengths = self.lengths[indices]
         columns = np.arange(lengths.max(initial=0))
-        mask = columns < lengths
-        return mask, np.where(mask, starts + columns, 0)
+        words = np.zeros((len(indices), len(columns)), np.int32)
+        for row, start, length in zip(words, self.starts[indices], lengths, strict=True):
+            row[:length] = self.tokens[start : start + length]
+        mask = columns < lengths[:, np.newaxis]
+        types = mask & (columns >= self.first_segment[indices, np.newaxis])
+        return {name: array.astype(np.int32) for name, array in zip(INPUT_NAMES, (words, mask, types), strict=True)}

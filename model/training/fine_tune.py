@@ -2,17 +2,18 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Self
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from model.network.classifier import BertClassifier, ClassificationHead
+from model.network.classifier import BertClassifier
 from model.network.encoder import INPUT_NAMES
 from model.training.examples import Examples
 from model.training.metrics import metrics_of
 from model.training.optimizer import AdamW
+from model.training.schedule import ASKED, Schedule
+from model.training.target_scale import TargetScale
 
 # Shuffled rows are sorted by length within this many batches, which keeps padding low and the order random.
 _WINDOW = 16
@@ -24,49 +25,86 @@ Forward = Callable[[dict[str, tf.Tensor]], tf.Tensor]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """How to fine-tune. The defaults suit a pretrained encoder.
+    """How to fine-tune. The defaults suit a pretrained encoder of BERT-base's size.
 
-    `learning_rate` is the peak: it rises over `warmup_share` of the steps and falls to 0. `patience` is the number
-    of epochs without a better validation result after which training stops.
+    `learning_rate` is the peak; `epochs` is a cap, None one that a training is not meant to reach. `patience` is the
+    number of epochs without progress on the validation rows after which the rate falls, and training ends: see
+    Schedule.
     """
 
-    epochs: int = 4
+    epochs: int | None = None
     batch_size: int = 32
     learning_rate: float = 5e-5
-    warmup_share: float = 0.1
     weight_decay: float = 0.01
-    patience: int = 2
+    patience: int = 1
     seed: int = 1
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} is {value}; it must be at least 1")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate is {self.learning_rate}; it must be above 0, usually 2e-5 to 1e-3")
-        if not 0 <= self.warmup_share < 1:
-            raise ValueError(f"warmup_share is {self.warmup_share}; it is a share of the steps, in [0, 1)")
         if self.weight_decay < 0:
             raise ValueError(f"weight_decay is {self.weight_decay}; it must not be negative")
 
 
+class DivergedError(ArithmeticError):
+    """The loss of a training is not a finite number: `epoch` and `step` of `steps`, counted from 1, at `learning_rate`.
+
+    `step` is 0 where it is the loss of the validation rows after the epoch.
+    """
+
+    def __init__(self, epoch: int, step: int, steps: int, learning_rate: float) -> None:
+        super().__init__(f"the loss is not finite in epoch {epoch}, step {step} of {steps}")
+        self.epoch, self.step, self.steps, self.learning_rate = epoch, step, steps, learning_rate
+
+
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Where training is after an epoch: counted from 1, mean training loss, validation metrics so far."""
+    """Where training is after an epoch: counted from 1, mean training loss, validation metrics, rate of its last step.
+
+    `epochs` is the last one as far as one knows; `best_epoch` the best so far. Losses are in the targets' units.
+    """
 
     epoch: int
     epochs: int
     loss: float
     metrics: dict[str, float]
+    learning_rate: float
+    best_epoch: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """Where training is after a step: `step` of `steps` of `epoch`, which is at most one of `epochs`.
+
+    `done` is the last epoch that is through, None before there is one.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    done: Progress | None
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingResult:
-    """What the restored best weights reach on the validation rows, and when they were found."""
+    """What the restored best weights reach on the validation rows, when they were found, and every epoch.
+
+    `ended` says why training ended: PLATEAU, CAP (it still got better) or ASKED.
+    """
 
     metrics: dict[str, float]
     best_epoch: int
-    epochs_run: int
+    ended: str
+    history: tuple[Progress, ...]
+
+    @property
+    def epochs_run(self) -> int:
+        """How many epochs were trained to their end."""
+        return len(self.history)
 
 
 def fine_tune(
@@ -75,43 +113,58 @@ def fine_tune(
     validation: Examples,
     options: TrainingOptions,
     on_progress: Callable[[Progress], None] | None = None,
+    on_step: Callable[[Step], bool] | None = None,
 ) -> TrainingResult:
     """Trains `classifier` in place and leaves it with the weights of its best epoch.
 
     Classes: cross-entropy, best by macro F1 (then loss). Regression (`num_classes=1`): squared error, best by it.
-    AdamW, gradients clipped to norm 1. The same seed, weights and rows give the same result on one machine.
-    Raises ValueError for rows that do not fit the classifier.
+    AdamW, gradients clipped to norm 1. The same seed, weights and rows give the same result on one machine. If
+    `on_step` answers True after a step, the epochs that are through are all there will be; there must be one.
+    Raises ValueError for rows that do not fit the classifier, DivergedError for a loss that is not finite.
     """
     _check(classifier, train, "training")
     _check(classifier, validation, "validation")
     tf_keras.utils.set_random_seed(options.seed)
     generator = np.random.default_rng(options.seed)
-    scale = _TargetScale.of(classifier, train)
+    scale = TargetScale.of(classifier, train)
     scale.enter(classifier)
     train = dataclasses.replace(train, targets=scale.to_model(train.targets))
-    forward = _forward(classifier)
-    step = _train_step(classifier, options, steps=options.epochs * -(-len(train) // options.batch_size))
+    forward, train_step = _forward(classifier), _train_step(classifier, options)
+    steps = -(-len(train) // options.batch_size)
+    schedule = Schedule(steps, peak=options.learning_rate, cap=options.epochs, patience=options.patience)
 
     best: tuple[float, float] | None = None
-    best_epoch, best_weights = 0, classifier.get_weights()
-    epoch = 0
-    for epoch in range(1, options.epochs + 1):
-        losses = [
-            step({k: tf.constant(v) for k, v in train.padded(rows).items()}, tf.constant(train.targets[rows]))
-            for rows in _batches(train.lengths, options.batch_size, generator)
-        ]
-        logits = scale.from_model(_predict(forward, validation))
-        metrics = metrics_of(logits, validation.targets)
-        if on_progress:
-            on_progress(Progress(epoch, options.epochs, float(np.mean(losses)) * scale.spread**2, metrics))
+    best_epoch, best_weights, ended = 0, classifier.get_weights(), ""
+    history: list[Progress] = []
+    while len(history) < schedule.last_epoch and not ended:
+        epoch, total, rate = len(history) + 1, 0.0, 0.0
+        for number, rows in enumerate(_batches(train.lengths, options.batch_size, generator), 1):
+            rate = schedule.rate((epoch - 1) * steps + number - 1)
+            inputs = {name: tf.constant(array) for name, array in train.padded(rows).items()}
+            loss = float(train_step(inputs, tf.constant(train.targets[rows]), tf.constant(rate)))
+            if not np.isfinite(loss):
+                raise DivergedError(epoch, number, steps, options.learning_rate)
+            total += loss
+            at = Step(epoch, schedule.last_epoch, number, steps, history[-1] if history else None)
+            if on_step and on_step(at) and history:
+                ended = ASKED
+                break
+        if ended:
+            break
+        metrics = metrics_of(scale.from_model(_predict(forward, validation)), validation.targets)
+        if not np.isfinite(metrics["loss"]):
+            raise DivergedError(epoch, 0, steps, options.learning_rate)
         quality = (metrics.get("macro_f1", 0.0), -metrics["loss"])
         if best is None or quality > best:
             best, best_epoch, best_weights = quality, epoch, classifier.get_weights()
-        elif epoch - best_epoch >= options.patience:
-            break
+        schedule.epoch_done(epoch, loss=metrics["loss"], macro_f1=quality[0])
+        mean = total / steps * scale.spread**2
+        history.append(Progress(epoch, schedule.last_epoch, mean, metrics, rate, best_epoch))
+        if on_progress:
+            on_progress(history[-1])
     classifier.set_weights(best_weights)
     scale.leave(classifier)
-    return TrainingResult(evaluate(classifier, validation), best_epoch, epoch)
+    return TrainingResult(evaluate(classifier, validation), best_epoch, ended or schedule.ended, tuple(history))
 
 
 def seed_everything(seed: int) -> None:
@@ -181,59 +234,14 @@ def _batches(lengths: np.ndarray, size: int, generator: np.random.Generator) -> 
         yield batches[i]
 
 
-@dataclasses.dataclass(frozen=True)
-class _TargetScale:
-    """Regression is trained on targets of mean 0 and spread 1, and the head then brought back to their units.
-
-    Without this a learning rate that suits values around 1 would never reach values around 1000.
-    """
-
-    mean: float = 0.0
-    spread: float = 1.0
-
-    @classmethod
-    def of(cls, classifier: BertClassifier, train: Examples) -> Self:
-        # Only a head that ends in a plain dense layer can be brought back.
-        if classifier.num_classes > 1 or not isinstance(classifier.classifier, ClassificationHead):
-            return cls()
-        return cls(float(train.targets.mean()), float(train.targets.std()) or 1.0)
-
-    def enter(self, classifier: BertClassifier) -> None:
-        if self == _TargetScale():
-            return
-        kernel, bias = classifier.classifier.out_proj.get_weights()
-        # A head that was never trained knows no units yet.
-        if bias.any():
-            classifier.classifier.out_proj.set_weights([kernel / self.spread, (bias - self.mean) / self.spread])
-
-    def leave(self, classifier: BertClassifier) -> None:
-        if self == _TargetScale():
-            return
-        kernel, bias = classifier.classifier.out_proj.get_weights()
-        classifier.classifier.out_proj.set_weights([kernel * self.spread, bias * self.spread + self.mean])
-
-    def to_model(self, targets: np.ndarray) -> np.ndarray:
-        return targets if self == _TargetScale() else ((targets - self.mean) / self.spread).astype(np.float32)
-
-    def from_model(self, logits: np.ndarray) -> np.ndarray:
-        return logits * np.float32(self.spread) + np.float32(self.mean)
-
-
-def _train_step(classifier: BertClassifier, options: TrainingOptions, steps: int) -> Callable[..., tf.Tensor]:
+def _train_step(classifier: BertClassifier, options: TrainingOptions) -> Callable[..., tf.Tensor]:
     variables = classifier.trainable_variables
-    optimizer = AdamW(
-        variables,
-        peak=options.learning_rate,
-        warmup=int(steps * options.warmup_share),
-        steps=steps,
-        weight_decay=options.weight_decay,
-    )
+    optimizer = AdamW(variables, weight_decay=options.weight_decay)
     regression = classifier.num_classes == 1
-
     target = tf.TensorSpec([None], tf.float32 if regression else tf.int64)
 
-    @tf.function(input_signature=[_INPUTS, target], autograph=False)
-    def step(inputs: dict[str, tf.Tensor], targets: tf.Tensor) -> tf.Tensor:
+    @tf.function(input_signature=[_INPUTS, target, tf.TensorSpec([], tf.float32)], autograph=False)
+    def step(inputs: dict[str, tf.Tensor], targets: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             logits = classifier(inputs, training=True)
             if regression:
@@ -241,7 +249,7 @@ def _train_step(classifier: BertClassifier, options: TrainingOptions, steps: int
             else:
                 loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits))
         # A pooler that the head does not read has no gradient.
-        optimizer.apply(tape.gradient(loss, variables))
+        optimizer.apply(tape.gradient(loss, variables), rate)
         return loss
 
     return step  # type: ignore[no-any-return]

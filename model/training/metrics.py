@@ -58,3 +58,30 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[inverse]
+
+
+def confusion(predicted: np.ndarray, targets: np.ndarray, classes: int) -> np.ndarray:
+    """Counts int64 `[C, C]`: how many rows of class i were taken for class j."""
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (targets, predicted), 1)
+    return counts
+
+
+def reliability(logits: np.ndarray, targets: np.ndarray, bins: int = 10) -> list[dict[str, float]]:
+    """How often the likeliest class is right, by how likely it is said to be, in `bins` steps of equal width.
+
+    Each step that has rows: `rows`, their mean `probability` (softmax) and their `accuracy`.
+    """
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    probability = shifted.max(axis=1) / shifted.sum(axis=1)
+    right = logits.argmax(axis=1) == targets
+    places = np.minimum((probability * bins).astype(np.int64), bins - 1)
+    return [
+        {
+            "rows": int(here.sum()),
+            "probability": float(probability[here].mean()),
+            "accuracy": float(right[here].mean()),
+        }
+        for here in (places == place for place in range(bins))
+        if here.any()
+    ]

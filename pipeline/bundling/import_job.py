@@ -43,6 +43,12 @@ class ImportJob(pydantic.BaseModel):
     activation: Literal["none", "sigmoid"] | None = _model(
         None, description="Of one output: none (raw) or sigmoid; by default as the files say, else none."
     )
+    hidden_activation: Literal["gelu_tanh", "gelu_erf", "relu"] | None = _model(
+        None, description="Of the encoder's layers, where no file says it: gelu_tanh, gelu_erf or relu; else gelu_tanh."
+    )
+    norm_first: bool | None = _model(
+        None, description="Layers normalise before they compute, where no file says it; else after."
+    )
     new_head: int | None = _model(None, ge=1, description="Outputs of an untrained head for an encoder without.")
     max_tokens: int | None = _tokenizer(
         None, ge=2, description="Longer texts are truncated; by default what the model was for."
@@ -191,7 +197,10 @@ def choose_vocabulary(job: ImportJob, checkpoint: Checkpoint) -> tuple[str, ...]
             raise ConfigError(f"--vocabulary {job.vocabulary}: not there; give a file with one token a line")
         return read_tokens(Path(job.vocabulary), checkpoint.config.vocab_size)
     if checkpoint.vocabulary is None:
-        raise ConfigError(f"{checkpoint.origin}: has no vocab.txt beside it; give the vocabulary with --vocabulary")
+        raise ConfigError(
+            f"{checkpoint.origin}: has neither vocab.txt nor tokenizer.json beside it; give the vocabulary with "
+            "--vocabulary"
+        )
     return checkpoint.vocabulary
 
 
@@ -222,6 +231,7 @@ def choose_tokenizer(
     spec = TokenizerSpec(
         flavour=job.tokenizer or checkpoint.flavour,
         lower_case=lower_case,
+        strip_accents=checkpoint.strip_accents,
         max_tokens=longest,
         segments=segments,
         truncator=job.truncator or checkpoint.truncator,

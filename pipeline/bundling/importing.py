@@ -16,7 +16,7 @@ from model.bundle import SCORING, Bundle, seal
 from model.checkpoints.checkpoint import Checkpoint, build_encoder_from, build_from
 from model.checkpoints.detect import load, write_vocabulary
 from model.network.classifier import BertClassifier, build_classifier
-from model.serving.scoring_graph import PRECISIONS, ScoringGraph
+from model.serving.scoring_graph import ENGINES, PRECISIONS, ScoringGraph
 from model.tokenizer.tokenization import TokenizerSpec
 from model.training.fine_tune import seed_everything
 from pipeline.bundling.import_job import (
@@ -29,6 +29,7 @@ from pipeline.bundling.import_job import (
     count_outputs,
     label_notes,
 )
+from pipeline.bundling.import_network import with_formula
 from pipeline.bundling.sealing import PACKAGES, move_bundle
 from pipeline.runners.presets import beam_options
 from transforms.featurize.fit import FitPreprocessing, training_batch
@@ -52,7 +53,7 @@ def import_model(job: ImportJob) -> Imported:
 
     Raises CheckpointError for a model that would be scored wrongly, ConfigError for flags that do not fit it.
     """
-    checkpoint = load(job.path)
+    checkpoint = with_formula(job, load(job.path))
     outputs = count_outputs(job, checkpoint)
     task = choose_task(job, checkpoint, outputs)
     labels = choose_labels(job, checkpoint, outputs)
@@ -87,6 +88,7 @@ def import_model(job: ImportJob) -> Imported:
             "segments": spec.segments,
             "model": config.to_dict(),
             "precisions": list(PRECISIONS),
+            "engines": list(ENGINES),
             "quality": {},
             "baseline": {},
             "origin": origin,

@@ -25,8 +25,9 @@ class TrainingJob(TextFiles):
     """One training: labelled rows -> bundle. Every field is a flag of `bert-batch train`.
 
     `encoder` is a Hugging Face folder to start from; without it a `preset` is trained from scratch on a vocabulary of
-    its own. `epochs` and `learning_rate` None: 4 and 5e-5 for an encoder, 10 and 1e-3 from scratch. `tokenizer` None:
-    its maker's for an encoder, model_garden from scratch; `lower_case` None: as the encoder's tokenizer, else yes.
+    its own. `epochs` None: a cap that is not meant to be reached; `learning_rate` None: 1e-3 from scratch, else
+    usual_learning_rate. `tokenizer` None: its maker's for an encoder, model_garden from scratch; `lower_case` None: as
+    the encoder's tokenizer, else yes.
     `text_pair_column` makes it a training on pairs, cut by `truncator`. `schema` types id, text and label.
     """
 
@@ -59,13 +60,16 @@ class TrainingJob(TextFiles):
         "round_robin", description="Of pairs: round_robin, longest_first or waterfall."
     )
     max_tokens: int = _tokenizer(128, ge=2, description="Longer texts are truncated.")
-    epochs: int | None = _training(None, ge=1, description="At most; by default 4 with an encoder, 10 without.")
+    epochs: int | None = _training(None, ge=1, description="At most; by default what --patience needs.")
     batch_size: int = _training(32, ge=1, description="Rows of one step.")
     learning_rate: float | None = _training(
-        None, gt=0, description="Peak; by default 5e-5 with an encoder, 1e-3 without."
+        None, gt=0, description="Peak; by default 5e-5 * 768 / hidden size with an encoder, 1e-3 without."
     )
-    patience: int = _training(3, ge=1, description="Epochs without progress before stopping.")
+    patience: int = _training(1, ge=1, description="Epochs without progress after which the rate falls, and the end.")
     validation_share: float = _training(0.1, gt=0, lt=1, description="Rows held out for early stopping.")
+    max_dead_fraction: float = _training(
+        0.01, ge=0, le=1, description="Share of rows that may be dropped, of --input and of --test-input each."
+    )
     test_input: tuple[str, ...] = _input((), description="Rows to measure on, never trained on. Repeatable.")
     seed: int = _training(1, description="Same seed, same rows, same machine: same bundle.")
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.commands.certify import certify
 from pipeline.commands.demo import demo
 from pipeline.commands.flags import JobFile, LogFormat, flags_of, job_of
 from pipeline.commands.help import SETTINGS, PlainCommand, PlainGroup
@@ -91,6 +92,7 @@ def backfill(
 command()(submit)
 command()(train)
 command("import")(import_checkpoint)
+command()(certify)
 command("publish")(publish_run)
 command("runs")(show_runs)
 command()(clean)

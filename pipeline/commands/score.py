@@ -64,7 +64,8 @@ def check_job(job: Any, log_format: str) -> int:
     with quiet_stderr():
         from pipeline.jobs.dates import logical_date
         from pipeline.preparing import already_published, prepare
-        from pipeline.terminal.console import console_for
+        from pipeline.runners.computing import fastest_told
+        from pipeline.terminal.console import console_for, out
         from pipeline.terminal.report import show_foreign, show_found
         from transforms.publish.tidy import warn_broken
         from transforms.runs.history import read_manifests
@@ -75,7 +76,9 @@ def check_job(job: Any, log_format: str) -> int:
     warn_broken(read_manifests(job.home))
     _first_look(job, date)
     # The device, which TensorFlow knows, is looked at last: all else has been printed by then.
-    prepare(job, date, now, tell=show_found)
+    prepared = prepare(job, date, now, tell=show_found)
+    if job.precision != "fastest":
+        out.print(f"fastest  {fastest_told(job, prepared.bundle)}")
     show_foreign(job.home)
     return 0
 

@@ -3,26 +3,32 @@
 from typing import Any
 
 from pipeline.bundling.training_job import TrainingJob, training_job
-from pipeline.commands.flags import flags_of
-from pipeline.commands.start import run
+from pipeline.commands.flags import LogFormat, flags_of
+from pipeline.commands.start import run, when_interrupted
 from pipeline.runners.silence import quiet_stderr
 
 
 @flags_of(TrainingJob)
-def train(**flags: Any) -> None:
+def train(log_format: LogFormat = "text", **flags: Any) -> None:
     """Fine-tune a classifier or regressor on labelled rows and make a bundle."""
-    run(lambda: _train(training_job(flags)), "text")
+    run(lambda: _train(training_job(flags), log_format), log_format)
 
 
-def _train(job: TrainingJob) -> int:
+def _train(job: TrainingJob, log_format: str) -> int:
+    when_interrupted("no bundle was made")
     with quiet_stderr():
         from pipeline.bundling.training import train as fit
-        from pipeline.terminal.bar import training_progress
-        from pipeline.terminal.console import err, quiet_libraries
+        from pipeline.terminal.console import quiet_libraries
         from pipeline.terminal.report import inspect_path
+        from pipeline.terminal.training_report import teller_for
 
     quiet_libraries()
-    with training_progress(err) as on_progress:
-        fit(job, on_progress)
-    inspect_path(job.output)
+    with teller_for(log_format) as teller:
+        trained = fit(job, teller)
+    if log_format == "json":
+        from pipeline.terminal.console import emit
+
+        emit("bundle", path=job.output, bundle=trained.bundle.reference, quality=dict(trained.bundle.quality))
+    else:
+        inspect_path(job.output)
     return 0

@@ -37,7 +37,7 @@ def _fits(bundle: "Bundle", job: JobConfig) -> "Bundle":
             f"--text-pair-column {job.text_pair_column!r}: {job.bundle} scores single texts; leave the flag out, "
             "or choose a bundle trained on pairs"
         )
-    if job.precision not in ("auto", *bundle.precisions):
+    if job.precision not in ("auto", "fastest", *bundle.precisions):
         raise ConfigError(
             f"--precision {job.precision}: {job.bundle} has {', '.join(bundle.precisions)} only; make the bundle anew "
             "with this version, or leave the flag out"

@@ -28,6 +28,9 @@ _input, _output, _nights, _scoring, _where = map(in_panel, (INPUT, OUTPUT, NIGHT
 LOCAL = ("direct", "local")
 """Runners whose workers are on this machine."""
 
+Chips = Literal["amx", "avx512_bf16", "avx512_vnni", "avx512", "avx2_vnni", "avx2", "arm_bf16", "arm", "other", "gpu"]
+"""Classes of chips; `bert-batch certify` shows that of a machine."""
+
 LATER: frozenset[str] = frozenset({"keep_text_digests", "max_text_bytes", "strict_columns", *TextFiles.model_fields})
 """Settings (by flag, `schema` not `schema_`) that came after the first outputs. At its default, such a setting is left
 out of what resume compares: a run staged by an earlier version is the same work."""
@@ -83,13 +86,17 @@ class JobConfig(TextFiles):
     token_budget: int | None = _scoring(
         None, ge=1, description="Padded tokens of one micro-batch; by default by device."
     )
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = _scoring(
-        "auto", description="float32, bfloat16, float16, or auto: by device."
+    precision: Literal["auto", "float32", "bfloat16", "float16", "fastest"] = _scoring(
+        "auto", description="float32, bfloat16, float16, auto: by device, or fastest: by certificate."
+    )
+    max_changed_labels: float = _scoring(
+        0.01, gt=0, lt=1, description="Share of labels that --precision fastest may change."
     )
     runner: Literal["direct", "local", "dataflow", "portable"] = _where(
         "direct", description="direct (alias local), dataflow or portable."
     )
     workers: int = _where(1, ge=1, description="Local worker processes.")
+    chip: Chips | None = _where(None, description="Class of the chips of workers elsewhere, such as amx.")
     if_published: Literal["replace", "skip"] = _nights(
         "replace", description="A date that is published: replace it, or skip."
     )
@@ -203,7 +210,8 @@ class JobConfig(TextFiles):
     @property
     def compared_settings(self) -> dict[str, Any]:
         """The settings by which resume tells whether an earlier attempt did the same work."""
-        idle = {"token_budget", "timezone", "runner", "bundle_fingerprint"}
+        # What they choose, engine and precision, is compared itself.
+        idle = {"max_changed_labels", "chip"} | {"token_budget", "timezone", "runner", "bundle_fingerprint"}
         said = self.model_dump(by_alias=True, mode="json", exclude_defaults=True)
         if self.only_new:
             said.pop("keep_text_digests", None)  # Which says nothing more then.

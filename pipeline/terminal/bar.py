@@ -2,9 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -119,21 +119,3 @@ class Bar:
         done = self._progress.tasks[-1].completed or 1
         rows = f"{done:,.0f} rows" if self._step in (IDS, ROWS) else ""
         self._progress.update(self._task, total=done, completed=done, rows=rows, rate="")
-
-
-@contextmanager
-def training_progress(console: Console) -> Iterator[Callable[[Any], None] | None]:
-    """A progress bar over the epochs on a terminal, nothing in a pipe."""
-    if not console.is_terminal:
-        yield None
-        return
-    with Progress(
-        TextColumn("training"), BarColumn(), TextColumn("{task.fields[metrics]}"), console=console
-    ) as progress:
-        task = progress.add_task("", total=None, metrics="")
-
-        def show(state: Any) -> None:
-            metrics = "  ".join(f"{name} {value:.4f}" for name, value in state.metrics.items())
-            progress.update(task, total=state.epochs, completed=state.epoch, metrics=metrics)
-
-        yield show

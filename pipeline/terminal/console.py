@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
+from model.bundle import TENSORFLOW
 from pipeline.errors import ConfigError
 from pipeline.runners.silence import quiet_stderr
 from pipeline.terminal.bar import STEPS, Bar, steps_of
@@ -107,9 +108,11 @@ class _Text:
 
     @contextmanager
     def watch(self, prepared: "Prepared") -> Iterator[None]:
-        """A progress bar on a terminal for a local run, nothing otherwise but what --only-new cannot do."""
+        """A progress bar on a terminal for a local run; else only what --only-new cannot do, and what computes why."""
         if prepared.passed_over is not None:
             err.print(not_compared(asdict(prepared.passed_over)))
+        for note in prepared.choice.notes:
+            err.print(note)
         path = prepared.compute.progress
         if path is None:
             with quiet_stderr():
@@ -140,6 +143,8 @@ class _Text:
             if manifest is not None:
                 out.print(f"  manifest   {join(verdict.folder, MANIFEST)} (sequence {manifest['sequence']})")
                 out.print(f"  bundle     {manifest['bundle']}")
+                if manifest.get("engine", TENSORFLOW) != TENSORFLOW:
+                    out.print(f"  engine     {manifest['engine']}")
                 if manifest["settings"].get("only_new"):
                     out.print(f"  compared   {compared(manifest)}")
                 if table := table_of(manifest):
@@ -172,6 +177,8 @@ class _Json:
         about: dict[str, Any] = {"rows" if plan.exact else "estimated_rows": plan.rows}
         if prepared.passed_over is not None:
             about["not_compared_with"] = asdict(prepared.passed_over)
+        about |= {"precision": prepared.choice.precision or "auto", "engine": prepared.choice.engine}
+        about["notes"] = list(prepared.choice.notes)
         emit("planned", run_id=run.run_id, date=run.date.isoformat(), bundle=run.bundle, **about)
         path = prepared.compute.progress
         with quiet_stderr(), nullcontext() if path is None else _told_now_and_then(prepared, path):

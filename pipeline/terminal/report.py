@@ -5,6 +5,7 @@ import json
 import os
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 from rich.table import Table
@@ -14,7 +15,7 @@ from model.errors import CheckpointError
 from pipeline.errors import ConfigError, DateError, RunFailedError, TryLaterError, cause
 from pipeline.preparing import Comparison, FoundTable
 from pipeline.terminal.console import emit, err, out, print_json
-from pipeline.terminal.summary import compared
+from pipeline.terminal.summary import compared, computed_in
 from transforms.errors import NoInputError, PlanError, RecordError
 from transforms.outputs.deletion import examples, foreign
 from transforms.outputs.names import MANIFEST
@@ -25,6 +26,10 @@ from transforms.runs.run import Run, date_folder, read_manifest
 from transforms.stores.bundles import open_bundle
 from transforms.stores.choose import store_for
 from transforms.stores.paths import absolute, join
+
+if TYPE_CHECKING:
+    # With it comes TensorFlow.
+    from transforms.score.engines.choice import Choice
 
 OF_A_PATH = (
     errno.EACCES,
@@ -64,7 +69,7 @@ def explain(error: Exception, log_format: str) -> int:
     return code
 
 
-def show_found(found: Bundle | Plan | Run | FoundTable | Labelling | Comparison) -> None:
+def show_found(found: "Bundle | Plan | Run | FoundTable | Labelling | Comparison | Choice") -> None:
     """Prints a part of what a job would do, as `prepare` finds it."""
     match found:
         case Bundle():
@@ -84,6 +89,15 @@ def show_found(found: Bundle | Plan | Run | FoundTable | Labelling | Comparison)
             out.print("schema")
             for field in found.file_schema:
                 out.print(f"  {field.name:<16} {field.type}{'' if field.nullable else ', required'}")
+        case _:
+            show_choice(found)
+
+
+def show_choice(choice: "Choice") -> None:
+    """Prints what will compute the rows, and why."""
+    out.print(f"computed {computed_in(choice)}")
+    for note in choice.notes:
+        out.print(f"         {note}")
 
 
 def show_foreign(output: str) -> None:

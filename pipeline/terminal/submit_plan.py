@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from pipeline.submitting import SubmitPlan
 from pipeline.terminal.console import emit, out
+from pipeline.terminal.summary import computed_in
 
 
 def show_plan(found: SubmitPlan) -> None:
@@ -17,6 +18,12 @@ def show_plan(found: SubmitPlan) -> None:
     for step in found.steps:
         hints = ", ".join(f"{key}={value}" for key, value in step.hints.items())
         out.print(f"  {step.name:<22} {', '.join(step.types) or '-'}{f'   [{hints}]' if hints else ''}")
+    out.print("engine")
+    out.print(f"  computed   {computed_in(found.prepared.choice)}")
+    for note in found.prepared.choice.notes:
+        out.print(f"             {note}")
+    if found.fastest:
+        out.print(f"  fastest    {found.fastest}")
     out.print("estimate, of the scoring alone")
     took, about = found.estimate, "" if found.prepared.plan.exact else "about "
     out.print(f"  rows       {about}{took.rows:,}")
@@ -32,4 +39,7 @@ def show_plan(found: SubmitPlan) -> None:
 def emit_plan(found: SubmitPlan) -> None:
     """Prints the plan as one line of JSON."""
     steps = [asdict(step) for step in found.steps]
-    emit("submit_plan", options=found.options, steps=steps, estimate=asdict(found.estimate))
+    choice = found.prepared.choice
+    engine = {"engine": choice.engine, "precision": choice.precision or "auto", "notes": list(choice.notes)}
+    engine["fastest"] = found.fastest
+    emit("submit_plan", options=found.options, steps=steps, engine=engine, estimate=asdict(found.estimate))

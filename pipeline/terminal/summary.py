@@ -1,7 +1,7 @@
 """What became of a run, in sentences: the same for people and machines."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transforms.errors import shown
 from transforms.outputs.names import MANIFEST
@@ -10,6 +10,10 @@ from transforms.runs.history import is_expired
 from transforms.runs.run import read_manifest
 from transforms.runs.verdict_record import SUPERSEDED, Verdict
 from transforms.stores.paths import join
+
+if TYPE_CHECKING:
+    # With it comes TensorFlow.
+    from transforms.score.engines.choice import Choice
 
 
 def notes(verdict: Verdict) -> Iterator[str]:
@@ -32,7 +36,7 @@ def compared(manifest: Mapping[str, Any]) -> str:
     """What --only-new took scores from, and why not from others."""
     found, other = manifest.get("compared_with"), manifest.get("not_compared_with")
     if found is None and other is None:
-        return "with no date: none up to this one has this bundle, precision and top_k; every row was scored"
+        return "with no date: none up to this one has this bundle, precision, engine and top_k; every row was scored"
     date = "no date" if found is None else f"dt={found['date']}"
     return f"with {date}" + ("" if other is None else f": {not_compared(other)}")
 
@@ -50,6 +54,11 @@ def work_of(verdict: Verdict) -> str:
         f"{work.get('scored', 0):,} rows computed in {work.get('precision') or 'no precision'}, {copied:,} copied"
     )
     return f"{computed}, padding factor {verdict.padding_factor}"
+
+
+def computed_in(choice: "Choice") -> str:
+    """The precision and the engine of a job."""
+    return f"in {choice.precision or 'the precision that suits the device of each worker'}, by {choice.engine}"
 
 
 def misfits(verdict: Verdict) -> str:

@@ -22,6 +22,7 @@ def test_a_whole_run_publishes_what_the_independent_parser_says(kind: str, run_j
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_workers")
 def test_marks_behind_the_first_thousand_lines_are_counted_over_workers_and_told_once(
     run_job: Score, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,7 @@ def night(outcome: Outcome) -> dict[str, tuple[Any, Any]]:
     return {row["id"]: (row["n"], row["s"]) for row in outcome.rows()}
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_misfits_are_counted_over_all_files_also_of_texts_taken_over(
     workers: int, run_job: Score, tmp_path: Path, capsys: pytest.CaptureFixture[str]

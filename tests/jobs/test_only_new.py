@@ -172,6 +172,7 @@ def test_many_splits_and_many_parts_meet(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_workers")
 def test_two_worker_processes_find_the_same(run_job: Score, tmp_path: Path) -> None:
     rows = {"id": [f"r{i}" for i in range(100)], "text": many_texts(100)}
     first = night(run_job, tmp_path, rows, NIGHT1)

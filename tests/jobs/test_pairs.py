@@ -27,7 +27,8 @@ from pipeline.jobs.config import JobConfig
 from transforms.batches.fingerprints import text_hash
 from transforms.batches.misfits import named
 from transforms.batches.schemas import SOURCE, Columns, texts_schema
-from transforms.featurize.fit import MakeExamples, examples_schema, read_examples, training_batch
+from transforms.featurize.examples import examples_schema, read_examples
+from transforms.featurize.fit import MakeExamples, training_batch
 from transforms.featurize.step import TransformGraph, featurize
 
 PACKING = DATA / "oracle" / "text" / "packing.json"
@@ -217,7 +218,7 @@ def test_featurize_equals_transform_dataset_on_pairs(pairs: Built, tmp_path: Pat
         made = p | beam.Create([training]) | MakeExamples("classification", graph, segments=2)
         tables = made | beam.Map(lambda batch: pa.Table.from_batches([batch]))
         tables | beam.io.WriteToParquetBatched(str(tmp_path / "examples"), examples_schema("classification"))
-    examples, _ = read_examples(str(tmp_path / "examples*"), "classification")
+    examples, _ = read_examples(str(tmp_path / "examples*"), "classification", tmp_path / "tokens")
     assert tokens.column("tokens").flatten().to_pylist() == examples.tokens.tolist()
     assert tokens.column("tokens").value_lengths().to_pylist() == examples.lengths.tolist()
     assert tokens.column("first_segment").to_pylist() == examples.first_segment.tolist()

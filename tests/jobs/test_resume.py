@@ -161,6 +161,7 @@ def test_other_work_takes_nothing_over(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_workers")
 def test_another_number_of_workers_is_the_same_work(
     run_job: Score, files: list[Path], scoring: Scoring, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from support.bundles import Built
 from support.commands import invoke
 
-from model.bundle import Bundle, BundleError, seal
+from model.bundle import FORMAT, Bundle, BundleError, fingerprint, seal
 
 
 @pytest.fixture
@@ -49,13 +49,14 @@ def flip(name: str) -> Callable[[Path], None]:
         (edit({"labels": ["book", "play", "rate"]}), "bundle.json: was edited"),
         (edit({"max_tokens": 32}), "bundle.json: was edited"),
         (edit({"extra": 1}), "'extra' is missing or not known"),
-        (edit({"format": 3}), "format 3; this version reads formats 1 to 2: score it with the version of bert-batch"),
-        (edit({"format": 0}), "format 0; this version reads formats 1 to 2: restore the bundle"),
+        (edit({"format": 4}), "format 4; this version reads formats 1 to 3: score it with the version of bert-batch"),
+        (edit({"format": 0}), "format 0; this version reads formats 1 to 3: restore the bundle"),
         (edit({"format": True}), "format True; this version reads"),
-        (edit({"format": "2"}), "format '2'; this version reads"),
+        (edit({"format": "3"}), "format '3'; this version reads"),
         (edit({"format": None}), "format None; this version reads"),
-        # Format 1 had no activation, format 2 always has one.
+        # Format 1 had no activation, format 2 no engines; format 3 always has both.
         (edit({"format": 1}), "'activation' is missing or not known"),
+        (edit({"format": 2}), "'engines' is missing or not known"),
         (edit({"activation": "none"}), "bundle.json: was edited"),
     ],
 )
@@ -105,10 +106,20 @@ def test_a_bundle_says_what_makes_its_numbers(
         with pytest.raises(BundleError, match=f"activation is '{activation}', which no {task} has"):
             seal(copy, description)
     else:
-        assert (seal(copy, description).activation, Bundle.load(copy).format) == (expected, 2)
+        assert (seal(copy, description).activation, Bundle.load(copy).format) == (expected, FORMAT)
 
 
 def test_a_newer_format_ends_a_command_with_2(copy: Path) -> None:
-    edit({"format": 3})(copy)
+    edit({"format": FORMAT + 1})(copy)
     code, _, err = invoke("inspect", copy)
-    assert (code, f"{copy}: has bundle format 3" in err, err.count("\n")) == (2, True, 1)
+    assert (code, f"{copy}: has bundle format {FORMAT + 1}" in err, err.count("\n")) == (2, True, 1)
+
+
+def test_a_bundle_of_format_2_is_read_and_only_tensorflow_computes_it(copy: Path) -> None:
+    found = json.loads((copy / "bundle.json").read_text())
+    assert found.pop("engines") == ["tensorflow", "openvino"]
+    found["format"] = 2
+    found["fingerprint"] = fingerprint(found)
+    (copy / "bundle.json").write_text(json.dumps(found))
+    bundle = Bundle.load(copy)
+    assert (bundle.format, bundle.engines, bundle.fingerprint) == (2, ("tensorflow",), found["fingerprint"])

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from support.commands import DATA, ROOT
 
-from model.bundle import Bundle, seal
+from model.bundle import FORMAT, Bundle, seal
 from transforms.featurize.step import TransformGraph
 from transforms.score.compute import Compute
 from transforms.score.devices import Device
-from transforms.score.loaded_model import ScoringModel
+from transforms.score.engines.choice import load_scorer
 
 BUNDLES = DATA / "bundles"
 NAMES = ["huggingface", "huggingface_pairs", "model_garden_pairs", "regression"]
@@ -34,7 +34,7 @@ def test_a_bundle_of_format_1_gives_the_tokens_and_the_scores_of_its_time(name: 
     rows = [part.tolist() for part in np.split(tokens.values, tokens.offsets[1:-1])]
     assert rows == expected["tokens"]
     assert tokens.first_segment.tolist() == expected["first_segment"]
-    model = ScoringModel(bundle, Compute(precision="float32"), Device(kind="cpu"))
+    model = load_scorer(bundle, Compute(precision="float32"), Device(kind="cpu"))
     found = model(tokens.values, np.diff(tokens.offsets).astype(np.int32), tokens.first_segment)
     wanted = expected["value" if bundle.task == "regression" else "probabilities"]
     # The graph is the old one, bit for bit (its checksum says so); another CPU may round a product otherwise.
@@ -52,9 +52,9 @@ def test_what_format_1_does_not_say_is_what_its_graphs_do(path: Path, activation
     assert bundle.tokenizer.get("truncator", "round_robin") == "round_robin"
 
 
-def test_a_bundle_of_format_1_made_anew_is_of_format_2_and_another_one(tmp_path: Path) -> None:
+def test_a_bundle_of_format_1_made_anew_is_of_the_newest_format_and_another_one(tmp_path: Path) -> None:
     path = Path(shutil.copytree(BUNDLES / "regression", tmp_path / "bundle"))
     found = json.loads((path / "bundle.json").read_text())
     again = seal(path, {key: found[key] for key in found.keys() - {"format", "files", "fingerprint"}})
-    assert (again.format, again.activation) == (2, "none")
+    assert (again.format, again.activation, again.engines) == (FORMAT, "none", ("tensorflow",))
     assert again.fingerprint != found["fingerprint"]

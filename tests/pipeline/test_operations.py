@@ -13,6 +13,7 @@ import pytest
 from support.bundles import Built
 from support.commands import ROOT, command, invoke, lines
 from support.jobs import DATE, NOW, Score, many_texts, prepared, write_parquet
+from support.runs.forked import Forked
 
 from pipeline import preparing, scoring
 from pipeline.errors import ConfigError, RunFailedError, cause
@@ -112,12 +113,12 @@ def test_two_workers_fail_in_one_line_and_write_nothing_but_json(classes: Built,
         "sys.argv = ['bert-batch', *sys.argv[1:]]; app.main()\n"
     )
     arguments = command(classes, source, tmp_path / "out", "--workers", "2", "--log-format", "json")[3:]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=150, check=False
-    )
-    assert done.returncode == 1
-    assert done.stderr == ""
-    events = [json.loads(line) for line in done.stdout.splitlines()]
+    with Forked(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        out, err = process.communicate(timeout=150)
+    assert (process.returncode, err) == (1, "")
+    events = [json.loads(line) for line in out.splitlines()]
     assert [event["event"] for event in events] == ["planned", "error"]
     assert f"FileChangedError: {source}: expected version" in events[-1]["message"]
 
@@ -299,8 +300,10 @@ def test_ctrl_c_ends_with_130_and_one_line(classes: Built, tmp_path: Path) -> No
     import signal
     import time
 
-    source = write_parquet(tmp_path / "in.parquet", {"id": map(str, range(400_000)), "text": many_texts(400_000)})
-    process = subprocess.Popen(
+    texts = many_texts(1_000)
+    rows = {"id": map(str, range(400_000)), "text": [f"{texts[i % 1_000]} {i}" for i in range(400_000)]}
+    source = write_parquet(tmp_path / "in.parquet", rows)
+    process = Forked(
         command(classes, source, tmp_path / "out"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     for _ in range(600):

@@ -12,7 +12,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from model.bundle import Bundle, seal
 from model.network.classifier import BertClassifier, build_classifier
 from model.network.config import BertConfig
-from model.serving.scoring_graph import PRECISIONS, ScoringGraph
+from model.serving.scoring_graph import ENGINES, PRECISIONS, ScoringGraph
 from model.tokenizer.tokenization import TokenizerSpec
 from transforms.featurize.fit import FitPreprocessing, training_batch
 from transforms.featurize.preprocessing import Preprocessing
@@ -84,6 +84,7 @@ def build_bundle(
         "segments": spec.segments,
         "model": config.to_dict(),
         "precisions": list(PRECISIONS),
+        "engines": list(ENGINES),
         **{key: {} for key in ("quality", "baseline", "origin", "versions")},
         "created": "2026-11-01T00:00:00+00:00",
     }

@@ -9,10 +9,10 @@ import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
+from pathlib import Path
 
-from support.commands import DATA
-
-TRUTH = DATA / "tokenizer" / "makers.json"
+# Not by support.commands: the peers' environment, in which the truth is made, has no Beam.
+TRUTH = Path(__file__).resolve().parent.parent / "data" / "tokenizer" / "makers.json"
 CJK = (
     (0x3400, 0x4DBF),
     (0x4E00, 0x9FFF),
@@ -27,6 +27,13 @@ SINCE_UNICODE_14 = (
     "1B132 1B155 1D2C0-1D2D3 1DF25-1DF2A 1E030-1E06D 1E08F 1E4D0-1E4F9 1F6DC 1F774-1F776 1F77B-1F77F 1F7D9 1FA75-1FA77 "
     "1FA87-1FA88 1FAAD-1FAAF 1FABB-1FABD 1FABF 1FACE-1FACF 1FADA-1FADB 1FAE8 1FAF7-1FAF8 2B739 2EBF0-2EE5D 31350-323AF"
 )
+# Name -> whether case is folded and whether accents are stripped. The maker of Hugging Face has all four.
+CASES = {
+    "uncased": (True, True),
+    "cased": (False, False),
+    "uncased with accents": (True, False),
+    "cased without accents": (False, True),
+}
 CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 BLOCK = 4096
 
@@ -46,7 +53,10 @@ class GoogleResearch:
         ascii_ = c.isascii() and c.isprintable() and not c.isalnum() and c != " "
         return ascii_ or category(c).startswith("P")
 
-    def folded(self, word: str) -> str:
+    def folded(self, word: str, lower_case: bool, strips: bool) -> str:
+        assert strips == lower_case, "its rules have no such option"
+        if not lower_case:
+            return word
         decomposed = unicodedata.normalize("NFD", word.lower())
         return "".join(c for c in decomposed if category(c) != "Mn")
 
@@ -71,7 +81,11 @@ class Fast:
     def is_punctuation(self, c: str) -> bool:
         return c in self._punctuation
 
-    def folded(self, word: str) -> str:
+    def folded(self, word: str, lower_case: bool, strips: bool) -> str:
+        kept = self._stripped(word) if strips else word
+        return "".join(self._lowered.get(c, c.lower()) for c in kept) if lower_case else kept
+
+    def _stripped(self, word: str) -> str:
         decomposed: list[str] = []
         for c in word:
             for part in c if c in self._whole else unicodedata.normalize("NFD", c):
@@ -79,7 +93,7 @@ class Fast:
                 while place and 0 < self._order(part) < self._order(decomposed[place - 1]):
                     place -= 1
                 decomposed.insert(place, part)
-        return "".join(self._lowered.get(c, c.lower()) for c in decomposed if c not in self._marks)
+        return "".join(c for c in decomposed if c not in self._marks)
 
     def _order(self, c: str) -> int:
         return unicodedata.combining(c) if c in self._ordered else 0
@@ -93,16 +107,20 @@ def makers() -> dict[str, Maker]:
     return {"huggingface": Fast(json.loads(TRUTH.read_text(encoding="utf-8"))), "google_research": GoogleResearch()}
 
 
-def token_ids(text: str, vocabulary: Mapping[str, int], maker: Maker, *, lower_case: bool) -> list[int]:
-    """Ids without special tokens."""
-    return [piece for word in words(text, maker, lower_case) for piece in _pieces(word, vocabulary, maker.longest)]
+def token_ids(
+    text: str, vocabulary: Mapping[str, int], maker: Maker, *, lower_case: bool, strip_accents: bool | None = None
+) -> list[int]:
+    """Ids without special tokens; accents go with the case unless said."""
+    strips = lower_case if strip_accents is None else strip_accents
+    found = words(text, maker, lower_case, strips)
+    return [piece for word in found for piece in _pieces(word, vocabulary, maker.longest)]
 
 
-def words(text: str, maker: Maker, lower_case: bool) -> Iterator[str]:
+def words(text: str, maker: Maker, lower_case: bool, strips: bool) -> Iterator[str]:
     """The words and punctuation marks of a text."""
     kept = (c for c in text if not maker.is_dropped(c))
     for word in "".join(f" {c} " if maker.is_cjk(c) else c for c in kept).split():
-        folded = maker.folded(word) if lower_case else word
+        folded = maker.folded(word, lower_case, strips)
         yield from "".join(f" {c} " if maker.is_punctuation(c) else c for c in folded).split()
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from transforms.batches.fingerprints import text_hash
 from transforms.batches.misfits import named
 from transforms.batches.schemas import SOURCE, Columns, texts_schema
+from transforms.errors import BadRowError, OutOfMemoryError
 from transforms.score.macro_batch import Ragged
 from transforms.score.memo import Memo
 from transforms.score.micro_batches import Rows, plan_micro_batches
@@ -37,6 +38,7 @@ class FakeScorer:
     """Gives the sum of tokens and the first segment; raises on POISON, and on more padded tokens than `largest`."""
 
     width = 2
+    engine = "tensorflow"
     precision = "float32"
 
     def __init__(self, largest: int | None = None, token_budget: int = 512 * EACH) -> None:
@@ -60,9 +62,9 @@ class FakeScorer:
         self.calls += 1
         assert (values.dtype, lengths.dtype, first_segment.dtype) == (np.int32, np.int32, np.int32)
         if self.largest is not None and math.prod(self.shape(len(lengths), int(lengths.max()))) > self.largest:
-            raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
+            raise OutOfMemoryError
         if (values == POISON).any():
-            raise tf.errors.InvalidArgumentError(None, None, "the text says …")
+            raise BadRowError("the text says …")
         rows = np.split(values, np.cumsum(lengths)[:-1])
         self.seen += [(int(first), *row.tolist()) for row, first in zip(rows, first_segment, strict=True)]
         return np.array([[row.sum(), first] for row, first in zip(rows, first_segment, strict=True)], np.float32)

@@ -1,7 +1,6 @@
 """FitPreprocessing: labelled Texts -> the TF Transform graph, training examples and the corpus baseline."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import apache_beam as beam
@@ -9,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import tensorflow_text  # noqa: F401  registers its ops before any graph that has them is loaded
 import tensorflow_transform.beam as tft_beam
 from apache_beam.pvalue import TaggedOutput
@@ -17,10 +15,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 from model.tokenizer.tokenization import SEGMENTS
-from model.training.examples import Examples
 from transforms.batches import coder as coder
 from transforms.batches.dead_letters import reject
-from transforms.batches.fingerprints import text_hash
 from transforms.batches.schemas import KEPT
 from transforms.batches.texts import as_text
 from transforms.featurize.preprocessing import Preprocessing
@@ -179,36 +175,3 @@ class CorpusBaseline(beam.CombineFn):
 
 
 _LENGTHS = 1 << 14
-
-
-def examples_schema(task: str) -> pa.Schema:
-    """What TransformDataset gives for Preprocessing, the row key passed through."""
-    integers = pa.large_list(pa.int64())
-    target = integers if task == "classification" else pa.large_list(pa.float32())
-    columns = {"first_segment": integers, "target": target, "tokens": integers, "truncated": integers}
-    return pa.schema([*columns.items(), ("row_key", pa.large_list(pa.large_binary()))])
-
-
-def read_examples(pattern: str, task: str) -> tuple[Examples, pa.Array]:
-    """Examples from the Parquet files that match `pattern`, sorted by row key, and their row keys."""
-    folder, name = Path(pattern).parent, Path(pattern).name
-    tables = [pq.read_table(file) for file in sorted(folder.glob(name))]
-    table = pa.concat_tables(tables) if tables else examples_schema(task).empty_table()
-    flat = {c: pc.list_flatten(table.column(c)).combine_chunks() for c in ("first_segment", "target", "row_key")}
-    # Beam promises no order; sorted rows make a seed mean the same thing twice.
-    order = pc.sort_indices(flat["row_key"])
-    tokens = table.column("tokens").combine_chunks().take(order)
-    examples = Examples(
-        tokens.flatten().to_numpy().astype(np.int32),
-        np.diff(tokens.offsets.to_numpy()).astype(np.int32),
-        flat["first_segment"].take(order).to_numpy().astype(np.int32),
-        flat["target"].take(order).to_numpy(),
-    )
-    return examples, flat["row_key"].take(order)
-
-
-def hold_out(examples: Examples, row_keys: pa.Array, share: float) -> tuple[Examples, Examples]:
-    """Splits examples into training and validation by a hash of the row key: the same rows each time."""
-    hashes = text_hash(row_keys).to_numpy().view(np.uint64)
-    held = hashes % np.uint64(10_000) < np.uint64(round(share * 10_000))
-    return examples.take(np.flatnonzero(~held)), examples.take(np.flatnonzero(held))

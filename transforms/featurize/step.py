@@ -47,7 +47,10 @@ class TransformGraph:
     def __init__(self, folder: str, segments: int = 1) -> None:
         layer = tft.TFTransformOutput(folder).transform_features_layer()
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)] * segments)
+        # AutoGraph would rewrite the sources of TF Transform's own layer, in which no branch depends on a tensor: that
+        # takes most of the first call.
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)] * segments, autograph=False)
+        @tf.autograph.experimental.do_not_convert
         def transform(*texts: tf.Tensor) -> tuple[Any, ...]:
             features = layer(dict(zip(SEGMENTS[:segments], texts, strict=True)))
             return (

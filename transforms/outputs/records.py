@@ -119,6 +119,7 @@ class _Manifest(_Record):
     kept_misfits: dict[str, Count] = {}
     work: dict[str, Count | str | float] = {}
     precision: str = ""
+    engine: str = "tensorflow"
     splits_taken_over: Count = 0
     compared_with: _Compared | None = None
 

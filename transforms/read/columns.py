@@ -94,6 +94,8 @@ class SchemaUnion:
         self._seen.add(text)
         for found in schema:
             kind = self._request.types.get(found.name)
+            if found.name == self._request.label:
+                _check_label(found, kind, file)
             if kind is not None and not convertible(plain(found.type), kind):
                 raise PlanError(
                     f"{file}: column {shown(found.name)} is {found.type}, of which --schema cannot make {kind}; "
@@ -121,6 +123,17 @@ class SchemaUnion:
             merged = pa.field(found.name, pa.string())
             self.met_as_text.add(found.name)
         self._fields[found.name] = merged
+
+
+def _check_label(found: pa.Field, kind: pa.DataType | None, file: str) -> None:
+    """Raises PlanError for a column whose values are no labels of a training that takes `kind`."""
+    if pa.types.is_nested(plain(found.type)):
+        what = "a label is one string, number or boolean"
+    elif kind is not None and not convertible(plain(found.type), kind):
+        what = f"of which no {kind} can be made; for classes leave --task regression out"
+    else:
+        return
+    raise PlanError(f"{file}: label column {shown(found.name)} is {found.type}: {what}, or choose with --label-column")
 
 
 def require_columns(

@@ -1,4 +1,4 @@
-"""The published date that scores can be taken from: same bundle, same precision, same top_k, digests of its texts."""
+"""The published date that scores can be taken from: same bundle, precision, engine and top_k, digests of its texts."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from model.bundle import TENSORFLOW
 from transforms.batches.schemas import plain, scores_schema
 from transforms.batches.text_digests import DIGEST, DIGEST_TYPE, WIDTH
 from transforms.outputs.digest_files import published_beside
@@ -63,17 +64,25 @@ class Found(NamedTuple):
 
 
 def find_earlier(
-    output: str, date: dt.date, *, fingerprint: str, task: str, precision: str, top_k: int | None
+    output: str,
+    date: dt.date,
+    *,
+    fingerprint: str,
+    task: str,
+    precision: str,
+    top_k: int | None,
+    engine: str = TENSORFLOW,
 ) -> Found:
     """The newest date up to `date` below `output` whose rows this job would score the same way, if there is one.
 
-    Files without digests are left out, and so are dates that have no others: `text_hash` can be aimed at.
+    In float32 all engines give the same, within rounding. Files without digests are left out, and so are dates that
+    have no others: `text_hash` can be aimed at.
     """
     published = read_manifests(output).published
     passed_over = None
     for day in sorted((day for day in published if day <= date.isoformat()), reverse=True):
         manifest = published[day]
-        if not _fits(manifest, fingerprint, precision, top_k):
+        if not _fits(manifest, fingerprint, precision, top_k, engine):
             continue
         run_id, files = manifest["run_id"], manifest["files"]
         whole = each(lambda part: _beside(output, part), files)
@@ -104,9 +113,10 @@ def _why(files: list[Mapping[str, Any]], whole: int) -> str:
     return f"{what} ({missing:,} of {len(files):,} files)"
 
 
-def _fits(manifest: Mapping[str, Any], fingerprint: str, precision: str, top_k: int | None) -> bool:
+def _fits(manifest: Mapping[str, Any], fingerprint: str, precision: str, top_k: int | None, engine: str) -> bool:
     return (
         manifest["bundle"].rsplit("@", 1)[-1] == fingerprint
         and manifest.get("precision") == precision
+        and (precision == "float32" or manifest.get("engine", TENSORFLOW) == engine)
         and manifest["settings"].get("top_k") == top_k
     )

@@ -11,12 +11,12 @@ from transforms.batches.dialect import Dialect
 from transforms.batches.schemas import MAX_ROWS
 from transforms.errors import NotWhatItClaimsError, PlanError
 from transforms.read.formats import delimited as csv_files
-from transforms.read.formats import doubts, json_array
+from transforms.read.formats import doubts
 from transforms.read.formats import lines as line_files
 from transforms.read.formats import parquet as parquet_files
 from transforms.read.formats.blocks import planned
 from transforms.read.formats.transcoded import text_stream
-from transforms.read.values import json_kinds
+from transforms.read.values import json_array, json_kinds
 from transforms.read.values.paths import Path, with_paths
 from transforms.runs.plan import Folders, Piece
 from transforms.stores.choose import store_for

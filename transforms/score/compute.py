@@ -3,18 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from model.bundle import TENSORFLOW
+
 
 @dataclass(frozen=True, kw_only=True)
 class Compute:
     """How scoring uses the machine.
 
-    `token_budget` and `precision` None: by device; `progress` is the file through which local workers tell how far
-    they are; `beats` the folder in which worker processes beat, if somebody listens there. `hints` are Beam's resource
-    hints for the workers that score (`accelerator`, `min_ram`); with `needs_gpu` a worker without one does not score.
+    `token_budget` and `precision` None: by device; `engine` is what computes, or ends the run where it cannot;
+    `progress` is the file through which local workers tell how far they are; `beats` the folder in which worker
+    processes beat, if somebody listens there. `hints` are Beam's resource hints for the workers that score
+    (`accelerator`, `min_ram`); with `needs_gpu` a worker without one does not score.
     """
 
     token_budget: int | None = None
     precision: str | None = None
+    engine: str = TENSORFLOW
     progress: str | None = None
     beats: str | None = None
     hints: Mapping[str, str] = field(default_factory=dict)

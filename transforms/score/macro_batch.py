@@ -1,19 +1,18 @@
 """Scoring one macro-batch: known results first, duplicates once, micro-batches by tokens, failures narrowed to rows.
 
-Knows no Beam.
+Knows no Beam and no engine.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
-from transforms.errors import DeviceMemoryError
+from transforms.errors import BadRowError, DeviceMemoryError, OutOfMemoryError
 from transforms.runs.books import Work
-from transforms.score.memo import Memo
+from transforms.score.engines.scorer import Scorer
 from transforms.score.micro_batches import LEAST_BUDGET, Rows, unique_rows
 
 Tell = Callable[[int], None]
@@ -28,29 +27,6 @@ class Results(NamedTuple):
     outputs: npt.NDArray[np.float32]
     failed: npt.NDArray[np.bool_]
     work: Work
-
-
-class Scorer(Protocol):
-    """The model: ragged token rows -> float32 [B, C], and how it wants its micro-batches.
-
-    `token_budget` falls when memory runs out, and stays so; `memo` keeps results from one macro-batch to the next.
-    """
-
-    width: int
-    precision: str
-    token_budget: int
-    memo: Memo
-
-    def plan(self, lengths: npt.NDArray[np.integer]) -> list[Rows]: ...
-
-    def shape(self, rows: int, longest: int) -> tuple[int, int]: ...
-
-    def __call__(
-        self,
-        values: npt.NDArray[np.int32],
-        lengths: npt.NDArray[np.int32],
-        first_segment: npt.NDArray[np.int32],
-    ) -> npt.NDArray[np.float32]: ...
 
 
 class Ragged(NamedTuple):
@@ -151,7 +127,7 @@ def _score_all(
         try:
             outputs[order[rows]] = _score(ragged.slice(rows), scorer, books)
             finished(order[rows])
-        except tf.errors.ResourceExhaustedError as error:
+        except OutOfMemoryError as error:
             # What does not fit into memory will not fit the next time either, here or in the next macro-batch.
             lengths = np.diff(ragged.offsets[: rows.stop + 1])
             if _fits_smaller(scorer, budget, size, int(lengths[rows].max()), error):
@@ -160,8 +136,8 @@ def _score_all(
             else:
                 failed[order[rows]] = True
                 finished(order[rows])
-        except tf.errors.InvalidArgumentError:
-            # The only error that a row can be at fault for: others would fail every row while the device is gone.
+        except BadRowError:
+            # Any other error would fail every row, while the device is gone for example.
             if size == 1:
                 failed[order[rows]] = True
                 finished(order[rows])

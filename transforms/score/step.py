@@ -18,9 +18,10 @@ from transforms.runs.labelling import STAGE, Labelling
 from transforms.runs.progress import Teller
 from transforms.score.compute import Compute
 from transforms.score.devices import find_device, require_gpu
+from transforms.score.engines.choice import load_scorer
+from transforms.score.engines.scorer import Scorer
 from transforms.score.label import label
-from transforms.score.loaded_model import ScoringModel
-from transforms.score.macro_batch import Ragged, Scorer, Tell, score_rows
+from transforms.score.macro_batch import Ragged, Tell, score_rows
 from transforms.stores.bundles import BundleReference, fetch
 
 _WORK = b"work"
@@ -30,23 +31,23 @@ _RESULT = (
 )
 
 
-class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel]):
+class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Scorer]):
     """One RecordBatch of Tokens is one macro-batch: in it goes, and out as `infer` makes it."""
 
     def __init__(self, bundle: BundleReference, columns: Columns, compute: Compute) -> None:
         super().__init__()
         self._bundle, self._columns, self._compute = bundle, columns, compute
 
-    def load_model(self) -> ScoringModel:
+    def load_model(self) -> Scorer:
         # First: a process that dies while it loads the model is to be missed too.
         beat(self._compute.beats)
         device = find_device()
         if self._compute.needs_gpu:
             require_gpu(device)
-        return ScoringModel(fetch(self._bundle), self._compute, device)
+        return load_scorer(fetch(self._bundle), self._compute, device)
 
     def run_inference(
-        self, batch: pa.RecordBatch, model: ScoringModel, inference_args: dict[str, Any] | None = None
+        self, batch: pa.RecordBatch, model: Scorer, inference_args: dict[str, Any] | None = None
     ) -> list[pa.RecordBatch]:
         check(batch, tokens_schema(self._columns), STAGE)
         teller = Teller(self._compute.progress, batch.num_rows)

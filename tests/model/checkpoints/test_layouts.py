@@ -213,11 +213,33 @@ def test_an_old_checkpoint_with_numbered_layers_only_is_read(
 
 def test_sizes_and_formula_come_from_the_checkpoint_and_its_params(tmp_path: Path) -> None:
     folder = copied(tmp_path)
-    assert [note.split(":")[0] for note in load(folder).notes] == ["activation", "norm_first"]
-    write_params(folder, {"hidden_activation": "relu", "norm_first": True, "dropout_rate": 0.2, "embedding_size": 16})
+    assert [note.split(":")[0] for note in load(folder).notes] == ["activation", "norm_first", "head"]
+    sizes = {"hidden_activation": "relu", "norm_first": True, "dropout_rate": 0.2, "embedding_size": 16}
+    write_params(folder, sizes, use_encoder_pooler=True)
     checkpoint = load(folder)
     assert checkpoint.config == CONFIG.replace(activation="relu", norm_first=True, output_dropout=0.2)
     assert checkpoint.notes == ()
+    assert checkpoint.said_by == dict.fromkeys(("activation", "norm_first"), str(folder / "params.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("case", "form"),
+    [
+        ("cls3_pooler_v2", "assumed to read the encoder's pooled output, as BertClassifier's own does"),
+        ("cls3_nopooler_v1", "assumed to have a pooling layer of its own, which reads the first token and ends with"),
+        ("head_dense_v1", "one Dense layer, assumed to read the encoder's pooled output and to have no activation"),
+    ],
+)
+def test_what_a_head_computes_is_noted_unless_a_task_says_it(tmp_path: Path, case: str, form: str) -> None:
+    folder = copied(tmp_path, case)
+    write_params(folder, {"hidden_activation": "gelu", "norm_first": False})
+    (note,) = load(folder).notes
+    assert note.startswith(f"head: {form}")
+    write_params(
+        folder, {"hidden_activation": "gelu", "norm_first": False}, use_encoder_pooler=case != "cls3_nopooler_v1"
+    )
+    assert len(load(folder).notes) == (case == "head_dense_v1")
+    assert load(folder, head=False).notes == ()
 
 
 def test_trap_2_gelu_of_google_is_the_tanh_form_and_gelu_of_hugging_face_the_exact_one(tmp_path: Path) -> None:
@@ -272,7 +294,11 @@ def test_a_tf1_checkpoint_scores_as_the_reference_with_its_head_transposed(tmp_p
     assert_scores_as_reference(folder, "cls3_pooler_v2")
     checkpoint = load(folder)
     assert checkpoint.config == CONFIG
-    assert [note.split(":")[0] for note in checkpoint.notes] == ["tokenizer"]
+    assert [note.split(":")[0] for note in checkpoint.notes] == ["tokenizer", "head"]
+    assert checkpoint.said_by == {
+        "activation": str(folder / "bert_config.json"),
+        "norm_first": "google-research/bert",
+    }
     assert set(checkpoint.ignored.values()) == {
         "state of the optimizer",
         "counter of the training",
@@ -283,6 +309,7 @@ def test_a_tf1_checkpoint_scores_as_the_reference_with_its_head_transposed(tmp_p
 def test_a_tf1_encoder_has_no_outputs(tmp_path: Path) -> None:
     folder = write_tf1(tmp_path, drop="output_")
     assert load(folder).outputs is None
+    assert [note.split(":")[0] for note in load(folder).notes] == ["tokenizer"]
     assert load_encoder(folder)[0] == CONFIG
 
 
@@ -481,7 +508,7 @@ def test_tokenizer_files_that_contradict_the_training_are_refused(tmp_path: Path
 def test_what_was_taken_from_the_folder_above_is_said(tmp_path: Path) -> None:
     folder = copied(tmp_path)
     (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, "a"]) + "\n")
-    write_params(tmp_path, {"hidden_activation": "gelu", "norm_first": False})
+    write_params(tmp_path, {"hidden_activation": "gelu", "norm_first": False}, use_encoder_pooler=True)
     notes = load(folder).notes
     assert [note.split(":")[0] for note in notes] == ["settings", "vocabulary"]
     assert all(str(tmp_path) in note and "folder above" in note for note in notes)

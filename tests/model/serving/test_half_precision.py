@@ -19,7 +19,7 @@ from model.serving.scoring_graph import COMPILED, PRECISIONS, ScoringGraph
 from pipeline.errors import ConfigError
 from transforms.score.compute import Compute
 from transforms.score.devices import Device
-from transforms.score.loaded_model import ScoringModel
+from transforms.score.engines.choice import load_scorer
 from transforms.score.macro_batch import Ragged, score_rows
 
 pytestmark = pytest.mark.slow  # Graphs in three precisions, each compiled.
@@ -90,7 +90,7 @@ def test_rows_as_long_as_the_positions_are_scored_in_wider_static_shapes(precisi
     about |= {"model": config.to_dict(), "precisions": list(PRECISIONS), "created": ""}
     bundle = seal(tmp_path, about | {key: {} for key in ("tokenizer", "quality", "baseline", "origin", "versions")})
     # On a device that is no CPU bfloat16 is compiled too.
-    model = ScoringModel(bundle, Compute(precision=precision, token_budget=512), Device(kind="gpu", memory=2**34))
+    model = load_scorer(bundle, Compute(precision=precision, token_budget=512), Device(kind="gpu", memory=2**34))
     flat, _ = random_rows([18, 17, 5, 18], seed=8)
     values, lengths, first = (flat[name].numpy() for name in ("tokens", "lengths", "first_segment"))
     found = score_rows(Ragged(values, np.append(0, lengths.cumsum()), first), model)

@@ -134,6 +134,7 @@ def test_the_export_holds_the_weights_once_and_nothing_to_train(tmp_path: Path) 
         "compiled_float16",
         "score",
         "score_bfloat16",
+        "serving_default",
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 from support.plain_tokenizer import (
+    CASES,
     CODE_POINTS,
     TRUTH,
     Fast,
@@ -30,20 +31,31 @@ TOKENS = letters_vocabulary()
 IDS = {token: i for i, token in enumerate(TOKENS)}
 BY = makers()
 STORED: dict[str, Any] = json.loads(TRUTH.read_text(encoding="utf-8"))
-CASES = pytest.mark.parametrize("lower_case", [True, False], ids=["uncased", "cased"])
-MAKERS = pytest.mark.parametrize("flavour", ["huggingface", "google_research"])
+# google-research's rules strip accents exactly when they fold case.
+MADE = [*(("huggingface", case) for case in CASES), ("google_research", "uncased"), ("google_research", "cased")]
+MAKERS_AND_CASES = pytest.mark.parametrize(("flavour", "case"), MADE)
 TOGETHER = 64
 Encode = Any
 
 
-def encoder(flavour: str, lower_case: bool, tokens: list[str]) -> Encode:
+def encoder(flavour: str, case: str, tokens: list[str]) -> Encode:
     """Texts to ids without special tokens, as a ragged tensor."""
-    word_pieces = FLAVOURS[flavour](tokens, lower_case=lower_case)
+    lower_case, strips = CASES[case]
+    options = {} if strips == lower_case else {"strip_accents": strips}
+    word_pieces = FLAVOURS[flavour](tokens, lower_case=lower_case, **options)
     graph = tf.function(word_pieces.tokenize, input_signature=[tf.TensorSpec([None], tf.string)])
     return lambda texts: graph(tf.constant([text.encode() for text in texts], tf.string))
 
 
-ENCODERS = {(flavour, case): encoder(flavour, case, TOKENS) for flavour in BY for case in (True, False)}
+@functools.cache
+def known(flavour: str, case: str) -> Encode:
+    """The encoder of the vocabulary of letters."""
+    return encoder(flavour, case, TOKENS)
+
+
+def plain(text: str, ids: dict[str, int], maker: Maker, case: str) -> list[int]:
+    lower_case, strips = CASES[case]
+    return token_ids(text, ids, maker, lower_case=lower_case, strip_accents=strips)
 
 
 @functools.cache
@@ -53,49 +65,43 @@ def joined_texts() -> list[list[str]]:
     return [["\n".join(texts[i : i + TOGETHER]) for i in range(0, len(texts), TOGETHER)] for texts in blocked]
 
 
-def wrong(encode: Encode, block: list[int], maker: Maker, lower_case: bool) -> Iterator[str]:
+def wrong(encode: Encode, block: list[int], maker: Maker, case: str) -> Iterator[str]:
     """The code points of a block whose ids are not the maker's."""
     texts = [text for c in block for text in patterns(c)]
     for text, ids in zip(texts, encode(texts).to_list(), strict=True):
-        if ids != token_ids(text, IDS, maker, lower_case=lower_case):
+        if ids != plain(text, IDS, maker, case):
             yield ascii(text)
 
 
-@MAKERS
-@CASES
-def test_every_code_point_has_the_ids_that_its_maker_gave(flavour: str, lower_case: bool) -> None:
+@MAKERS_AND_CASES
+def test_every_code_point_has_the_ids_that_its_maker_gave(flavour: str, case: str) -> None:
     """Alone, in a word and between spaces: texts that are joined where their ids are, which is many times as fast."""
-    encode, stored = ENCODERS[flavour, lower_case], STORED[f"{flavour} {'uncased' if lower_case else 'cased'}"].split()
+    encode, stored = known(flavour, case), STORED[f"{flavour} {case}"].split()
     for block, texts, expected in zip(blocks(), joined_texts(), stored, strict=True):
         if digest(encode(texts).values.numpy().tolist()) != expected:
-            found = list(wrong(encode, block, BY[flavour], lower_case))
+            found = list(wrong(encode, block, BY[flavour], case))
             pytest.fail(f"{len(found)} texts from U+{block[0]:04X} on: {', '.join(found[:20])}")
 
 
-@MAKERS
-@CASES
-def test_each_text_of_a_low_code_point_by_itself_has_the_ids_that_its_maker_gave(
-    flavour: str, lower_case: bool
-) -> None:
-    stored = STORED[f"{flavour} {'uncased' if lower_case else 'cased'}"].split()
+@MAKERS_AND_CASES
+def test_each_text_of_a_low_code_point_by_itself_has_the_ids_that_its_maker_gave(flavour: str, case: str) -> None:
+    stored = STORED[f"{flavour} {case}"].split()
     for block, expected in list(zip(blocks(), stored, strict=True))[:4]:
         texts = [text for c in block for text in patterns(c)]
-        assert digest(ENCODERS[flavour, lower_case](texts).values.numpy().tolist()) == expected, hex(block[0])
+        assert digest(known(flavour, case)(texts).values.numpy().tolist()) == expected, hex(block[0])
 
 
-@CASES
-def test_texts_of_many_code_points_have_the_ids_of_the_rust_tokenizers(lower_case: bool) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_texts_of_many_code_points_have_the_ids_of_the_rust_tokenizers(case: str) -> None:
     lines = (TRUTH.parent / "fast_texts.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     assert len(rows) > 400
-    found = ENCODERS["huggingface", lower_case]([row["text"] for row in rows]).to_list()
-    case = "uncased" if lower_case else "cased"
+    found = known("huggingface", case)([row["text"] for row in rows]).to_list()
     assert [row["text"] for row, ids in zip(rows, found, strict=True) if ids != row[case]] == []
 
 
-@MAKERS
-@CASES
-def test_words_are_counted_between_what_their_maker_splits_at(flavour: str, lower_case: bool) -> None:
+@MAKERS_AND_CASES
+def test_words_are_counted_between_what_their_maker_splits_at(flavour: str, case: str) -> None:
     """Whatever might be punctuation, white space or CJK, in the middle of what is too long as one word."""
     maker, half = BY[flavour], "a" * (BY[flavour].longest * 3 // 5)
     rules = (code_points.HUGGING_FACE, code_points.GOOGLE_RESEARCH)
@@ -104,8 +110,8 @@ def test_words_are_counted_between_what_their_maker_splits_at(flavour: str, lowe
     texts = [f"{half}{c}{half}" for c in sorted(odd)]
     tokens = [*TOKENS[:5], half, f"##{half}"]
     ids = {token: i for i, token in enumerate(tokens)}
-    found = encoder(flavour, lower_case, tokens)(texts).to_list()
-    expected = [token_ids(text, ids, maker, lower_case=lower_case) for text in texts]
+    found = encoder(flavour, case, tokens)(texts).to_list()
+    expected = [plain(text, ids, maker, case) for text in texts]
     assert [ascii(t[len(half)]) for t, a, b in zip(texts, found, expected, strict=True) if a != b] == []
 
 
@@ -148,21 +154,36 @@ def test_the_categories_are_those_of_unicode_14_on_every_python() -> None:
 )
 def test_words_come_out_as_the_fast_tokenizer_gives_them(text: str, expected: str) -> None:
     words = ["[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]", "so", "tired", "love", "it", "!", "οδοσ", "οδος"]
-    (ids,) = encoder("huggingface", True, words)([text]).to_list()
+    (ids,) = encoder("huggingface", "uncased", words)([text]).to_list()
     assert " ".join(words[i] for i in ids) == expected
 
 
-@MAKERS
-def test_a_vocabulary_may_have_what_the_kernel_takes_otherwise(flavour: str) -> None:
+@MAKERS_AND_CASES
+def test_a_vocabulary_may_have_what_the_kernel_takes_otherwise(flavour: str, case: str) -> None:
     """Characters of later Unicode versions, those that stand in for them, and capitals nothing could match."""
     odd = "\u061d\u1b4e\u1abf\U00040000\U00040001\U00040002\ua7cb\u0264\u1c89\u1c8a"
     tokens = [*TOKENS[:5], "a", *(f"{a}{b}" for a in ("", "##", "a") for b in odd), "\u1b4ea"]
     ids = {token: i for i, token in enumerate(tokens)}
     texts = [f"{a}{b}{c}" for a in ("", "a") for b in odd for c in ("", "a", *odd)]
-    for lower_case in (True, False):
-        found = encoder(flavour, lower_case, tokens)(texts).to_list()
-        expected = [token_ids(text, ids, BY[flavour], lower_case=lower_case) for text in texts]
-        assert [ascii(t) for t, a, b in zip(texts, found, expected, strict=True) if a != b] == []
+    found = encoder(flavour, case, tokens)(texts).to_list()
+    expected = [plain(text, ids, BY[flavour], case) for text in texts]
+    assert [ascii(t) for t, a, b in zip(texts, found, expected, strict=True) if a != b] == []
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ("uncased", ["eclair", "e", "z", "i"]),
+        ("cased", ["Éclair", "e\u0301", "Z", "İ"]),
+        ("uncased with accents", ["éclair", "e\u0301", "z", "i\u0307"]),
+        ("cased without accents", ["Eclair", "e", "Z", "I"]),
+    ],
+)
+def test_case_and_accents_are_two_options(case: str, expected: list[str]) -> None:
+    words = ["eclair", "éclair", "Eclair", "Éclair", "e", "e\u0301", "é", "z", "Z", "i", "i\u0307", "I", "İ"]
+    tokens = ["[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]", *words]
+    (ids,) = encoder("huggingface", case, tokens)(["Éclair e\u0301 Z İ"]).to_list()
+    assert [tokens[i] for i in ids] == expected
 
 
 def test_the_flavours_keep_their_names() -> None:

@@ -49,9 +49,9 @@ def as_function(tokenize: Callable[[tf.Tensor], tf.RaggedTensor]) -> Encode:
     return lambda texts: graph(tf.constant([text.encode() for text in texts], tf.string)).to_list()
 
 
-def ours(flavour: str, lower_case: bool, vocabulary: Path = VOCABULARY) -> Encode:
+def ours(flavour: str, lower_case: bool, vocabulary: Path = VOCABULARY, *, strip_accents: bool | None = None) -> Encode:
     """Ids with [CLS] and [SEP]."""
-    spec = TokenizerSpec(flavour=flavour, lower_case=lower_case, max_tokens=1_000_000)
+    spec = TokenizerSpec(flavour=flavour, lower_case=lower_case, strip_accents=strip_accents, max_tokens=1_000_000)
     tokenizer = Tokenizer(vocabulary, spec)
     return as_function(lambda texts: tokenizer.tokenize(texts).tokens)
 
@@ -65,8 +65,9 @@ def bert_tokenizer(lower_case: bool) -> Encode:
     return lambda texts: [framed(row) for row in encode(texts)]
 
 
-def plain(texts: list[str], lower_case: bool, flavour: str) -> Ids:
-    return [framed(token_ids(text, IDS, MAKERS[flavour], lower_case=lower_case)) for text in texts]
+def plain(texts: list[str], lower_case: bool, flavour: str, strip_accents: bool | None = None) -> Ids:
+    options = {"lower_case": lower_case, "strip_accents": strip_accents}
+    return [framed(token_ids(text, IDS, MAKERS[flavour], **options)) for text in texts]
 
 
 def framed(ids: list[int]) -> list[int]:
@@ -134,6 +135,7 @@ TEXTS = st.lists(
     max_size=50,
 )
 ENCODERS = {(f, case): ours(f, case) for f in ("model_garden", *MAKERS) for case in (True, False)}
+APART = {case: ours("huggingface", case, strip_accents=not case) for case in (True, False)}
 BERT_TOKENIZERS = {case: bert_tokenizer(case) for case in (True, False)}
 
 
@@ -151,6 +153,25 @@ def test_model_garden_equals_bert_tokenizer(lower_case: bool, texts: list[str]) 
 def test_a_flavour_equals_a_plain_loop_over_characters(flavour: str, lower_case: bool, texts: list[str]) -> None:
     expected = plain(texts, lower_case, flavour)
     assert differing(texts, ENCODERS[flavour, lower_case](texts), expected) == []
+
+
+@CASES
+@settings(max_examples=30, deadline=None)
+@given(texts=TEXTS)
+def test_huggingface_equals_a_plain_loop_where_accents_do_not_go_with_the_case(
+    lower_case: bool, texts: list[str]
+) -> None:
+    expected = plain(texts, lower_case, "huggingface", strip_accents=not lower_case)
+    assert differing(texts, APART[lower_case](texts), expected) == []
+
+
+@pytest.mark.parametrize("lower_case", [True, False])
+def test_a_bundle_says_of_accents_only_what_does_not_follow_from_the_case(lower_case: bool) -> None:
+    usual = {"flavour": "huggingface", "lower_case": lower_case}
+    apart = {**usual, "strip_accents": not lower_case}
+    for strips, expected in ((None, usual), (lower_case, usual), (not lower_case, apart)):
+        spec = TokenizerSpec(flavour="huggingface", lower_case=lower_case, strip_accents=strips)
+        assert spec.described == expected
 
 
 @FLAVOURS
@@ -195,6 +216,8 @@ def test_a_word_of_google_research_has_up_to_two_hundred_characters(lower_case: 
         ({"flavour": "sentencepiece"}, "known are model_garden, huggingface, google_research"),
         ({"truncator": "longest"}, "known are round_robin, longest_first, waterfall"),
         ({"segments": 3}, "a pair 2"),
+        ({"strip_accents": False}, "model_garden strips accents exactly when it folds case: only huggingface"),
+        ({"flavour": "google_research", "lower_case": False, "strip_accents": True}, "google_research strips accents"),
         ({"segments": 2, "max_tokens": 2}, "at least 3"),
         ({"max_tokens": 1}, "at least 2"),
     ],

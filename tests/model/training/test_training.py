@@ -1,6 +1,7 @@
 """Fine-tuning learns, stops at the best epoch, repeats itself, and measures correctly."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from hypothesis.extra import numpy as hnp
 
 from model.network.classifier import BertClassifier, build_classifier
 from model.network.config import BertConfig
-from model.training.examples import Examples
-from model.training.fine_tune import Progress, TrainingOptions, evaluate, fine_tune, predict
-from model.training.metrics import cross_entropy, macro_f1, metrics_of, pearson, spearman
+from model.training.examples import Examples, TokenFile
+from model.training.fine_tune import DivergedError, Progress, Step, TrainingOptions, evaluate, fine_tune, predict
+from model.training.metrics import confusion, cross_entropy, macro_f1, metrics_of, pearson, reliability, spearman
 
 pytestmark = pytest.mark.slow  # Trainings.
 
@@ -98,9 +99,11 @@ def test_early_stopping_restores_the_best_epoch() -> None:
     wrong = dataclasses.replace(train, targets=(train.targets + 1) % 3)
     classifier, seen = fresh(3), []
     fine_tune(classifier, train, validation, OPTIONS)
-    weak = dataclasses.replace(OPTIONS, epochs=20, learning_rate=3e-3, patience=2)
+    weak = dataclasses.replace(OPTIONS, epochs=40, learning_rate=3e-3, patience=2)
     result = fine_tune(classifier, wrong, validation, weak, seen.append)
-    assert result.epochs_run == result.best_epoch + 2 == len(seen) < 20
+    # 96 rows are 6 steps: 100 steps without progress are 17 epochs, and the fall is 10.
+    assert result.ended == "plateau"
+    assert result.epochs_run == len(seen) == seen[-1].epochs < 40
     best = seen[result.best_epoch - 1].metrics
     assert result.metrics == pytest.approx(best) == evaluate(classifier, validation)
     assert best["macro_f1"] > seen[-1].metrics["macro_f1"]
@@ -110,6 +113,47 @@ def test_a_classifier_that_pools_for_itself_can_be_trained() -> None:
     classifier = build_classifier(CONFIG.replace(use_encoder_pooler=False), 3)
     result = fine_tune(classifier, examples(240, 1), examples(60, 2), OPTIONS)
     assert result.metrics["accuracy"] > 0.95
+
+
+# === Ends ===
+
+
+def test_a_loss_that_is_no_number_ends_the_training_by_epoch_and_step() -> None:
+    wild = dataclasses.replace(OPTIONS, learning_rate=1e30)
+    with pytest.raises(DivergedError) as error:
+        fine_tune(fresh(3), examples(96, 1), examples(30, 2), wild)
+    # The first step has the first weights; what it makes of them is seen in the next.
+    assert (error.value.epoch, error.value.steps) == (1, 6)
+    assert error.value.learning_rate == 1e30
+
+
+def test_values_whose_squares_no_float32_holds_are_learned() -> None:
+    train, validation = examples(240, 1, values=True), examples(60, 2, values=True)
+    huge = [dataclasses.replace(rows, targets=rows.targets * np.float32(1e30)) for rows in (train, validation)]
+    result = fine_tune(fresh(1), *huge, OPTIONS)
+    assert np.isfinite(list(result.metrics.values())).all()
+    assert result.metrics["pearson"] > 0.9
+
+
+def test_a_training_that_is_stopped_keeps_its_best_epoch() -> None:
+    asked: list[Step] = []
+
+    def stop(at: Step) -> bool:
+        asked.append(at)
+        return at.epoch == 1 or (at.epoch, at.step) == (3, 2)
+
+    classifier, seen = fresh(3), []
+    result = fine_tune(classifier, examples(96, 1), examples(30, 2), OPTIONS, seen.append, stop)
+    # In the first epoch there is nothing to keep yet.
+    assert (result.ended, result.epochs_run, len(asked)) == ("asked", 2, 6 + 6 + 2)
+    assert asked[0].done is None
+    assert asked[-1].done == seen[-1]
+    assert result.metrics == pytest.approx(seen[result.best_epoch - 1].metrics) == evaluate(classifier, examples(30, 2))
+
+
+def test_a_training_cut_by_its_cap_says_so() -> None:
+    few = dataclasses.replace(OPTIONS, epochs=2, learning_rate=1e-3)
+    assert fine_tune(fresh(3), examples(96, 1), examples(30, 2), few).ended == "cap"
 
 
 # === Rows ===
@@ -134,7 +178,16 @@ def test_padded_rows_carry_tokens_mask_and_segments() -> None:
     assert padded["input_word_ids"].tolist() == [[2, 8, 3, 9, 3], [2, 7, 3, 0, 0]]
     assert padded["input_mask"].tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
     assert padded["input_type_ids"].tolist() == [[0, 0, 0, 1, 1], [0, 0, 0, 0, 0]]
-    assert rows.take(np.array([1])).tokens.tolist() == [2, 8, 3, 9, 3]
+    assert rows.take(np.array([1])).padded(np.array([0]))["input_word_ids"].tolist() == [[2, 8, 3, 9, 3]]
+
+
+def test_tokens_in_a_file_are_those_in_memory(tmp_path: Path) -> None:
+    rows = examples(20, 4)
+    (tmp_path / "tokens").write_bytes(rows.tokens.astype("<i4").tobytes())
+    read = dataclasses.replace(rows, tokens=TokenFile(tmp_path / "tokens"))
+    order = np.array([3, 17, 0, 3])
+    for name, array in read.take(order).padded(np.arange(4)).items():
+        np.testing.assert_array_equal(array, rows.padded(order)[name])
 
 
 @pytest.mark.parametrize(
@@ -169,7 +222,6 @@ def test_rows_that_do_not_fit_the_classifier_are_refused() -> None:
         {"batch_size": 0},
         {"patience": 0},
         {"learning_rate": 0.0},
-        {"warmup_share": 1.0},
         {"weight_decay": -1.0},
     ],
 )
@@ -212,3 +264,17 @@ def test_metrics_name_what_the_task_needs() -> None:
     regression = metrics_of(np.array([[1.0], [2.0]], np.float32), np.array([1, 4], np.float32))
     assert regression["rmse"] == pytest.approx(np.sqrt(2))
     assert regression["loss"] == pytest.approx(2)
+
+
+def test_confusion_counts_right_classes_down_and_predicted_ones_across() -> None:
+    found = confusion(np.array([0, 2, 2, 1]), np.array([0, 1, 2, 1]), 3)
+    assert found.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 1]]
+
+
+def test_reliability_compares_what_is_said_with_how_often_it_is_right() -> None:
+    # Softmax of (ln 3, 0) is 0.75, of (ln 19, 0) 0.95.
+    logits = np.log(np.array([[3, 1], [1, 3], [3, 1], [19, 1]], np.float32))
+    assert reliability(logits, np.array([0, 0, 0, 0])) == [
+        {"rows": 3, "probability": pytest.approx(0.75), "accuracy": pytest.approx(2 / 3)},
+        {"rows": 1, "probability": pytest.approx(0.95), "accuracy": 1.0},
+    ]

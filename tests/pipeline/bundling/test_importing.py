@@ -130,7 +130,7 @@ def test_flags_that_do_not_fit_the_model_are_refused(tmp_path: Path, settings: d
 
 
 def test_a_checkpoint_without_vocabulary_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"has no vocab\.txt beside it; give the vocabulary with --vocabulary"):
+    with pytest.raises(ConfigError, match=r"has neither vocab\.txt nor tokenizer\.json beside it; give the vocab"):
         import_model(job(ORACLE / "reg1_pooler_v1" / "ckpt_model", tmp_path))
 
 

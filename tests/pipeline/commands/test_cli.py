@@ -12,6 +12,7 @@ import pytest
 from support.bundles import Built
 from support.commands import ROOT, invoke
 from support.jobs import DATE, many_texts, write_parquet
+from support.runs.forked import Forked
 
 
 @pytest.fixture
@@ -240,7 +241,7 @@ def test_the_progress_bar_is_drawn_on_a_terminal(classes: Built, rows: Path, tmp
     controller, terminal = pty.openpty()
     command = [sys.executable, "-m", "pipeline", *map(str, arguments(classes, rows, tmp_path))]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=terminal, env=environment)
+    process = Forked(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=terminal, env=environment)
     os.close(terminal)
     drawn = b""
     try:

@@ -7,9 +7,7 @@ tests/data/public_names.json has the names. A change of them is deliberate: run 
 import ast
 import dataclasses
 import json
-import os
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from typing import Any
 
 import pydantic
 import pytest
+from support.commands import run_forked
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = ROOT / "tests/data/public_names.json"
@@ -185,14 +184,13 @@ def left_by_a_run(folder: Path) -> dict[str, Any]:
     command = ["score", "--bundle", bundle, "--input", source, "--output", output, "--date", DATE]
     command += ["--max-dead-fraction", "1", "--log-format", "json"]
     run = [sys.executable, "-m", "pipeline", *map(str, command)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(run, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=True)
+    out = run_forked(run, folder=folder)
     files = sorted(path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file())
     (verdict,) = output.glob("_runs/*/verdict.json")
     (plan,) = output.glob("_runs/*/plan.parquet")
     schema = pq.read_schema(plan)
     return {
-        "events": {line["event"]: _keys(line) for line in map(json.loads, done.stdout.splitlines())},
+        "events": {line["event"]: _keys(line) for line in map(json.loads, out.splitlines())},
         "files": sorted({re.sub(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}|[0-9a-f]{32}", "*", name) for name in files}),
         "manifest": _keys(json.loads((output / f"dt={DATE}" / "_manifest.json").read_bytes())),
         "verdict": _keys(json.loads(verdict.read_bytes())),

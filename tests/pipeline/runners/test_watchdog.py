@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.commands import ROOT
+from support.runs.forked import Forked
 from support.runs.publishing import ready
 
 from pipeline.errors import ConfigError, WorkersLostError
@@ -192,11 +193,11 @@ BEATING = (
 )
 
 
-def beating(folder: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", BEATING, str(folder)], cwd=ROOT, stdin=subprocess.PIPE)
+def beating(folder: Path) -> Forked:
+    return Forked([sys.executable, "-c", BEATING, str(folder)], cwd=ROOT, stdin=subprocess.PIPE)
 
 
-def threads(process: subprocess.Popen[bytes]) -> int:
+def threads(process: Forked) -> int:
     return len(list(Path(f"/proc/{process.pid}/task").iterdir()))
 
 

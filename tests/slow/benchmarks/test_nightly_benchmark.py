@@ -1,13 +1,14 @@
 """benchmarks/nightly/nights.py: its short form with the demo bundle, and that it would notice other rows."""
 
 import re
-import subprocess
 import sys
+from types import SimpleNamespace
 
 import pyarrow as pa
-from support.commands import ROOT
+import pytest
+from support.runs.forked import Forked
 
-from benchmarks.nightly.nights import Nights, Scale, limits, report
+from benchmarks.nightly.nights import Nights, Scale, limits, main, report
 from benchmarks.nightly.scored_output import differences
 
 
@@ -39,10 +40,16 @@ def test_a_limit_counts_against_the_full_run() -> None:
     assert "9 of 10 splits taken over | 25.0 |" in report(kept, Scale())
 
 
-def test_unchanged_and_killed_nights_publish_the_same_rows() -> None:
-    command = [sys.executable, "-m", "benchmarks.nightly.nights", "--short"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    taken_over = re.search(r"splits taken over: (\d+) of (\d+)", done.stdout)
-    assert taken_over, done.stdout
+def test_unchanged_and_killed_nights_publish_the_same_rows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Times of whole commands are for the long form: here their processes are forked.
+    monkeypatch.setattr("benchmarks.nightly.scored_output.subprocess", SimpleNamespace(Popen=Forked))
+    monkeypatch.setattr(sys, "argv", ["nights.py", "--short"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr().out
+    assert end.value.code == 0, said
+    taken_over = re.search(r"splits taken over: (\d+) of (\d+)", said)
+    assert taken_over, said
     assert 0 < int(taken_over[1]) < int(taken_over[2])

@@ -34,6 +34,7 @@ from support.cloud.submission import (
 )
 from support.commands import ROOT, invoke
 from support.jobs import DATE, NOW
+from support.runs.forked import Forked
 
 from pipeline.dataflow.profile import load_profile
 from pipeline.errors import ConfigError, RunFailedError, TryLaterError
@@ -359,7 +360,7 @@ def test_a_waiting_command_tells_its_plan_once_and_then_the_job(command: list[st
 def test_ctrl_c_while_a_job_runs_on_dataflow_says_how_to_end_it(command: list[str]) -> None:
     with DataflowStub(states=["JOB_STATE_RUNNING"]) as stub:
         words = [sys.executable, "-m", "pipeline", *command, "--", f"--dataflow_endpoint={stub.url}"]
-        with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        with Forked(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             job_id = process.stdout.readline().removeprefix("Submitted job: ").strip()
             process.send_signal(signal.SIGINT)

@@ -16,9 +16,17 @@ from support.commands import ROOT, invoke
 from model.checkpoints import checkpoint as checkpoints
 from model.checkpoints import detect as layouts
 from model.checkpoints import hugging_face as hf
-from model.checkpoints import model_garden, run_configs, tf1, tokenizer_files
+from model.checkpoints import (
+    json_files,
+    model_garden,
+    run_configs,
+    safetensors_files,
+    tf1,
+    tokenizer_files,
+    tokenizer_json,
+)
 from model.checkpoints import stored_variables as stored
-from pipeline.bundling import import_job
+from pipeline.bundling import import_job, import_network
 
 PAGE = (ROOT / "docs/models/import.md").read_text(encoding="utf-8")
 
@@ -44,6 +52,7 @@ LAYOUTS = [
     "hf --name pairs --segments 2 --truncator waterfall --output pair-bundle",
     "cross --name relevance --segments 2 --output relevance-bundle",
     "single --name value --output value-bundle",
+    "modern --name modern --output modern-bundle",
     "uncased --name google --labels bad,good,best --output google-bundle",
 ]
 
@@ -71,7 +80,8 @@ def test_the_page_shows_no_other_import() -> None:
 
 # === Refusals ===
 
-MODULES = (checkpoints, hf, import_job, layouts, model_garden, run_configs, stored, tf1, tokenizer_files)
+MODULES = (checkpoints, hf, import_job, import_network, json_files, layouts, model_garden, run_configs)
+MODULES = (*MODULES, safetensors_files, stored, tf1, tokenizer_files, tokenizer_json)
 # What flags say before anything is read, what only a training or only a library can meet.
 ELSEWHERE = {"ImportJob", "load_vocabulary", "build_from"}
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from google.cloud import bigquery
 from support.cloud.emulators import Emulators
-from support.commands import ROOT, run_command
+from support.commands import ROOT, run_command, run_forked
 from support.documents import README, page, scripts
 from support.jobs import write_parquet
 
@@ -60,9 +60,9 @@ def test_every_night_and_when_something_fails(folder: Path) -> None:
     assert manifest(folder, "2026-11-21")["counts"] == {"read": 12, "scored": 0, "skipped": 12, "dead": 0}
     assert manifest(folder, "2026-11-21")["compared_with"]["date"] == "2026-11-20"
     assert all(day in shown for day in DAYS[:5])
-    score = "bert-batch score --job nightly.yaml --date"
-    run(folder, f"exec {score} 2026-11-22", code=-signal.SIGKILL, **{VARIABLE: "after record_read"})
-    run(folder, f"exec {score} 2026-11-23", code=-signal.SIGKILL, **{VARIABLE: "before commit"})
+    for day, point in (("2026-11-22", "after record_read"), ("2026-11-23", "before commit")):
+        score = [sys.executable, "-m", "pipeline", "score", "--job", "nightly.yaml", "--date", day]
+        run_forked(score, folder=folder, code=-signal.SIGKILL, **{VARIABLE: point})
     died = {path.parent.name: path for path in folder.glob("scored/_runs/*/verdict.json")}
     (waiting,) = (name for name, path in died.items() if json.loads(path.read_bytes())["status"] == "passed")
     commands = scripts(page("use/failures.md"))

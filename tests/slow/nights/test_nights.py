@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ import tensorflow as tf
 import yaml
 from google.cloud import bigquery
 from support.bundles import Built
-from support.cloud.emulators import Emulators
-from support.commands import run_command
+from support.cloud.emulators import Emulators, empty_dataset
+from support.commands import run_forked
 from support.jobs import many_texts
 from support.plain_loops import plain_loop
 
@@ -52,7 +53,7 @@ class Place:
 
     def run(self, command: str, *arguments: str, code: int = 0, **environment: str) -> str:
         """Runs the command in a process of its own, as a scheduler does; gives what it prints."""
-        return run_command([sys.executable, "-m", "pipeline", command, *arguments], code=code, **environment)
+        return run_forked([sys.executable, "-m", "pipeline", command, *arguments], code=code, **environment)
 
     def score(self, night: str, *arguments: str, code: int = 0, **environment: str) -> dict[str, Any]:
         self.run("score", "--job", str(self.job), "--date", night, *arguments, code=code, **environment)
@@ -132,13 +133,31 @@ def tables(dataset: str) -> list[str]:
 
 @pytest.fixture
 def place(cloud: Emulators, dataset: str, bucket_folder: str, tmp_path: Path, classes: Built) -> Place:
+    return place_of(dataset, bucket_folder, tmp_path, classes)
+
+
+@pytest.fixture(scope="module")
+def scored(running_emulators: Emulators, tmp_path_factory: pytest.TempPathFactory, classes: Built) -> Iterator[Place]:
+    """A place where a night is published. Each test that kills a run publishes it once more."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in running_emulators.environment.items():
+            patch.setenv(name, value)
+        with empty_dataset(running_emulators.project) as dataset:
+            bucket_folder = f"gs://{running_emulators.bucket}/{dataset}"
+            place = place_of(dataset, bucket_folder, tmp_path_factory.mktemp("nights"), classes)
+            place.score(NIGHTS[1])
+            yield place
+
+
+def place_of(dataset: str, bucket_folder: str, folder: Path, classes: Built) -> Place:
+    """A table with the texts of all nights, and a job file."""
     schema = [("id", "STRING"), ("text", "STRING"), ("day", "DATE"), ("price", "INT64")]
     with bigquery.Client() as client:
         client.create_table(bigquery.Table(f"{dataset}.texts", [bigquery.SchemaField(*field) for field in schema]))
         for night in NIGHTS:
             assert client.insert_rows_json(f"{dataset}.texts", texts_of(night)) == []
-    output = tmp_path / "scored"
-    job = tmp_path / "nightly.yaml"
+    output = folder / "scored"
+    job = folder / "nightly.yaml"
     settings: dict[str, Any] = {
         "bundle": str(classes.path),
         "input": f"bq://{dataset}.texts",
@@ -173,21 +192,20 @@ def test_night_after_night_each_row_is_there_once(place: Place) -> None:
 
 
 @pytest.mark.parametrize("point", ["before write_session", "after write_session", "after record_read"])
-def test_a_run_killed_while_it_reads_a_table_is_gone_on_with(place: Place, point: str) -> None:
-    old = place.score(NIGHTS[1])
-    place.score(NIGHTS[1], "--top-k", "3", code=-signal.SIGKILL, **{VARIABLE: point})
-    assert place.manifest(NIGHTS[1]) == old
-    place.assert_holds(NIGHTS[1])
-    place.score(NIGHTS[1], "--top-k", "3")
-    place.assert_holds(NIGHTS[1])
+def test_a_run_killed_while_it_reads_a_table_is_gone_on_with(scored: Place, point: str) -> None:
+    old = scored.manifest(NIGHTS[1])
+    scored.score(NIGHTS[1], "--top-k", "3", code=-signal.SIGKILL, **{VARIABLE: point})
+    assert scored.manifest(NIGHTS[1]) == old
+    scored.assert_holds(NIGHTS[1])
+    assert scored.score(NIGHTS[1], "--top-k", "3")["sequence"] == old["sequence"] + 1
+    scored.assert_holds(NIGHTS[1])
 
 
 @pytest.mark.parametrize("step", ["load", "commit", "replace_rows", "drop_staging", "finish"])
-def test_a_run_killed_while_it_publishes_to_a_table_is_finished(place: Place, step: str) -> None:
-    place.score(NIGHTS[1])
-    place.score(NIGHTS[1], code=-signal.SIGKILL, **{VARIABLE: f"before {step}"})
-    place.score(NIGHTS[1])
-    place.assert_holds(NIGHTS[1])
+def test_a_run_killed_while_it_publishes_to_a_table_is_finished(scored: Place, step: str) -> None:
+    scored.score(NIGHTS[1], code=-signal.SIGKILL, **{VARIABLE: f"before {step}"})
+    scored.score(NIGHTS[1])
+    scored.assert_holds(NIGHTS[1])
 
 
 def test_nights_that_ran_at_once_are_both_there(place: Place) -> None:

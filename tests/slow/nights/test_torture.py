@@ -2,9 +2,9 @@
 
 import sys
 
-from support.commands import run_command
+from support.commands import run_forked
 
 
 def test_a_killed_run_loses_and_doubles_nothing() -> None:
-    # A process of its own: what it forks must not inherit the threads of a TensorFlow that has computed.
-    run_command([sys.executable, "-m", "benchmarks.nightly.torture", "--short"], seconds=600)
+    # Not in this process: what it forks must not inherit the threads of a TensorFlow that has computed.
+    run_forked([sys.executable, "-m", "benchmarks.nightly.torture", "--short"], seconds=600)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from support.commands import ROOT, run_command
+from support.commands import ROOT, run_forked
 from support.jobs import write_parquet
 from support.runs.portable_engine import Engine, engine, free_port
 from support.same_rows import assert_same_rows
@@ -49,7 +49,7 @@ def run(arguments: list[str], *options: str, impatient: bool = False, code: int 
     """What the command says; `impatient`: it soon gives up a silent worker process."""
     on = ["--runner=portable", "--workers=2", "--log-format=json", "--", *options] if options else []
     start = ["-c", IMPATIENT] if impatient else ["-m", "pipeline"]
-    return run_command([sys.executable, *start, *arguments, *on], code=code, seconds=150)
+    return run_forked([sys.executable, *start, *arguments, *on], code=code, seconds=150)
 
 
 class Attack(threading.Thread):

@@ -7,8 +7,10 @@ from typing import Any
 
 import yaml
 from safetensors.numpy import load_file, save_file
+from support.checkpoints.containers import renamed, shards
 from support.checkpoints.imports import EXPORT, hugging_face
 from support.checkpoints.layouts import ORACLE, oracle_classifier, write_tf1
+from support.checkpoints.tokenizer_files import settings_json, tokenizer_json
 
 GELU = {"hidden_activation": "gelu", "norm_first": False}
 
@@ -33,6 +35,18 @@ def one_output(folder: str) -> None:
     edit(f"{folder}/config.json", id2label={"0": "LABEL_0"}, label2id={"LABEL_0": 0}, problem_type=...)
 
 
+def modern() -> None:
+    """The Hugging Face case as transformers 5 writes it, from a training on several GPUs: bfloat16, in two files."""
+    shutil.copytree("hf", "modern")
+    renamed(Path("modern"), "module.")
+    shards(Path("modern"), 2, "BF16")
+    tokens = Path("modern/vocab.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    content = tokenizer_json(model__vocab={token: i for i, token in enumerate(tokens)})
+    Path("modern/tokenizer.json").write_text(json.dumps(content))
+    Path("modern/tokenizer_config.json").write_text(json.dumps(settings_json()))
+    Path("modern/vocab.txt").unlink()
+
+
 def activation(name: str) -> dict[str, str]:
     return {"activation_fn": f"torch.nn.modules.activation.{name}", "version": "5.1.0"}
 
@@ -53,8 +67,10 @@ def build_models() -> None:
     oracle_classifier("reg1_pooler_v1", 1).save_weights("weights/w")
     for folder in (*places, "uncased", "weights"):
         shutil.copy(vocabulary, Path(folder, "vocab.txt"))
-    params("mrpc", GELU, {"text_fields": ["sentence1", "sentence2"], "lower_case": True, "seq_length": 16})
+    data = {"text_fields": ["sentence1", "sentence2"], "lower_case": True, "seq_length": 16}
+    params("mrpc", GELU, data, use_encoder_pooler=True)
     for folder in ("weights", "encoder"):
         params(folder, GELU, {"lower_case": True})
+    modern()
     cased = vocabulary.read_text().replace("\na\n", "\nA\n")
     Path("run/vocab.txt").write_text(cased)

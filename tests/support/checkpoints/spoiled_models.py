@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 from safetensors.numpy import load_file, save_file
+from support.checkpoints.containers import edit_shard, renamed, shards, write_index
 from support.checkpoints.every_layout import GELU, activation, edit, params
 from support.checkpoints.layouts import oracle_classifier, write_tf1
 from support.checkpoints.tokenizer_files import template, tokenizer_json
@@ -25,6 +26,17 @@ def tensors(changes: dict[str, Any]) -> None:
     path = "hf/model.safetensors"
     kept = {key: value for key, value in (load_file(path) | changes).items() if value is not None}
     save_file(kept, path)
+
+
+def sharded(change: Callable[[Path, dict[str, str]], object]) -> Callable[[], object]:
+    """Writes the Hugging Face model as two files, and changes something of them."""
+    return lambda: change(Path("hf"), shards(Path("hf"), 2))
+
+
+def in_another(folder: Path, places: dict[str, str]) -> None:
+    """A weight that stands in two shards."""
+    (other,) = set(places.values()) - {places["classifier.bias"]}
+    edit_shard(folder / other, {"classifier.bias": np.zeros(3, np.float32)})
 
 
 def one_type() -> None:
@@ -97,16 +109,29 @@ class Refusal(NamedTuple):
     flags: str
 
 
+ONE = np.ones(1, np.float32)
 FILES = [
     Refusal(nothing, "nowhere"),
     Refusal(lambda: file("torch/pytorch_model.bin"), "torch"),
-    Refusal(lambda: file("sharded/model.safetensors.index.json"), "sharded"),
+    Refusal(lambda: file("torch/pytorch_model.bin.index.json"), "torch"),
     Refusal(lambda: file("keras/tf_model.h5"), "keras"),
     Refusal(lambda: file("model.h5"), "model.h5"),
     Refusal(lambda: os.remove("hf/config.json"), "hf"),
     Refusal(lambda: file("run/checkpoint", 'model_checkpoint_path: "ckpt-7"\n'), "run"),
     Refusal(lambda: (os.remove("run/checkpoint"), shutil.copy("run/ckpt-1.index", "run/ckpt-2.index")), "run"),
+    Refusal(lambda: file("hf/adapter_config.json"), "hf"),
     Refusal(lambda: cut("hf/model.safetensors", 1_000), "hf"),
+    Refusal(sharded(lambda folder, _: os.remove(folder / "model-00002-of-00002.safetensors")), "hf"),
+    Refusal(sharded(lambda _, __: file("hf/model-00001-of-00003.safetensors")), "hf"),
+    Refusal(sharded(in_another), "hf"),
+    Refusal(sharded(lambda folder, places: edit_shard(folder / places["classifier.bias"], {"odd": ONE})), "hf"),
+    Refusal(
+        sharded(lambda folder, places: edit_shard(folder / places["classifier.bias"], {"classifier.bias": None})), "hf"
+    ),
+    Refusal(
+        sharded(lambda folder, places: write_index(folder, places | {"classifier.bias": "../x.safetensors"})), "hf"
+    ),
+    Refusal(sharded(lambda folder, _: write_index(folder, {})), "hf"),
     Refusal(lambda: os.remove("run/ckpt-1.data-00000-of-00001"), "run"),
     Refusal(lambda: file("run/checkpoint", "]"), "run"),
     Refusal(lambda: os.rename("run", "run[1]"), "run[1]"),
@@ -133,6 +158,10 @@ NETWORK = [
     Refusal(lambda: tensors({"bert.pooler.dense.bias": np.zeros(16, np.int8)}), "hf"),
     Refusal(lambda: tensors({"bert.embeddings.LayerNorm.gamma": np.zeros(16, np.float32)}), "hf"),
     Refusal(lambda: tensors({"bert.pooler.dense.bias": np.full(16, np.nan, np.float32)}), "hf"),
+    Refusal(lambda: renamed(Path("hf"), "base_model.model."), "hf"),
+    Refusal(lambda: tensors({"module.classifier.bias": ONE}), "hf"),
+    Refusal(nothing, "hf --hidden-activation gelu_tanh"),
+    Refusal(nothing, "weights/w --norm-first"),
     Refusal(lambda: params("run", {}, encoder={"type": "albert"}), "run"),
     Refusal(lambda: params("run", {"hidden_activation": "swish"}), "run"),
     Refusal(lambda: params("run", {"position_embedding_type": "relative"}), "run"),
@@ -186,6 +215,11 @@ TOKENIZER = [
     Refusal(lambda: tokenizer(normalizer__type="NFC"), "hf"),
     Refusal(lambda: tokenizer(normalizer__clean_text=False), "hf"),
     Refusal(lambda: tokenizer(normalizer__handle_chinese_chars=False), "hf"),
+    Refusal(lambda: tokenizer(normalizer__strip_accents="no"), "hf"),
+    Refusal(lambda: tokenizer(normalizer__replace={"a": "b"}), "hf"),
+    Refusal(lambda: tokenizer(version="2.0"), "hf"),
+    Refusal(lambda: tokenizer(added_tokens=[{"id": 63, "content": "<url>"}]), "hf"),
+    Refusal(lambda: tokenizer(added_tokens=[{"id": 3, "content": "[CLS]"}]), "hf"),
     Refusal(lambda: tokenizer(pre_tokenizer__type="Whitespace"), "hf"),
     Refusal(lambda: tokenizer(model__type="BPE"), "hf"),
     Refusal(lambda: tokenizer(model__unk_token="<unk>"), "hf"),
@@ -197,14 +231,18 @@ TOKENIZER = [
     Refusal(lambda: tokenizer(truncation={"direction": "Left"}), "hf"),
     Refusal(lambda: tokenizer(padding={"direction": "Left"}), "hf"),
     Refusal(lambda: tokenizer(model__vocab={"[PAD]": 0, "a": 2}), "hf"),
+    Refusal(lambda: tokenizer(model__vocab={"[PAD]": 0, "a": 1, "b": 1}), "hf"),
+    Refusal(lambda: tokenizer(model__vocab=["[PAD]", "a"]), "hf"),
     Refusal(lambda: (tokenizer(), tokens("hf/vocab.txt", "z")), "hf"),
     Refusal(lambda: tokenizer(normalizer__lowercase=False), "hf"),
+    Refusal(lambda: (tokenizer(normalizer__lowercase=False), file("hf/tokenizer_config.json", "{}")), "hf"),
+    Refusal(lambda: tokenizer(normalizer__strip_accents=False), "hf"),
     Refusal(two_cases, "run"),
     Refusal(lambda: edit("hf/tokenizer_config.json", do_lower_case="false"), "hf"),
     Refusal(lambda: edit("hf/tokenizer_config.json", tokenizer_class="BertJapaneseTokenizer"), "hf"),
     Refusal(lambda: edit("hf/tokenizer_config.json", truncation_side="left"), "hf"),
     Refusal(lambda: edit("hf/tokenizer_config.json", padding_side="left"), "hf"),
-    Refusal(lambda: edit("hf/tokenizer_config.json", strip_accents=False), "hf"),
+    Refusal(lambda: edit("hf/tokenizer_config.json", strip_accents=False), "hf --tokenizer model_garden"),
     Refusal(lambda: edit("hf/tokenizer_config.json", tokenize_chinese_chars=False), "hf"),
     Refusal(lambda: edit("hf/tokenizer_config.json", do_basic_tokenize=False), "hf"),
     Refusal(lambda: edit("hf/tokenizer_config.json", never_split=["COVID-19"]), "hf"),

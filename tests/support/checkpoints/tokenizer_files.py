@@ -17,6 +17,13 @@ def template(text: str) -> list[dict[str, Any]]:
 SINGLE, PAIR = template("[CLS]:0 A:0 [SEP]:0"), template("[CLS]:0 A:0 [SEP]:0 B:1 [SEP]:1")
 
 
+def settings_json(**changes: Any) -> dict[str, Any]:
+    """tokenizer_config.json as transformers 5 writes it."""
+    roles = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL_TOKENS}
+    others = {"backend": "tokenizers", "tokenizer_class": "BertTokenizer", "tokenize_chinese_chars": True}
+    return {"do_lower_case": True, "strip_accents": None, **others, **roles, **changes}
+
+
 def tokenizer_json(**changes: Any) -> dict[str, Any]:
     content: dict[str, Any] = {
         "added_tokens": [{"id": i, "content": token} for i, token in enumerate(SPECIAL_TOKENS)],

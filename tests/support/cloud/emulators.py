@@ -10,11 +10,13 @@ import socket
 import subprocess
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from google.cloud import bigquery
 from support.commands import ROOT
 
 PROJECT, BUCKET = "test-project", "test-bucket"
@@ -76,6 +78,16 @@ def emulators(work: Path) -> Iterator[Emulators]:
                 process.popen.wait(15)
             except subprocess.TimeoutExpired:
                 process.popen.kill()
+
+
+@contextmanager
+def empty_dataset(project: str) -> Iterator[str]:
+    """An empty BigQuery dataset, as `project.dataset`, in a process that talks to the emulators; deleted at the end."""
+    name = f"{project}.t_{uuid.uuid4().hex[:12]}"
+    with bigquery.Client(project=project) as client:
+        client.create_dataset(name)
+        yield name
+        client.delete_dataset(name, delete_contents=True, not_found_ok=True)
 
 
 def _start(name: str, *arguments: str, log: Path, **environment: str) -> Process:

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.commands import ROOT
+from support.runs.forked import ROOT, Forked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +51,12 @@ def engine(log: Path, server: Sequence[str] = ("pipeline.runners.job_server", "-
     )
     with log.open("wb") as out:
         processes = [
-            subprocess.Popen(
+            Forked(
                 [sys.executable, "-m", *command],
                 env=environment,
                 cwd=log.parent,
                 stdout=out,
                 stderr=out,
-                process_group=0,
             )
             for command in commands
         ]

@@ -13,12 +13,10 @@ from support.jobs import many_texts
 from support.plain_loops import ADVERSARIAL
 from support.scorers import COLUMNS, texts_batch
 
+from transforms.featurize.examples import examples_schema, hold_out, read_examples
 from transforms.featurize.fit import (
     CorpusBaseline,
     MakeExamples,
-    examples_schema,
-    hold_out,
-    read_examples,
     training_batch,
 )
 from transforms.featurize.step import TransformGraph, featurize, read_labels
@@ -37,7 +35,7 @@ def test_featurize_equals_transform_dataset_row_by_row(classes: Built, tmp_path:
         graph = p | tft_beam.ReadTransformFn(str(classes.path))
         tables = p | beam.Create([batch]) | MakeExamples("classification", graph) | beam.Map(_table)
         tables | beam.io.WriteToParquetBatched(str(tmp_path / "examples"), examples_schema("classification"))
-    examples, _ = read_examples(str(tmp_path / "examples*"), "classification")
+    examples, _ = read_examples(str(tmp_path / "examples*"), "classification", tmp_path / "tokens")
     column = tokens.column("tokens")
     assert column.flatten().to_pylist() == examples.tokens.tolist()
     assert column.value_lengths().to_pylist() == examples.lengths.tolist()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.scorers import EACH, NOBODYS, POISON, FakeScorer, ragged
 
-from transforms.errors import DeviceMemoryError
+from transforms.errors import DeviceMemoryError, OutOfMemoryError
 from transforms.score.macro_batch import score_rows
 from transforms.score.micro_batches import LEAST_BUDGET, Rows, plan_static, static_shape
 from transforms.score.step import infer, work_of
@@ -103,7 +103,7 @@ class Busy(FakeScorer):
         self.busy -= 1
         if self.busy >= 0:
             self.calls += 1
-            raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
+            raise OutOfMemoryError
         return super().__call__(*arguments)
 
 
@@ -134,7 +134,7 @@ def test_a_budget_that_another_thread_has_halved_is_taken_as_it_is() -> None:
         def __call__(self, *arguments: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
             if self.token_budget > LEAST_BUDGET:
                 self.token_budget = LEAST_BUDGET
-                raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
+                raise OutOfMemoryError
             return super().__call__(*arguments)
 
     results = score_rows(ragged([([100], 1)]), Shared())

@@ -1,6 +1,8 @@
 """Cuts blocks, so that memory follows bytes, whichever column has them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +15,20 @@ from transforms.read.formats.blocks import Block, Positions, Unfit, positions
 
 MANY_ROWS = 8 * MAX_ROWS
 """Rows of one block at most: after each, reading can end."""
+
+
+class Limits(NamedTuple):
+    """How many bytes a value of a column may have at most, and which columns are texts: the others are kept."""
+
+    most: Mapping[str, int] = MappingProxyType({})
+    texts: frozenset[str] = frozenset()
+
+
+def limits_of(columns: Columns) -> Limits:
+    """The limits of the columns of a job. An id has none."""
+    texts = _texts(columns)
+    kept = dict.fromkeys({*columns.kept_from} - {columns.id}, LARGEST_VALUE)
+    return Limits({**kept, **dict.fromkeys(texts, columns.max_text_bytes)}, frozenset(texts))
 
 
 def bounded(block: Block, columns: Columns) -> Iterator[Block]:
@@ -78,4 +94,9 @@ def _carried(block: Block, columns: Columns) -> Block:
 
 def too_large(column: str, where: Positions) -> Unfit:
     """What is said of values of a kept column that are too large to be carried."""
-    return Unfit(column, where, "wrong_type", f"the value of {column!r} has more than {LARGEST_VALUE:,} bytes")
+    return Unfit(column, where, "wrong_type", why_too_large(column))
+
+
+def why_too_large(column: str) -> str:
+    """The reason for that."""
+    return f"the value of {column!r} has more than {LARGEST_VALUE:,} bytes"

@@ -13,7 +13,9 @@ from transforms.batches.schemas import MAX_BATCH_BYTES, MAX_ROWS, MAX_TEXT_BYTES
 from transforms.batches.sizes import row_bytes
 from transforms.errors import NotWhatItClaimsError
 from transforms.read.formats.blocks import Block, Blocks, Damage, Unfit, no_rows, positions
+from transforms.read.formats.bounded import Limits
 from transforms.read.formats.int96 import UNIT, Twin
+from transforms.read.formats.large_pages.columns import Lost, beside, with_large_pages
 from transforms.read.values.paths import find, inside
 from transforms.runs.plan import Piece
 
@@ -49,7 +51,7 @@ def inspect(file: BinaryIO, name: str) -> tuple[pa.Schema, list[RowGroup]]:
         raise NotWhatItClaimsError(f"{name}: is read as Parquet but has no readable Parquet footer") from error
 
 
-def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str]) -> Blocks:
+def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str], limits: Limits = Limits()) -> Blocks:  # noqa: B008
     """The rows of the row groups [start, end) of `piece`; a damaged row group becomes damage, row for row.
 
     `wanted` are columns, or parts of structs (`doc.text`): of these structs only the wanted parts are read.
@@ -64,14 +66,17 @@ def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str]) -> Blocks:
     leaves = _leaves(parquet.metadata.schema, present)
     first, opened = piece.first_row, None
     for group in range(piece.start, piece.end):
-        chunks = [parquet.metadata.row_group(group).column(leaf) for leaf in leaves]
+        large = with_large_pages(file, parquet, group, leaves)
+        small = [name for name in present if name not in large]
+        chunks = [parquet.metadata.row_group(group).column(leaf) for leaf, name in leaves.items() if name not in large]
         rows = parquet.metadata.row_group(group).num_rows
         at_once = max(1, min(MAX_ROWS, MAX_TEXT_BYTES * max(rows, 1) // max(sum(map(_decoded, chunks)), 1)))
         # One row at a time cannot repeat anything, and a dictionary would be one more copy of a large value. Inside a
         # column, Arrow's maps can have no dictionaries for keys.
         named = [chunk.path_in_schema for chunk in chunks if at_once > 1 and _may_repeat(chunk)]
-        repeated = _of_large_values(file, parquet, group, [name for name in named if name in present], at_once)
-        ahead = sum(chunk.total_compressed_size for chunk in chunks) <= LARGE_GROUP_BYTES
+        repeated = _of_large_values(file, parquet, group, [name for name in named if name in small], at_once)
+        # Threads that read ahead would seek in the file while a large page is read.
+        ahead = not large and sum(chunk.total_compressed_size for chunk in chunks) <= LARGE_GROUP_BYTES
         if (repeated, at_once < FEW_ROWS, ahead) != opened:
             opened = repeated, at_once < FEW_ROWS, ahead
             with _lean_pool(at_once):
@@ -84,7 +89,12 @@ def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str]) -> Blocks:
                     pre_buffer=ahead,
                     buffer_size=0 if ahead else READ_BYTES,
                 )
-        yield from _read_group(reader, group, at_once, present, first, twin)
+        batches = reader.iter_batches(at_once, row_groups=[group], columns=small)
+        found = twin.beside(batches, at_once, group)
+        if large:
+            found = beside(found, file, large, parquet.schema_arrow, limits)
+        del batches
+        yield from _read_group(found, group, rows, first)
         first += rows
 
 
@@ -103,10 +113,11 @@ def _lean_pool(at_once: int) -> Iterator[None]:
         pa.set_memory_pool(_POOL)
 
 
-def _leaves(schema: pq.ParquetSchema, columns: Sequence[str]) -> list[int]:
-    """The columns of the file that make up `columns`, which may be nested."""
+def _leaves(schema: pq.ParquetSchema, columns: Sequence[str]) -> dict[int, str]:
+    """The columns of the file that make up `columns`, which may be nested, each with the name of that."""
     wanted = {*columns}
-    return [leaf for leaf in range(len(schema)) if wanted & _names(schema, leaf)]
+    found = {leaf: wanted & _names(schema, leaf) for leaf in range(len(schema))}
+    return {leaf: min(names, key=len) for leaf, names in found.items() if names}
 
 
 def _names(schema: pq.ParquetSchema, leaf: int) -> set[str]:
@@ -146,16 +157,12 @@ def _decoded(chunk: pq.ColumnChunkMetaData) -> int:
     return int(max(chunk.total_uncompressed_size, chunk.num_values * width))
 
 
-def _read_group(
-    parquet: pq.ParquetFile, group: int, at_once: int, columns: list[str], first: int, twin: Twin
-) -> Blocks:
+def _read_group(found: Iterator[tuple[pa.RecordBatch, Lost]], group: int, rows: int, first: int) -> Blocks:
     # iter_batches decodes page by page, so memory follows the batch and not the row group. Rows are seldom equally
-    # large: `at_once` is a half of what a batch may have.
-    rows = parquet.metadata.row_group(group).num_rows
+    # large: what is read at once is a half of what a batch may have.
     done, reason = 0, "the row group ends before its last row"
     try:
-        batches = parquet.iter_batches(at_once, row_groups=[group], columns=columns)
-        for pair in twin.beside(batches, at_once, group):
+        for pair in found:
             batch, wrapped = pair
             held = [batch.slice(0, rows - done)]
             place = positions(first + done, held[0].num_rows)

@@ -7,7 +7,7 @@ from transforms.batches.schemas import Columns
 from transforms.errors import file_changed
 from transforms.read.formats import delimited, jsonl, lines, parquet, table_stream
 from transforms.read.formats.blocks import Blocks, planned
-from transforms.read.formats.bounded import bounded
+from transforms.read.formats.bounded import bounded, limits_of
 from transforms.read.values.folders import attach
 from transforms.read.values.paths import picked
 from transforms.runs.plan import Piece
@@ -41,7 +41,7 @@ def _read(piece: Piece, columns: Columns) -> Blocks:
         if piece.format == "parquet":
             # Also the parts of structs that are read whole: their strings may have to come as dictionaries.
             parts = [".".join(columns.paths[name]) for name in columns.wanted if name in columns.paths]
-            blocks = parquet.read_blocks(file, piece, [*columns.selected, *parts])
+            blocks = parquet.read_blocks(file, piece, [*columns.selected, *parts], limits_of(columns))
             yield from map(picked, blocks, itertools.repeat(columns))
         elif piece.format in ("jsonl", "json_array"):
             yield from jsonl.read_jsonl(file, piece, columns)

@@ -1,4 +1,4 @@
-"""A loaded bundle as the macro-batch uses it."""
+"""TensorFlow: computes every bundle in every precision, on CPUs and GPUs."""
 
 from typing import Any
 
@@ -6,24 +6,27 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from model.bundle import Bundle
+from model.bundle import TENSORFLOW, Bundle
+from transforms.errors import BadRowError, OutOfMemoryError
 from transforms.score.compute import Compute
 from transforms.score.devices import Device
-from transforms.score.macro_batch import Scorer
+from transforms.score.engines.scorer import Limits, Scorer, Tokens, check_rows, padded
 from transforms.score.memo import Memo
 from transforms.score.micro_batches import Rows, plan_micro_batches, plan_static, static_shape
 from transforms.stores.loaded import once_a_process
 
 
-class ScoringModel(Scorer):
+class TensorFlowScorer(Scorer):
     """The exported scoring graph of a bundle, loaded: on a GPU in half precision compiled for static shapes."""
+
+    engine = TENSORFLOW
 
     def __init__(self, bundle: Bundle, compute: Compute, device: Device) -> None:
         self.width = max(1, len(bundle.labels))
         self.precision = device.precision(compute.precision, bundle.precisions)
         self.token_budget = compute.token_budget or device.token_budget
         self.memo = Memo(self.width)
-        self._positions = bundle.model["max_sequence_length"]
+        self._limits = Limits.of(bundle.model)
         # bfloat16 needs no compiler on a CPU that has instructions for it; float16 has no other form.
         self._static = self.precision != "float32" and (device.kind, self.precision) != ("cpu", "bfloat16")
         name = "score" if self.precision == "float32" else f"score_{self.precision}"
@@ -38,33 +41,26 @@ class ScoringModel(Scorer):
     def shape(self, rows: int, longest: int) -> tuple[int, int]:
         return static_shape(rows, longest, self.token_budget) if self._static else (rows, longest)
 
-    def __call__(
-        self,
-        values: npt.NDArray[np.int32],
-        lengths: npt.NDArray[np.int32],
-        first_segment: npt.NDArray[np.int32],
-    ) -> npt.NDArray[np.float32]:
+    def __call__(self, values: Tokens, lengths: Tokens, first_segment: Tokens) -> npt.NDArray[np.float32]:
+        # What is compiled checks nothing, and no graph looks at the ids on a GPU.
+        check_rows(values, lengths, first_segment, self._limits)
         count = len(lengths)
         if self._static:
-            values, lengths, first_segment = self._padded(values, lengths, first_segment)
-        outputs = self._signature(
-            tokens=tf.constant(values), lengths=tf.constant(lengths), first_segment=tf.constant(first_segment)
-        )
+            values, lengths, first_segment = self._in_its_shape(values, lengths, first_segment)
+        try:
+            outputs = self._signature(
+                tokens=tf.constant(values), lengths=tf.constant(lengths), first_segment=tf.constant(first_segment)
+            )
+        except tf.errors.ResourceExhaustedError as error:
+            raise OutOfMemoryError("TensorFlow has no memory for a micro-batch") from error
+        except tf.errors.InvalidArgumentError as error:
+            # The only error that a row can be at fault for: others would fail every row while the device is gone.
+            raise BadRowError("TensorFlow refuses a row") from error
         return outputs[self._output].numpy()[:count].reshape(count, self.width)  # type: ignore[no-any-return]
 
-    def _padded(
-        self,
-        values: npt.NDArray[np.int32],
-        lengths: npt.NDArray[np.int32],
-        first_segment: npt.NDArray[np.int32],
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        longest = int(lengths.max(initial=1))
-        if longest > self._positions:
-            # What is compiled checks nothing; the other signatures raise this themselves.
-            raise tf.errors.InvalidArgumentError(None, None, f"{longest} tokens, and {self._positions} positions")
-        rows, width = self.shape(len(lengths), longest)
-        spare = (0, rows - len(lengths))
-        # Token 0 exists in every vocabulary; a spare row has one token.
-        tokens = np.zeros((rows, width), np.int32)
-        tokens[: len(lengths)][np.arange(width) < lengths[:, np.newaxis]] = values
-        return tokens, np.pad(lengths, spare, constant_values=1), np.pad(first_segment, spare, constant_values=1)
+    def _in_its_shape(self, values: Tokens, lengths: Tokens, first_segment: Tokens) -> tuple[Tokens, Tokens, Tokens]:
+        shape = self.shape(len(lengths), int(lengths.max(initial=1)))
+        spare = (0, shape[0] - len(lengths))
+        # A spare row has one token.
+        lengths_then, first_then = (np.pad(one, spare, constant_values=1) for one in (lengths, first_segment))
+        return padded(values, lengths, shape), lengths_then, first_then

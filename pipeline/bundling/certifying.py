@@ -1,0 +1,171 @@
+"""Certifying on one page: rows of the user's own -> tokens -> scores in two precisions -> a certificate."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from model.bundle import Bundle
+from pipeline.bundling.certify_job import GOLD, CertifyJob
+from pipeline.errors import ConfigError
+from transforms.batches.texts import as_text
+from transforms.featurize.step import TransformGraph, featurize
+from transforms.read.plan_files import plan_inputs
+from transforms.read.step import read_rows
+from transforms.runs.plan import Plan, Split
+from transforms.score.certificates.certificate import Certificate, write_certificate
+from transforms.score.certificates.measure import certify
+from transforms.score.devices import find_device
+from transforms.score.engines.chips import GPU, Chip, find_chip
+from transforms.score.engines.choice import Choice, Place, choose
+from transforms.score.macro_batch import Ragged
+from transforms.stores.bundles import open_bundle
+from transforms.stores.loaded import once_a_process
+from transforms.validate import validate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certified:
+    """A certificate, the path of its file, and why the engine is the one it is."""
+
+    certificate: Certificate
+    path: str
+    choice: Choice
+
+
+@dataclass
+class TokenRows:
+    """Tokens of rows, as they are read, with what is known to be right; `left_out` had no usable text."""
+
+    values: list[npt.NDArray[np.int32]] = field(default_factory=list)
+    lengths: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    first_segment: list[npt.NDArray[np.int32]] = field(default_factory=list)
+    gold: list[str | float | None] = field(default_factory=list)
+    left_out: int = 0
+
+    def add(self, tokens: pa.RecordBatch, most: int) -> int:
+        """Takes the first rows of a RecordBatch of Tokens, `most` at most; says how many."""
+        tokens = tokens.slice(0, most)
+        column = tokens.column("tokens")
+        self.values.append(column.flatten().to_numpy())
+        self.lengths.append(np.diff(column.offsets.to_numpy()))
+        self.first_segment.append(tokens.column("first_segment").to_numpy())
+        if GOLD in tokens.schema.names:
+            gold = tokens.column(GOLD)
+            self.gold += (gold if pa.types.is_floating(gold.type) else as_text(gold)).to_pylist()
+        return int(tokens.num_rows)
+
+    @property
+    def ragged(self) -> Ragged:
+        """All of them, one after the other."""
+        ends = np.cumsum(np.concatenate([np.zeros(1, np.int64), *self.lengths]))
+        empty = np.empty(0, np.int32)
+        return Ragged(np.concatenate([empty, *self.values]), ends, np.concatenate([empty, *self.first_segment]))
+
+
+def certify_bundle(job: CertifyJob) -> Certified:
+    """Measures, and writes the certificate beside the bundle; raises ConfigError, BundleError, PlanError, NoInputError.
+
+    A certificate of the same bundle, precision, engine and class of chips is replaced.
+    """
+    bundle = open_bundle(job.bundle)
+    _check_pairs(job, bundle)
+    plan = plan_inputs(job.input, job.columns(bundle.task), file_format=job.format, dialect=job.dialect)
+    rows = read_tokens(plan, bundle, job.rows)
+    if not rows.lengths:
+        raise ConfigError(f"--input {', '.join(job.input)}: has no row with a text in column {job.text_column!r}")
+    return certify_rows(
+        job.bundle,
+        bundle,
+        rows.ragged,
+        gold=rows.gold or None,
+        precision=job.precision,
+        limit=job.max_changed_labels,
+        left_out=rows.left_out,
+    )
+
+
+def certify_rows(
+    path: str,
+    bundle: Bundle,
+    rows: Ragged,
+    *,
+    gold: Sequence[str | float | None] | None = None,
+    precision: str | None = None,
+    limit: float = 0.01,
+    left_out: int = 0,
+) -> Certified:
+    """The certificate of the bundle at `path` from token rows, measured on this machine and written beside the bundle.
+
+    `gold` is the right label, or value, of each row. `precision` None: bfloat16 on a CPU, float16 on a GPU. Raises
+    ConfigError if the bundle does not have it, ValueError without rows.
+    """
+    place = Place(device=find_device(), chip=find_chip())
+    assert place.device is not None
+    wanted = precision or ("float16" if place.kind == GPU else "bfloat16")
+    try:
+        choice = choose(bundle, wanted, place)
+    except ValueError as error:
+        raise ConfigError(f"--precision {wanted}: {error}; make the bundle anew with this version") from error
+    certificate = certify(
+        bundle,
+        rows,
+        choice,
+        device=place.device,
+        chip=chip_that_computes(place),
+        limit=limit,
+        gold=gold,
+        left_out=left_out,
+    )
+    return Certified(certificate=certificate, path=write_certificate(path, certificate), choice=choice)
+
+
+def chip_that_computes(place: Place) -> Chip:
+    """The chip that a certificate names: that of this machine, or its GPU."""
+    assert place.chip is not None
+    return Chip(kind=GPU, name=GPU) if place.kind == GPU else place.chip
+
+
+def read_tokens(plan: Plan, bundle: Bundle, most: int) -> TokenRows:
+    """Tokens of about `most` rows, as many from the beginning of each split."""
+    found = TokenRows()
+    graph = once_a_process(
+        "preprocessing", bundle.fingerprint, lambda: TransformGraph(str(bundle.path), bundle.segments)
+    )
+    for split, share in zip(plan.splits, shares(most, len(plan.splits)), strict=True):
+        left = share
+        for batch in _batches(split, plan, found):
+            texts, dead = validate(batch, plan.columns)
+            tokens, failed = featurize(texts, graph, plan.columns)
+            found.left_out += sum(one.num_rows for one in (dead, failed) if one is not None)
+            left -= found.add(tokens, left) if tokens.num_rows else 0
+            if left <= 0:
+                break
+    return found
+
+
+def _batches(split: Split, plan: Plan, found: TokenRows) -> Iterator[pa.RecordBatch]:
+    for piece in split.pieces:
+        for rows, dead, _ in read_rows(piece, split.number, plan.columns):
+            found.left_out += sum(batch.num_rows for batch in dead)
+            # Small, so that few rows are made tokens of that are not wanted.
+            yield from itertools.chain(*(_cut(batch) for batch in rows))
+
+
+def _cut(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    for start in range(0, batch.num_rows, 1_024):
+        yield batch.slice(start, 1_024)
+
+
+def shares(rows: int, parts: int) -> Sequence[int]:
+    """`rows` cut into so many parts, as even as they can be."""
+    return [rows * (part + 1) // parts - rows * part // parts for part in range(parts)]
+
+
+def _check_pairs(job: CertifyJob, bundle: Bundle) -> None:
+    if (bundle.segments == 2) != (job.text_pair_column is not None):
+        way_out = "name the second text with --text-pair-column" if bundle.segments == 2 else "leave the flag out"
+        raise ConfigError(f"{job.bundle}: scores {'pairs' if bundle.segments == 2 else 'single texts'}; {way_out}")

@@ -1,0 +1,158 @@
+"""Labelled rows -> the TF Transform graph and files of tokens; what of them was dropped, and how many of a class."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow_transform.beam as tft_beam
+
+from model.tokenizer.tokenization import read_vocabulary
+from pipeline.bundling.training_job import TrainingJob
+from pipeline.errors import ConfigError
+from pipeline.runners.presets import beam_options
+from transforms.batches.schemas import REJECTED
+from transforms.featurize.examples import examples_schema
+from transforms.featurize.fit import CorpusBaseline, FitPreprocessing, Labelled, LabelTexts, MakeExamples
+from transforms.featurize.preprocessing import Preprocessing
+from transforms.read.step import ReadTexts, WriteMarked
+from transforms.runs.plan import Plan, write_plan
+from transforms.runs.run import ErrorBudget
+from transforms.stores.choose import store_for
+from transforms.validate import ValidateTexts
+
+TRAIN, TEST = "train", "test"
+RARE_ROWS = 10
+"""A class with fewer rows is named: nothing can be measured on the one or none of them that is held out."""
+
+
+def prepare_rows(plan: Plan, test: Plan | None, preprocessing: Preprocessing, work: Path) -> None:
+    """The Beam jobs: write bundle/transform_fn, train-*, test-* and dead-*.parquet, and baseline.json to `work`.
+
+    Two jobs, which read the rows twice: in one, the rows would wait in memory until the graph that they make is done.
+    """
+    options = beam_options("direct", 1, ())
+    context = {"temp_dir": str(work / "tft"), "passthrough_keys": {"row_key"}}
+    with beam.Pipeline(options=options) as p, tft_beam.Context(**context):
+        labelled = _labelled(p, plan, preprocessing.task, work, TRAIN)
+        transform_fn = labelled.rows | "Fit" >> FitPreprocessing(preprocessing)
+        transform_fn | "WriteGraph" >> tft_beam.WriteTransformFn(str(work / "bundle"))
+        labelled.dead | "WriteDead" >> _WriteBatches(str(work / f"dead-{TRAIN}"), REJECTED)
+    with beam.Pipeline(options=options) as p, tft_beam.Context(**context):
+        transform_fn = p | "ReadGraph" >> tft_beam.ReadTransformFn(str(work / "bundle"))
+        for part, rows in {TRAIN: plan, **({} if test is None else {TEST: test})}.items():
+            labelled = _labelled(p, rows, preprocessing.task, work, part)
+            making = MakeExamples(preprocessing.task, transform_fn, preprocessing.tokenizer.segments)
+            examples = labelled.rows | f"MakeExamples {part}" >> making
+            schema = examples_schema(preprocessing.task)
+            examples | f"WriteExamples {part}" >> _WriteBatches(str(work / part), schema)
+            if part == TEST:
+                labelled.dead | "WriteDead" >> _WriteBatches(str(work / f"dead-{part}"), REJECTED)
+                continue
+            unknown = read_vocabulary(preprocessing.vocabulary).index("[UNK]")
+            (
+                examples
+                | "Describe" >> beam.CombineGlobally(CorpusBaseline(unknown))
+                | "ToJson" >> beam.Map(json.dumps)
+                | "WriteBaseline" >> beam.io.WriteToText(str(work / "baseline.json"), shard_name_template="")
+            )
+
+
+def _labelled(p: beam.Pipeline, plan: Plan, task: str, work: Path, part: str) -> Labelled:
+    path = str(work / f"{part}-plan")
+    write_plan(store_for(path), path, plan, {})
+    read = p | f"Read {part}" >> ReadTexts(path, plan.columns)
+    valid = read.rows | f"Validate {part}" >> ValidateTexts(plan.columns)
+    read.counts | f"Marks {part}" >> WriteMarked(str(work / f"marked-{part}"))
+    labelled = valid.texts | f"Label {part}" >> LabelTexts(task)
+    return Labelled(labelled.rows, (read.dead, valid.dead, labelled.dead) | f"Dead {part}" >> beam.Flatten())
+
+
+class _WriteBatches(beam.PTransform):
+    def __init__(self, prefix: str, schema: pa.Schema) -> None:
+        super().__init__()
+        self._prefix, self._schema = prefix, schema
+
+    def expand(self, batches: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
+        tables = batches | "ToTable" >> beam.Map(lambda batch: pa.Table.from_batches([batch]))
+        return tables | beam.io.WriteToParquetBatched(self._prefix, self._schema, file_name_suffix=".parquet")
+
+
+def dropped_rows(job: TrainingJob, work: Path, part: str, rows: int) -> dict[str, int]:
+    """How many rows of a part were dropped, by code; raises ConfigError if they are more than its budget allows."""
+    files = sorted(work.glob(f"dead-{part}-*.parquet"))
+    tables = [pq.read_table(file, columns=["code", "source", "row"]) for file in files]
+    dead = pa.concat_tables(tables) if tables else REJECTED.empty_table()
+    codes = dict(sorted(Counter(dead.column("code").to_pylist()).items()))
+    exceeded = ErrorBudget(fraction=job.max_dead_fraction).exceeded(dead.num_rows, rows)
+    if not exceeded:
+        return codes
+    first = dead.slice(0, 1).to_pylist()[0]
+    place, code = f"{first['source']}#{first['row']}", max(codes, key=codes.__getitem__)
+    way_out = "mend them, or allow more with --max-dead-fraction"
+    if job.task == "regression" and code in ("wrong_type", "missing_label"):
+        way_out = (
+            f"--task regression needs numbers in --label-column {job.label_column}; for classes leave --task out, "
+            "for numbers in another column choose it with --label-column"
+        )
+    elif code == "missing_label":
+        way_out = "choose another --label-column, mend them, or allow more with --max-dead-fraction"
+    told = ", ".join(f"{count:,} {name}" for name, count in codes.items())
+    raise ConfigError(f"{flag_of(part)}: {exceeded} ({told}); the first is {place} ({first['code']}): {way_out}")
+
+
+def flag_of(part: str) -> str:
+    """The flag that gives the rows of a part."""
+    return "--input" if part == TRAIN else "--test-input"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classes:
+    """How many rows each class has, most first: of all labelled rows, those held out included."""
+
+    rows: Mapping[str, int]
+
+    @classmethod
+    def of(cls, labels: tuple[str, ...], targets: np.ndarray) -> "Classes":
+        """Counts class numbers int64 `[B]`."""
+        counts = np.bincount(targets, minlength=len(labels)).tolist()
+        return cls(rows=dict(sorted(zip(labels, counts, strict=True), key=lambda found: -found[1])))
+
+    @property
+    def rare(self) -> list[str]:
+        """Classes of which there are too few rows to learn or measure anything."""
+        return [name for name, rows in self.rows.items() if rows < RARE_ROWS]
+
+    @property
+    def imbalance(self) -> float:
+        """Rows of the largest class for each row of the smallest."""
+        counts = list(self.rows.values())
+        return counts[0] / counts[-1]
+
+
+def check_labels(job: TrainingJob, labels: tuple[str, ...], targets: np.ndarray, test: np.ndarray | None) -> None:
+    """Raises ConfigError for labels that make no classification. TF Transform gives -1 for a label it does not know:
+    one that no line of a vocabulary can hold, or, of test rows, one that no training row has.
+    """
+    if job.task != "classification":
+        return
+    if count := int((targets < 0).sum()):
+        raise ConfigError(
+            f"--label-column {job.label_column}: {count:,} rows have an empty label, or one with the end of a line; "
+            "mend them, or leave these rows out"
+        )
+    if len(labels) < 2:
+        raise ConfigError(
+            f"--label-column {job.label_column}: the rows have {len(labels)} different labels; a classification needs "
+            "two or more. For numbers to be predicted give --task regression"
+        )
+    if test is not None and (count := int((test < 0).sum())):
+        raise ConfigError(
+            f"--test-input has {count:,} rows with labels that no training row has; leave them out, or add rows with "
+            "these labels to --input"
+        )

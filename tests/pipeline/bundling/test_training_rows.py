@@ -1,0 +1,152 @@
+"""The rows of a training: what is dropped is counted apart and told, and what cannot work is refused by its flag."""
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from support.jobs import write_parquet
+
+from model.training.fine_tune import Progress, Step, TrainingResult
+from pipeline.bundling.labelled_rows import Classes, check_labels
+from pipeline.bundling.telling import RowsFound, Silent
+from pipeline.bundling.training import train
+from pipeline.bundling.training_job import TrainingJob, plan_rows, training_job
+from pipeline.errors import ConfigError, RunFailedError
+from transforms.errors import PlanError
+
+pytestmark = pytest.mark.slow  # Trainings.
+
+
+def job(tmp_path: Path, rows: Any, **settings: object) -> TrainingJob:
+    file = write_parquet(tmp_path / "train.parquet", rows)
+    defaults = {"output": str(tmp_path / "bundle"), "name": "n", "max_tokens": 16, "vocabulary_size": 300}
+    return training_job({"input": [str(file)], "epochs": 1, **defaults, **settings})
+
+
+class Heard(Silent):
+    """Remembers what was told."""
+
+    def __init__(self) -> None:
+        self.rows: RowsFound | None = None
+        self.epochs: list[Progress] = []
+        self.steps: list[Step] = []
+        self.result: TrainingResult | None = None
+
+    def found(self, rows: RowsFound) -> None:
+        self.rows = rows
+
+    def step(self, at: Step) -> bool:
+        self.steps.append(at)
+        return False
+
+    def epoch(self, at: Progress) -> None:
+        self.epochs.append(at)
+
+    def ended(self, result: TrainingResult) -> None:
+        self.result = result
+
+
+def test_dropped_rows_are_told_by_part_and_code_and_kept_in_the_bundle_with_every_epoch(tmp_path: Path) -> None:
+    # 2 of 202 training rows, and 2 of 10 test rows, which would be 1.9 % of all.
+    texts = [f"{'play a song' if i % 3 else 'book a table'} {i}" for i in range(200)]
+    labels = ["music" if i % 3 else "food" for i in range(200)]
+    ids = [f"r{i}" for i in range(200)]
+    rows = {"text": [*texts, " ", "again"], "label": [*labels, "food", "food"], "id": [*ids, "blank", "r0"]}
+    held_out = {"text": [*["play a song", "book a table"] * 4, "", None], "label": ["music", "food"] * 5}
+    test = write_parquet(tmp_path / "test.parquet", {**held_out, "id": [f"t{i}" for i in range(10)]})
+    heard = Heard()
+    settings = {"id_column": "id", "test_input": [str(test)], "max_dead_fraction": 0.2, "epochs": 2}
+    trained = train(job(tmp_path, rows, **settings), heard)
+
+    dropped = {"train": {"blank_text": 1, "duplicate_id": 1}, "test": {"blank_text": 1, "missing_text": 1}}
+    assert trained.bundle.origin["dropped"] == dropped
+    assert heard.rows is not None
+    assert heard.rows.dropped == dropped
+    assert heard.rows.rows["training"] + heard.rows.rows["validation"] == 200
+    assert heard.rows.rows["test"] == 8
+    assert heard.rows.classes == Classes(rows={"music": 133, "food": 67})
+    history = json.loads((trained.bundle.path / "training" / "history.json").read_text())
+    assert history["dropped"] == dropped
+    assert history["classes"] == {"music": 133, "food": 67}
+    assert [epoch["epoch"] for epoch in history["epochs"]] == [1, 2] == [at.epoch for at in heard.epochs]
+    assert history["epochs"][1]["validation"] == heard.epochs[1].metrics
+    assert history["epochs"][0]["learning_rate"] == heard.epochs[0].learning_rate > 0
+    assert sum(map(sum, history["confusion"])) == heard.rows.rows["validation"]
+    assert sum(step["rows"] for step in history["reliability"]) == heard.rows.rows["validation"]
+    assert heard.result is not None
+    assert heard.result.ended == trained.bundle.origin["ended"] == history["ended"]
+    assert heard.steps[-1].step == heard.steps[-1].steps
+    # What lies in the bundle belongs to it: it has its checksum.
+    assert {"training/history.json", "training/plot.svg"} <= trained.bundle.files.keys()
+    ET.fromstring((trained.bundle.path / "training" / "plot.svg").read_text())
+
+
+def test_bad_test_rows_are_not_charged_to_the_training_rows_nor_the_other_way_round(tmp_path: Path) -> None:
+    rows = {"text": ["a b", "c d"] * 30, "label": ["x", "y"] * 30}
+    test = write_parquet(tmp_path / "test.parquet", {"text": ["a", " ", "c"], "label": ["x", "y", "x"]})
+    with pytest.raises(ConfigError, match=r"--test-input: 1 of 3 rows .*1 blank_text.*test\.parquet#1.*--max-dead-fr"):
+        train(job(tmp_path, rows, test_input=[str(test)], max_dead_fraction=0.3))
+
+
+def test_a_training_that_diverges_makes_no_bundle_and_names_the_way_out(tmp_path: Path) -> None:
+    rows = {"text": ["a b", "c d"] * 60, "label": ["x", "y"] * 60}
+    with pytest.raises(RunFailedError, match=r"epoch 1, step \d of \d, .*1e\+30; .*a lower --learning-rate"):
+        train(job(tmp_path, rows, learning_rate=1e30))
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "message"),
+    [
+        ({"text": ["a", "b"], "label": ["x", "y"]}, {}, "of 2 labelled rows .*--validation-share"),
+        (
+            {"text": ["a", "b"] * 9, "label": ["good", "bad"] * 9},
+            {"task": "regression"},
+            "--task regression needs numbers in --label-column label; for classes leave --task out",
+        ),
+        ({"text": ["a", "b"] * 9, "label": pa.nulls(18, pa.string())}, {}, "18 missing_label.*another --label-column"),
+    ],
+    ids=["two rows", "a regression on strings", "no labels"],
+)
+def test_rows_that_cannot_be_trained_on_name_the_flag_that_helps(
+    tmp_path: Path, rows: Any, settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(job(tmp_path, pa.table(rows), **settings))
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings", "message"),
+    [
+        (pa.array([["a"], ["b"]]), {}, "label column 'label' is list<.*a label is one string.*--label-column"),
+        (pa.array([True, False]), {"task": "regression"}, "is bool: of which no double can be made; for classes leave"),
+        (
+            pa.array(["a", "b"]),
+            {"label_column": "stars"},
+            "no column 'stars' .*has text, label: choose with --label",
+        ),
+    ],
+    ids=["lists", "booleans for values", "no such column"],
+)
+def test_a_column_that_holds_no_labels_is_refused_before_anything_is_read(
+    tmp_path: Path, labels: pa.Array, settings: dict[str, object], message: str
+) -> None:
+    wanted = job(tmp_path, pa.table({"text": ["a", "b"], "label": labels}), **settings)
+    with pytest.raises(PlanError, match=message):
+        plan_rows(wanted, "--input", wanted.input)
+
+
+def test_labels_of_test_rows_are_looked_at_before_the_training(tmp_path: Path) -> None:
+    wanted = job(tmp_path, {"text": ["a"], "label": ["x"]})
+    with pytest.raises(ConfigError, match="--test-input has 2 rows with labels that no training row has"):
+        check_labels(wanted, ("x", "y"), np.array([0, 1, 1]), np.array([0, -1, -1]))
+
+
+def test_rare_classes_and_imbalance() -> None:
+    classes = Classes.of(("a", "b", "c"), np.repeat([0, 1, 2], [40, 10, 9]))
+    assert classes.rare == ["c"]
+    assert classes.imbalance == pytest.approx(40 / 9)

@@ -1,0 +1,1 @@
+"""What computes token rows: TensorFlow and OpenVINO behind one protocol, and which of them a job takes."""

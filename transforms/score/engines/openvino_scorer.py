@@ -1,0 +1,154 @@
+"""OpenVINO: the same weights, several times as fast in bfloat16 on a CPU that has instructions for it.
+
+An optional dependency (the extra `openvino`), imported when a job first computes with it.
+"""
+
+import functools
+import importlib.util
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model.bundle import OPENVINO, Bundle
+from transforms.errors import EngineError, OutOfMemoryError
+from transforms.score.compute import Compute
+from transforms.score.devices import Device
+from transforms.score.engines.chips import find_chip
+from transforms.score.engines.scorer import Limits, Scorer, Tokens, check_rows, padded
+from transforms.score.memo import Memo
+from transforms.score.micro_batches import Rows, plan_micro_batches
+from transforms.stores.loaded import once_a_process
+
+INSTALL = "pip install 'bert-batch[openvino]'"
+THREADS = "TF_NUM_INTRAOP_THREADS"
+"""The share of the cores of one process: TensorFlow reads it itself, and never computes while OpenVINO does."""
+_TYPES = {"float32": "f32", "bfloat16": "bf16"}
+_NO_MEMORY = ("bad_alloc", "Failed to allocate", "out of memory", "Cannot allocate memory")
+
+
+def is_installed() -> bool:
+    """Whether the package openvino is there; it is not imported."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def computes(precision: str) -> bool:
+    """Whether OpenVINO is there, and computes in `precision` on the chip of this machine."""
+    return precision in _TYPES and is_installed() and _TYPES[precision].upper() in {"F32", *capabilities()}
+
+
+@functools.cache
+def capabilities() -> tuple[str, ...]:
+    """What OpenVINO says that the chip can: `BF16` where it has instructions for bfloat16, in oneDNN's limits too."""
+    return tuple(_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+class OpenVinoScorer(Scorer):
+    """The scoring graph of a bundle, read by OpenVINO; on a CPU."""
+
+    engine = OPENVINO
+
+    def __init__(self, bundle: Bundle, compute: Compute, device: Device) -> None:
+        """Raises EngineError, naming chip and flag, if this process cannot compute what the run was planned for."""
+        self.width = max(1, len(bundle.labels))
+        self.precision = compute.precision or "float32"
+        self.token_budget = compute.token_budget or device.token_budget
+        self.memo = Memo(self.width)
+        self._limits = Limits.of(bundle.model)
+        _check(bundle, self.precision)
+        self._output = "probabilities" if bundle.task == "classification" else "value"
+        self._compiled = once_a_process(
+            f"openvino {self.precision}", bundle.fingerprint, lambda: Compiled(bundle.scoring, self.precision)
+        )
+
+    def plan(self, lengths: npt.NDArray[np.integer]) -> list[Rows]:
+        return plan_micro_batches(lengths, self.token_budget)
+
+    def shape(self, rows: int, longest: int) -> tuple[int, int]:
+        return rows, longest
+
+    def __call__(self, values: Tokens, lengths: Tokens, first_segment: Tokens) -> npt.NDArray[np.float32]:
+        check_rows(values, lengths, first_segment, self._limits)
+        if not len(lengths):
+            return np.empty((0, self.width), np.float32)
+        tokens = padded(values, lengths, (len(lengths), int(lengths.max())))
+        inputs = {"tokens": tokens, "lengths": lengths, "first_segment": first_segment}
+        return self._compiled(inputs, self._output).reshape(len(lengths), self.width)
+
+
+class Compiled:
+    """A graph that OpenVINO has compiled. Threads take turns: it is one stream that uses all cores it may.
+
+    After an error it is compiled anew. What had no memory for its tensors computes with wrong shapes from then on, or
+    brings the process down.
+    """
+
+    def __init__(self, folder: str, precision: str) -> None:
+        self._folder, self._precision = folder, precision
+        self._lock = threading.Lock()
+        self._request: Any = self._compile()
+
+    def __call__(self, inputs: Mapping[str, Tokens], output: str) -> npt.NDArray[np.float32]:
+        with self._lock:
+            try:
+                if self._request is None:
+                    self._request = self._compile()
+                return np.array(self._infer(inputs)[output])
+            except (RuntimeError, MemoryError) as error:
+                self._request = None
+                if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+                    raise OutOfMemoryError("OpenVINO has no memory for a micro-batch") from error
+                raise
+
+    def _infer(self, inputs: Mapping[str, Tokens]) -> Any:
+        return self._request.infer(inputs, share_inputs=True, share_outputs=True)
+
+    def _compile(self) -> Any:
+        settings = {
+            "INFERENCE_PRECISION_HINT": _TYPES[self._precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": int(os.environ.get(THREADS, 0)),
+            # Each process would pin its threads to the same first cores.
+            "ENABLE_CPU_PINNING": False,
+        }
+        # Reads the signature PADDED of scoring_graph.py; its weights are mapped, not copied.
+        compiled = _core().compile_model(_core().read_model(self._folder), "CPU", settings)
+        found = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        if found != _TYPES[self._precision]:
+            raise EngineError(_other_chip(self._precision))
+        return compiled.create_infer_request()
+
+
+@functools.cache
+def _core() -> Any:
+    import openvino
+
+    return openvino.Core()
+
+
+def _check(bundle: Bundle, precision: str) -> None:
+    if OPENVINO not in bundle.engines:
+        raise EngineError(
+            f"{bundle.name}: has no graph that OpenVINO reads, it is of an earlier version; make the bundle anew"
+        )
+    if precision not in _TYPES:
+        raise EngineError(f"--precision {precision}: OpenVINO computes in {' and '.join(_TYPES)} here")
+    if not is_installed():
+        raise EngineError(
+            f"--precision {precision}: the run was planned for OpenVINO, which is not installed where this worker is; "
+            f"{INSTALL} there, or leave --chip out"
+        )
+    if not computes(precision):
+        raise EngineError(_other_chip(precision))
+
+
+def _other_chip(precision: str) -> str:
+    chip = find_chip()
+    return (
+        f"--precision {precision}: the run was planned for OpenVINO, which does not compute it on this worker's chip, "
+        f"{chip.name} (class {chip.kind}): it has no instructions for it. Take machines of one kind and name their "
+        "class with --chip, or leave it out"
+    )
