@@ -171,7 +171,7 @@ class StagingFile:
 
 def _columns_of(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     given = {*batch.schema.names}
-    # A kept column may be called like one of ours that goes into no file.
+    # A kept column may have the name of a column of ours that goes into no file.
     names = [KEPT + name if KEPT + name in given else name for name in schema.names]
     columns = [batch.column(name) for name in names]
     arrays = [c if c.type == field.type else c.cast(field.type) for c, field in zip(columns, schema, strict=True)]

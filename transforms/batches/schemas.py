@@ -36,11 +36,11 @@ EARLIER = "earlier"
 """Of Rows and Texts: what an earlier date has for a row with the same id, if there is such a date."""
 
 KEPT = "kept:"
-"""In front of the name of a kept column on its way from Read to Write: there it may be called like any column of ours,
-which never begin so. In files it has its own name."""
+"""Prefix of the names of kept columns between Read and Write. No column of ours has it, so a kept column may have any
+name. In files it has its own name."""
 
 DATE_KEY = "dt"
-"""The column that readers of an output make of its folders."""
+"""The column that readers of an output make of its folders `dt=…`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +55,8 @@ class Columns:
     row with a kept value that does not fit; `bounded` keeps dates to the years 1 to 9999. A text with more than
     `max_text_bytes` becomes a dead letter.
 
-    `paths` has the input names that mean a field of a struct (`doc.text`) and the way there; `without` are the ways to
-    texts that lie in kept structs, which are kept without them.
+    `paths` has the input names that mean a field of a struct (`doc.text`), each with its path. `without` are the paths
+    of texts in kept structs: these structs are kept without them.
     """
 
     text: str
@@ -89,10 +89,10 @@ class Columns:
 
     @property
     def selected(self) -> list[str]:
-        """The same of what has structs: the levels of a way joined by dots, and no part of what is read as a whole."""
-        ways = [self.paths.get(name, (name,)) for name in self.wanted]
-        parts = [way for way in ways if not any(way[:levels] in ways for levels in range(1, len(way)))]
-        return list(dict.fromkeys(".".join(way) for way in parts))
+        """What to read of files with structs: levels joined by dots, and no part of a struct that is read whole."""
+        paths = [self.paths.get(name, (name,)) for name in self.wanted]
+        parts = [path for path in paths if not any(path[:levels] in paths for levels in range(1, len(path)))]
+        return list(dict.fromkeys(".".join(path) for path in parts))
 
 
 def _required(name: str, kind: pa.DataType) -> pa.Field:
@@ -100,7 +100,7 @@ def _required(name: str, kind: pa.DataType) -> pa.Field:
 
 
 def on_the_way(kept: Iterable[pa.Field]) -> list[pa.Field]:
-    """Kept columns as they are called between Read and Write."""
+    """Kept columns under their names between Read and Write."""
     return [column.with_name(KEPT + column.name) for column in kept]
 
 
@@ -204,7 +204,7 @@ def scores_schema(kept: pa.Schema, task: str) -> pa.Schema:
 
 
 def written_names(task: str) -> frozenset[str]:
-    """The names that a kept column cannot have: those of the columns that a job for a bundle of this task writes."""
+    """The names that no kept column can have: those of the columns that a job writes, by the task of its bundle."""
     return frozenset({*scores_schema(pa.schema([]), task).names, DATE_KEY})
 
 

@@ -193,15 +193,14 @@ def resolve(
 ) -> Columns:
     """The columns of the job, given the union of all files' schemas; raises PlanError on names that clash.
 
-    `paths` are the ways to those that lie in structs; `folders` those that stand in the paths of files, and nowhere
-    else.
+    `paths` are those of columns inside structs. `folders` are the folder columns that no file has as a column.
     """
     there, paths = dict(zip(schema.names, schema, strict=True)), paths or {}
     if there and (fault := absent(schema, request.wished)) is not None:
         raise PlanError(fault)
     names = [n for n in there if request.keeps(n, in_struct=n in paths) or _is_kept_id(there[n], request, paths)]
     if request.keep is None and DATE_KEY in folders and request.rename.get(DATE_KEY, DATE_KEY) == DATE_KEY:
-        # The folders of the output have one of their own.
+        # The folders of the output have that key.
         names = [name for name in names if name != DATE_KEY]
     idle = {name: f"--rename {name}={new}" for name, new in request.rename.items() if name not in names}
     typed = {name: f"--schema {name}:…" for name in request.types if name in paths}
@@ -233,7 +232,7 @@ def resolve(
 
 
 def check_names(columns: Columns, task: str) -> None:
-    """Raises PlanError for a kept column that is called like one which a job for a bundle of this task writes."""
+    """Raises PlanError if a kept column has the name of a column that the job writes, by the task of its bundle."""
     taken = written_names(task)
     for name, kept in zip(columns.kept_from, columns.kept, strict=True):
         if kept.name in taken:
@@ -249,7 +248,7 @@ def _out(name: str, request: ColumnsRequest, paths: Mapping[str, Path]) -> str:
 
 
 def _is_kept_id(column: pa.Field, request: ColumnsRequest, paths: Mapping[str, Path]) -> bool:
-    """Whether the id is kept beside the string that is made of it: under its own name, for joins."""
+    """Whether the id is also kept under its own name and in its own type, so that joins need no cast."""
     name = column.name
     if name != request.id or name not in (request.keep or ()) or pa.types.is_string(column.type):
         return False
@@ -257,17 +256,17 @@ def _is_kept_id(column: pa.Field, request: ColumnsRequest, paths: Mapping[str, P
 
 
 def _texts_in_structs(names: Sequence[str], request: ColumnsRequest, paths: Mapping[str, Path]) -> tuple[Path, ...]:
-    """The ways to texts in structs that are kept because all is kept but the text."""
+    """The paths of texts in structs that are kept because everything but the text is."""
     if request.keep is not None:
         return ()
-    ways = [paths[name] for name in (request.text, request.text_pair) if name is not None and name in paths]
-    return tuple(way for way in ways if way[0] in names)
+    texts = [paths[name] for name in (request.text, request.text_pair) if name is not None and name in paths]
+    return tuple(path for path in texts if path[0] in names)
 
 
 def _type_without(kind: pa.DataType, name: str, without: Sequence[Path]) -> pa.DataType | None:
-    for way in without:
-        if way[0] == name and kind is not None:
-            kind = pruned_type(kind, way[1:])
+    for path in without:
+        if path[0] == name and kind is not None:
+            kind = pruned_type(kind, path[1:])
     return kind
 
 

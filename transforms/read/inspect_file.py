@@ -11,12 +11,12 @@ from transforms.batches.dialect import Dialect
 from transforms.batches.schemas import MAX_ROWS
 from transforms.errors import NotWhatItClaimsError, PlanError
 from transforms.read.formats import delimited as csv_files
-from transforms.read.formats import doubts, json_array
+from transforms.read.formats import doubts
 from transforms.read.formats import lines as line_files
 from transforms.read.formats import parquet as parquet_files
 from transforms.read.formats.blocks import planned
 from transforms.read.formats.transcoded import text_stream
-from transforms.read.values import json_kinds
+from transforms.read.values import json_array, json_kinds
 from transforms.read.values.paths import Path, with_paths
 from transforms.runs.plan import Folders, Piece
 from transforms.stores.choose import store_for
@@ -42,9 +42,8 @@ _MAGIC = {
 class Facts:
     """What looking at one file gave: `schema` None if it is without rows and says nothing of its columns.
 
-    `weights` has for each piece its rows (estimated if the piece has none) and bytes. `paths` are the ways to those
-    columns of `schema` that lie in structs, `columns` those that do not stand in the path of the file, whose
-    `folders` do.
+    `weights` has for each piece its rows (estimated if the piece has none) and bytes. `paths` are those of the columns
+    of `schema` inside structs. `columns` are the columns that the file itself has, beside those of its `folders`.
     """
 
     schema: pa.Schema | None
@@ -66,7 +65,7 @@ def look(
 ) -> Facts:
     """Opens a file and reads its footer or first lines; raises PlanError, naming it, if it is not what it claims.
 
-    `guess`: see csv_files.inspect. `asked` are names of columns that may lie in structs.
+    `guess`: see csv_files.inspect. `asked` are names of columns that may be inside structs.
     """
     store = store_for(info.path)
     whole = Piece(number=0, file=info.path, size=info.size, version=info.version, format=kind, compression=compression)
@@ -158,7 +157,7 @@ def _json_schema(
         )
     found = json_kinds.inside(rows, asked)
     kinds = json_kinds.infer(rows) | {name: kind for name, (_, kind) in found.items()}
-    return pa.schema(list(kinds.items())), {name: way for name, (way, _) in found.items()}
+    return pa.schema(list(kinds.items())), {name: path for name, (path, _) in found.items()}
 
 
 def _head(file: BinaryIO, whole: Piece, encoding: str) -> tuple[bytes, int, bool]:

@@ -1,4 +1,4 @@
-"""What to say of columns that are not there: all of them at once, and those there are."""
+"""The error for missing columns: all of them at once, with their flags, and the columns there are."""
 
 from collections.abc import Collection, Iterator, Sequence
 
@@ -8,17 +8,17 @@ from transforms.errors import shown
 from transforms.read.values.paths import splits
 
 Asked = Sequence[tuple[str, str]]
-"""Names of columns, each behind the flag that named it."""
+"""(flag, name) of columns."""
 POSITION = ", or make ids from file and row with --id-from position"
 
 
 def missing(
     schema: pa.Schema, needed: Asked, wished: Asked, *, anywhere: Collection[str], with_header: bool, training: bool
 ) -> str | None:
-    """What a file of this schema lacks of what is `needed`, and what is `wished` and stands in none; None if nothing.
+    """Which columns a file of this schema lacks of those `needed`, and which of those `wished` no file has.
 
-    `anywhere` are the columns of all files. `with_header`: the names stand in the first line of a CSV, which may be one
-    of values if it is no header.
+    None if it has all that are needed. `anywhere` are the columns of all files. `with_header`: the names stand in the
+    first line of a CSV, which may be no header but one of values.
     """
     names = schema.names
     if all(name in names for _, name in needed):
@@ -32,7 +32,7 @@ def missing(
 
 
 def absent(schema: pa.Schema, wished: Asked) -> str | None:
-    """What no file has of what is `wished`; None if nothing is missing."""
+    """Which columns of those `wished` no file has; None if all are there."""
     lost = _named(_absent(wished, schema.names))
     if not lost:
         return None
@@ -58,8 +58,8 @@ def _columns(lost: Asked) -> str:
 
 
 def _there(schema: pa.Schema, asked: Sequence[str], lost: Sequence[str], with_header: bool) -> str:
-    """What columns there are, as an error may say it."""
-    # Without one of the names in question, the first line is more likely one of values, which are nobody's to print.
+    """The columns there are, as an error may name them."""
+    # A first line without any of the names is more likely one of values, and values are never printed.
     if with_header and not {*asked} & {*schema.names}:
         fields = len(schema.names)
         what = "its first line has 1 field" if fields == 1 else f"its first line has {fields:,} fields"
@@ -73,11 +73,11 @@ def _listed(schema: pa.Schema, lost: Sequence[str]) -> str:
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     heads = {head for name in lost for head, _ in splits(name)}
     flat = [field.name for field in schema if field.name in heads and not pa.types.is_struct(field.type)]
-    return listed + more + "".join(f" ({shown(name)} is no struct, of which one can name a part)" for name in flat)
+    return listed + more + "".join(f" ({shown(name)} is no struct and has no parts)" for name in flat)
 
 
 def _parts(field: pa.Field, lost: Sequence[str]) -> Iterator[str]:
-    """The name of a column, or those of its parts if somebody asked for one."""
+    """The name of a column, or those of its parts if one of them was asked for."""
     inside = [name.removeprefix(field.name + ".") for name in lost if name.startswith(field.name + ".")]
     if not inside or not pa.types.is_struct(field.type):
         yield field.name

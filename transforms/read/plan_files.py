@@ -29,7 +29,7 @@ SPLITS = 16
 
 
 class Input(NamedTuple):
-    """What the name of a file says of it."""
+    """What the path of a file says about it."""
 
     format: str
     compression: str | None
@@ -84,7 +84,7 @@ def plan_inputs(
 
 
 def _look(info: FileInfo, found: Input, dialect: Dialect, request: ColumnsRequest) -> Facts:
-    """What looking at a file gives, with the columns that stand in its path."""
+    """The facts about a file, with its folder columns."""
     fact = look(info, found.format, found.compression, dialect, guess=request.guess, asked=request.asked)
     pieces = [replace(piece, folders=found.folders) for piece in fact.pieces]
     fact = replace(fact, pieces=pieces, folders=found.folders)
@@ -95,24 +95,24 @@ def _look(info: FileInfo, found: Input, dialect: Dialect, request: ColumnsReques
 
 
 def _paths(inputs: Sequence[FileInfo], facts: Sequence[Facts]) -> dict[str, Path]:
-    """The ways to what lies in structs; raises PlanError if a name means one place here and another one there."""
+    """The paths of columns inside structs; raises PlanError if a name means another place in another file."""
     found: dict[str, tuple[Path, FileInfo]] = {}
     names = {name for fact in facts for name in fact.paths}
     for info, fact in zip(inputs, facts, strict=True):
         for name in sorted(names & fact.columns):
-            way, first = found.setdefault(name, (fact.paths.get(name, (name,)), info))
-            if fact.paths.get(name, (name,)) != way:
+            path, first = found.setdefault(name, (fact.paths.get(name, (name,)), info))
+            if fact.paths.get(name, (name,)) != path:
                 raise PlanError(
-                    f"{info.path}: {name!r} is at another place than in {first.path}: a column is called so in one of "
-                    "them, and in the other one it is a part of a struct; narrow --input to files that are alike"
+                    f"{info.path}: {name!r} is at another place than in {first.path}: a column in one of them, and "
+                    "part of a struct in the other; narrow --input to files that are alike"
                 )
-    return {name: way for name, (way, _) in found.items()}
+    return {name: path for name, (path, _) in found.items()}
 
 
 def _check_folders(inputs: Sequence[FileInfo], facts: Sequence[Facts], columns: Columns) -> None:
-    """Raises PlanError if a file lacks a folder that others have, or says otherwise in a column of that name.
+    """Raises PlanError if a file lacks a folder that others have, or has other values in a column of that name.
 
-    Only of columns that the job reads, and only of the first rows: others that say otherwise become dead letters.
+    Only for columns that the job reads. Only the first rows are looked at; later ones become dead letters.
     """
     wanted = {*columns.wanted}
     first: dict[str, FileInfo] = {}
@@ -147,7 +147,7 @@ def _check_same(info: FileInfo, piece: Piece, key: str, columns: Columns) -> Non
         raise PlanError(f"{error}; mend or remove the file") from error
     if any(lost.code == "wrong_folder" for lost in damage):
         raise PlanError(
-            f"{info.path}: its column {key!r} does not say what the folder {key}=… in its path says, and nobody can "
+            f"{info.path}: its column {key!r} has other values than the folder {key}=… in its path, and nobody can "
             "tell which of them is meant; leave it out with --keep, or rename the folder"
         )
 

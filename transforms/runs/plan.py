@@ -20,7 +20,7 @@ from transforms.stores.paths import join
 from transforms.stores.store import FileInfo, Store
 
 Folders = tuple[tuple[str, str | None], ...]
-"""Keys and values of the folders in which a file lies (`country=de`)."""
+"""Keys and values of the folders in the path of a file (`country=de`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,8 @@ class Piece:
 
     `number` orders all pieces of a plan by file name and place. `start` and `end` are row groups (Parquet) or bytes
     (line formats; a whole file has end -1). `first_row` is the position of its first row in the file; `rows` is the
-    number of its rows where the plan knows it. The `version` of a stream is its name. `folders` are columns that stand
-    in the path of the file.
+    number of its rows where the plan knows it. The `version` of a stream is its name. `folders` are the folder columns
+    of the file.
     """
 
     number: int
@@ -107,7 +107,7 @@ def plan_digest(plan: Plan, settings: Mapping[str, Any]) -> str:
         del columns["dialect"]
     # Settings say these; runs that were planned before there were such fields are the same work.
     columns = {key: value for key, value in columns.items() if key not in _OF_SETTINGS}
-    # Nor were there columns in folders and structs.
+    # Digests of runs planned before columns inside structs and folder columns do not have the keys.
     columns = {key: value for key, value in columns.items() if value or key not in ("paths", "without")}
     inputs = [asdict(info) for info in plan.inputs]
     splits = [asdict(split) for split in plan.splits]

@@ -136,7 +136,7 @@ def test_a_way_that_ends_nowhere_is_told_with_what_there_is(run_job: Score, tmp_
             run_job(file, text_column="doc.text")
         with pytest.raises(PlanError, match=r"'doc\.body\.x'; it has 'id', 'doc\.body\.t', 'doc\.n'"):
             run_job(file, text_column="doc.body.x")
-        with pytest.raises(PlanError, match=r"has no column 'list\.text'; .*'list' is no struct"):
+        with pytest.raises(PlanError, match=r"has no column 'list\.text'; .*'list' is no struct and has no parts"):
             run_job(file, text_column="list.text")
         with pytest.raises(PlanError, match=r"column 'doc\.n' is int64, not text"):
             run_job(file, text_column="doc.n")

@@ -15,8 +15,8 @@ import pyarrow.json
 from transforms.batches.schemas import LARGEST_VALUE, Columns
 from transforms.read.formats.blocks import Block, Blocks, Damage, Positions, Unfit, from_table, no_rows, positions
 from transforms.read.formats.bounded import too_large
-from transforms.read.formats.json_array import elements_of
 from transforms.read.formats.lines import Lines, few_at_once, lines_of
+from transforms.read.values.json_array import elements_of
 from transforms.read.values.json_kinds import abridged
 from transforms.read.values.json_paths import arrow_schema, take_out
 from transforms.read.values.json_values import Keys, Row, read_line

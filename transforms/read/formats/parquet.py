@@ -54,14 +54,14 @@ def inspect(file: BinaryIO, name: str) -> tuple[pa.Schema, list[RowGroup]]:
 def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str], limits: Limits = Limits()) -> Blocks:  # noqa: B008
     """The rows of the row groups [start, end) of `piece`; a damaged row group becomes damage, row for row.
 
-    `wanted` are columns, or parts of structs (`doc.text`): their structs come with what is wanted of them.
+    `wanted` are columns, or parts of structs (`doc.text`): of these structs only the wanted parts are read.
 
     Columns of strings whose dictionary has large values come as dictionaries: a page of a few bytes can stand for
     gigabytes.
     """
     parquet = pq.ParquetFile(file, coerce_int96_timestamp_unit=UNIT)
-    ways = {way for leaf in range(len(parquet.schema)) for way in _ways(parquet.schema, leaf)}
-    present = [name for name in dict.fromkeys(wanted) if name in ways]
+    known = {name for leaf in range(len(parquet.schema)) for name in _names(parquet.schema, leaf)}
+    present = [name for name in dict.fromkeys(wanted) if name in known]
     twin = Twin(file, parquet, present)
     leaves = _leaves(parquet.metadata.schema, present)
     first, opened = piece.first_row, None
@@ -116,12 +116,12 @@ def _lean_pool(at_once: int) -> Iterator[None]:
 def _leaves(schema: pq.ParquetSchema, columns: Sequence[str]) -> dict[int, str]:
     """The columns of the file that make up `columns`, which may be nested, each with the name of that."""
     wanted = {*columns}
-    ways = {leaf: wanted & _ways(schema, leaf) for leaf in range(len(schema))}
-    return {leaf: min(names, key=len) for leaf, names in ways.items() if names}
+    found = {leaf: wanted & _names(schema, leaf) for leaf in range(len(schema))}
+    return {leaf: min(names, key=len) for leaf, names in found.items() if names}
 
 
-def _ways(schema: pq.ParquetSchema, leaf: int) -> set[str]:
-    """What a column of the file is part of, and itself. Levels are joined by dots, and a name may have dots too."""
+def _names(schema: pq.ParquetSchema, leaf: int) -> set[str]:
+    """A leaf and everything that it is a part of, levels joined by dots. A name may have dots too."""
     return {*itertools.accumulate(schema.column(leaf).path.split("."), "{}.{}".format)}
 
 
@@ -140,8 +140,8 @@ def _of_large_values(file: BinaryIO, parquet: pq.ParquetFile, group: int, names:
         return []  # Whoever reads the row group says that it is damaged.
     if first is None:
         return []
-    ways = {name: found[0] for name in names if (found := find(name, first.schema)) is not None}
-    columns = {name: inside(first.column(way[0]), way[1:]) for name, way in ways.items()}
+    paths = {name: found[0] for name in names if (found := find(name, first.schema)) is not None}
+    columns = {name: inside(first.column(path[0]), path[1:]) for name, path in paths.items()}
     read = {name: column for name, column in columns.items() if isinstance(column, pa.DictionaryArray)}
     largest = {name: row_bytes(column.dictionary).max(initial=0) for name, column in read.items()}
     return [name for name, size in largest.items() if size * at_once > MAX_BATCH_BYTES]

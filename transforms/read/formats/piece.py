@@ -39,7 +39,7 @@ def _read(piece: Piece, columns: Columns) -> Blocks:
         # It may grow from here on.
         file = planned(opened, piece.size)
         if piece.format == "parquet":
-            # A part of what is read as a whole is named too: its strings may come as a dictionary.
+            # Also the parts of structs that are read whole: their strings may have to come as dictionaries.
             parts = [".".join(columns.paths[name]) for name in columns.wanted if name in columns.paths]
             blocks = parquet.read_blocks(file, piece, [*columns.selected, *parts], limits_of(columns))
             yield from map(picked, blocks, itertools.repeat(columns))

@@ -1,4 +1,4 @@
-"""Columns that stand in the path of a file, as Hive and Spark write it: `country=de/part-0.parquet`."""
+"""Folder columns: `country=de/part-0.parquet` has a column `country`, as Hive and Spark write it."""
 
 import posixpath
 from urllib.parse import unquote_to_bytes
@@ -20,9 +20,9 @@ NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 def folders_of(path: str, unnamed: str = "") -> Folders:
-    """The keys and values of the folders of a file, in their order; those of `unnamed`, where it lies, do not count.
+    """Keys and values of the folders in the path of a file, in order; those of the folder `unnamed` do not count.
 
-    Characters may be written in per cent codes of UTF-8; what is no such code stays as it is written.
+    Both are percent-decoded as UTF-8; what cannot be decoded stays as it is.
     """
     inside = path.removeprefix(unnamed.rstrip("/") + "/") if unnamed else path
     pairs = [folder.split("=", 1) for folder in inside.split("/")[:-1] if folder.find("=") > 0]
@@ -30,7 +30,7 @@ def folders_of(path: str, unnamed: str = "") -> Folders:
 
 
 def unnamed_part(pattern: str) -> str:
-    """The folder that a pattern does not name though it is looked for there; none of an absolute one."""
+    """The folder that a relative pattern starts from, which it does not name; empty for an absolute one."""
     if SCHEME.match(pattern) or pattern.startswith("/"):
         return ""
     levels = posixpath.normpath(pattern).split("/")
@@ -45,10 +45,10 @@ def _decoded(text: str) -> str:
 
 
 def attach(block: Block, piece: Piece, columns: Columns) -> Block:
-    """A block with the wanted columns of the folders of its piece, as text.
+    """A block with the wanted folder columns of its piece, as text.
 
-    A column of the file that is called like a folder must say the same in every row; where it is null, the folder's
-    value stands in. A row that says something else becomes damage.
+    Where the file has a column of the same name, that one is taken, with the folder's value in place of nulls. A row in
+    which it has another value becomes damage.
     """
     rows, bad, reasons = block.rows, np.zeros(len(block.positions), bool), list[Damage]()
     for key, value in piece.folders:
@@ -60,7 +60,7 @@ def attach(block: Block, piece: Piece, columns: Columns) -> Block:
             rows = rows.append_column(key, of_folder)
             continue
         column, other = _filled(rows.column(at), value)
-        # What does not fit is null and counted later on, as of a column of the file.
+        # As text: if it does not fit its column, it is counted there.
         column = of_folder if column.null_count == len(column) else column
         rows = rows.set_column(at, key, column)
         if (other & ~bad).any():
@@ -75,12 +75,12 @@ def attach(block: Block, piece: Piece, columns: Columns) -> Block:
 
 
 def _filled(column: pa.Array, value: str | None) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
-    """A column with the value of its folder in place of nulls, and which rows have another one."""
+    """A column with the value of its folder in place of nulls, and which rows have another value."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     text = is_text(column.type)
     written = as_binary(column if text else as_text(column))
-    # An empty text is written into the folder of nulls too.
+    # Hive writes rows with an empty text into the folder of nulls too.
     same = pc.equal(written, pa.scalar((value or "").encode(), pa.binary()))
     if text and value is not None:
         column = pc.fill_null(written, value.encode())

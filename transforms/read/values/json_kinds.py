@@ -1,4 +1,4 @@
-"""Which columns the first JSON objects of a file have, and of what types."""
+"""The columns that the first JSON objects of a file have, and their types."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from transforms.read.values.paths import Path, splits
 
 _DEEPEST = 32
 _LONG = 64 * 1024
-# Possessive: nothing is kept to go back to, however long the string.
+# Possessive: no backtracking, however long the string.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
@@ -42,28 +42,28 @@ def infer(rows: Sequence[dict[str, Any]]) -> dict[str, pa.DataType]:
 
 
 def inside(rows: Sequence[dict[str, Any]], asked: Iterable[str]) -> dict[str, tuple[Path, pa.DataType]]:
-    """The names of `asked` that mean a key inside of objects, each with the way there and its type, as of `infer`."""
-    ways = {name: way for name in asked if (way := way_to(name, rows)) is not None}
-    return {name: (way, _kind([value_at(row, way) for row in rows])) for name, way in ways.items()}
+    """The names of `asked` that mean a key inside objects, each with its path and its type (see `infer`)."""
+    paths = {name: path for name in asked if (path := _path_of(name, rows)) is not None}
+    return {name: (path, _kind([value_at(row, path) for row in rows])) for name, path in paths.items()}
 
 
-def way_to(name: str, rows: Sequence[Mapping[str, Any]]) -> Path | None:
-    """The way to what `name` means in these objects, if it is no key of theirs and not nowhere."""
+def _path_of(name: str, rows: Sequence[Mapping[str, Any]]) -> Path | None:
+    """The path of what `name` means in these objects; None if it is a key of theirs, or means nothing."""
     if any(name in row for row in rows):
         return None
-    ways = [way for row in rows if (way := _way(name, row))]
-    # An object that is null does not tell.
-    return next((way for way, sure in ways if sure), next((way for way, _ in ways), None))
+    paths = [path for row in rows if (path := _path_in(name, row))]
+    # A path that ends at a null is only likely.
+    return next((path for path, sure in paths if sure), next((path for path, _ in paths), None))
 
 
-def _way(name: str, row: Mapping[str, Any]) -> tuple[Path, bool] | None:
-    """The way to `name` in one object, and whether it can be seen to its end."""
+def _path_in(name: str, row: Mapping[str, Any]) -> tuple[Path, bool] | None:
+    """The path of `name` in one object, and whether the object has the whole of it."""
     if name in row:
         return (name,), True
     perhaps = None
     for head, rest in splits(name):
         value = row.get(head, False)
-        found = _way(rest, value) if isinstance(value, dict) else None
+        found = _path_in(rest, value) if isinstance(value, dict) else None
         if found is not None and found[1]:
             return (head, *found[0]), True
         if found is not None or value is None:
@@ -71,10 +71,10 @@ def _way(name: str, row: Mapping[str, Any]) -> tuple[Path, bool] | None:
     return perhaps
 
 
-def value_at(row: Mapping[str, Any], way: Path) -> Any:
-    """The value at the end of the way, None where there is none."""
+def value_at(row: Mapping[str, Any], path: Path) -> Any:
+    """The value at `path`, None where there is none."""
     value: Any = row
-    for key in way:
+    for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
 

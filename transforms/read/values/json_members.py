@@ -1,4 +1,4 @@
-"""The members of JSON objects, in which a key may stand twice, and what lies in them."""
+"""JSON objects as parsed, in which a key may stand twice, and the values inside them."""
 
 from typing import Any
 
@@ -10,23 +10,23 @@ class Members(list[tuple[str, Any]]):
 
 
 class NotInObjectError(Exception):
-    """On the way to a key, a value is no object."""
+    """A value above a key is no object."""
 
 
 class NotJsonError(Exception):
     """A value is not JSON: a key of it stands twice, or it is NaN or infinite."""
 
 
-def value_at(members: Any, way: Path) -> Any:
-    """The value at the end of a way through objects, None where there is none.
+def value_at(members: Any, path: Path) -> Any:
+    """The value at `path`, None where there is none.
 
-    Raises NotInObjectError if something else is on the way, and NotJsonError if a key on it stands twice.
+    Raises NotInObjectError if a value above it is no object, and NotJsonError if a key of the path stands twice.
     """
-    for key in way:
+    for key in path:
         if members is None:
             return None
         if not isinstance(members, Members):
-            raise NotInObjectError(way[0])
+            raise NotInObjectError(path[0])
         values = [value for name, value in members if name == key]
         if len(values) > 1:
             raise NotJsonError
@@ -35,7 +35,7 @@ def value_at(members: Any, way: Path) -> Any:
 
 
 def leave_out(raw: Any, path: Path) -> Any:
-    """A value without what lies at `path` in it, if it is an object."""
+    """A value without its part at `path`, if it is an object."""
     if not isinstance(raw, Members):
         return raw
     if len(path) == 1:

@@ -1,4 +1,4 @@
-"""What Arrow's parser is told of keys inside of JSON objects, and taking them out of its structs."""
+"""Keys inside JSON objects: the schema for Arrow's parser, and the columns out of the structs that it makes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,26 +11,27 @@ Tree = dict[str, Any]
 
 
 def arrow_schema(told: pa.Schema, paths: Mapping[str, Path]) -> pa.Schema | None:
-    """What Arrow's parser is told, so that it makes structs of objects with keys of `told` in them.
+    """The schema for Arrow's parser under which the columns `told` lie at their paths.
 
-    None if it cannot be told: an object that is to be one text, as its JSON, has one of the keys.
+    None if there is none: a column that is to be the JSON of an object has another column inside.
     """
     tree: Tree = {}
-    for way, kind in sorted(((paths.get(f.name, (f.name,)), f.type) for f in told), key=lambda found: len(found[0])):
-        if not _put(tree, way, kind):
+    # A struct that is kept before its parts.
+    for field in sorted(told, key=lambda field: len(paths.get(field.name, ("",)))):
+        if not _put(tree, paths.get(field.name, (field.name,)), field.type):
             return None
     return pa.schema([pa.field(name, _kind(part)) for name, part in tree.items()])
 
 
-def _put(tree: Tree, way: Path, kind: pa.DataType) -> bool:
-    for key in way[:-1]:
+def _put(tree: Tree, path: Path, kind: pa.DataType) -> bool:
+    for key in path[:-1]:
         part = tree.setdefault(key, {})
         if isinstance(part, pa.DataType):
             if not pa.types.is_struct(part):
                 return False
             part = tree[key] = {field.name: field.type for field in part}
         tree = part
-    tree[way[-1]] = kind
+    tree[path[-1]] = kind
     return True
 
 
@@ -43,19 +44,19 @@ def _kind(part: Any) -> pa.DataType:
 def take_out(
     rows: pa.RecordBatch, made: pa.Schema, told: pa.Schema, paths: Mapping[str, Path], without: Sequence[Path]
 ) -> list[pa.Array] | None:
-    """The columns `told` out of `rows`, which Arrow has parsed as `made`.
+    """The columns `told` out of `rows`, which Arrow was to parse as `made`.
 
-    None if a key stands in a kept object that nobody has told of, or a text of one is not UTF-8.
+    None if a kept object has a key that its column does not have, or its text is not UTF-8.
     """
     found = []
     for field in told:
-        way = paths.get(field.name, (field.name,))
-        column = inside(rows.column(way[0]), way[1:])
-        if column is None or not column.type.equals(_type_at(made, way)):
+        path = paths.get(field.name, (field.name,))
+        column = inside(rows.column(path[0]), path[1:])
+        if column is None or not column.type.equals(_type_at(made, path)):
             return None
-        for path in without:
-            if path[:1] == way:
-                column = pruned(column, path[1:])
+        for text in without:
+            if text[:1] == path:
+                column = pruned(column, text[1:])
         try:
             found.append(column if column.type.equals(field.type) else column.cast(field.type))
         except (pa.ArrowInvalid, UnicodeDecodeError):
@@ -63,8 +64,8 @@ def take_out(
     return found
 
 
-def _type_at(schema: pa.Schema, way: Path) -> pa.DataType:
-    kind = schema.field(way[0]).type
-    for name in way[1:]:
+def _type_at(schema: pa.Schema, path: Path) -> pa.DataType:
+    kind = schema.field(path[0]).type
+    for name in path[1:]:
         kind = kind.field(name).type
     return kind

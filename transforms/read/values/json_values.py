@@ -94,19 +94,19 @@ def _row(members: Members, keys: Keys) -> Row | tuple[str, str]:
     unfit: dict[str, tuple[str, str]] = {}
     for field in keys.given:
         value, fault = None, None
-        way = keys.paths.get(field.name)
-        raw = found.get(field.name) if way is None else None
+        path = keys.paths.get(field.name)
+        raw = found.get(field.name) if path is None else None
         try:
-            if way is not None:
-                raw = value_at(members, way)
+            if path is not None:
+                raw = value_at(members, path)
             elif times[field.name] > 1:
                 raise NotJsonError
             if field.name == keys.label and isinstance(raw, _Constant):
                 # NaN and its like are no JSON, but Python writes them: as a label they are none at all.
                 raw = None
-            for path in keys.without:
-                if path[0] == field.name:
-                    raw = leave_out(raw, path[1:])
+            for text in keys.without:
+                if text[0] == field.name:
+                    raw = leave_out(raw, text[1:])
             value = _value(raw, field, keys)
         except UnicodeEncodeError:
             fault = "not_utf8", f"the value of {field.name!r} has half a surrogate pair, which UTF-8 cannot hold"

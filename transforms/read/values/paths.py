@@ -1,4 +1,4 @@
-"""Columns inside of structs: `doc.text` is the field `text` of the struct `doc`, unless a column is called so."""
+"""Columns inside structs: `doc.text` is the field `text` of the struct `doc`, unless a column has that very name."""
 
 from collections.abc import Iterable, Mapping
 
@@ -12,9 +12,10 @@ Path = tuple[str, ...]
 
 
 def find(name: str, fields: Iterable[pa.Field]) -> tuple[Path, pa.DataType] | None:
-    """The way to what `name` means among `fields`, and its type; the longest name that has dots itself comes first.
+    """Path and type of what `name` means among `fields`, None if it means nothing.
 
-    A way leads through structs, never through lists. What is null everywhere may be anything.
+    Names may have dots themselves: the longest such name wins. A path leads through structs, not through lists. A
+    column of type null may turn out to be a struct with that path.
     """
     there = {field.name: field.type for field in fields}
     if name in there:
@@ -35,14 +36,14 @@ def splits(name: str) -> list[tuple[str, str]]:
 
 
 def with_paths(schema: pa.Schema, asked: Iterable[str]) -> tuple[pa.Schema, dict[str, Path]]:
-    """`schema` with a column for each name of `asked` that is none of its columns and means a part of one; the ways."""
-    found = {name: way for name in asked if (way := find(name, schema)) is not None and len(way[0]) > 1}
+    """`schema` with one more column for each name of `asked` that means a part of a struct, and the paths of these."""
+    found = {name: part for name in asked if (part := find(name, schema)) is not None and len(part[0]) > 1}
     columns = [*schema, *(pa.field(name, kind) for name, (_, kind) in found.items())]
     return pa.schema(columns), {name: path for name, (path, _) in found.items()}
 
 
 def pruned_type(kind: pa.DataType, path: Path) -> pa.DataType | None:
-    """`kind` without what lies at `path` in it; None if nothing is left."""
+    """`kind` without its part at `path`; None if nothing is left."""
     if not path:
         return None
     if not pa.types.is_struct(kind):
@@ -53,7 +54,7 @@ def pruned_type(kind: pa.DataType, path: Path) -> pa.DataType | None:
 
 
 def pruned(column: pa.Array, path: Path) -> pa.Array:
-    """A column of structs without what lies at `path` in them, of which something is left."""
+    """A column of structs without their part at `path`; something else must be left of them."""
     kind = column.type
     if not pa.types.is_struct(kind):
         return column
@@ -68,7 +69,7 @@ def pruned(column: pa.Array, path: Path) -> pa.Array:
 
 
 def inside(column: pa.Array, path: Path) -> pa.Array | None:
-    """What lies at `path` in a column, null where a struct on the way is; None if there is no such part."""
+    """The part of a column at `path`, null where a struct above it is null; None if there is no such part."""
     kind = column.type
     for name in path:
         if pa.types.is_null(kind):
@@ -80,24 +81,24 @@ def inside(column: pa.Array, path: Path) -> pa.Array | None:
 
 
 def picked(block: Block, columns: Columns) -> Block:
-    """A block of whole columns with the wanted ones: parts of structs under their names, and structs without texts."""
+    """A block of columns as read -> the wanted ones: parts of structs as columns, and kept structs without texts."""
     if not columns.paths and not columns.without:
         return block
     rows = block.rows
     found: dict[str, pa.Array] = {}
     for name in columns.wanted:
-        way = (name,) if name in rows.schema.names else columns.paths.get(name, (name,))
-        column = inside(rows.column(way[0]), way[1:]) if way[0] in rows.schema.names else None
-        for path in columns.without:
-            if column is not None and path[:1] == way:
-                column = pruned(column, path[1:])
+        path = (name,) if name in rows.schema.names else columns.paths.get(name, (name,))
+        column = inside(rows.column(path[0]), path[1:]) if path[0] in rows.schema.names else None
+        for text in columns.without:
+            if column is not None and text[:1] == path:
+                column = pruned(column, text[1:])
         if column is not None:
             found[name] = column
-    # Without any column the number of rows would be lost.
+    # A batch made of no columns would have no rows.
     rows = pa.RecordBatch.from_arrays([*found.values()], [*found]) if found else rows.select([])
     return block._replace(rows=rows, unfit=[*block.unfit, *_of_parts(block.unfit, columns.paths)])
 
 
 def _of_parts(unfit: Iterable[Unfit], paths: Mapping[str, Path]) -> list[Unfit]:
-    """What is unfit of a struct is so of its parts: the whole struct is null there."""
-    return [lost._replace(column=name) for lost in unfit for name, way in paths.items() if way[0] == lost.column]
+    """Where a struct is null because it does not fit, its parts are too."""
+    return [lost._replace(column=name) for lost in unfit for name, path in paths.items() if path[0] == lost.column]

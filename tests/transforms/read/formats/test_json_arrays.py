@@ -93,8 +93,8 @@ REFUSED: dict[str, tuple[str, str]] = {
     "json.dumps, indented": (json.dumps(ROWS, indent=1), LONG),
     "two a line": ("[" + ",\n".join(f"{a}, {a}" for a in DUMPED) + "]", SEVERAL),
     "two on a later line": ("[\n" + ",\n".join(DUMPED) + ",\n" + ",".join(DUMPED) + "\n]", SEVERAL),
-    "of numbers": ("[\n1,\n2\n]", "of other things than objects"),
-    "of arrays": ('[\n[1, "a"],\n[2, "b"]\n]', "of other things than objects"),
+    "of numbers": ("[\n1,\n2\n]", "whose elements are not objects"),
+    "of arrays": ('[\n[1, "a"],\n[2, "b"]\n]', "whose elements are not objects"),
     "cut off": ("[\n" + ",\n".join(DUMPED), "that does not end with ]"),
     "only its beginning": ("[\n", "that does not end with ]"),
 }

@@ -21,13 +21,13 @@ WAY_OUT = "a JSON array is read with one object on each line: write it so with j
 
 
 class Elements:
-    """Takes the marks of the array off its lines, in their order. `opened`: its beginning is in lines before."""
+    """Strips the lines of an array, in order, of brackets and commas. `opened`: it begins in earlier lines."""
 
     def __init__(self, *, opened: bool = False) -> None:
         self._opened, self.closed = opened, False
 
     def of(self, line: bytes) -> bytes:
-        """The element of a line; nothing where there is none. Behind the end of the array a line is no JSON."""
+        """The element on a line, empty if there is none. A line behind the end of the array comes back as no JSON."""
         line = line.strip(_BLANK)
         if not line:
             return line
@@ -43,19 +43,23 @@ class Elements:
 
 
 def is_array(lines: Sequence[bytes]) -> bool:
-    """Whether the first lines of a file open an array of objects, and not one on a line with others behind it."""
-    there = [line.strip(_BLANK) for line in lines if line.strip(_BLANK)]
-    if not there or not _OPENS.match(there[0]):
+    """Whether a file with these first lines is an array of objects.
+
+    JSON lines are not, of which only the first one is an array.
+    """
+    there = filter(None, (line.strip(_BLANK) for line in lines))
+    opening = next(there, b"")
+    if not _OPENS.match(opening):
         return False
     first = Elements()
-    first.of(there[0])
-    return not (first.closed and len(there) > 1)
+    first.of(opening)
+    return not (first.closed and next(there, None) is not None)
 
 
 def first_elements(head: bytes, lines: Sequence[bytes], file: str, *, complete: bool) -> list[bytes]:
-    """The elements on the first lines of an array; `complete`: the file has no others.
+    """The elements on the first lines of an array; `complete`: the file has no other lines.
 
-    Raises NotWhatItClaimsError as `check_form`, and where the array does not end.
+    Raises what `check_form` raises, and NotWhatItClaimsError if a complete array does not end.
     """
     check_form(head, file)
     array = Elements()
@@ -66,9 +70,9 @@ def first_elements(head: bytes, lines: Sequence[bytes], file: str, *, complete: 
 
 
 def check_first_line(head: bytes, file: str) -> None:
-    """Raises NotWhatItClaimsError if a file begins with many objects on one line, which are an array: see `check_form`.
+    """Raises what `check_form` raises if all of `head` is the beginning of one line with an array.
 
-    Only of a line that is longer than `head`: whatever else it is, it would be read to its end.
+    Otherwise such a line would first be read to its end.
     """
     begin = head.removeprefix(b"\xef\xbb\xbf").lstrip(_BLANK)
     if b"\n" not in begin and b"\r" not in begin and _OPENS.match(begin):
@@ -76,7 +80,7 @@ def check_first_line(head: bytes, file: str) -> None:
 
 
 def check_end(file: BinaryIO, piece: Piece) -> None:
-    """Raises NotWhatItClaimsError if the last bytes of an array that is not compressed are not its end."""
+    """Raises NotWhatItClaimsError if an array that is not compressed does not end with its file."""
     file.seek(max(0, piece.size - _TAIL))
     tail = file.read(_TAIL).rstrip(_BLANK)
     if tail and not tail.endswith(b"]"):
@@ -84,9 +88,9 @@ def check_end(file: BinaryIO, piece: Piece) -> None:
 
 
 def check_form(head: bytes, file: str) -> None:
-    """Raises NotWhatItClaimsError if the first object of the array that begins with `head` is not alone on its line.
+    """Raises NotWhatItClaimsError if the first element of the array in `head` is not one object alone on one line.
 
-    Nothing is said where that cannot be seen, as of an object that is damaged or goes on behind `head`.
+    Passes if that cannot be seen: the object is damaged, or longer than `head`.
     """
     text = head.decode("utf-8-sig", "surrogateescape")
     begin = _after(text, text.find("[") + 1)
@@ -95,7 +99,7 @@ def check_form(head: bytes, file: str) -> None:
     except (ValueError, RecursionError):
         return
     if not isinstance(value, dict):
-        raise NotWhatItClaimsError(f"{file}: is a JSON array of other things than objects; a row is an object")
+        raise NotWhatItClaimsError(f"{file}: is a JSON array whose elements are not objects; a row is one object")
     rest = _LINE_END.split(text[end : end + 1024], maxsplit=1)[0].strip().removeprefix(",").strip()
     if _LINE_END.search(text, begin, end):
         raise NotWhatItClaimsError(f"{file}: is a JSON array whose first object has several lines; {WAY_OUT}")
@@ -104,7 +108,7 @@ def check_form(head: bytes, file: str) -> None:
 
 
 def check_lines(elements: Sequence[bytes], objects: int, file: str) -> None:
-    """Raises NotWhatItClaimsError if lines of an array hold several objects, or none of them does hold one."""
+    """Raises NotWhatItClaimsError if a line of an array has several objects, or if no line has one."""
     if any(map(_is_several, elements)):
         raise NotWhatItClaimsError(f"{file}: is a JSON array with several objects on a line; {WAY_OUT}")
     if elements and not objects:
@@ -112,7 +116,7 @@ def check_lines(elements: Sequence[bytes], objects: int, file: str) -> None:
 
 
 def _is_several(element: bytes) -> bool:
-    # Between two objects there is this, in whatever else it may be too.
+    # Most lines have one object, and nothing to look for.
     if b"}" not in element[:-1] or b"," not in element:
         return False
     text = element.decode("utf-8", "surrogateescape")
@@ -131,9 +135,9 @@ def _after(text: str, begin: int) -> int:
 
 
 def elements_of(parts: Iterator[Lines], piece: Piece) -> Iterator[Lines]:
-    """The lines of a piece of an array without its marks; each line keeps its place.
+    """The lines of a piece of an array without its brackets and commas; each line keeps its position.
 
-    Raises NotWhatItClaimsError at the end of a file in which the array does not end.
+    Raises NotWhatItClaimsError if the file ends before the array.
     """
     array, some = Elements(opened=piece.start > 0), piece.start == 0
     for lines in parts:
@@ -146,5 +150,5 @@ def elements_of(parts: Iterator[Lines], piece: Piece) -> Iterator[Lines]:
 
 
 def not_closed(file: str) -> NotWhatItClaimsError:
-    """The error for an array without its end: rows are lost, and nobody knows how many."""
-    return NotWhatItClaimsError(f"{file}: is a JSON array that does not end with ]: it is not whole")
+    """The error for an array without its end: nobody knows how many rows are lost."""
+    return NotWhatItClaimsError(f"{file}: is a JSON array that does not end with ]; the file is incomplete")
