@@ -8,6 +8,7 @@ texts.
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
@@ -102,6 +103,7 @@ class Fast:
 Maker = GoogleResearch | Fast
 
 
+@cache
 def makers() -> dict[str, Maker]:
     """The maker of each flavour."""
     return {"huggingface": Fast(json.loads(TRUTH.read_text(encoding="utf-8"))), "google_research": GoogleResearch()}
