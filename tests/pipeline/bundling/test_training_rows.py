@@ -127,7 +127,7 @@ def test_rows_that_cannot_be_trained_on_name_the_flag_that_helps(
         (
             pa.array(["a", "b"]),
             {"label_column": "stars"},
-            "no column 'stars' .*has text, label: choose with --label",
+            "no column 'stars' .*it has .*: choose with --label-column",
         ),
     ],
     ids=["lists", "booleans for values", "no such column"],
