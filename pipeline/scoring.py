@@ -85,17 +85,20 @@ def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, beats:
 def score(
     job: JobConfig,
     *,
+    date: dt.date | None = None,
     now: dt.datetime | None = None,
     watch: Watch = lambda _: nullcontext(),
     progress: str | None = None,
     hints: Mapping[str, str] = NO_HINTS,
 ) -> Verdict:
-    """Runs the job and gives its verdict. Of a run that failed after its verdict was written, that verdict is given.
+    """Runs the job and gives its verdict, also that of a run that failed after its verdict was written.
+
+    `date` is the logical date where the caller has resolved it, and `now` the start of the run.
 
     Raises what `begin` raises before anything has run, and RunFailedError afterwards.
     """
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
-    date = logical_date(job.date, job.timezone, now)
+    date = date or logical_date(job.date, job.timezone, now)
     options = job_options(job, hints, date)
     patience = start_seconds(os.environ) if job.runner == "portable" else None
     prepared = begin(job, date, options, hints, now, progress)

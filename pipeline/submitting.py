@@ -1,8 +1,7 @@
 """A job on Dataflow: sent there after all checks, and waited for or left to itself; or only what would be sent."""
 
 import datetime as dt
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from apache_beam.pipeline import AppliedPTransform
 from apache_beam.portability.common_urns import resource_hints as urns
 
 from pipeline.dataflow.answers import refusals, why
-from pipeline.dataflow.estimate import Estimate, estimate, tokens_of
+from pipeline.dataflow.estimate import Estimate, computed_tokens, estimate
 from pipeline.dataflow.gpu_checks import needs_gpu
 from pipeline.dataflow.options import dataflow_arguments, job_name, resource_hints
 from pipeline.dataflow.profile import Profile
@@ -63,65 +62,35 @@ class SubmitPlan:
     estimate: Estimate
 
 
-Tell = Callable[[Submitted], None]
-Warn = Callable[[str], None]
+Tell = Callable[[Submitted | str], None]
+"""Hears of the job as soon as Dataflow has it, and in a sentence of what goes wrong beside a job that goes on."""
 
 
 def submit(
     job: JobConfig,
-    profile: Profile,
+    profile: Profile | None = None,
     *,
-    extra: Sequence[str] = (),
     wait: bool = True,
     now: dt.datetime | None = None,
     watch: Watch = lambda _: nullcontext(),
     tell: Tell = lambda _: None,
-    warn: Warn = warnings.warn,
     progress: str | None = None,
 ) -> Verdict | Submitted:
-    """Runs the job where the profile says; `extra` are Beam options, `tell` hears of the job at Dataflow.
+    """Runs the job where the profile says; without one on Dataflow, as the job's own Beam options say.
 
-    `warn` hears what went wrong beside a job that goes on.
-
-    Raises what `score` and `submit_job` raise. A profile for this machine always waits.
-    """
-    now = now or dt.datetime.now(dt.UTC)
-    placed = placed_job(job, profile, extra, logical_date(job.date, job.timezone, now))
-    if profile.runner == "direct":
-        return score(placed, now=now, watch=watch, progress=progress)
-    hints = resource_hints(profile)
-    return submit_job(placed, hints=hints, wait=wait, now=now, watch=watch, tell=tell, warn=warn)
-
-
-def placed_job(job: JobConfig, profile: Profile, extra: Sequence[str], date: dt.date) -> JobConfig:
-    """The job with the runner, the workers and the Beam options of the profile; `extra` options come last."""
-    if profile.runner == "direct":
-        placed = {"runner": "direct", "workers": profile.workers, "beam_options": (*job.beam_options, *extra)}
-        return job.model_copy(update=placed)
-    name = job_name(profile, date)
-    options = (*dataflow_arguments(profile, name), *job.beam_options, *extra)
-    return job.model_copy(update={"runner": "dataflow", "workers": 1, "beam_options": options})
-
-
-def submit_job(
-    job: JobConfig,
-    *,
-    hints: Mapping[str, str] = NO_HINTS,
-    wait: bool = True,
-    now: dt.datetime | None = None,
-    watch: Watch = lambda _: nullcontext(),
-    tell: Tell = lambda _: None,
-    warn: Warn = warnings.warn,
-) -> Verdict | Submitted:
-    """Sends a job with the runner dataflow; gives its verdict, or without `wait` (and for a template) what was sent.
+    Gives the verdict, or without `wait` (and for a template) what was sent; a profile for this machine always waits.
 
     Raises ConfigError and what `score` raises before anything has run; TryLaterError if Dataflow has a job of that
     name, no quota or no service now; RunFailedError for a job that does not end well.
     """
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
     date = logical_date(job.date, job.timezone, now)
-    options = job_options(job, hints, date)
-    prepared = begin(job, date, options, hints, now)
+    hints = NO_HINTS if profile is None else resource_hints(profile)
+    placed = job if profile is None else placed_job(job, profile, date)
+    if placed.runner == "direct":
+        return score(placed, date=date, now=now, watch=watch, progress=progress)
+    options = job_options(placed, hints, date)
+    prepared = begin(placed, date, options, hints, now)
     if isinstance(prepared, Verdict):
         return prepared
     run = prepared.run
@@ -134,19 +103,25 @@ def submit_job(
         submitted = _submitted(prepared, result, options)
         # First of all: from here on a job costs money, and only its id stops it.
         tell(submitted)
-        if not submitted.job_id:
-            return submitted
-        _write_down(run, submitted, warn)
-        if not wait:
+        if submitted.job_id:
+            _write_down(run, submitted, tell)
+        if not (wait and submitted.job_id):
             return submitted
         return verdict_of(run, result.wait_until_finish, lambda error: why(error, submitted.job_id, submitted.url))
 
 
-def _write_down(run: Run, submitted: Submitted, warn: Warn) -> None:
+def placed_job(job: JobConfig, profile: Profile, date: dt.date) -> JobConfig:
+    """The job with the runner, the workers and the Beam options of the profile; the job's own options win."""
+    options = dataflow_arguments(profile, job_name(profile, date)) if profile.runner == "dataflow" else ()
+    placed = {"runner": profile.runner, "workers": profile.workers, "beam_options": (*options, *job.beam_options)}
+    return job.model_copy(update=placed)
+
+
+def _write_down(run: Run, submitted: Submitted, tell: Tell) -> None:
     try:
         store_for(run.output).write(run.job, to_bytes(asdict(submitted)))
     except Exception as error:
-        warn(f"{run.job} cannot be written, so `runs` will not show job {submitted.job_id}: {cause(error)}")
+        tell(f"{run.job} cannot be written, so `runs` will not show job {submitted.job_id}: {cause(error)}")
 
 
 def _forget(prepared: Prepared) -> None:
@@ -169,11 +144,11 @@ def _submitted(prepared: Prepared, result: Any, options: PipelineOptions) -> Sub
     )
 
 
-def plan(job: JobConfig, profile: Profile, extra: tuple[str, ...] = (), now: dt.datetime | None = None) -> SubmitPlan:
-    """Looks at everything as `submit` does, sends nothing and writes nothing; raises what `submit` raises before."""
+def plan(job: JobConfig, profile: Profile, now: dt.datetime | None = None) -> SubmitPlan:
+    """What `submit` would send. Checks what `submit` checks and raises the same; sends nothing and writes nothing."""
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
     date, hints = logical_date(job.date, job.timezone, now), resource_hints(profile)
-    placed = placed_job(job, profile, extra, date)
+    placed = placed_job(job, profile, date)
     options = job_options(placed, hints, date)
     prepared = prepare(placed, date, now, hints=hints, needs_gpu=needs_gpu(options, hints))
     return SubmitPlan(
@@ -191,8 +166,7 @@ def tokens_per_row(prepared: Prepared) -> tuple[float, str]:
     """
     published = read_manifests(prepared.run.output).published
     for date, manifest in sorted(published.items(), reverse=True):
-        found = tokens_of(manifest) if manifest["bundle"] == prepared.run.bundle else None
-        if found is not None:
+        if manifest["bundle"] == prepared.run.bundle and (found := computed_tokens(manifest)):
             return found, f"as computed for dt={date}, copies of the same text left out"
     most = prepared.bundle.max_tokens
     return most, f"assumed: the {most:,} a row that the bundle takes at most, so an upper limit"

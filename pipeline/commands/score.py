@@ -27,8 +27,8 @@ def publish_job(job: Any, log_format: str) -> Any:
         with quiet_stderr():
             from pipeline.scoring import score as run
 
-        # With the same time: midnight may pass meanwhile.
-        verdict = run(job, now=now, watch=console.watch, progress=console.progress)
+        # The same date and time: midnight may pass meanwhile.
+        verdict = run(job, date=date, now=now, watch=console.watch, progress=console.progress)
     console.verdict(verdict)
     return verdict
 

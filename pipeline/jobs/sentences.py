@@ -12,10 +12,7 @@ def sentence_of(model: type[pydantic.BaseModel], problem: Any, file: str | None,
     key = ".".join(str(part) for part in problem["loc"])
     flag = "--" + key.replace("_", "-")
     if problem["type"] == "extra_forbidden":
-        names = [field.alias or name for name, field in model.model_fields.items()]
-        near = difflib.get_close_matches(key, names, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(names)}"
-        return f"{file or 'job'}: key {key!r} is unknown{hint}"
+        return f"{file or 'job'}: {unknown_key(key, model)}"
     if problem["type"] == "missing":
         return f"{flag} is missing (or the key {key!r} in --job)"
     message: str = problem["msg"].removeprefix("Value error, ")
@@ -29,6 +26,13 @@ def sentence_of(model: type[pydantic.BaseModel], problem: Any, file: str | None,
     if problem["input"] is None:
         message = "it has no value; give one, or leave the key out"
     return f"{file}: key {key!r} is {value}: {message}"
+
+
+def unknown_key(key: str, model: type[pydantic.BaseModel]) -> str:
+    """What to say of a key that the model does not have: the most similar one, or all that there are."""
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    near = difflib.get_close_matches(key.rpartition(".")[2], names, 1)
+    return f"key {key!r} is unknown; " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}")
 
 
 def _short(value: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, PortableOptions, StandardOptions
 
-from pipeline.dataflow.buckets import check_places
+from pipeline.dataflow.buckets import check_buckets
 from pipeline.dataflow.checks import check_dataflow
 from pipeline.errors import ConfigError, RunFailedError
 from pipeline.jobs.config import LOCAL, JobConfig
@@ -55,7 +55,7 @@ def job_options(job: JobConfig, hints: Mapping[str, str], date: dt.date) -> Pipe
         _refuse_local_paths(job)
         check_dataflow(options, hints)
         temp = {f"--{name}": getattr(google, name) for name in ("temp_location", "staging_location")}
-        check_places(google.region, {flag: path for flag, path in {**temp, **_paths(job)}.items() if path})
+        check_buckets(google.region, {flag: path for flag, path in {**temp, **_paths(job)}.items() if path})
     return options
 
 
