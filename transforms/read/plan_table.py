@@ -10,7 +10,8 @@ import pyarrow as pa
 from transforms.batches.schemas import Columns
 from transforms.bigquery import clients as bigquery_client
 from transforms.bigquery.arrow_types import arrow_type, unfit
-from transforms.bigquery.names import SCHEME, default_project
+from transforms.bigquery.clients import default_project
+from transforms.bigquery.names import SCHEME
 from transforms.errors import NoInputError, PlanError
 from transforms.read.columns import ColumnsRequest, SchemaUnion, require_columns, resolve
 from transforms.runs.plan import Plan, TableInput

@@ -7,8 +7,8 @@ import datetime as dt
 import math
 from typing import Any
 
-from transforms.bigquery.clients import client
-from transforms.bigquery.names import read_client, table_path
+from transforms.bigquery.clients import client, read_client
+from transforms.bigquery.names import table_path
 from transforms.errors import TableError
 from transforms.read.plan_files import split_limits
 from transforms.runs.fail_points import step
