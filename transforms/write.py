@@ -18,13 +18,14 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.batches import coder as coder
 from transforms.batches.misfits import count as count_misfits
+from transforms.batches.repeated import PRECISION_FIELD, value_of
 from transforms.batches.schemas import DEAD_LETTERS, MISFITS, REJECTED, UTC_MICROS, check, plain
 from transforms.batches.text_digests import DIGEST
 from transforms.outputs.digest_files import DigestWriter, staged_beside
 from transforms.runs.books import Count, count_batch, total
 from transforms.runs.fail_points import step
 from transforms.runs.labelling import STAGE as SCORING
-from transforms.runs.labelling import Labelling, precision_of
+from transforms.runs.labelling import Labelling
 from transforms.runs.progress import advance
 from transforms.runs.run import Run
 from transforms.runs.staged import StagedFile, record
@@ -122,10 +123,10 @@ class StagingFile:
     def add(self, placed: pa.RecordBatch) -> None:
         """Takes rows with their places: the books count the very batch whose columns go into the file."""
         self._counts.extend(count_batch(placed))
-        self._precisions.add(precision_of(placed))
         if self._schema.equals(DEAD_LETTERS):
             self._note_codes(placed)
         else:
+            self._precisions.add(value_of(placed, PRECISION_FIELD))
             self._misfits.update(count_misfits(placed.column(MISFITS)))
         if DIGEST in placed.schema.names:
             self._digests = self._digests or DigestWriter(staged_beside(self._path))

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from transforms.batches.dialect import Dialect
 from transforms.batches.formats import LONGEST_TEXT
+from transforms.batches.repeated import PRECISION_FIELD, WORK_FIELD
 from transforms.batches.text_digests import DIGEST, DIGEST_TYPE
 
 MAX_ROWS = 8_192
@@ -140,18 +141,33 @@ def texts_schema(columns: Columns) -> pa.Schema:
     )
 
 
+def _without_text(columns: Columns) -> list[pa.Field]:
+    own = [_required("text_hash", pa.int64()), *_digest(columns.digests)]
+    return [_required("id", pa.string()), *columns.kept, *_carried(), *own]
+
+
 def tokens_schema(columns: Columns) -> pa.Schema:
     """Featurize -> Score: token ids with special tokens and without padding."""
     return pa.schema(
         [
-            _required("id", pa.string()),
-            *columns.kept,
-            *_carried(),
-            _required("text_hash", pa.int64()),
-            *_digest(columns.digests),
+            *_without_text(columns),
             _required("tokens", pa.large_list(_required("item", pa.int32()))),
             _required("first_segment", pa.int32()),
             _required("truncated", pa.bool_()),
+        ]
+    )
+
+
+def outputs_schema(columns: Columns) -> pa.Schema:
+    """RunInference -> Label: in place of the tokens what the model gave, NaN where it gave nothing, and the Work."""
+    return pa.schema(
+        [
+            *_without_text(columns),
+            _required("truncated", pa.bool_()),
+            _required("token_count", pa.int32()),
+            _required("outputs", pa.list_(_required("item", pa.float32()))),
+            _required("failed", pa.bool_()),
+            WORK_FIELD,
         ]
     )
 
@@ -200,11 +216,11 @@ def plain(kind: pa.DataType) -> pa.DataType:
 
 
 def placed(schema: pa.Schema, *, digests: bool = False) -> pa.Schema:
-    """`schema` with the place of each row in front, which the books need and the files leave out.
+    """`schema` with the place of each row in front, which the books need and the files leave out, and the precision.
 
     `digests`: with the digest of its text too.
     """
-    return pa.schema([*_carried(), *_digest(digests), *schema])
+    return pa.schema([*_carried(), PRECISION_FIELD, *_digest(digests), *schema])
 
 
 DEAD_LETTERS = pa.schema(

@@ -15,6 +15,7 @@ from support.runs.publishing import DATE, SOURCE, Books, dead, judged, planned, 
 
 from transforms.batches.dead_letters import place
 from transforms.batches.misfits import named
+from transforms.batches.repeated import PRECISION_FIELD, repeated
 from transforms.batches.schemas import placed, scores_schema
 from transforms.publish.table_sink import TableSink, table_sink
 from transforms.runs.books import count_positions
@@ -94,7 +95,8 @@ def _staged(run: Run, ids: Sequence[str]) -> list[StagedFile]:
         part = ids[2 * split : 2 * split + 2]
         where = place(SOURCE, split, np.arange(2 * split, 2 * split + len(part)))
         rows = pa.RecordBatch.from_pylist([score_row(run, id_) for id_ in part], SCHEMA)
-        batch = pa.RecordBatch.from_arrays([*where, named(len(part), {}), *rows.columns], schema=placed(SCHEMA))
+        places = [*where, named(len(part), {}), repeated("float32", PRECISION_FIELD, len(part))]
+        batch = pa.RecordBatch.from_arrays([*places, *rows.columns], schema=placed(SCHEMA))
         files += run_bundle(_Stage(run, placed(SCHEMA), SCHEMA), batch)
     return files
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from transforms.batches.dead_letters import place, reject_positions
 from transforms.batches.misfits import named
+from transforms.batches.repeated import PRECISION_FIELD, repeated
 from transforms.batches.schemas import Columns, placed
 from transforms.batches.text_digests import text_digests
 from transforms.publish.commit import STEPS, publish
@@ -78,6 +79,7 @@ def scored(run: Run, ids: Sequence[str] = ROWS) -> list[StagedFile]:
         columns = [
             *where,
             named(len(part), {}),
+            repeated("float32", PRECISION_FIELD, len(part)),
             *digests,
             pa.array(part, pa.string()),
             pa.array([run.run_id] * len(part)),
