@@ -1,6 +1,6 @@
-"""Many dates: each is one `score` in a process of its own, so that one that dies takes no other with it.
+"""Many dates: each is one `score` in a process of its own, so that a date that dies does not end the others.
 
-A date gives back all its memory when it is done, and knows nothing of the others.
+Each process gives back all its memory when its date is done.
 """
 
 import datetime as dt
@@ -52,7 +52,7 @@ def backfill(job: JobConfig, dates: Sequence[dt.date], max_parallel: int, tell: 
     """
     _check(job, dates)
     finish_pending(job.home)
-    # With only_new each date is compared with the one before it, which must be published by then.
+    # With only_new each date is compared with the one before it, which must be published first.
     at_once = 1 if job.only_new else max_parallel
     waiting, codes = deque(date.isoformat() for date in dates), {date.isoformat(): 0 for date in dates}
     with Children(_shares(job, at_once)) as children, _job_file(job) as file:
@@ -82,7 +82,7 @@ def _check(job: JobConfig, dates: Sequence[dt.date]) -> None:
         check_places(job, date)
     bundle_of(job)
     with quiet_stderr():
-        # Imports Beam: last, so that all else that is wrong is told at once.
+        # Imports Beam: last, so that everything else that is wrong is reported at once.
         from pipeline.runners.presets import beam_options
 
     beam_options(job.runner, job.workers, job.beam_options)
@@ -107,12 +107,12 @@ def _shares(job: JobConfig, at_once: int) -> dict[str, str]:
 
 
 def _already_published(job: JobConfig, date: str) -> Ended | None:
-    """What there is, if published dates are left alone: to know it takes no process."""
+    """The outcome of a published date that is left alone, found without a process; None if there is work to do."""
     there = None
-    # Of a manifest that is broken `score` says so, and how that ends.
+    # `score` itself reports a broken manifest, with its exit code.
     with suppress(ValueError):
         there = published(job.home, dt.date.fromisoformat(date)) if job.if_published == "skip" else None
-    # Whether a date can be completed is for `score` to find out, too.
+    # `score` also completes a date that is committed and not finished.
     if there is None or there.problems:
         return None
     return Ended(date=date, code=EXIT_CODES[there.status], outcome=there.status, counts=there.counts)

@@ -1,4 +1,4 @@
-"""A job that is ready to run: bundle, input, outputs and earlier tries have been looked at, nothing is written yet."""
+"""A job that is ready to run: bundle, input, outputs and earlier attempts were checked, nothing is written yet."""
 
 import datetime as dt
 from collections.abc import Callable, Mapping
@@ -37,9 +37,9 @@ from transforms.score.compute import Compute
 class Prepared:
     """A job that is ready to run.
 
-    `about` is what the plan file says besides its splits; `resumed` the try of the same work that died, if there is
-    one; `earlier` the date that scores can be taken from, `passed_over` one that they cannot, for want of digests;
-    `new_tables` those of `sink` that are not there yet.
+    `about` is what the plan file says besides its splits; `resumed` the attempt at the same work that died, if any;
+    `earlier` the date that scores can be taken from, `passed_over` a date that lacks the digests for that;
+    `new_tables` those of `sink` that do not exist yet.
     """
 
     job: JobConfig
@@ -84,9 +84,9 @@ Tell = Callable[[Bundle | Plan | Run | FoundTable | Labelling | Comparison], Non
 
 
 def first_look(job: JobConfig, date: dt.date) -> None:
-    """Raises what a look at names and `bundle.json` can tell: it takes no TensorFlow, which takes ten seconds.
+    """Checks names and `bundle.json`, without TensorFlow, whose import takes ten seconds.
 
-    That is ConfigError, BundleError, PlanError or NoInputError; `prepare` looks again, and at the contents.
+    Raises ConfigError, BundleError, PlanError or NoInputError; `prepare` checks again, and the contents too.
     """
     check_places(job, date)
     describe_for(job)
@@ -102,7 +102,7 @@ def first_look(job: JobConfig, date: dt.date) -> None:
 
 
 def already_published(job: JobConfig, date: dt.date) -> Verdict | None:
-    """What there is, if the job is to leave a published date alone; None if there is something to do."""
+    """The verdict of a published date that the job leaves alone; None if there is work to do."""
     return published(job.home, date) if job.if_published == "skip" else None
 
 
@@ -127,7 +127,7 @@ def prepare(
     check_places(job, date)
     bundle = bundle_of(job)
     tell(bundle)
-    # Before the input is listed: a run that lists more and publishes meanwhile must not be overtaken by this one.
+    # Before the input is listed: this run must not overtake one that lists more and publishes meanwhile.
     manifest, _ = read_manifest(manifest_path(job.home, date))
     plan = plan_of(job, date)
     tell(plan)
@@ -169,7 +169,7 @@ def prepare(
         compute=Compute(
             token_budget=job.token_budget,
             precision=_wanted(job),
-            # A file of this machine is nothing to workers elsewhere.
+            # Workers elsewhere cannot write to a file of this machine.
             progress=progress if job.runner in LOCAL else None,
             hints=dict(hints or {}),
             needs_gpu=needs_gpu,

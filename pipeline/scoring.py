@@ -45,7 +45,7 @@ NO_HINTS: Mapping[str, str] = MappingProxyType({})
 def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, beats: str | None = None) -> None:
     """Adds the whole job to the pipeline `p`.
 
-    `taken` is the file of what is taken over from an attempt that died; `beats` is the folder for heartbeats, if any.
+    `taken` is the file of what is taken over from an attempt that died; `beats` the folder for heartbeats, if any.
     """
     run, labelling, columns = prepared.run, prepared.labelling, prepared.plan.columns
     columns_read, progress = prepared.columns_read, prepared.compute.progress
@@ -117,7 +117,7 @@ def begin(
     now: dt.datetime,
     progress: str | None = None,
 ) -> Prepared | Verdict:
-    """A job that is ready and whose plan is written, or the verdict of the published date that the job leaves alone.
+    """A job that is ready and whose plan is written, or the verdict of a published date that the job leaves alone.
 
     Raises what `prepare` raises, and PublishError if the date is to be left alone and its table cannot be brought up
     to date.
@@ -136,7 +136,7 @@ def begin(
 
 
 def verdict_of(run: Run, work: Callable[[], object], failed: Callable[[Exception], str] = cause) -> Verdict:
-    """What became of a run that `work` brought to its end; `failed` tells why it did not. Raises RunFailedError."""
+    """Does `work`, which ends the run, and gives its verdict; `failed` explains an error. Raises RunFailedError."""
     try:
         work()
     except Exception as error:
@@ -151,9 +151,9 @@ def verdict_of(run: Run, work: Callable[[], object], failed: Callable[[Exception
 
 
 def _standing_after(run: Run) -> Verdict | None:
-    """The standing of a run that failed, if it can be told: what goes wrong here must not hide why it failed."""
+    """The verdict of a run that failed, if it can be read: an error here must not hide why the run failed."""
     with suppress(Exception):
-        # A publisher that died after its commit has published all the same.
+        # A publisher that died after its commit has published nevertheless.
         finish_pending(run.output, warn=False)
     with suppress(Exception):
         return standing(run)

@@ -1,4 +1,4 @@
-"""A job on Dataflow: sent there after all checks, and waited for or left to itself; or only what would be sent."""
+"""Sends a job to Dataflow after all checks, and waits for it or not; or plans what would be sent."""
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
@@ -63,7 +63,7 @@ class SubmitPlan:
 
 
 Tell = Callable[[Submitted | str], None]
-"""Hears of the job as soon as Dataflow has it, and in a sentence of what goes wrong beside a job that goes on."""
+"""Is given the job as soon as Dataflow has it, and a sentence for each problem that does not end the job."""
 
 
 def submit(
@@ -101,7 +101,7 @@ def submit(
         with refusals(not_taken=lambda: _forget(prepared)):
             result: Any = start(prepared, options, now)
         submitted = _submitted(prepared, result, options)
-        # First of all: from here on a job costs money, and only its id stops it.
+        # Before anything else: from now on the job costs money, and stopping it takes its id.
         tell(submitted)
         if submitted.job_id:
             _write_down(run, submitted, tell)
@@ -125,7 +125,7 @@ def _write_down(run: Run, submitted: Submitted, tell: Tell) -> None:
 
 
 def _forget(prepared: Prepared) -> None:
-    """Deletes the plan of a job that there is not; one that went on with an earlier run keeps that run's."""
+    """Deletes the plan of a job that was not taken; the plan of a run that it resumed stays."""
     if prepared.resumed is None:
         deletion.delete(prepared.run.output, [prepared.run.plan])
 
@@ -173,8 +173,8 @@ def tokens_per_row(prepared: Prepared) -> tuple[float, str]:
 
 
 def steps_of(prepared: Prepared) -> Iterator[Step]:
-    """The steps of the pipeline, from the description that runners get; those within a step where hints differ."""
-    # Nothing of the runner of the job is started or asked.
+    """The steps of the pipeline, from the graph that runners get; the parts of a step where their hints differ."""
+    # The runner of the job is neither started nor asked.
     p = beam.Pipeline(runner="FnApiRunner")
     build(p, prepared)
     for node in p.transforms_stack[0].parts:

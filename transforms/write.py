@@ -1,6 +1,7 @@
 """WriteScores and WriteDeadLetters: rows -> staged Parquet files, and descriptions of the files that were closed.
 
-A file counts only if its description reaches Publish, so a bundle that is tried again leaves an orphan and no double.
+A file counts only if its description reaches Publish, so a Beam bundle that is retried leaves an unused file and no row
+twice.
 """
 
 import base64
@@ -91,8 +92,8 @@ def repetitive(schema: pa.Schema) -> list[str]:
 class StagingFile:
     """A Parquet file being written: zstd, row groups of about 128k rows or 64 MB. `close` says what was written.
 
-    `schema` is that of the file; the batches it is given have the columns source, split and row besides, and where
-    digests of the texts are kept, those: they go into a file beside this one.
+    `schema` is that of the file. The batches also have the columns source, split and row, and the digests of the texts
+    where these are kept; the digests go into a file beside this one.
     """
 
     def __init__(self, path: str, schema: pa.Schema) -> None:
@@ -107,7 +108,7 @@ class StagingFile:
             metadata_collector=self._footers,
             store_schema=False,
         )
-        # Readers are told of no dictionary: Arrow cannot read a nested one from a file of several row groups.
+        # The stored schema names no dictionary: Arrow cannot read a nested one from a file of several row groups.
         told = pa.schema([field.with_type(plain(field.type)) for field in schema])
         self._writer.add_key_value_metadata({"ARROW:schema": base64.b64encode(told.serialize())})
         self._held: list[pa.RecordBatch] = []
@@ -121,7 +122,7 @@ class StagingFile:
         self.rows = 0
 
     def add(self, placed: pa.RecordBatch) -> None:
-        """Takes rows with their places: the books count the very batch whose columns go into the file."""
+        """Takes rows with their positions, and counts them from the same batch whose columns go into the file."""
         self._counts.extend(count_batch(placed))
         if self._schema.equals(DEAD_LETTERS):
             self._note_codes(placed)
@@ -179,7 +180,7 @@ def _columns_of(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 class _Stage(beam.DoFn):
     """Keeps one file open; closes it when the split changes, when it is full, and at the end of the bundle.
 
-    Beside a closed file lies its description, for a run that goes on after this one has died.
+    Beside a closed file lies its description, for an attempt that resumes the run.
     """
 
     def __init__(self, run: Run, arrow: pa.Schema, file: pa.Schema, kind: str = "scores") -> None:
@@ -196,7 +197,7 @@ class _Stage(beam.DoFn):
             yield self._close(self._open)
         if self._open is None:
             self._split = split
-            # A fresh name each time: two tries of one bundle must never write the same file.
+            # A new name each time: a retry of the Beam bundle must never write the same file.
             name = f"{self._kind}-{split:06d}-{uuid.uuid4().hex}.parquet"
             self._open = StagingFile(join(self._run.staged, name), self._file)
         self._open.add(self.complete(batch))
@@ -214,7 +215,7 @@ class _Stage(beam.DoFn):
         return closed
 
     def complete(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows with every column of the file, and with their places."""
+        """The rows with every column of the file, and with their positions."""
         return batch
 
 
@@ -225,7 +226,7 @@ class _StageDeadLetters(_Stage):
 
     def process(self, batch: pa.RecordBatch) -> Iterator[StagedFile]:
         yield from super().process(batch)
-        # Scoring tells of every row it is given, those it rejects included.
+        # Scoring reports every row that it is given, those it rejects included.
         if batch.column("stage")[0].as_py() != SCORING:
             advance(self._progress, batch.num_rows)
 

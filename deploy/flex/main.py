@@ -59,7 +59,7 @@ def read(arguments: Sequence[str]) -> Launch:
     for argument in arguments:
         name, _, value = argument.removeprefix("--").partition("=")
         if name in PARAMETERS and argument.startswith("--"):
-            # Schedulers send optional parameters that nobody has filled in.
+            # Schedulers send optional parameters that were left empty.
             parameters.update({name: value} if value else {})
         else:
             options[name] = value

@@ -1,4 +1,4 @@
-"""Buckets of Cloud Storage that a job names: are they there, and near its workers?"""
+"""Checks that the buckets which a job names exist, and that they are near its workers."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,8 +21,8 @@ def bucket_of(path: str) -> str | None:
 def check_buckets(region: str, paths: Mapping[str, str]) -> None:
     """Asks Cloud Storage whether the bucket of every gs:// path exists and is near the region; `paths`: flag -> path.
 
-    A path that is not gs:// is passed over; so is where a bucket lies, if these credentials may use the bucket but not
-    look at it. Raises ConfigError with one line for every problem.
+    Paths that are not gs:// are left out. Where a bucket lies is not checked if the credentials may use the bucket but
+    not read its metadata. Raises ConfigError with one line for every problem.
     """
     from google.auth.exceptions import DefaultCredentialsError, RefreshError
     from google.cloud.storage import Client

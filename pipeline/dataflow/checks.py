@@ -1,4 +1,4 @@
-"""What Dataflow would charge for nothing, or fail on in the night, is refused before a job is sent."""
+"""Refuses, before a job is sent, what Dataflow would charge for without a result, or fail on during the night."""
 
 import ast
 import re
@@ -42,7 +42,7 @@ _MATCHES = {"project": Validator.PROJECT_ID_PATTERN, "job_name": Validator.JOB_P
 
 
 def check_dataflow(options: PipelineOptions, hints: Mapping[str, str]) -> None:
-    """Looks at a job's options and the hints of its scoring step, and asks nobody.
+    """Checks the options of a job and the hints of its scoring step, without asking any service.
 
     Raises ConfigError with one line for every problem: what it is about, its value, the rule, and the way out.
     """
@@ -83,7 +83,7 @@ def _name_problems(given: Mapping[str, Any]) -> Iterator[str]:
 def _place_problems(given: Mapping[str, Any]) -> Iterator[str]:
     for flag in ("temp_location", "staging_location"):
         path = given.get(flag) or ""
-        # Beam takes no bucket for its uppermost folder, and another bucket, new and its own, for what is no folder.
+        # Beam wants a slash after the bucket, and for anything else it silently makes a new bucket of its own.
         if path and (not (bucket := bucket_of(path)) or path == f"gs://{bucket}" or re.search(r"\s", path)):
             yield f"--{flag} {shown(path)}: is no gs:// folder; give one such as gs://my-bucket/temp, or gs://my-bucket/"
     region = given.get("region")

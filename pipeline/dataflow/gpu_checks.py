@@ -1,4 +1,4 @@
-"""GPUs of Dataflow workers: how they are asked for, and what would fail or cost for nothing."""
+"""GPUs of Dataflow workers: how they are requested, and which requests would fail or cost money for nothing."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ _ACCELERATOR = re.compile(
 
 
 def all_hints(given: Mapping[str, Any], hints: Mapping[str, str]) -> dict[str, str]:
-    """Hints of a step, and those for every step, which are options."""
+    """The hints of a step, and those among the options, which are for every step."""
     return {**dict(hint.partition("=")[::2] for hint in given.get("resource_hints") or []), **hints}
 
 
@@ -39,7 +39,7 @@ def needs_gpu(options: PipelineOptions, hints: Mapping[str, str]) -> bool:
 
 
 def placement_problems(given: Mapping[str, Any], hints: Mapping[str, str]) -> Iterator[str]:
-    """One line for everything that is wrong with which workers have a GPU, on which machine."""
+    """One line for every mistake in which workers have a GPU, and on which machine."""
     machine, pools = given.get("machine_type"), _pool_accelerators(given)
     if pools and hints:
         yield (

@@ -1,4 +1,4 @@
-"""No job reads what its own output may delete or replace, and none writes behind a link."""
+"""Checks that a job does not read what its own output may delete or replace, and does not write behind a link."""
 
 import datetime as dt
 import os

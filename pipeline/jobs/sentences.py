@@ -1,4 +1,4 @@
-"""What is wrong with a job, in the words of who wrote it: flags, or keys of a file."""
+"""What is wrong with a job, in the words of its author: flags, or keys of a file."""
 
 import difflib
 from collections.abc import Collection
@@ -8,7 +8,7 @@ import pydantic
 
 
 def sentence_of(model: type[pydantic.BaseModel], problem: Any, file: str | None, in_file: Collection[str]) -> str:
-    """What pydantic found wrong with one field, by the flag, or by the key if the value is from the file."""
+    """What pydantic found wrong with one field, named by its flag, or by its key if the value is from the file."""
     key = ".".join(str(part) for part in problem["loc"])
     flag = "--" + key.replace("_", "-")
     if problem["type"] == "extra_forbidden":

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from pipeline.terminal.console import emit, out
 
-if TYPE_CHECKING:  # It imports Beam, and a wrong profile is told before.
+if TYPE_CHECKING:  # It imports Beam; a wrong profile is reported before that.
     from pipeline.submitting import SubmitPlan, Submitted, Tell
 
 
 def teller(log_format: str, when_interrupted: Callable[[str], None] = lambda _: None) -> "Tell":
-    """Says which job Dataflow works on; `when_interrupted` hears what Ctrl-C is to say from then on.
+    """Prints which job Dataflow works on; `when_interrupted` is given what Ctrl-C prints from then on.
 
-    All on stdout: nothing gets through on stderr while a job is watched.
+    Warnings too go to stdout: stderr is hidden while a job is watched.
     """
 
     def tell(said: "Submitted | str") -> None:

@@ -1,4 +1,4 @@
-"""PublishRun: the last step of the pipeline. What it does is in publish.py, which knows no Beam."""
+"""PublishRun: the last step of the pipeline. What it does is in commit.py, which knows no Beam."""
 
 from collections.abc import Sequence
 
@@ -19,10 +19,10 @@ from transforms.runs.verdicts import judge, read_verdict, write_verdict
 
 
 class PublishRun(beam.PTransform):
-    """PBegin -> PCollection[Verdict]: judges the run by its books and publishes it.
+    """PBegin -> PCollection[Verdict]: judges the run by its row counts and publishes it.
 
-    `taken` is the file of what it took over from a try that died. The process beats in the folder `beats`, if any;
-    `progress` is the file in which a local one tells that it publishes.
+    `taken` is the file of what it took over from an attempt that died; `beats` the folder for the heartbeat of the
+    process, if any; `progress` the file in which a local process reports that it publishes.
     """
 
     def __init__(

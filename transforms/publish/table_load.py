@@ -1,6 +1,6 @@
-"""Loads the staged files of a run into staging tables of its own. Everything can be done twice, and by several at once.
+"""Loads the staged files of a run into staging tables of its own. May be done twice, and by several processes at once.
 
-The files are loaded from where the run staged them, which is there until its rows are in the table: final paths have
+The files are loaded from where the run staged them; they stay there until the rows are in the table. Final paths have
 `dt=<date>` in them, which some readers take for one more column.
 """
 
@@ -26,7 +26,7 @@ from transforms.stores.paths import join
 FILES_PER_JOB = 10_000
 """Files of one load job at most, by BigQuery's limit."""
 ATTEMPTS = 3
-"""Load jobs that one call starts for a table at most; those of earlier calls are passed over."""
+"""Load jobs that one call starts for a table at most; failed ones of earlier calls are not counted."""
 PAUSE = 1.0
 EXPIRES = dt.timedelta(days=7)
 
@@ -177,11 +177,11 @@ def _load(table: StagingTable) -> None:
             found = rows_in(table.name)
             if found == table.rows:
                 return
-            # A table younger than its job is another one: that of the job has expired, or was dropped by a publisher
-            # that was done with it.
+            # A table younger than its job is another one: the job's own has expired, or a publisher that was done with
+            # it has dropped it.
             if found is not None and client_for(table.name).get_table(table.name).created <= job.ended:
                 raise PublishError(
-                    f"{table.name}: holds {found:,} rows after load job {job.job_id}, the books say {table.rows:,}"
+                    f"{table.name}: holds {found:,} rows after load job {job.job_id}, the manifest says {table.rows:,}"
                 )
             failed = "its table was dropped"
     raise PublishError(
@@ -200,7 +200,7 @@ def _create(table: StagingTable) -> None:
 
 
 def _run_job(table: StagingTable, attempt: int) -> tuple[Any, bool]:
-    """The finished load job of one attempt, whoever started it, and whether it had ended before it was asked for."""
+    """The finished load job number `attempt`, whoever started it, and whether it had ended before it was asked for."""
     from google.api_core import retry
     from google.api_core.exceptions import Conflict, GoogleAPICallError, NotFound
     from google.cloud import bigquery

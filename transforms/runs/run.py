@@ -1,4 +1,4 @@
-"""A run: the work of publishing one logical date once, and where its files are. Plain code."""
+"""A run: the work of publishing one logical date once, its error budget, and where its files are."""
 
 import datetime as dt
 import json
@@ -65,7 +65,7 @@ class Run:
 
     @property
     def job(self) -> str:
-        """Where the run is told to work, if that is not where it was started."""
+        """The file that names the Dataflow job of the run, if it has one."""
         return self.file("job.json")
 
     @property
@@ -114,7 +114,7 @@ def date_folder(output: str, date: dt.date) -> str:
 
 
 def manifest_path(output: str, date: dt.date) -> str:
-    """The truth about a date."""
+    """The manifest of a date, which decides what is published."""
     return join(date_folder(output, date), MANIFEST)
 
 

@@ -1,7 +1,7 @@
-"""Ending a run early: where one split alone has more dead letters than the whole input may have, the rest is not read.
+"""Ends a run early: if one split alone has more dead letters than the whole input may have, the rest is not read.
 
-Never a run that could have kept its budget: what is compared is the dead letters of one split with the most rows that
-the whole plan can have.
+A run that could have kept its error budget is never ended: the dead letters of one split are compared with the most
+rows that the whole plan can have.
 """
 
 import posixpath
@@ -30,7 +30,7 @@ def note_dead(rows: int) -> None:
 
 
 class Spending:
-    """Watches the budget while splits are read. Whoever finds it exceeded says so in a file beside `staged`."""
+    """Watches the budget while splits are read. A process that finds it exceeded says so in a file beside `staged`."""
 
     def __init__(self, plan: str, staged: str | None, budget: ErrorBudget | None) -> None:
         self._plan, self._budget = plan, budget
@@ -44,7 +44,7 @@ class Spending:
         return self._mark is None or store_for(self._mark).read(self._mark) is None
 
     def is_over(self, split: int) -> bool:
-        """Whether the split that is being read has exceeded the budget of the whole input; then it is told as well."""
+        """Whether the split that is being read has exceeded the budget of the whole input; then the file is written."""
         if self._mark is None or self._budget is None or not _counted.dead:
             return False
         if not self._knows_rows:
@@ -67,7 +67,7 @@ def ended_early(staged: str) -> str | None:
 
 
 def most_rows(splits: Iterable[Split]) -> int | None:
-    """How many rows the splits have at most; None if nobody can say."""
+    """How many rows the splits have at most; None if that is not known."""
     rows = [_most_rows(piece) for split in splits for piece in split.pieces]
     known = [count for count in rows if count is not None]
     return sum(known) if len(known) == len(rows) else None

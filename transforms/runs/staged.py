@@ -1,4 +1,4 @@
-"""What a run has staged: closed files, and what it writes down about them for a run that goes on after it has died."""
+"""What a run has staged: closed files, and the descriptions of them from which the run can be resumed."""
 
 import json
 import uuid
@@ -13,7 +13,7 @@ from transforms.stores.paths import join
 
 @dataclass(frozen=True, kw_only=True)
 class StagedFile:
-    """One closed file: where, how large, `crc32c:…`, and the books of its rows.
+    """One closed file: where, how large, `crc32c:…`, and the counts of its rows.
 
     `codes` of a file of dead letters: code -> how many, and the place (`<file>#<row>`) of one of them. `precision` of
     a file of scores: what its rows were computed in. `digests`: the file with those of its texts, row for row.
@@ -33,7 +33,7 @@ class StagedFile:
 
 
 def record(path: str, content: object) -> None:
-    """Writes down what a run has finished, for one that goes on after it has died; see transforms/runs/resume.py."""
+    """Writes down what a run has finished, for an attempt that resumes it; see transforms/runs/resume.py."""
     store_for(path).write(path, json.dumps(content).encode())
 
 
