@@ -22,12 +22,12 @@ from pipeline.jobs.bundle import bundle_of
 from pipeline.jobs.config import JobConfig
 from pipeline.jobs.dates import fill, fill_sql
 from pipeline.jobs.inputs import read_query
-from pipeline.jobs.own_files import check_places
+from pipeline.jobs.own_files import check_input_apart
 from pipeline.runners.children import Children, Result
 from pipeline.runners.cores import INTRAOP_THREADS, share_of_cores
 from pipeline.runners.silence import quiet_stderr
 from transforms.publish.tidy import finish_pending
-from transforms.runs.history import published
+from transforms.runs.history import published_verdict
 from transforms.runs.verdict_record import ALREADY_PUBLISHED, PUBLISHED
 
 FINE = (EXIT_CODES[PUBLISHED], EXIT_CODES[ALREADY_PUBLISHED])
@@ -79,7 +79,7 @@ def _check(job: JobConfig, dates: Sequence[dt.date]) -> None:
             "in the path, the --input-filter or the query"
         )
     for date in dates:
-        check_places(job, date)
+        check_input_apart(job, date)
     bundle_of(job)
     with quiet_stderr():
         # Imports Beam: last, so that everything else that is wrong is reported at once.
@@ -111,7 +111,7 @@ def _already_published(job: JobConfig, date: str) -> Ended | None:
     there = None
     # `score` itself reports a broken manifest, with its exit code.
     with suppress(ValueError):
-        there = published(job.home, dt.date.fromisoformat(date)) if job.if_published == "skip" else None
+        there = published_verdict(job.home, dt.date.fromisoformat(date)) if job.if_published == "skip" else None
     # `score` also completes a date that is committed and not finished.
     if there is None or there.problems:
         return None

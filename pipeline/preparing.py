@@ -13,7 +13,7 @@ from pipeline.jobs.config import LOCAL, JobConfig
 from pipeline.jobs.dates import fill, fill_sql
 from pipeline.jobs.inputs import read_query, table_of
 from pipeline.jobs.outputs import check_writable
-from pipeline.jobs.own_files import check_file, check_places
+from pipeline.jobs.own_files import check_file, check_input_apart
 from pipeline.jobs.record import about_run, digest
 from pipeline.runners.silence import quiet_stderr
 from transforms.batches.schemas import Columns
@@ -24,7 +24,7 @@ from transforms.read.earlier import Earlier, Found, PassedOver, find_earlier
 from transforms.read.plan_files import list_inputs, plan_inputs
 from transforms.read.plan_table import plan_query, plan_table
 from transforms.read.published_types import check_numbers_stay
-from transforms.runs.history import published
+from transforms.runs.history import published_verdict
 from transforms.runs.labelling import Labelling
 from transforms.runs.plan import Plan
 from transforms.runs.resume import Resumed, find_resumable
@@ -88,7 +88,7 @@ def first_look(job: JobConfig, date: dt.date) -> None:
 
     Raises ConfigError, BundleError, PlanError or NoInputError; `prepare` checks again, and the contents too.
     """
-    check_places(job, date)
+    check_input_apart(job, date)
     describe_for(job)
     if job.outputs.folder is not None:
         check_writable(job.outputs.folder)
@@ -103,7 +103,7 @@ def first_look(job: JobConfig, date: dt.date) -> None:
 
 def already_published(job: JobConfig, date: dt.date) -> Verdict | None:
     """The verdict of a published date that the job leaves alone; None if there is work to do."""
-    return published(job.home, date) if job.if_published == "skip" else None
+    return published_verdict(job.home, date) if job.if_published == "skip" else None
 
 
 def prepare(
@@ -124,7 +124,7 @@ def prepare(
 
     Raises ConfigError, BundleError, PlanError or NoInputError, each with the way out.
     """
-    check_places(job, date)
+    check_input_apart(job, date)
     bundle = bundle_of(job)
     tell(bundle)
     # Before the input is listed: this run must not overtake one that lists more and publishes meanwhile.

@@ -7,8 +7,8 @@ from pipeline.jobs.own_files import check_links
 from transforms.errors import PublishError
 from transforms.publish.commit import publish, standing
 from transforms.publish.tidy import finish_pending
-from transforms.runs.books import Work
 from transforms.runs.history import find_run, list_runs, read_manifests
+from transforms.runs.row_counts import Work
 from transforms.runs.run import date_folder
 from transforms.runs.verdict_record import PASSED, PUBLISHED, Verdict
 

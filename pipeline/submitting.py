@@ -86,11 +86,11 @@ def submit(
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
     date = logical_date(job.date, job.timezone, now)
     hints = NO_HINTS if profile is None else resource_hints(profile)
-    placed = job if profile is None else placed_job(job, profile, date)
-    if placed.runner == "direct":
-        return score(placed, date=date, now=now, watch=watch, progress=progress)
-    options = job_options(placed, hints, date)
-    prepared = begin(placed, date, options, hints, now)
+    profiled = job if profile is None else with_profile(job, profile, date)
+    if profiled.runner == "direct":
+        return score(profiled, date=date, now=now, watch=watch, progress=progress)
+    options = job_options(profiled, hints, date)
+    prepared = begin(profiled, date, options, hints, now)
     if isinstance(prepared, Verdict):
         return prepared
     run = prepared.run
@@ -110,11 +110,11 @@ def submit(
         return verdict_of(run, result.wait_until_finish, lambda error: why(error, submitted.job_id, submitted.url))
 
 
-def placed_job(job: JobConfig, profile: Profile, date: dt.date) -> JobConfig:
+def with_profile(job: JobConfig, profile: Profile, date: dt.date) -> JobConfig:
     """The job with the runner, the workers and the Beam options of the profile; the job's own options win."""
     options = dataflow_arguments(profile, job_name(profile, date)) if profile.runner == "dataflow" else ()
-    placed = {"runner": profile.runner, "workers": profile.workers, "beam_options": (*options, *job.beam_options)}
-    return job.model_copy(update=placed)
+    profiled = {"runner": profile.runner, "workers": profile.workers, "beam_options": (*options, *job.beam_options)}
+    return job.model_copy(update=profiled)
 
 
 def _write_down(run: Run, submitted: Submitted, tell: Tell) -> None:
@@ -148,9 +148,9 @@ def plan(job: JobConfig, profile: Profile, now: dt.datetime | None = None) -> Su
     """What `submit` would send. Checks what `submit` checks and raises the same; sends nothing and writes nothing."""
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
     date, hints = logical_date(job.date, job.timezone, now), resource_hints(profile)
-    placed = placed_job(job, profile, date)
-    options = job_options(placed, hints, date)
-    prepared = prepare(placed, date, now, hints=hints, needs_gpu=needs_gpu(options, hints))
+    profiled = with_profile(job, profile, date)
+    options = job_options(profiled, hints, date)
+    prepared = prepare(profiled, date, now, hints=hints, needs_gpu=needs_gpu(options, hints))
     return SubmitPlan(
         prepared=prepared,
         options=dict(sorted(options.get_all_options(drop_default=True).items())),

@@ -15,7 +15,7 @@ STAGE = "Carry"
 
 
 class CarryScores(beam.PTransform):
-    """PCollection[RecordBatch of Texts with `earlier`] -> PCollection[RecordBatch of placed Scores].
+    """PCollection[RecordBatch of Texts with `earlier`] -> PCollection[RecordBatch of Scores with positions].
 
     `progress` is the file in which local workers tell how far they are, if anywhere.
     """

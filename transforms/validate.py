@@ -107,12 +107,12 @@ def validate(rows: pa.RecordBatch, columns: Columns) -> tuple[pa.RecordBatch, pa
     if not good.all():
         keep = pa.array(good)
         rows, ids, texts = rows.filter(keep), ids.filter(keep), [text.filter(keep) for text in texts]
-    place = [rows.column(name) for name in ("source", "split", "row", MISFITS)]
+    position = [rows.column(name) for name in ("source", "split", "row", MISFITS)]
     kept = [rows.column(name) for name in columns.kept.names]
     earlier = [rows.column(EARLIER)] if columns.earlier is not None else []
     hashes = [text_hash(*texts), *([text_digests(*texts)] if columns.digests else [])]
     schema = texts_schema(columns)
-    return pa.RecordBatch.from_arrays([ids, *texts, *kept, *place, *hashes, *earlier], schema=schema), dead
+    return pa.RecordBatch.from_arrays([ids, *texts, *kept, *position, *hashes, *earlier], schema=schema), dead
 
 
 def part_unchanged(texts: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
@@ -132,11 +132,11 @@ def _reject(
     which = np.flatnonzero(first >= 0)
     if not len(which):
         return first < 0, None
-    places = rows.column("duplicate_of").take(pa.array(which)).to_pylist()
+    positions = rows.column("duplicate_of").take(pa.array(which)).to_pylist()
     codes = [faults[first[i]][1] for i in which]
     reasons = [
-        faults[first[i]][2] + (place if code == "duplicate_id" else "")
-        for i, code, place in zip(which, codes, places, strict=True)
+        faults[first[i]][2] + (position if code == "duplicate_id" else "")
+        for i, code, position in zip(which, codes, positions, strict=True)
     ]
     return first < 0, reject(rows, which, STAGE, codes, reasons, ids=ids)
 

@@ -23,11 +23,11 @@ from transforms.batches.repeated import PRECISION_FIELD, value_of
 from transforms.batches.schemas import DEAD_LETTERS, MISFITS, REJECTED, UTC_MICROS, check, plain
 from transforms.batches.text_digests import DIGEST
 from transforms.outputs.digest_files import DigestWriter, staged_beside
-from transforms.runs.books import Count, count_batch, total
 from transforms.runs.fail_points import step
 from transforms.runs.labelling import STAGE as SCORING
 from transforms.runs.labelling import Labelling
 from transforms.runs.progress import advance
+from transforms.runs.row_counts import Count, count_batch, total
 from transforms.runs.run import Run
 from transforms.runs.staged import StagedFile, record
 from transforms.stores.checksummed import Checksummed
@@ -43,7 +43,7 @@ DISTINCT = frozenset(
 
 
 class WriteScores(beam.PTransform):
-    """PCollection[RecordBatch of placed Scores] -> PCollection[StagedFile]; `kind` begins the names of the files."""
+    """PCollection[RecordBatch of Scores with positions] -> PCollection[StagedFile]; `kind` begins their names."""
 
     def __init__(self, run: Run, labelling: Labelling, kind: str = "scores") -> None:
         super().__init__()
@@ -121,18 +121,18 @@ class StagingFile:
         self._misfits: Counter[str] = Counter()
         self.rows = 0
 
-    def add(self, placed: pa.RecordBatch) -> None:
+    def add(self, positioned: pa.RecordBatch) -> None:
         """Takes rows with their positions, and counts them from the same batch whose columns go into the file."""
-        self._counts.extend(count_batch(placed))
+        self._counts.extend(count_batch(positioned))
         if self._schema.equals(DEAD_LETTERS):
-            self._note_codes(placed)
+            self._note_codes(positioned)
         else:
-            self._precisions.add(value_of(placed, PRECISION_FIELD))
-            self._misfits.update(count_misfits(placed.column(MISFITS)))
-        if DIGEST in placed.schema.names:
+            self._precisions.add(value_of(positioned, PRECISION_FIELD))
+            self._misfits.update(count_misfits(positioned.column(MISFITS)))
+        if DIGEST in positioned.schema.names:
             self._digests = self._digests or DigestWriter(staged_beside(self._path))
-            self._digests.add(placed.column(DIGEST))
-        batch = _columns_of(placed, self._schema)
+            self._digests.add(positioned.column(DIGEST))
+        batch = _columns_of(positioned, self._schema)
         self.rows += batch.num_rows
         if self._held and (
             self._held_rows + batch.num_rows > ROW_GROUP_ROWS or self._held_bytes + batch.nbytes > ROW_GROUP_BYTES
@@ -142,12 +142,12 @@ class StagingFile:
         self._held_rows += batch.num_rows
         self._held_bytes += batch.nbytes
 
-    def _note_codes(self, placed: pa.RecordBatch) -> None:
-        codes = placed.column("code").to_pylist()
+    def _note_codes(self, positioned: pa.RecordBatch) -> None:
+        codes = positioned.column("code").to_pylist()
         self._codes.update(codes)
         for row, code in enumerate(codes):
             if code not in self._examples:
-                self._examples[code] = f"{placed.column('source')[row]}#{placed.column('row')[row]}"
+                self._examples[code] = f"{positioned.column('source')[row]}#{positioned.column('row')[row]}"
 
     def _write_row_group(self) -> None:
         self._writer.write_table(pa.Table.from_batches(self._held), row_group_size=ROW_GROUP_ROWS)

@@ -85,9 +85,9 @@ def backfill_job(job: Any, log_format: str, first: str, last: str, max_parallel:
     with quiet_stderr():
         from pipeline.backfill import backfill as run
         from pipeline.jobs.dates import date_range
-        from pipeline.terminal.backfill_report import Reporter
+        from pipeline.terminal.backfill_report import DateReporter
 
-    reporter = Reporter(log_format)
+    reporter = DateReporter(log_format)
     dates = date_range(first, last, job.timezone, dt.datetime.now(dt.UTC))
     code = run(job, dates, max_parallel, reporter.tell)
     reporter.sum_up()

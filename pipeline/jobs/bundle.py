@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 def bundle_of(job: JobConfig) -> "Bundle":
     """The verified bundle that the job names; raises BundleError, or ConfigError if the job does not fit it."""
-    from transforms.stores.bundles import BundleReference, fetch
+    from transforms.stores.bundles import BundleReference, open_pinned_bundle
 
     # Checked first: a bundle that does not fit is not copied to this machine.
     fingerprint = describe_for(job).fingerprint
-    return fetch(BundleReference(path=job.bundle, fingerprint=fingerprint))
+    return open_pinned_bundle(BundleReference(path=job.bundle, fingerprint=fingerprint))
 
 
 def describe_for(job: JobConfig) -> "Bundle":

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.errors import ConfigError, WorkersLostError
-from transforms.runs.heartbeats import BEAT_SECONDS, begin_listening, end_listening, hear, host_and_pid
+from transforms.runs.heartbeats import HEARTBEAT_SECONDS, begin_listening, end_listening, hear, host_and_pid
 
 SILENT_SECONDS = 30.0
 """A process that is silent for so long is lost; loading a model, or a busy store, may delay a heartbeat by ten."""
@@ -22,7 +22,7 @@ START_SECONDS = 300.0
 START = "BERT_BATCH_WORKER_START_SECONDS"
 OFF = ("0", "off")
 WAIT_LONGER = f"{START}=SECONDS waits longer, {START}=off for ever"
-SHORT_SECONDS = 3 * BEAT_SECONDS
+SHORT_SECONDS = 3 * HEARTBEAT_SECONDS
 """The same if it is known that a process died."""
 CHANNEL_CLOSED = "Channel closed prematurely"
 """What Beam's Python job server says if it notices that a worker died; between two Beam bundles it does not notice."""
@@ -44,7 +44,7 @@ class Worker:
     name: str
     first: float
     last: float
-    beat: str
+    heartbeat: str
     ended: bool = False
 
 
@@ -56,19 +56,20 @@ class Heard:
     workers: tuple[Worker, ...] = ()
 
 
-def listen(heard: Heard, beats: Mapping[str, str], elapsed: float) -> Heard:
+def listen(heard: Heard, heartbeats: Mapping[str, str], elapsed: float) -> Heard:
     """What is known after one more look, `elapsed` seconds after the last one. A file that is gone is a normal end."""
     now = heard.time + min(elapsed, GAP_SECONDS)
     known = {worker.name for worker in heard.workers}
-    workers = [_again(worker, beats.get(worker.name), now) for worker in heard.workers]
-    new = [Worker(name=name, first=now, last=now, beat=beats[name]) for name in sorted(beats.keys() - known)]
+    workers = [_again(worker, heartbeats.get(worker.name), now) for worker in heard.workers]
+    begun = sorted(heartbeats.keys() - known)
+    new = [Worker(name=name, first=now, last=now, heartbeat=heartbeats[name]) for name in begun]
     return Heard(time=now, workers=(*workers, *new))
 
 
-def _again(worker: Worker, beat: str | None, now: float) -> Worker:
-    if beat is None:
+def _again(worker: Worker, heartbeat: str | None, now: float) -> Worker:
+    if heartbeat is None:
         return replace(worker, ended=True)
-    return worker if beat == worker.beat else replace(worker, last=now, beat=beat, ended=False)
+    return worker if heartbeat == worker.heartbeat else replace(worker, last=now, heartbeat=heartbeat, ended=False)
 
 
 def lost(heard: Heard, expected: int, limit: float) -> list[Worker]:
@@ -185,9 +186,9 @@ class _Ear:
 
     def listen(self) -> None:
         try:
-            beats = hear(self._folder)
+            heartbeats = hear(self._folder)
             now = time.monotonic()
-            self.heard, self._before = listen(self.heard, beats, now - self._before), now
+            self.heard, self._before = listen(self.heard, heartbeats, now - self._before), now
         except Exception:  # The store failed for a moment; the time until the next look does not count.
             self._before = time.monotonic()
 

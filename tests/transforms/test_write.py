@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from support.runs.publishing import run_bundle
 
 from transforms import write
-from transforms.batches.dead_letters import place, reject_positions
+from transforms.batches.dead_letters import position_columns, reject_positions
 from transforms.batches.misfits import named
 from transforms.batches.repeated import WORK, WORK_FIELD, repeated
 from transforms.batches.schemas import DEAD_LETTERS, Columns, outputs_schema
-from transforms.runs.books import Work, count_positions
 from transforms.runs.labelling import Labelling
+from transforms.runs.row_counts import Work, count_positions
 from transforms.runs.run import Run
 from transforms.runs.staged import StagedFile
 from transforms.score.label import _top, label
@@ -54,7 +54,7 @@ def gave(outputs: Any, *, split: int = 0, first_row: int = 0, failed: tuple[int,
         "id": pa.array([f"r{row}" for row in rows]),
         "k": pa.array(rows),
         "code": pa.array([["x", None]] * len(rows), pa.list_(pa.string())),
-        **dict(zip(("source", "split", "row"), place("in.parquet", split, rows), strict=True)),
+        **dict(zip(("source", "split", "row"), position_columns("in.parquet", split, rows), strict=True)),
         "kept_misfits": named(len(rows), {}),
         "text_hash": pa.array(rows),
         "truncated": pa.array(rows > 3),

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 WORK = "scoring_work"
-"""Of what the model gave: the Work (runs/books.py) that the whole batch took."""
+"""Of what the model gave: the Work (runs/row_counts.py) that the whole batch took."""
 PRECISION = "computed_in"
-"""Of placed Scores: the precision that the rows were computed in."""
+"""Of Scores with positions: the precision that the rows were computed in."""
 
 _NUMBERS = ("scored", "copied", "remembered", "tokens", "padded", "model_nanos", "token_budget")
 WORK_TYPE = pa.struct(

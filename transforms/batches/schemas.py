@@ -31,7 +31,7 @@ SOURCE = pa.dictionary(pa.int32(), pa.string())
 UTC_MICROS = pa.timestamp("us", tz="UTC")
 
 MISFITS = "kept_misfits"
-"""Beside the place of each row: the names of the kept columns that are null because their value did not fit."""
+"""Beside the position of each row: the names of the kept columns that are null because their value did not fit."""
 
 EARLIER = "earlier"
 """Of Rows and Texts: what an earlier date has for a row with the same id, if there is such a date."""
@@ -90,13 +90,13 @@ def _required(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
 
 
-def _place() -> list[pa.Field]:
+def _position() -> list[pa.Field]:
     return [_required("source", SOURCE), _required("split", pa.int32()), _required("row", pa.int64())]
 
 
 def _carried() -> list[pa.Field]:
-    """What goes with a row to the books and into no file."""
-    return [*_place(), pa.field(MISFITS, pa.list_(pa.string()))]
+    """What goes with a row to the row counts and into no file."""
+    return [*_position(), pa.field(MISFITS, pa.list_(pa.string()))]
 
 
 def _earlier(columns: Columns) -> list[pa.Field]:
@@ -215,8 +215,8 @@ def plain(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def placed(schema: pa.Schema, *, digests: bool = False) -> pa.Schema:
-    """`schema` with the place of each row in front, which the books need and the files leave out, and the precision.
+def with_positions(schema: pa.Schema, *, digests: bool = False) -> pa.Schema:
+    """`schema` with position and precision of each row in front, which the row counts need and the files leave out.
 
     `digests`: with the digest of its text too.
     """
@@ -241,7 +241,7 @@ DEAD_LETTERS = pa.schema(
 
 REJECTED = pa.schema(
     [
-        *_place(),
+        *_position(),
         pa.field("id", pa.string()),
         _required("stage", pa.string()),
         _required("code", pa.string()),

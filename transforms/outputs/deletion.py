@@ -69,11 +69,11 @@ def prune(output: str, folder: str) -> None:
         store.prune(folder)
 
 
-def delete_beats(folder: str, paths: Iterable[str], *, prune: bool = True) -> None:
-    """Deletes beats (runs/heartbeats.py) in `folder`, and the folder (`prune`) if nothing else is in it."""
+def delete_heartbeats(folder: str, paths: Iterable[str], *, prune: bool = True) -> None:
+    """Deletes heartbeats (runs/heartbeats.py) in `folder`, and the folder (`prune`) if nothing else is in it."""
     store = store_for(folder)
     for path in paths:
-        if names.is_beat(below(path, folder)):
+        if names.is_heartbeat(below(path, folder)):
             store.delete(path)
     if prune:
         store.prune(folder)

@@ -101,7 +101,7 @@ def clean(
 
     dates, last_heard = _dates_with_parts(output), _last_heard(output)
     silent = sorted(run_id for run_id, time in last_heard.items() if time <= now - older_than and run_id not in named)
-    for run in each(lambda run_id: _look(output, run_id, dates.get(run_id, set())), silent):
+    for run in each(lambda run_id: _leftover(output, run_id, dates.get(run_id, set())), silent):
         if isinstance(run, Cleaned):
             yield run
         elif not _is_worth_keeping(run, expired, last_heard[run.run_id], now):
@@ -187,7 +187,7 @@ def _time(name: str) -> dt.datetime | None:
     return max(times, default=None)
 
 
-def _look(output: str, run_id: str, dates: set[str]) -> _Leftover | Cleaned:
+def _leftover(output: str, run_id: str, dates: set[str]) -> _Leftover | Cleaned:
     try:
         verdict = read_verdict(run_file(output, run_id, "verdict.json"))
     except (ValueError, KeyError, TypeError, OSError):

@@ -16,7 +16,7 @@ from typing import Any
 from transforms.errors import PublishError
 from transforms.outputs import deletion
 from transforms.outputs.records import check_table
-from transforms.publish import table_load as bigquery_load
+from transforms.publish import table_load
 from transforms.publish.tidy import At, before, delete_staged, refuse_links, settle_committed, tidy
 from transforms.runs.plan import read_about
 from transforms.runs.run import Run, read_manifest, to_bytes
@@ -129,9 +129,9 @@ def _load(run: Run, verdict: Verdict, about: About) -> None:
     if not _is_open(run, read_manifest(run.manifest)[0]):
         return
     try:
-        published = bigquery_load.publication(run.output, _manifest(run, verdict, about()))
-        if published is not None:
-            bigquery_load.load(published)
+        publication = table_load.publication_of(run.output, _manifest(run, verdict, about()))
+        if publication is not None:
+            table_load.load(publication)
     except (FileNotFoundError, PublishError) as error:
         # As above: the parts may be gone because another run of the date was published meanwhile.
         if _is_open(run, read_manifest(run.manifest)[0]):
@@ -141,9 +141,9 @@ def _load(run: Run, verdict: Verdict, about: About) -> None:
 def drop_staging(run: Run, verdict: Verdict, about: About | None = None) -> None:
     """Drops staging tables and uploads of a run that lost; what cannot be dropped is logged, and stays."""
     try:
-        published = bigquery_load.publication(run.output, _manifest(run, verdict, (about or _plan_of(run))()))
-        if published is not None:
-            bigquery_load.drop(published)
+        publication = table_load.publication_of(run.output, _manifest(run, verdict, (about or _plan_of(run))()))
+        if publication is not None:
+            table_load.drop(publication)
     except FileNotFoundError:
         return  # The plan of a run that was cleaned away; its tables expire.
     except Exception as error:

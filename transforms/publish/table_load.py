@@ -30,7 +30,7 @@ ATTEMPTS = 3
 PAUSE = 1.0
 EXPIRES = dt.timedelta(days=7)
 
-Part = Mapping[str, Any]
+ManifestFile = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class Publication:
         """The gs:// folder for copies of files that lie on a local disk; empty if none do."""
         return run_file(self.sink.staging, self.run_id, "load") if self.sink.staging else ""
 
-    def uri(self, part: Part) -> str:
+    def uri(self, part: ManifestFile) -> str:
         """Where BigQuery loads a file from."""
         return join(self.uploads, basename(part["staged"])) if self.uploads else join(self.home, part["staged"])
 
@@ -82,7 +82,7 @@ class Publication:
         return [table for target in self.sink.targets for table in self._staging_tables(target)]
 
     def _staging_tables(self, target: Target) -> list[StagingTable]:
-        parts: Sequence[Part] = self.manifest[target.key]
+        parts: Sequence[ManifestFile] = self.manifest[target.key]
         name = f"{target.name}__staging_{re.sub('[^A-Za-z0-9]', '_', self.run_id)}"
         chunks = [parts[start : start + FILES_PER_JOB] for start in range(0, len(parts), FILES_PER_JOB)] or [()]
         return [
@@ -97,21 +97,21 @@ class Publication:
         ]
 
 
-def publication(home: str, manifest: Mapping[str, Any]) -> Publication | None:
+def publication_of(home: str, manifest: Mapping[str, Any]) -> Publication | None:
     """What the run of this manifest puts into BigQuery, or None if its job has no table."""
     sink = manifest.get("table")
     return Publication(home=home, sink=TableSink(**sink), manifest=manifest) if sink else None
 
 
-def load(published: Publication) -> None:
+def load(publication: Publication) -> None:
     """Makes the tables, and loads the run's own staging tables unless they hold its rows.
 
     Raises PublishError if a table is not as the job needs it, a load job fails three times, or rows are missing.
     """
-    ensure_tables(published.sink)
-    missing = [table for table in published.staging_tables if rows_in(table.name) != table.rows]
-    if missing and published.uploads:
-        _upload(published)
+    ensure_tables(publication.sink)
+    missing = [table for table in publication.staging_tables if rows_in(table.name) != table.rows]
+    if missing and publication.uploads:
+        _upload(publication)
     for table in missing:
         _load(table)
 
@@ -127,25 +127,25 @@ def rows_in(table: str) -> int | None:
             return None
 
 
-def drop(published: Publication) -> None:
+def drop(publication: Publication) -> None:
     """Drops the run's staging tables and deletes what was uploaded; what is already gone is no error.
 
     Raises PublishError if the service refuses.
     """
     # The uploads first: the tables expire by themselves.
-    if published.uploads:
-        staging = published.sink.staging
-        with refusals(f"{published.uploads}: cannot be deleted"):
+    if publication.uploads:
+        staging = publication.sink.staging
+        with refusals(f"{publication.uploads}: cannot be deleted"):
             # The plan of the run lies in the home folder.
-            deletion.delete(staging, deletion.listed(staging, f"_runs/{published.run_id}/load"), [published.run_id])
-    for table in published.staging_tables:
+            deletion.delete(staging, deletion.listed(staging, f"_runs/{publication.run_id}/load"), [publication.run_id])
+    for table in publication.staging_tables:
         with refusals(f"{table.name}: cannot be dropped"):
             client_for(table.name).delete_table(table.name, not_found_ok=True)
 
 
-def _upload(published: Publication) -> None:
-    def upload(part: Part) -> None:
-        source, target = join(published.home, part["staged"]), published.uri(part)
+def _upload(publication: Publication) -> None:
+    def upload(part: ManifestFile) -> None:
+        source, target = join(publication.home, part["staged"]), publication.uri(part)
         if store_for(target).checksum(target) == part["checksum"]:
             return
         with store_for(source).open(source) as read, store_for(target).create(target) as write:
@@ -153,7 +153,7 @@ def _upload(published: Publication) -> None:
         if store_for(target).checksum(target) != part["checksum"]:
             raise PublishError(f"{source}: is not the file that the run wrote; start the run again")
 
-    parts = [part for target in published.sink.targets for part in published.manifest[target.key]]
+    parts = [part for target in publication.sink.targets for part in publication.manifest[target.key]]
     # Few at a time: each upload holds a chunk of 8 MiB.
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(upload, parts))

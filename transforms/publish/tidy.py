@@ -11,8 +11,7 @@ from typing import Any
 from transforms.errors import PublishError, RecordError
 from transforms.outputs import deletion
 from transforms.outputs.names import MANIFEST
-from transforms.publish import table_commit as bigquery_commit
-from transforms.publish import table_load as bigquery_load
+from transforms.publish import table_commit, table_load
 from transforms.runs.fail_points import reach
 from transforms.runs.history import Manifests, read_manifests, runs_named
 from transforms.runs.plan import read_about
@@ -36,10 +35,10 @@ def tidy(output: str, manifest_path: str, run_id: str, at: At = before) -> None:
     date = manifest_path.removesuffix("/" + MANIFEST).rsplit("/", 1)[1]
     refuse_links(output, date.removeprefix("dt="))
     committed = _manifest_of(run_id, manifest_path)
-    published = None if committed is None else bigquery_load.publication(output, committed)
+    publication = None if committed is None else table_load.publication_of(output, committed)
     at("replace_rows")
-    if published is not None:
-        _replace_rows(published, manifest_path)
+    if publication is not None:
+        _replace_rows(publication, manifest_path)
     at("delete_parts")
     _delete_replaced(output, date, "files", manifest_path, run_id)
     at("delete_dead_letters")
@@ -47,8 +46,8 @@ def tidy(output: str, manifest_path: str, run_id: str, at: At = before) -> None:
     at("delete_staged")
     delete_staged(output, run_id)
     at("drop_staging")
-    if published is not None:
-        bigquery_load.drop(published)
+    if publication is not None:
+        table_load.drop(publication)
     at("report")
     settle_committed(output, run_id)
     at("finish")
@@ -83,21 +82,21 @@ def _manifest_of(run_id: str, manifest_path: str) -> dict[str, Any] | None:
     return manifest if manifest is not None and manifest["run_id"] == run_id else None
 
 
-def _replace_rows(published: bigquery_load.Publication, manifest_path: str) -> None:
-    if _manifest_of(published.run_id, manifest_path) is None:
+def _replace_rows(publication: table_load.Publication, manifest_path: str) -> None:
+    if _manifest_of(publication.run_id, manifest_path) is None:
         return
     try:
-        if bigquery_commit.replace_rows(published):
+        if table_commit.replace_rows(publication):
             return
         problem: Exception = PublishError(
-            f"{published.sink.table}: holds {published.date} from a run that {manifest_path} does not know: another "
-            f"folder publishes into this table. Delete the row of the date from {published.sink.published} to let "
-            "the rows of this one in"
+            f"{publication.sink.table}: holds {publication.date} from a run that {manifest_path} does not know: "
+            f"another folder publishes into this table. Delete the row of the date from "
+            f"{publication.sink.published} to let the rows of this one in"
         )
     except (FileNotFoundError, PublishError) as error:
         problem = error
     # If a later run of the date was published meanwhile, its parts and rows are the only ones now.
-    if _manifest_of(published.run_id, manifest_path) is not None:
+    if _manifest_of(publication.run_id, manifest_path) is not None:
         raise problem
 
 

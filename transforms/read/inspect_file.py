@@ -10,9 +10,7 @@ import pyarrow as pa
 from transforms.batches.dialect import Dialect
 from transforms.batches.schemas import MAX_ROWS
 from transforms.errors import NotWhatItClaimsError, PlanError
-from transforms.read.formats import delimited as csv_files
-from transforms.read.formats import doubts
-from transforms.read.formats import jsonl as json_lines
+from transforms.read.formats import delimited, doubts, jsonl
 from transforms.read.formats import lines as line_files
 from transforms.read.formats import parquet as parquet_files
 from transforms.read.formats.blocks import planned
@@ -52,7 +50,7 @@ class Facts:
 def look(info: FileInfo, kind: str, compression: str | None, dialect: Dialect, *, guess: bool = False) -> Facts:
     """Opens a file and reads its footer or first lines; raises PlanError, naming it, if it is not what it claims.
 
-    `guess`: see csv_files.inspect.
+    `guess`: see delimited.inspect.
     """
     store = store_for(info.path)
     whole = Piece(number=0, file=info.path, size=info.size, version=info.version, format=kind, compression=compression)
@@ -104,7 +102,7 @@ def _text_schema(head: bytes, whole: Piece, dialect: Dialect, guess: bool) -> pa
     elif whole.format == "jsonl":
         split = line_files.split_lines(head, 0)
         lines = [line for line in map(split.line, range(len(split.starts))) if line.strip()][:HEAD_ROWS]
-        kinds, objects = json_lines.infer(lines)
+        kinds, objects = jsonl.infer(lines)
         if not lines:
             return None
         if not objects:
@@ -114,7 +112,7 @@ def _text_schema(head: bytes, whole: Piece, dialect: Dialect, guess: bool) -> pa
         first = head[: split.starts[HEAD_ROWS + 1]] if len(split.starts) > HEAD_ROWS + 1 else head
         if (doubt := doubts.doubt(first, whole.file, marks)) is not None:
             raise PlanError(doubt)
-        kinds = csv_files.inspect(first, whole.file, marks, guess)
+        kinds = delimited.inspect(first, whole.file, marks, guess)
         if not kinds:
             return None
     return pa.schema(list(kinds.items()))
@@ -162,7 +160,7 @@ def _other(whole: Piece, found: str | None) -> str:
 
 
 def cut_lines(file: BinaryIO, whole: Piece) -> Iterator[Piece]:
-    """Cuts at the first line end after every SPLIT_BYTES, counting lines: rows keep their place in the file.
+    """Cuts at the first line end after every SPLIT_BYTES, counting lines: rows keep their position in the file.
 
     Raises NotWhatItClaimsError for a line that is too long to be one.
     """

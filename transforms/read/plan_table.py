@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from transforms.batches.schemas import Columns
-from transforms.bigquery import clients as bigquery_client
+from transforms.bigquery import clients
 from transforms.bigquery.arrow_types import arrow_type, unfit
 from transforms.bigquery.clients import default_project
 from transforms.bigquery.names import SCHEME
@@ -149,7 +149,7 @@ def _client(project: str | None) -> Any:
     project = default_project() or project
     if project is None:
         raise PlanError("--input-query: no project to run it in; name one in the variable GOOGLE_CLOUD_PROJECT")
-    return bigquery_client.client(project)
+    return clients.client(project)
 
 
 @contextmanager

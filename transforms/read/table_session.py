@@ -86,7 +86,7 @@ def run_query(planned: TableInput, job_id: str) -> tuple[str, int, int]:
         try:
             job = service.query(planned.query, job_id=job_id, location=where, job_config=config, job_retry=None)
         except Conflict:
-            # A try before this one started it.
+            # An earlier attempt started it.
             job = service.get_job(job_id, location=where)
         job.result()
         return result_table(service, job)

@@ -12,32 +12,32 @@ import socket
 import threading
 from contextlib import suppress
 
-from transforms.outputs.deletion import delete_beats
+from transforms.outputs.deletion import delete_heartbeats
 from transforms.stores.choose import each, store_for
 from transforms.stores.paths import join, literal
 
-BEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 2.0
 LISTENER = "_listener"
-_beating: set[tuple[int, str]] = set()
+_started: set[tuple[int, str]] = set()
 _lock = threading.Lock()
 
 
-def beat(folder: str | None) -> None:
+def start_heartbeat(folder: str | None) -> None:
     """Starts the heartbeat of this process in `folder`; a second call changes nothing, and None starts none."""
     me = (os.getpid(), folder or "")
     with _lock:
-        if folder is None or me in _beating:
+        if folder is None or me in _started:
             return
-        _beating.add(me)
+        _started.add(me)
     path, stop = join(folder, _new_name()), threading.Event()
-    thread = threading.Thread(target=_beat, args=(folder, path, stop), name="beats", daemon=True)
+    thread = threading.Thread(target=_heartbeat, args=(folder, path, stop), name="heartbeats", daemon=True)
     thread.start()
 
     def end() -> None:
         # The file goes after the last heartbeat, or the process would seem to have died.
         stop.set()
-        thread.join(BEAT_SECONDS)
-        delete_beats(folder, [path], prune=False)
+        thread.join(HEARTBEAT_SECONDS)
+        delete_heartbeats(folder, [path], prune=False)
 
     atexit.register(end)
 
@@ -52,15 +52,15 @@ def host_and_pid(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _beat(folder: str, path: str, stop: threading.Event) -> None:
+def _heartbeat(folder: str, path: str, stop: threading.Event) -> None:
     store = store_for(folder)
     for number in itertools.count():
         with suppress(Exception):  # A store may fail for a moment: the next heartbeat may be heard.
             if store.read(join(folder, LISTENER)) is None:
-                delete_beats(folder, [path])
+                delete_heartbeats(folder, [path])
                 return
             store.write(path, b"%d\n" % number)
-        if stop.wait(BEAT_SECONDS):
+        if stop.wait(HEARTBEAT_SECONDS):
             return
 
 
@@ -80,5 +80,5 @@ def hear(folder: str) -> dict[str, str]:
 
 def end_listening(folder: str) -> None:
     """Ends all heartbeats, and deletes their files."""
-    delete_beats(folder, [join(folder, LISTENER)], prune=False)
-    delete_beats(folder, store_for(folder).list(folder))
+    delete_heartbeats(folder, [join(folder, LISTENER)], prune=False)
+    delete_heartbeats(folder, store_for(folder).list(folder))

@@ -65,7 +65,7 @@ def read_manifests(output: str) -> Manifests:
     )
 
 
-def published(output: str, date: dt.date) -> Verdict | None:
+def published_verdict(output: str, date: dt.date) -> Verdict | None:
     """The run that a date is published by, with status ALREADY_PUBLISHED; None if the date is not published.
 
     It has a problem if the run is committed and not finished: then its table may not have its rows.
@@ -144,11 +144,12 @@ class Unpublished:
 def unpublished(output: str, run_ids: Sequence[str], manifests: Manifests) -> list[Unpublished]:
     """The runs among `run_ids` that never published, in order."""
     named = {manifest["run_id"] for manifest in manifests.read.values()}
-    found = each(lambda run_id: _look(output, run_id, manifests), [id_ for id_ in run_ids if id_ not in named])
+    others = [run_id for run_id in run_ids if run_id not in named]
+    found = each(lambda run_id: _unpublished_run(output, run_id, manifests), others)
     return [run for run in found if run is not None]
 
 
-def _look(output: str, run_id: str, manifests: Manifests) -> Unpublished | None:
+def _unpublished_run(output: str, run_id: str, manifests: Manifests) -> Unpublished | None:
     try:
         verdict = read_verdict(run_file(output, run_id, "verdict.json"))
         if verdict is not None and (verdict.status == PUBLISHED or (verdict.status == ABANDONED and verdict.cleaned)):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from transforms.batches.repeated import PRECISION, PRECISION_FIELD, repeated
-from transforms.batches.schemas import UTC_MICROS, Columns, placed, scores_schema
+from transforms.batches.schemas import UTC_MICROS, Columns, scores_schema, with_positions
 from transforms.runs.run import Run
 
 STAGE = "Score"
@@ -32,12 +32,12 @@ class Labelling:
 
     @property
     def schema(self) -> pa.Schema:
-        """Schema of the arrow to WriteScores: the file's, with the place and the precision of each row."""
-        return placed(self.file_schema, digests=self.columns.digests)
+        """Schema of the arrow to WriteScores: the file's, with the position and the precision of each row."""
+        return with_positions(self.file_schema, digests=self.columns.digests)
 
 
 def same_for_all(labelling: Labelling, rows: int, precision: str) -> dict[str, pa.Array]:
-    """The columns of placed Scores that are the same for all rows: those of the run, and the precision."""
+    """The columns of Scores with positions that are the same for all rows: those of the run, and the precision."""
     run = labelling.run
     same = {
         "logical_date": pa.scalar(run.date, pa.date32()),

@@ -17,10 +17,10 @@ from transforms.outputs.deletion import listed
 from transforms.outputs.digest_files import DigestFile
 from transforms.outputs.names import is_staged_of
 from transforms.outputs.records import broken, parse, read
-from transforms.runs.books import Count, total
 from transforms.runs.fail_points import step
 from transforms.runs.history import list_runs
 from transforms.runs.plan import can_go_on, read_about
+from transforms.runs.row_counts import Count, total
 from transforms.runs.run import ErrorBudget, Run, run_file, to_bytes
 from transforms.runs.staged import StagedFile
 from transforms.runs.verdict_record import OVER_BUDGET, PASSED, Verdict, check_parts
@@ -63,7 +63,7 @@ def find_resumable(run: Run, digest: str) -> Resumed | None:
 
     It must have been planned from the same version of the date as `run`, or its swap could only fail.
     """
-    found = [_look(earlier) for earlier in _unpublished(run, digest)]
+    found = [_resumable(earlier) for earlier in _unpublished(run, digest)]
     attempts = [resumed for resumed in found if resumed and (resumed.passed or resumed.taken.splits)]
     return max(attempts, key=_progress, default=None)
 
@@ -102,7 +102,7 @@ def _about(store: Store, path: str) -> dict[str, Any]:
         return {}  # Cleaned away meanwhile, or incomplete: it cannot be resumed.
 
 
-def _look(run: Run) -> Resumed | None:
+def _resumable(run: Run) -> Resumed | None:
     store = store_for(run.output)
     try:
         verdict = read_verdict(run.verdict)

@@ -5,8 +5,8 @@ import uuid
 from dataclasses import dataclass, field
 
 from transforms.outputs.digest_files import DigestFile
-from transforms.runs.books import Count
 from transforms.runs.fail_points import step
+from transforms.runs.row_counts import Count
 from transforms.stores.choose import store_for
 from transforms.stores.paths import join
 
@@ -15,10 +15,9 @@ from transforms.stores.paths import join
 class StagedFile:
     """One closed file: where, how large, `crc32c:…`, and the counts of its rows.
 
-    `codes` of a file of dead letters: code -> how many, and the place (`<file>#<row>`) of one of them. `precision` of
-    a file of scores: what its rows were computed in. `digests`: the file with those of its texts, row for row.
-    `misfits` of a file of scores: kept column -> how many of its rows have a null there because
-    their value did not fit.
+    `codes` of a file of dead letters: code -> how many, and the position (`<file>#<row>`) of one of them. `precision`
+    of a file of scores: what its rows were computed in. `digests`: the file with those of its texts, row for row.
+    `misfits` of a file of scores: kept column -> how many of its rows have a null there, because a value did not fit.
     """
 
     path: str

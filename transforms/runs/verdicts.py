@@ -8,9 +8,9 @@ from typing import Any, TypeGuard
 
 from transforms.outputs import records
 from transforms.outputs.digest_files import published_beside
-from transforms.runs.books import MARKED, Count, Work, differences, total, total_work
 from transforms.runs.fail_points import step
 from transforms.runs.plan import Split
+from transforms.runs.row_counts import MARKED, Count, Work, differences, total, total_work
 from transforms.runs.run import Run, to_bytes
 from transforms.runs.staged import StagedFile
 from transforms.runs.verdict_record import (

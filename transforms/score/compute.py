@@ -9,14 +9,14 @@ class Compute:
     """How scoring uses the machine.
 
     `token_budget` and `precision` None: by device; `progress` is the file through which local workers tell how far
-    they are; `beats` the folder in which worker processes beat, if somebody listens there. `hints` are Beam's resource
+    they are; `heartbeats` the folder for their heartbeats, if a listener is there. `hints` are Beam's resource
     hints for the workers that score (`accelerator`, `min_ram`); with `needs_gpu` a worker without one does not score.
     """
 
     token_budget: int | None = None
     precision: str | None = None
     progress: str | None = None
-    beats: str | None = None
+    heartbeats: str | None = None
     hints: Mapping[str, str] = field(default_factory=dict)
     needs_gpu: bool = False
 

@@ -15,7 +15,7 @@ _FEW = 16
 
 
 def label(batch: pa.RecordBatch, labelling: Labelling) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
-    """What the model gave -> placed Scores, and dead letters for rows that failed or are not finite (or None).
+    """What the model gave -> Scores with positions, and dead letters for rows that failed or are not finite (or None).
 
     `batch` has the schema outputs_schema.
     """

@@ -12,16 +12,16 @@ from apache_beam.pvalue import TaggedOutput
 from transforms.batches import coder as coder
 from transforms.batches.repeated import WORK, WORK_FIELD, repeated, value_of
 from transforms.batches.schemas import Columns, check, outputs_schema, tokens_schema
-from transforms.runs.books import Work
-from transforms.runs.heartbeats import beat
+from transforms.runs.heartbeats import start_heartbeat
 from transforms.runs.labelling import STAGE, Labelling
 from transforms.runs.progress import Teller
+from transforms.runs.row_counts import Work
 from transforms.score.compute import Compute
 from transforms.score.devices import find_device, require_gpu
 from transforms.score.label import label
 from transforms.score.loaded_model import ScoringModel
 from transforms.score.macro_batch import Ragged, Scorer, Tell, score_rows
-from transforms.stores.bundles import BundleReference, fetch
+from transforms.stores.bundles import BundleReference, open_pinned_bundle
 
 
 class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel]):
@@ -33,11 +33,11 @@ class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, ScoringModel
 
     def load_model(self) -> ScoringModel:
         # First: a process that dies while it loads the model is to be missed too.
-        beat(self._compute.beats)
+        start_heartbeat(self._compute.heartbeats)
         device = find_device()
         if self._compute.needs_gpu:
             require_gpu(device)
-        return ScoringModel(fetch(self._bundle), self._compute, device)
+        return ScoringModel(open_pinned_bundle(self._bundle), self._compute, device)
 
     def run_inference(
         self, batch: pa.RecordBatch, model: ScoringModel, inference_args: dict[str, Any] | None = None
@@ -82,7 +82,7 @@ def work_of(batch: pa.RecordBatch) -> Work:
 
 
 class Scored(NamedTuple):
-    """`scores`: PCollection[RecordBatch of placed Scores]; `dead`: of REJECTED; `work`: PCollection[Work]."""
+    """`scores`: PCollection[RecordBatch of Scores with positions]; `dead`: of REJECTED; `work`: PCollection[Work]."""
 
     scores: beam.PCollection[pa.RecordBatch]
     dead: beam.PCollection[pa.RecordBatch]

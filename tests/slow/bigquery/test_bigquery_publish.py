@@ -13,8 +13,7 @@ from support.commands import invoke
 from support.runs.publishing import COMMITTED, DATE, Killed, before, die, in_lockstep, status
 
 from transforms.errors import PlanError, PublishError
-from transforms.publish import table_commit as bigquery_commit
-from transforms.publish import table_load as bigquery_load
+from transforms.publish import table_commit, table_load
 from transforms.publish.clean import clean
 from transforms.publish.commit import STEPS, publish
 from transforms.publish.table_commit import check_record
@@ -150,15 +149,15 @@ def test_a_publisher_overtaken_while_it_replaces_rows_changes_nothing(
     function: str, local: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, newer = local.ready(), []
-    act = getattr(bigquery_commit, function)
+    act = getattr(table_commit, function)
 
     def overtaken(*given: object, **named: object) -> object:
-        monkeypatch.setattr(bigquery_commit, function, act)
+        monkeypatch.setattr(table_commit, function, act)
         newer.append(local.ready(["new"]))
         publish(newer[0])
         return act(*given, **named)
 
-    monkeypatch.setattr(bigquery_commit, function, overtaken)
+    monkeypatch.setattr(table_commit, function, overtaken)
     assert publish(run).status == "superseded"
     assert status(run) == "published"
     assert_published(local, newer[0], ["new"])
@@ -169,17 +168,17 @@ def test_a_publisher_overtaken_while_it_loads_leaves_nothing_of_its_own(
     meanwhile: str, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, other = place.ready(), place.ready(["other"])
-    ensure = bigquery_load.ensure_tables
+    ensure = table_load.ensure_tables
 
     def overtaken(sink: TableSink) -> None:
-        monkeypatch.setattr(bigquery_load, "ensure_tables", ensure)
+        monkeypatch.setattr(table_load, "ensure_tables", ensure)
         ensure(sink)
         if meanwhile != "other_run":
             publish(run)
         if meanwhile != "same_run":
             publish(replace(other, sequence=int(meanwhile != "other_run")))
 
-    monkeypatch.setattr(bigquery_load, "ensure_tables", overtaken)
+    monkeypatch.setattr(table_load, "ensure_tables", overtaken)
     assert publish(run).status == ("published" if meanwhile == "same_run" else "superseded")
     assert_published(place, *((run, IDS) if meanwhile == "same_run" else (other, ["other"])))
 
@@ -263,7 +262,7 @@ def test_load_jobs_that_failed_do_not_block_the_tries_that_come_later(
     proxy: BigQueryProxy, local: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(bigquery_load, "time", SimpleNamespace(sleep=pauses.append))
+    monkeypatch.setattr(table_load, "time", SimpleNamespace(sleep=pauses.append))
     run = local.ready()
     for tried, last in ((["-1", "-2", "-3"], 3), ([f"-{n}" for n in range(1, 7)], 6)):
         proxy.requests.clear()
@@ -280,7 +279,7 @@ def test_load_jobs_that_failed_do_not_block_the_tries_that_come_later(
 def test_a_committed_run_whose_load_jobs_failed_is_finished_when_the_cause_is_mended(
     proxy: BigQueryProxy, local: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bigquery_load, "PAUSE", 0)
+    monkeypatch.setattr(table_load, "PAUSE", 0)
     run = local.ready()
     with pytest.raises(Killed):
         publish(run, before("replace_rows", die))
@@ -318,7 +317,7 @@ def test_rows_that_are_missing_stop_the_run_before_its_commit(proxy: BigQueryPro
 def test_more_files_than_a_job_takes_are_loaded_by_several(
     proxy: BigQueryProxy, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bigquery_load, "FILES_PER_JOB", 2)
+    monkeypatch.setattr(table_load, "FILES_PER_JOB", 2)
     ids = [f"row {n}" for n in range(9)]
     run = place.ready(ids)
     publish(run)
@@ -361,7 +360,7 @@ def test_a_transaction_aborted_for_another_is_tried_again(proxy: BigQueryProxy, 
 def test_a_transaction_aborted_again_and_again_is_left_to_the_next_command(
     proxy: BigQueryProxy, local: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bigquery_commit, "TRIES", 3)
+    monkeypatch.setattr(table_commit, "TRIES", 3)
     proxy.next(6, is_transaction, abort)
     run = local.ready()
     with pytest.raises(PublishError, match=f"{run.run_id} is committed.*not replaced after 3 tries"):

@@ -22,10 +22,10 @@ from pipeline import backfill as code
 from pipeline.errors import DateError
 from pipeline.jobs.config import JobConfig, load_job
 from pipeline.jobs.dates import MAX_DAYS, date_range
-from pipeline.terminal.backfill_report import Reporter
+from pipeline.terminal.backfill_report import DateReporter
 from transforms.publish import tidy as tidying
 from transforms.publish.commit import publish
-from transforms.runs.history import list_runs, published
+from transforms.runs.history import list_runs, published_verdict
 from transforms.runs.run import date_folder, manifest_path, read_manifest
 from transforms.stores.choose import store_for
 
@@ -148,7 +148,7 @@ def ids(output: Path, date: str) -> list[str]:
 
 
 def run_id(output: Path, date: str) -> str:
-    there = published(str(output), dt.date.fromisoformat(date))
+    there = published_verdict(str(output), dt.date.fromisoformat(date))
     return there.run_id if there else ""
 
 
@@ -395,7 +395,7 @@ def test_a_published_date_that_is_not_finished_is_left_to_score(
 
 def test_rows_taken_over_unchanged_are_rows_of_the_date(capsys: pytest.CaptureFixture[str]) -> None:
     counts = {"read": 61, "scored": 2, "skipped": 58, "dead": 1}
-    Reporter("text").tell(code.Ended(date=DATE, code=0, outcome="published", counts=counts))
+    DateReporter("text").tell(code.Ended(date=DATE, code=0, outcome="published", counts=counts))
     assert capsys.readouterr().out == f"{DATE}  published, 60 rows, 1 dead letters\n"
 
 

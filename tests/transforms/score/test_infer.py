@@ -13,21 +13,21 @@ from hypothesis import strategies as st
 from support.scorers import EACH, NOBODYS, POISON, FakeScorer, ragged
 
 from transforms.batches.coder import RecordBatchCoder
-from transforms.batches.dead_letters import place
+from transforms.batches.dead_letters import position_columns
 from transforms.batches.misfits import named
 from transforms.batches.repeated import WORK_TYPE
 from transforms.batches.schemas import OWN_COLUMNS, Columns, outputs_schema, tokens_schema
 from transforms.errors import DeviceMemoryError
-from transforms.runs.books import Work
+from transforms.runs.row_counts import Work
 from transforms.score.macro_batch import Ragged, score_rows
-from transforms.score.micro_batches import LEAST_BUDGET, Rows, plan_static, static_shape
+from transforms.score.micro_batches import LEAST_BUDGET, Indices, plan_static, static_shape
 from transforms.score.step import score_batch, work_of
 
 
 class StaticScorer(FakeScorer):
     """The same in the few shapes of compiled micro-batches, with spare rows."""
 
-    def plan(self, lengths: npt.NDArray[np.integer]) -> list[Rows]:
+    def plan(self, lengths: npt.NDArray[np.integer]) -> list[Indices]:
         return plan_static(lengths * EACH, self.token_budget)
 
     def shape(self, rows: int, longest: int) -> tuple[int, int]:
@@ -45,7 +45,7 @@ def tokens_batch(
     values = {
         "id": pa.array([f"r{row}" for row in range(count)], pa.string()),
         **kept,
-        **dict(zip(("source", "split", "row"), place("in.parquet", 0, np.arange(count)), strict=True)),
+        **dict(zip(("source", "split", "row"), position_columns("in.parquet", 0, np.arange(count)), strict=True)),
         "kept_misfits": named(count, {}),
         "text_hash": pa.array(range(count), pa.int64()),
         "tokens": pa.LargeListArray.from_arrays(pa.array(rows.offsets), pa.array(rows.values)),
@@ -207,7 +207,7 @@ def test_what_the_model_gave_has_the_declared_schema_and_travels_with_its_work()
     assert found_nothing.num_rows == 0
 
 
-def test_the_type_of_the_work_is_that_of_the_books() -> None:
+def test_the_type_of_the_work_is_that_of_the_row_counts() -> None:
     assert {field.name for field in WORK_TYPE} == set(Work._fields)
     full = Work(*range(6), precision="float32", token_budget=7)
     assert pa.array([full._asdict()], WORK_TYPE)[0].as_py() == full._asdict()

@@ -79,16 +79,16 @@ def count_batch(batch: pa.RecordBatch) -> Iterator[Count]:
 
 def total(counts: Iterable[Count]) -> dict[int, Count]:
     """One Count per split."""
-    books: dict[int, Count] = {}
+    row_counts: dict[int, Count] = {}
     for count in counts:
-        so_far = books.get(count.split, Count(count.split, 0, 0))
-        books[count.split] = Count(
+        so_far = row_counts.get(count.split, Count(count.split, 0, 0))
+        row_counts[count.split] = Count(
             count.split,
             so_far.rows + count.rows,
             (so_far.checksum + count.checksum) & _MASK,
             so_far.marked + count.marked,
         )
-    return books
+    return row_counts
 
 
 def differences(read: Iterable[Count], scored: Iterable[Count], dead: Iterable[Count]) -> list[str]:
