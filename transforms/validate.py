@@ -18,7 +18,7 @@ from transforms.batches.schemas import EARLIER, MISFITS, Columns, check, rows_sc
 from transforms.batches.sizes import row_bytes
 from transforms.batches.text_digests import DIGEST, text_digests
 from transforms.batches.texts import utf8
-from transforms.runs.spending import note_dead
+from transforms.runs.error_budget import note_dead
 
 STAGE = "Validate"
 Mask = npt.NDArray[np.bool_]

@@ -48,8 +48,8 @@ from transforms.featurize.step import read_labels
 from transforms.read.formats.piece import read_piece
 from transforms.read.step import ReadTexts, WriteMarked, read_marked
 from transforms.read.values.convert import texts_of
+from transforms.runs.error_budget import ErrorBudget
 from transforms.runs.plan import Plan, write_plan
-from transforms.runs.run import ErrorBudget
 from transforms.stores.choose import store_for
 from transforms.validate import ValidateTexts
 

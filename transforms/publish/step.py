@@ -6,13 +6,13 @@ import apache_beam as beam
 
 from transforms.batches import coder as coder
 from transforms.publish.commit import publish
+from transforms.runs.error_budget import ended_early
 from transforms.runs.heartbeats import start_heartbeat
 from transforms.runs.plan import planned_splits
 from transforms.runs.progress import PUBLISH, advance
 from transforms.runs.resume import read_taken
 from transforms.runs.row_counts import Count, Work
 from transforms.runs.run import Run
-from transforms.runs.spending import ended_early
 from transforms.runs.staged import StagedFile
 from transforms.runs.verdict_record import Verdict
 from transforms.runs.verdicts import judge, read_verdict, write_verdict

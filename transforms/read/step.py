@@ -20,12 +20,11 @@ from transforms.read.formats.piece import read_piece
 from transforms.read.table_session import open_splits
 from transforms.read.unchanged import FetchUnchanged, StoredBatch, Unchanged
 from transforms.read.values.conform import conform
+from transforms.runs.error_budget import ErrorBudget, Spending, note_dead
 from transforms.runs.heartbeats import start_heartbeat
 from transforms.runs.plan import Piece, Split
 from transforms.runs.resume import read_taken
 from transforms.runs.row_counts import MARKED, Count, count_positions, total
-from transforms.runs.run import ErrorBudget
-from transforms.runs.spending import Spending, note_dead
 from transforms.runs.staged import record_read
 
 STAGE = "Read"
@@ -46,7 +45,7 @@ class ReadTexts(beam.PTransform):
     are recorded in the folder `staged`; those in the file `taken` (transforms/runs/resume.py) are left out. Rows that
     `earlier` has unchanged get its scores in the column `earlier`. Worker processes have heartbeats in the folder
     `heartbeats`, if any; `progress` is the file in which local ones report how far they are. Reading ends early once
-    the error `budget` cannot be kept any more (transforms/runs/spending.py).
+    the error `budget` cannot be kept any more (transforms/runs/error_budget.py).
     """
 
     def __init__(

@@ -17,11 +17,12 @@ from transforms.outputs.deletion import listed
 from transforms.outputs.digest_files import DigestFile
 from transforms.outputs.names import is_staged_of
 from transforms.outputs.records import broken, parse, read
+from transforms.runs.error_budget import ErrorBudget
 from transforms.runs.fail_points import step
 from transforms.runs.history import list_runs
 from transforms.runs.plan import can_go_on, read_about
 from transforms.runs.row_counts import Count, total
-from transforms.runs.run import ErrorBudget, Run, run_file, to_bytes
+from transforms.runs.run import Run, run_file, to_bytes
 from transforms.runs.staged import StagedFile
 from transforms.runs.verdict_record import OVER_BUDGET, PASSED, Verdict, check_parts
 from transforms.runs.verdicts import read_verdict

@@ -22,7 +22,8 @@ from transforms.errors import PublishError
 from transforms.publish.clean import Cleaned
 from transforms.publish.clean import clean as clean_lazily
 from transforms.publish.commit import publish
-from transforms.runs.run import ErrorBudget, Run
+from transforms.runs.error_budget import ErrorBudget
+from transforms.runs.run import Run
 from transforms.stores.choose import store_for
 
 # Claims carry the time of the clock, so everything here is told from it.

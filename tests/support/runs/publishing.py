@@ -17,9 +17,10 @@ from transforms.batches.schemas import Columns, with_positions
 from transforms.batches.text_digests import text_digests
 from transforms.publish.commit import STEPS, publish
 from transforms.publish.step import judge_and_publish
+from transforms.runs.error_budget import ErrorBudget
 from transforms.runs.plan import Piece, Plan, Split, write_plan
 from transforms.runs.row_counts import Count, count_positions
-from transforms.runs.run import ErrorBudget, Run, manifest_path, new_run_id, read_manifest
+from transforms.runs.run import Run, manifest_path, new_run_id, read_manifest
 from transforms.runs.staged import StagedFile
 from transforms.runs.verdicts import judge, read_verdict, write_verdict
 from transforms.stores.choose import store_for

@@ -34,8 +34,9 @@ from transforms.errors import PublishError
 from transforms.publish import commit as publishing_code
 from transforms.publish.commit import STEPS, publish
 from transforms.publish.tidy import finish_pending, tidy
+from transforms.runs.error_budget import ErrorBudget
 from transforms.runs.row_counts import Work
-from transforms.runs.run import ErrorBudget, Run, read_manifest
+from transforms.runs.run import Run, read_manifest
 from transforms.runs.verdict_record import Part, Verdict
 from transforms.runs.verdicts import read_verdict, settle, write_verdict
 from transforms.stores.choose import store_for

@@ -10,10 +10,17 @@ from support.jobs import Score
 from support.runs.publishing import judge_and_publish_counts, planned, row_counts
 
 from transforms.errors import PublishError
+from transforms.runs.error_budget import (
+    ErrorBudget,
+    Spending,
+    ended_early,
+    exceeded_by_one,
+    mark_of,
+    most_rows,
+    note_dead,
+)
 from transforms.runs.plan import Piece, Split
 from transforms.runs.resume import find_resumable
-from transforms.runs.run import ErrorBudget
-from transforms.runs.spending import Spending, ended_early, exceeded_by_one, mark_of, most_rows, note_dead
 from transforms.runs.verdict_record import OVER_BUDGET
 from transforms.runs.verdicts import read_verdict
 from transforms.stores.choose import store_for
