@@ -22,8 +22,8 @@ from google.cloud import bigquery, storage
 from transforms.batches.schemas import scores_schema
 from transforms.bigquery.clients import client, query
 from transforms.errors import PublishError
-from transforms.publish import table_commit as bigquery_commit
-from transforms.publish.table_load import Publication, load, publication
+from transforms.publish import table_commit
+from transforms.publish.table_load import Publication, load, publication_of
 from transforms.publish.table_sink import table_sink
 from transforms.runs.run import new_run_id, run_file
 from transforms.stores import gcs
@@ -74,7 +74,7 @@ class Place:
             "table": sink.to_json(),
             "files": [{"path": "", "rows": len(ids), "staged": staged.removeprefix(self.folder + "/")}],
         }
-        found = publication(self.folder, manifest)
+        found = publication_of(self.folder, manifest)
         assert found
         return found
 
@@ -122,21 +122,21 @@ def one_of_two_transactions_is_retried(place: Place) -> None:
     runs = [place.loadable("race", sequence) for sequence in (1, 2)]
     for run in runs:
         load(run)
-    query(runs[0].sink.table, bigquery_commit.reservation(runs[0]), date=DATE)
+    query(runs[0].sink.table, table_commit.reservation(runs[0]), date=DATE)
     barrier, pauses, sleep = threading.Barrier(2), [], time.sleep
-    transact = bigquery_commit._transact
+    transact = table_commit._transact
 
-    def at_once(published: Publication, *, first: bool) -> Exception | None:
+    def at_once(publication: Publication, *, first: bool) -> Exception | None:
         if not pauses:
             barrier.wait(60)
-        return transact(published, first=first)
+        return transact(publication, first=first)
 
     def pause(seconds: float) -> None:
         pauses.append(seconds)
         sleep(seconds)
 
-    with mock.patch.object(bigquery_commit, "_transact", at_once), mock.patch("time.sleep", pause):
-        threads = [threading.Thread(target=bigquery_commit.replace_rows, args=(run,)) for run in runs]
+    with mock.patch.object(table_commit, "_transact", at_once), mock.patch("time.sleep", pause):
+        threads = [threading.Thread(target=table_commit.replace_rows, args=(run,)) for run in runs]
         for thread in threads:
             thread.start()
         for thread in threads:

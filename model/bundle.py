@@ -96,7 +96,7 @@ class Bundle:
             )
         if found["fingerprint"] != fingerprint(found):
             raise BundleError(f"{path / DESCRIPTION}: was edited, its fingerprint does not match; restore the bundle")
-        # After the fingerprint, which is that of the file: what an earlier format does not say is no part of it.
+        # After the fingerprint, which is of the file as it is: keys of later formats are no part of it.
         read = {"activation": default_activation(found["task"]), "engines": [TENSORFLOW], **found}
         _check_kinds(read, path / DESCRIPTION)
         return cls(path=path, **{**read, **{key: tuple(read[key]) for key in ("labels", "precisions", "engines")}})
@@ -174,7 +174,7 @@ def is_file_name(name: object) -> bool:
 
 
 def _check_kinds(found: Mapping[str, Any], where: Path) -> None:
-    """A fingerprint that fits says who wrote the description, not that they meant well."""
+    """Checks every value: a fingerprint that fits does not say that the author of the file meant well."""
     texts = all(isinstance(found[key], str) for key in ("name", "task", "activation", "created", "fingerprint"))
     mappings = ("tokenizer", "model", "quality", "baseline", "origin", "versions", "files")
     lists = all(

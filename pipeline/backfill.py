@@ -1,6 +1,6 @@
-"""Many dates: each is one `score` in a process of its own, so that one that dies takes no other with it.
+"""Many dates: each is one `score` in a process of its own, so that a date that dies does not end the others.
 
-A date gives back all its memory when it is done, and knows nothing of the others.
+Each process gives back all its memory when its date is done.
 """
 
 import datetime as dt
@@ -22,12 +22,12 @@ from pipeline.jobs.bundle import bundle_of
 from pipeline.jobs.config import JobConfig
 from pipeline.jobs.dates import fill, fill_sql
 from pipeline.jobs.inputs import read_query
-from pipeline.jobs.own_files import check_places
+from pipeline.jobs.own_files import check_input_apart
 from pipeline.runners.children import Children, Result
 from pipeline.runners.cores import INTRAOP_THREADS, share_of_cores
 from pipeline.runners.silence import quiet_stderr
 from transforms.publish.tidy import finish_pending
-from transforms.runs.history import published
+from transforms.runs.history import published_verdict
 from transforms.runs.verdict_record import ALREADY_PUBLISHED, PUBLISHED
 
 FINE = (EXIT_CODES[PUBLISHED], EXIT_CODES[ALREADY_PUBLISHED])
@@ -52,7 +52,7 @@ def backfill(job: JobConfig, dates: Sequence[dt.date], max_parallel: int, tell: 
     """
     _check(job, dates)
     finish_pending(job.home)
-    # With only_new each date is compared with the one before it, which must be published by then.
+    # With only_new each date is compared with the one before it, which must be published first.
     at_once = 1 if job.only_new else max_parallel
     waiting, codes = deque(date.isoformat() for date in dates), {date.isoformat(): 0 for date in dates}
     with Children(_shares(job, at_once)) as children, _job_file(job) as file:
@@ -79,10 +79,10 @@ def _check(job: JobConfig, dates: Sequence[dt.date]) -> None:
             "in the path, the --input-filter or the query"
         )
     for date in dates:
-        check_places(job, date)
+        check_input_apart(job, date)
     bundle_of(job)
     with quiet_stderr():
-        # Imports Beam: last, so that all else that is wrong is told at once.
+        # Imports Beam: last, so that everything else that is wrong is reported at once.
         from pipeline.runners.presets import beam_options
 
     beam_options(job.runner, job.workers, job.beam_options)
@@ -107,12 +107,12 @@ def _shares(job: JobConfig, at_once: int) -> dict[str, str]:
 
 
 def _already_published(job: JobConfig, date: str) -> Ended | None:
-    """What there is, if published dates are left alone: to know it takes no process."""
+    """The outcome of a published date that is left alone, found without a process; None if there is work to do."""
     there = None
-    # Of a manifest that is broken `score` says so, and how that ends.
+    # `score` itself reports a broken manifest, with its exit code.
     with suppress(ValueError):
-        there = published(job.home, dt.date.fromisoformat(date)) if job.if_published == "skip" else None
-    # Whether a date can be completed is for `score` to find out, too.
+        there = published_verdict(job.home, dt.date.fromisoformat(date)) if job.if_published == "skip" else None
+    # `score` also completes a date that is committed and not finished.
     if there is None or there.problems:
         return None
     return Ended(date=date, code=EXIT_CODES[there.status], outcome=there.status, counts=there.counts)

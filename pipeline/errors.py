@@ -1,6 +1,6 @@
-"""Every error of the commands, the exit codes, and what an error of a running pipeline may say.
+"""Every error of the commands, the exit codes, and what may be printed of an error of a running pipeline.
 
-That is our own sentences, and never a text that an exception quotes.
+Only our own sentences may be printed, never a text that an exception quotes.
 """
 
 import re
@@ -23,11 +23,11 @@ _WHILE = re.compile(r" \[while running .*\]$")
 
 
 class RunFailedError(RuntimeError):
-    """A run that had started did not come to its end."""
+    """A run that had started did not finish."""
 
 
 class TryLaterError(RuntimeError):
-    """Dataflow does not take the job now, or does not say that it does: the same command may do later."""
+    """Dataflow does not take the job now, or did not say whether it does: try the same command later."""
 
 
 class ConfigError(ValueError):
@@ -50,7 +50,7 @@ class WorkersLostError(RuntimeError):
 
 
 def cause(error: BaseException) -> str:
-    """Class and, where it can hold nobody's text, message of what made a pipeline fail."""
+    """Class of what made a pipeline fail, and its message where that cannot quote a text of the input."""
     name, message = f"{type(error).__module__}.{type(error).__name__}", str(error)
     if type(error) is RuntimeError and (lines := _LAST_LINE.findall(message)):
         name, message = lines[-1]

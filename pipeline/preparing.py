@@ -1,4 +1,4 @@
-"""A job that is ready to run: bundle, input, outputs and earlier tries have been looked at, nothing is written yet."""
+"""A job that is ready to run: bundle, input, outputs and earlier attempts were checked, nothing is written yet."""
 
 import datetime as dt
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from pipeline.jobs.config import LOCAL, JobConfig
 from pipeline.jobs.dates import fill, fill_sql
 from pipeline.jobs.inputs import read_query, table_of
 from pipeline.jobs.outputs import check_writable
-from pipeline.jobs.own_files import check_file, check_places
+from pipeline.jobs.own_files import check_file, check_input_apart
 from pipeline.jobs.record import about_run, digest
 from pipeline.runners.computing import choose_for
 from transforms.batches.schemas import Columns
@@ -25,7 +25,7 @@ from transforms.read.earlier import Earlier, Found, PassedOver, find_earlier
 from transforms.read.plan_files import list_inputs, plan_inputs
 from transforms.read.plan_table import plan_query, plan_table
 from transforms.read.published_types import check_numbers_stay
-from transforms.runs.history import published
+from transforms.runs.history import published_verdict
 from transforms.runs.labelling import Labelling
 from transforms.runs.plan import Plan
 from transforms.runs.resume import Resumed, find_resumable
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 class Prepared:
     """A job that is ready to run.
 
-    `about` is what the plan file says besides its splits; `resumed` the try of the same work that died, if there is
-    one; `earlier` the date that scores can be taken from, `passed_over` one that they cannot, for want of digests;
-    `new_tables` those of `sink` that are not there yet; `choice` the engine and the precision, and why.
+    `about` is what the plan file says besides its splits; `resumed` the attempt at the same work that died, if any;
+    `earlier` the date that scores can be taken from, `passed_over` a date that lacks the digests for that;
+    `new_tables` those of `sink` that do not exist yet; `choice` the engine and the precision, and why.
     """
 
     job: JobConfig
@@ -90,11 +90,11 @@ Tell = Callable[["Bundle | Plan | Run | FoundTable | Labelling | Comparison | Ch
 
 
 def first_look(job: JobConfig, date: dt.date) -> None:
-    """Raises what a look at names and `bundle.json` can tell: it takes no TensorFlow, which takes ten seconds.
+    """Checks names and `bundle.json`, without TensorFlow, whose import takes ten seconds.
 
-    That is ConfigError, BundleError, PlanError or NoInputError; `prepare` looks again, and at the contents.
+    Raises ConfigError, BundleError, PlanError or NoInputError; `prepare` checks again, and the contents too.
     """
-    check_places(job, date)
+    check_input_apart(job, date)
     describe_for(job)
     if job.outputs.folder is not None:
         check_writable(job.outputs.folder)
@@ -108,8 +108,8 @@ def first_look(job: JobConfig, date: dt.date) -> None:
 
 
 def already_published(job: JobConfig, date: dt.date) -> Verdict | None:
-    """What there is, if the job is to leave a published date alone; None if there is something to do."""
-    return published(job.home, date) if job.if_published == "skip" else None
+    """The verdict of a published date that the job leaves alone; None if there is work to do."""
+    return published_verdict(job.home, date) if job.if_published == "skip" else None
 
 
 def prepare(
@@ -130,10 +130,10 @@ def prepare(
 
     Raises ConfigError, BundleError, PlanError or NoInputError, each with the way out.
     """
-    check_places(job, date)
+    check_input_apart(job, date)
     bundle = bundle_of(job)
     tell(bundle)
-    # Before the input is listed: a run that lists more and publishes meanwhile must not be overtaken by this one.
+    # Before the input is listed: this run must not overtake one that lists more and publishes meanwhile.
     manifest, _ = read_manifest(manifest_path(job.home, date))
     plan = plan_of(job, date)
     check_names(plan.columns, bundle.task)
@@ -180,7 +180,7 @@ def prepare(
             token_budget=job.token_budget,
             precision=choice.precision,
             engine=choice.engine,
-            # A file of this machine is nothing to workers elsewhere.
+            # Workers elsewhere cannot write to a file of this machine.
             progress=progress if job.runner in LOCAL else None,
             hints=dict(hints or {}),
             needs_gpu=needs_gpu,

@@ -1,4 +1,4 @@
-"""Publishing a run that is there, as its own last step would have done."""
+"""Publishes a run that ended and was not published, as its own last step would have done."""
 
 import datetime as dt
 
@@ -7,29 +7,29 @@ from pipeline.jobs.own_files import check_links
 from transforms.errors import PublishError
 from transforms.publish.commit import publish, standing
 from transforms.publish.tidy import finish_pending
-from transforms.runs.books import Work
 from transforms.runs.history import find_run, list_runs, read_manifests
+from transforms.runs.row_counts import Work
 from transforms.runs.run import date_folder
 from transforms.runs.verdict_record import PASSED, PUBLISHED, Verdict
 
 
 def publish_again(output: str, run_id: str) -> Verdict:
-    """Finishes what is pending below `output`, publishes the run, and gives its standing then.
+    """Finishes what is pending below `output`, publishes the run, and gives the verdict it has then.
 
-    Raises ConfigError if no such run was planned there, RunFailedError if it did not come to its end, and PublishError
-    if a staged file is gone.
+    Raises ConfigError if no such run was planned there, RunFailedError if it did not finish, and PublishError if a
+    staged file is gone.
     """
     finished = finish_pending(output)
     run = find_run(output, run_id)
     if (run is None or run.output != output) and run_id in finished:
-        # Its plan is gone, or the output was moved: to finish what is committed takes no more than the manifest.
+        # Its plan is gone, or the output was moved: the manifest is enough to finish what is committed.
         return _committed(output, run_id)
     if run is None:
         newest = sorted(list_runs(output), reverse=True)[:5]
         there = f"the newest are {', '.join(newest)}" if newest else "there are none"
         raise ConfigError(f"{run_id!r} is no run of --output {output}; {there}")
     if run.output != output:
-        # Plan and verdict hold whole paths: they would be published there, and not be found here.
+        # Plan and verdict have absolute paths: the run would be published there, and not here.
         raise ConfigError(f"run {run_id} was planned for --output {run.output}: give that, or score the date again")
     check_links(output, run.date.isoformat())
     try:

@@ -15,7 +15,7 @@ from pipeline.dataflow.gpu_checks import needs_gpu
 from pipeline.errors import RunFailedError, cause
 from pipeline.jobs.config import JobConfig
 from pipeline.jobs.dates import logical_date
-from pipeline.jobs.own_files import check_places
+from pipeline.jobs.own_files import check_input_apart
 from pipeline.preparing import Prepared, already_published, prepare
 from pipeline.runners.cores import share_cores
 from pipeline.runners.loopback import loopback_only
@@ -42,10 +42,10 @@ Watch = Callable[[Prepared], AbstractContextManager[None]]
 NO_HINTS: Mapping[str, str] = MappingProxyType({})
 
 
-def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, beats: str | None = None) -> None:
+def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, heartbeats: str | None = None) -> None:
     """Adds the whole job to the pipeline `p`.
 
-    `taken` is the file of what is taken over from an attempt that died; `beats` is the folder for heartbeats, if any.
+    `taken` is the file of what is taken over from an attempt that died; `heartbeats` the folder for heartbeats, if any.
     """
     run, labelling, columns = prepared.run, prepared.labelling, prepared.plan.columns
     columns_read, progress = prepared.columns_read, prepared.compute.progress
@@ -58,13 +58,14 @@ def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, beats:
         staged=run.staged,
         taken=taken,
         earlier=prepared.earlier,
-        beats=beats,
+        heartbeats=heartbeats,
         progress=progress,
         budget=run.budget,
     )
     valid = read.rows | "Validate" >> ValidateTexts(columns_read)
     featurized = valid.texts | "Featurize" >> FeaturizeTexts(bundle, columns)
-    scored = featurized.tokens | "Score" >> ScoreTokens(bundle, labelling, replace(prepared.compute, beats=beats))
+    compute = replace(prepared.compute, heartbeats=heartbeats)
+    scored = featurized.tokens | "Score" >> ScoreTokens(bundle, labelling, compute)
     scores = scored.scores | "Write" >> WriteScores(run, labelling)
     carried = valid.unchanged | "Carry" >> CarryScores(labelling, prepared.carried_precision, progress)
     unchanged = carried | "WriteUnchanged" >> WriteScores(run, labelling, kind="unchanged")
@@ -77,7 +78,7 @@ def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, beats:
         work=scored.work,
         unchanged=unchanged,
         taken=taken,
-        beats=beats,
+        heartbeats=heartbeats,
         progress=progress,
     )
 
@@ -85,17 +86,20 @@ def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, beats:
 def score(
     job: JobConfig,
     *,
+    date: dt.date | None = None,
     now: dt.datetime | None = None,
     watch: Watch = lambda _: nullcontext(),
     progress: str | None = None,
     hints: Mapping[str, str] = NO_HINTS,
 ) -> Verdict:
-    """Runs the job and gives its verdict. Of a run that failed after its verdict was written, that verdict is given.
+    """Runs the job and gives its verdict, also that of a run that failed after its verdict was written.
+
+    `date` is the logical date where the caller has resolved it, and `now` the start of the run.
 
     Raises what `begin` raises before anything has run, and RunFailedError afterwards.
     """
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
-    date = logical_date(job.date, job.timezone, now)
+    date = date or logical_date(job.date, job.timezone, now)
     options = job_options(job, hints, date)
     patience = start_seconds(os.environ) if job.runner == "portable" else None
     prepared = begin(job, date, options, hints, now, progress)
@@ -114,12 +118,12 @@ def begin(
     now: dt.datetime,
     progress: str | None = None,
 ) -> Prepared | Verdict:
-    """A job that is ready and whose plan is written, or the verdict of the published date that the job leaves alone.
+    """A job that is ready and whose plan is written, or the verdict of a published date that the job leaves alone.
 
     Raises what `prepare` raises, and PublishError if the date is to be left alone and its table cannot be brought up
     to date.
     """
-    check_places(job, date)
+    check_input_apart(job, date)
     finish_pending(job.home)
     if (there := already_published(job, date)) is not None:
         if there.problems:
@@ -133,7 +137,7 @@ def begin(
 
 
 def verdict_of(run: Run, work: Callable[[], object], failed: Callable[[Exception], str] = cause) -> Verdict:
-    """What became of a run that `work` brought to its end; `failed` tells why it did not. Raises RunFailedError."""
+    """Does `work`, which ends the run, and gives its verdict; `failed` explains an error. Raises RunFailedError."""
     try:
         work()
     except Exception as error:
@@ -148,9 +152,9 @@ def verdict_of(run: Run, work: Callable[[], object], failed: Callable[[Exception
 
 
 def _standing_after(run: Run) -> Verdict | None:
-    """The standing of a run that failed, if it can be told: what goes wrong here must not hide why it failed."""
+    """The verdict of a run that failed, if it can be read: an error here must not hide why the run failed."""
     with suppress(Exception):
-        # A publisher that died after its commit has published all the same.
+        # A publisher that died after its commit has published nevertheless.
         finish_pending(run.output, warn=False)
     with suppress(Exception):
         return standing(run)
@@ -164,21 +168,21 @@ def _run(prepared: Prepared, options: PipelineOptions, now: dt.datetime, patienc
                 result.wait_until_finish()
         return
     # A folder of this attempt alone: a resumed run has the id of an attempt that died.
-    beats = prepared.run.file(f"beats-{new_run_id(now)}")
-    with listening(beats), loopback_only():
-        if (result := start(prepared, options, now, beats)) is not None:
-            wait(result, beats, options.view_as(DirectOptions).direct_num_workers, patience)
+    heartbeats = prepared.run.file(f"beats-{new_run_id(now)}")
+    with listening(heartbeats), loopback_only():
+        if (result := start(prepared, options, now, heartbeats)) is not None:
+            wait(result, heartbeats, options.view_as(DirectOptions).direct_num_workers, patience)
 
 
 def start(
-    prepared: Prepared, options: PipelineOptions, now: dt.datetime, beats: str | None = None
+    prepared: Prepared, options: PipelineOptions, now: dt.datetime, heartbeats: str | None = None
 ) -> PipelineResult | None:
-    """Starts the pipeline of a job; None if only publishing was left, and that is done. `beats`: see `build`."""
+    """Starts the pipeline of a job; None if only publishing was left, and that is done. `heartbeats`: see `build`."""
     resumed = prepared.resumed
     if resumed is not None and resumed.passed:
         publish(prepared.run)
         return None
     taken = None if resumed is None else write_taken(resumed.run, resumed.taken, new_run_id(now))
     p = beam.Pipeline(options=options)
-    build(p, prepared, taken, beats)
+    build(p, prepared, taken, heartbeats)
     return p.run()

@@ -1,8 +1,7 @@
-"""A job on Dataflow: sent there after all checks, and waited for or left to itself; or only what would be sent."""
+"""Sends a job to Dataflow after all checks, and waits for it or not; or plans what would be sent."""
 
 import datetime as dt
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from apache_beam.pipeline import AppliedPTransform
 from apache_beam.portability.common_urns import resource_hints as urns
 
 from pipeline.dataflow.answers import refusals, why
-from pipeline.dataflow.estimate import Estimate, estimate, tokens_of
+from pipeline.dataflow.estimate import Estimate, computed_tokens, estimate
 from pipeline.dataflow.gpu_checks import needs_gpu
 from pipeline.dataflow.options import dataflow_arguments, job_name, resource_hints
 from pipeline.dataflow.profile import Profile
@@ -68,65 +67,35 @@ class SubmitPlan:
     fastest: str = ""
 
 
-Tell = Callable[[Submitted], None]
-Warn = Callable[[str], None]
+Tell = Callable[[Submitted | str], None]
+"""Is given the job as soon as Dataflow has it, and a sentence for each problem that does not end the job."""
 
 
 def submit(
     job: JobConfig,
-    profile: Profile,
+    profile: Profile | None = None,
     *,
-    extra: Sequence[str] = (),
     wait: bool = True,
     now: dt.datetime | None = None,
     watch: Watch = lambda _: nullcontext(),
     tell: Tell = lambda _: None,
-    warn: Warn = warnings.warn,
     progress: str | None = None,
 ) -> Verdict | Submitted:
-    """Runs the job where the profile says; `extra` are Beam options, `tell` hears of the job at Dataflow.
+    """Runs the job where the profile says; without one on Dataflow, as the job's own Beam options say.
 
-    `warn` hears what went wrong beside a job that goes on.
-
-    Raises what `score` and `submit_job` raise. A profile for this machine always waits.
-    """
-    now = now or dt.datetime.now(dt.UTC)
-    placed = placed_job(job, profile, extra, logical_date(job.date, job.timezone, now))
-    if profile.runner == "direct":
-        return score(placed, now=now, watch=watch, progress=progress)
-    hints = resource_hints(profile)
-    return submit_job(placed, hints=hints, wait=wait, now=now, watch=watch, tell=tell, warn=warn)
-
-
-def placed_job(job: JobConfig, profile: Profile, extra: Sequence[str], date: dt.date) -> JobConfig:
-    """The job with the runner, the workers and the Beam options of the profile; `extra` options come last."""
-    if profile.runner == "direct":
-        placed = {"runner": "direct", "workers": profile.workers, "beam_options": (*job.beam_options, *extra)}
-        return job.model_copy(update=placed)
-    name = job_name(profile, date)
-    options = (*dataflow_arguments(profile, name), *job.beam_options, *extra)
-    return job.model_copy(update={"runner": "dataflow", "workers": 1, "beam_options": options})
-
-
-def submit_job(
-    job: JobConfig,
-    *,
-    hints: Mapping[str, str] = NO_HINTS,
-    wait: bool = True,
-    now: dt.datetime | None = None,
-    watch: Watch = lambda _: nullcontext(),
-    tell: Tell = lambda _: None,
-    warn: Warn = warnings.warn,
-) -> Verdict | Submitted:
-    """Sends a job with the runner dataflow; gives its verdict, or without `wait` (and for a template) what was sent.
+    Gives the verdict, or without `wait` (and for a template) what was sent; a profile for this machine always waits.
 
     Raises ConfigError and what `score` raises before anything has run; TryLaterError if Dataflow has a job of that
     name, no quota or no service now; RunFailedError for a job that does not end well.
     """
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
     date = logical_date(job.date, job.timezone, now)
-    options = job_options(job, hints, date)
-    prepared = begin(job, date, options, hints, now)
+    hints = NO_HINTS if profile is None else resource_hints(profile)
+    profiled = job if profile is None else with_profile(job, profile, date)
+    if profiled.runner == "direct":
+        return score(profiled, date=date, now=now, watch=watch, progress=progress)
+    options = job_options(profiled, hints, date)
+    prepared = begin(profiled, date, options, hints, now)
     if isinstance(prepared, Verdict):
         return prepared
     run = prepared.run
@@ -137,25 +106,31 @@ def submit_job(
         with refusals(not_taken=lambda: _forget(prepared)):
             result: Any = start(prepared, options, now)
         submitted = _submitted(prepared, result, options)
-        # First of all: from here on a job costs money, and only its id stops it.
+        # Before anything else: from now on the job costs money, and stopping it takes its id.
         tell(submitted)
-        if not submitted.job_id:
-            return submitted
-        _write_down(run, submitted, warn)
-        if not wait:
+        if submitted.job_id:
+            _write_down(run, submitted, tell)
+        if not (wait and submitted.job_id):
             return submitted
         return verdict_of(run, result.wait_until_finish, lambda error: why(error, submitted.job_id, submitted.url))
 
 
-def _write_down(run: Run, submitted: Submitted, warn: Warn) -> None:
+def with_profile(job: JobConfig, profile: Profile, date: dt.date) -> JobConfig:
+    """The job with the runner, the workers and the Beam options of the profile; the job's own options win."""
+    options = dataflow_arguments(profile, job_name(profile, date)) if profile.runner == "dataflow" else ()
+    profiled = {"runner": profile.runner, "workers": profile.workers, "beam_options": (*options, *job.beam_options)}
+    return job.model_copy(update=profiled)
+
+
+def _write_down(run: Run, submitted: Submitted, tell: Tell) -> None:
     try:
         store_for(run.output).write(run.job, to_bytes(asdict(submitted)))
     except Exception as error:
-        warn(f"{run.job} cannot be written, so `runs` will not show job {submitted.job_id}: {cause(error)}")
+        tell(f"{run.job} cannot be written, so `runs` will not show job {submitted.job_id}: {cause(error)}")
 
 
 def _forget(prepared: Prepared) -> None:
-    """Deletes the plan of a job that there is not; one that went on with an earlier run keeps that run's."""
+    """Deletes the plan of a job that was not taken; the plan of a run that it resumed stays."""
     if prepared.resumed is None:
         deletion.delete(prepared.run.output, [prepared.run.plan])
 
@@ -174,19 +149,22 @@ def _submitted(prepared: Prepared, result: Any, options: PipelineOptions) -> Sub
     )
 
 
-def plan(job: JobConfig, profile: Profile, extra: tuple[str, ...] = (), now: dt.datetime | None = None) -> SubmitPlan:
-    """Looks at everything as `submit` does, sends nothing and writes nothing; raises what `submit` raises before."""
+def plan(job: JobConfig, profile: Profile, now: dt.datetime | None = None) -> SubmitPlan:
+    """What `submit` would send. Checks what `submit` checks and raises the same; sends nothing and writes nothing."""
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
     date, hints = logical_date(job.date, job.timezone, now), resource_hints(profile)
-    placed = placed_job(job, profile, extra, date)
-    options = job_options(placed, hints, date)
-    prepared = prepare(placed, date, now, hints=hints, needs_gpu=needs_gpu(options, hints))
+    profiled = with_profile(job, profile, date)
+    options = job_options(profiled, hints, date)
+    prepared = prepare(profiled, date, now, hints=hints, needs_gpu=needs_gpu(options, hints))
+    fastest = "" if job.precision == "fastest" else fastest_told(profiled, prepared.bundle, prepared.compute.needs_gpu)
     return SubmitPlan(
         prepared=prepared,
         options=dict(sorted(options.get_all_options(drop_default=True).items())),
         steps=tuple(steps_of(prepared)),
         estimate=estimate(prepared.plan.rows, *tokens_per_row(prepared), profile),
-        fastest="" if job.precision == "fastest" else fastest_told(placed, prepared.bundle, prepared.compute.needs_gpu),
+        fastest=""
+        if job.precision == "fastest"
+        else fastest_told(profiled, prepared.bundle, prepared.compute.needs_gpu),
     )
 
 
@@ -197,16 +175,15 @@ def tokens_per_row(prepared: Prepared) -> tuple[float, str]:
     """
     published = read_manifests(prepared.run.output).published
     for date, manifest in sorted(published.items(), reverse=True):
-        found = tokens_of(manifest) if manifest["bundle"] == prepared.run.bundle else None
-        if found is not None:
+        if manifest["bundle"] == prepared.run.bundle and (found := computed_tokens(manifest)):
             return found, f"as computed for dt={date}, copies of the same text left out"
     most = prepared.bundle.max_tokens
     return most, f"assumed: the {most:,} a row that the bundle takes at most, so an upper limit"
 
 
 def steps_of(prepared: Prepared) -> Iterator[Step]:
-    """The steps of the pipeline, from the description that runners get; those within a step where hints differ."""
-    # Nothing of the runner of the job is started or asked.
+    """The steps of the pipeline, from the graph that runners get; the parts of a step where their hints differ."""
+    # The runner of the job is neither started nor asked.
     p = beam.Pipeline(runner="FnApiRunner")
     build(p, prepared)
     for node in p.transforms_stack[0].parts:

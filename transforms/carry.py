@@ -8,14 +8,14 @@ import pyarrow.compute as pc
 
 from transforms.batches import coder as coder
 from transforms.batches.schemas import EARLIER, check
-from transforms.runs.labelling import Labelling, same_for_all, with_precision
+from transforms.runs.labelling import Labelling, same_for_all
 from transforms.runs.progress import advance
 
 STAGE = "Carry"
 
 
 class CarryScores(beam.PTransform):
-    """PCollection[RecordBatch of Texts with `earlier`] -> PCollection[RecordBatch of placed Scores].
+    """PCollection[RecordBatch of Texts with `earlier`] -> PCollection[RecordBatch of Scores with positions].
 
     `progress` is the file in which local workers tell how far they are, if anywhere.
     """
@@ -40,13 +40,13 @@ class _Carry(beam.DoFn):
 def carry(unchanged: pa.RecordBatch, labelling: Labelling, precision: str) -> pa.RecordBatch:
     """Score columns and `scored_at` from the column `earlier`, kept columns from today, the rest from the run."""
     earlier = unchanged.column(EARLIER)
-    own = same_for_all(labelling, unchanged.num_rows)
+    own = same_for_all(labelling, unchanged.num_rows, precision)
     names = [field.name for field in earlier.type]
-    schema = with_precision(labelling.schema, precision)
+    schema = labelling.schema
     columns = zip(names, earlier.flatten(), strict=True)
     own |= {name: encode(column, schema.field(name).type) for name, column in columns}
     arrays = [own[name] if name in own else unchanged.column(name) for name in schema.names]
-    return check(pa.RecordBatch.from_arrays(arrays, schema=schema), labelling.schema, STAGE)
+    return check(pa.RecordBatch.from_arrays(arrays, schema=schema), schema, STAGE)
 
 
 def encode(column: pa.Array, kind: pa.DataType) -> pa.Array:

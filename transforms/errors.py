@@ -7,7 +7,7 @@ class PlanError(ValueError):
 
 def shown(name: str) -> str:
     """The name of a column as an error may print it."""
-    # A CSV without a header has a row of values for names: they are nobody's to print.
+    # The names of a CSV without a header are a row of values, which must not be printed.
     return repr(name if len(name) <= 24 else name[:12] + "…")
 
 
@@ -20,11 +20,11 @@ class NotWhatItClaimsError(ValueError):
 
 
 class TableError(RuntimeError):
-    """BigQuery did not give a run what it was to read."""
+    """BigQuery did not deliver what a run was to read."""
 
 
 class PublishError(RuntimeError):
-    """A run is not published, or what it has published could not be completed; the message says why."""
+    """A run was not published, or its publication could not be completed; the message says why."""
 
 
 class DialectError(ValueError):
@@ -52,11 +52,11 @@ class DeviceError(RuntimeError):
 
 
 class NotAFileError(OSError):
-    """There is a pipe, a device or the like where a file is to be read."""
+    """What should be a file is a pipe, a device or the like."""
 
 
 class TooLargeError(ValueError):
-    """A file is larger than whoever reads it into memory allows."""
+    """A file is larger than its reader may take into memory."""
 
 
 class FileChangedError(RuntimeError):

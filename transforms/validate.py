@@ -18,7 +18,7 @@ from transforms.batches.schemas import EARLIER, KEPT, MISFITS, Columns, check, r
 from transforms.batches.sizes import row_bytes
 from transforms.batches.text_digests import DIGEST, text_digests
 from transforms.batches.texts import utf8
-from transforms.runs.spending import note_dead
+from transforms.runs.error_budget import note_dead
 
 STAGE = "Validate"
 Mask = npt.NDArray[np.bool_]
@@ -92,7 +92,7 @@ def validate(rows: pa.RecordBatch, columns: Columns) -> tuple[pa.RecordBatch, pa
         most = columns.max_text_bytes
         faults += [
             (missing, "missing_text", f"the {name} is null or absent"),
-            # Before anything is said of its bytes: Read leaves the first ones of such a text only.
+            # Checked before the encoding: of such a text Read keeps the first bytes only.
             (row_bytes(column) > most, "text_too_long", f"the {name} has more than {most:,} bytes (--max-text-bytes)"),
             (bad, "not_utf8", f"the {name} is not valid UTF-8"),
             (_blank(checked, bad | missing), "blank_text", f"the {name} is empty or only white space"),
@@ -107,16 +107,16 @@ def validate(rows: pa.RecordBatch, columns: Columns) -> tuple[pa.RecordBatch, pa
     if not good.all():
         keep = pa.array(good)
         rows, ids, texts = rows.filter(keep), ids.filter(keep), [text.filter(keep) for text in texts]
-    place = [rows.column(name) for name in ("source", "split", "row", MISFITS)]
+    position = [rows.column(name) for name in ("source", "split", "row", MISFITS)]
     kept = [rows.column(KEPT + name) for name in columns.kept.names]
     earlier = [rows.column(EARLIER)] if columns.earlier is not None else []
     hashes = [text_hash(*texts), *([text_digests(*texts)] if columns.digests else [])]
     schema = texts_schema(columns)
-    return pa.RecordBatch.from_arrays([ids, *texts, *kept, *place, *hashes, *earlier], schema=schema), dead
+    return pa.RecordBatch.from_arrays([ids, *texts, *kept, *position, *hashes, *earlier], schema=schema), dead
 
 
 def part_unchanged(texts: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """Texts with the column `earlier` -> those to score, without it, and those whose text has not changed."""
+    """Texts with the column `earlier` -> those to score (without that column), and those whose text has not changed."""
     earlier = texts.column(EARLIER)
     same = pc.fill_null(pc.equal(pc.struct_field(earlier, DIGEST), texts.column(DIGEST)), False)
     return texts.filter(pc.invert(same)).drop_columns([EARLIER]), texts.filter(same)
@@ -132,11 +132,11 @@ def _reject(
     which = np.flatnonzero(first >= 0)
     if not len(which):
         return first < 0, None
-    places = rows.column("duplicate_of").take(pa.array(which)).to_pylist()
+    positions = rows.column("duplicate_of").take(pa.array(which)).to_pylist()
     codes = [faults[first[i]][1] for i in which]
     reasons = [
-        faults[first[i]][2] + (place if code == "duplicate_id" else "")
-        for i, code, place in zip(which, codes, places, strict=True)
+        faults[first[i]][2] + (position if code == "duplicate_id" else "")
+        for i, code, position in zip(which, codes, positions, strict=True)
     ]
     return first < 0, reject(rows, which, STAGE, codes, reasons, ids=ids)
 
@@ -148,7 +148,7 @@ def _blank(texts: pa.Array, besides: Mask) -> Mask:
 
 
 def _bad_kept(rows: pa.RecordBatch, columns: Columns) -> list[tuple[str, Mask]]:
-    """Kept columns with strings that are not UTF-8, at any depth: Parquet would take them and no reader could."""
+    """Kept columns with strings that are not UTF-8, at any depth: Parquet would store what no reader can read."""
     found = []
     for name in columns.kept.names:
         column = rows.column(KEPT + name)
@@ -174,7 +174,7 @@ def _valid_rows(column: pa.Array) -> Mask:
     if len(column) == 1:
         return np.zeros(1, bool)
     half = len(column) // 2
-    # Taken and not sliced: validation looks at all that lies below a slice of a nested column.
+    # take, not slice: validating a slice of a nested column looks at all values of that column.
     parts = [column.take(pa.array(part)) for part in np.array_split(np.arange(len(column)), [half])]
     return np.concatenate([_valid_rows(part) for part in parts])
 

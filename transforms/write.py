@@ -1,6 +1,7 @@
 """WriteScores and WriteDeadLetters: rows -> staged Parquet files, and descriptions of the files that were closed.
 
-A file counts only if its description reaches Publish, so a bundle that is tried again leaves an orphan and no double.
+A file counts only if its description reaches Publish, so a Beam bundle that is retried leaves an unused file and no row
+twice.
 """
 
 import base64
@@ -18,14 +19,15 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.batches import coder as coder
 from transforms.batches.misfits import count as count_misfits
+from transforms.batches.repeated import PRECISION_FIELD, value_of
 from transforms.batches.schemas import DEAD_LETTERS, KEPT, MISFITS, REJECTED, UTC_MICROS, check, plain
 from transforms.batches.text_digests import DIGEST
 from transforms.outputs.digest_files import DigestWriter, staged_beside
-from transforms.runs.books import Count, count_batch, total
 from transforms.runs.fail_points import step
 from transforms.runs.labelling import STAGE as SCORING
-from transforms.runs.labelling import Labelling, precision_of
+from transforms.runs.labelling import Labelling
 from transforms.runs.progress import advance
+from transforms.runs.row_counts import Count, count_batch, total
 from transforms.runs.run import Run
 from transforms.runs.staged import StagedFile, record
 from transforms.stores.checksummed import Checksummed
@@ -41,7 +43,7 @@ DISTINCT = frozenset(
 
 
 class WriteScores(beam.PTransform):
-    """PCollection[RecordBatch of placed Scores] -> PCollection[StagedFile]; `kind` begins the names of the files."""
+    """PCollection[RecordBatch of Scores with positions] -> PCollection[StagedFile]; `kind` begins their names."""
 
     def __init__(self, run: Run, labelling: Labelling, kind: str = "scores") -> None:
         super().__init__()
@@ -90,8 +92,8 @@ def repetitive(schema: pa.Schema) -> list[str]:
 class StagingFile:
     """A Parquet file being written: zstd, row groups of about 128k rows or 64 MB. `close` says what was written.
 
-    `schema` is that of the file; the batches it is given have the columns source, split and row besides, and where
-    digests of the texts are kept, those: they go into a file beside this one.
+    `schema` is that of the file. The batches also have the columns source, split and row, and the digests of the texts
+    where these are kept; the digests go into a file beside this one.
     """
 
     def __init__(self, path: str, schema: pa.Schema) -> None:
@@ -106,7 +108,7 @@ class StagingFile:
             metadata_collector=self._footers,
             store_schema=False,
         )
-        # Readers are told of no dictionary: Arrow cannot read a nested one from a file of several row groups.
+        # The stored schema names no dictionary: Arrow cannot read a nested one from a file of several row groups.
         told = pa.schema([field.with_type(plain(field.type)) for field in schema])
         self._writer.add_key_value_metadata({"ARROW:schema": base64.b64encode(told.serialize())})
         self._held: list[pa.RecordBatch] = []
@@ -119,18 +121,18 @@ class StagingFile:
         self._misfits: Counter[str] = Counter()
         self.rows = 0
 
-    def add(self, placed: pa.RecordBatch) -> None:
-        """Takes rows with their places: the books count the very batch whose columns go into the file."""
-        self._counts.extend(count_batch(placed))
-        self._precisions.add(precision_of(placed))
+    def add(self, positioned: pa.RecordBatch) -> None:
+        """Takes rows with their positions, and counts them from the same batch whose columns go into the file."""
+        self._counts.extend(count_batch(positioned))
         if self._schema.equals(DEAD_LETTERS):
-            self._note_codes(placed)
+            self._note_codes(positioned)
         else:
-            self._misfits.update(count_misfits(placed.column(MISFITS)))
-        if DIGEST in placed.schema.names:
+            self._precisions.add(value_of(positioned, PRECISION_FIELD))
+            self._misfits.update(count_misfits(positioned.column(MISFITS)))
+        if DIGEST in positioned.schema.names:
             self._digests = self._digests or DigestWriter(staged_beside(self._path))
-            self._digests.add(placed.column(DIGEST))
-        batch = _columns_of(placed, self._schema)
+            self._digests.add(positioned.column(DIGEST))
+        batch = _columns_of(positioned, self._schema)
         self.rows += batch.num_rows
         if self._held and (
             self._held_rows + batch.num_rows > ROW_GROUP_ROWS or self._held_bytes + batch.nbytes > ROW_GROUP_BYTES
@@ -140,12 +142,12 @@ class StagingFile:
         self._held_rows += batch.num_rows
         self._held_bytes += batch.nbytes
 
-    def _note_codes(self, placed: pa.RecordBatch) -> None:
-        codes = placed.column("code").to_pylist()
+    def _note_codes(self, positioned: pa.RecordBatch) -> None:
+        codes = positioned.column("code").to_pylist()
         self._codes.update(codes)
         for row, code in enumerate(codes):
             if code not in self._examples:
-                self._examples[code] = f"{placed.column('source')[row]}#{placed.column('row')[row]}"
+                self._examples[code] = f"{positioned.column('source')[row]}#{positioned.column('row')[row]}"
 
     def _write_row_group(self) -> None:
         self._writer.write_table(pa.Table.from_batches(self._held), row_group_size=ROW_GROUP_ROWS)
@@ -181,7 +183,7 @@ def _columns_of(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 class _Stage(beam.DoFn):
     """Keeps one file open; closes it when the split changes, when it is full, and at the end of the bundle.
 
-    Beside a closed file lies its description, for a run that goes on after this one has died.
+    Beside a closed file lies its description, for an attempt that resumes the run.
     """
 
     def __init__(self, run: Run, arrow: pa.Schema, file: pa.Schema, kind: str = "scores") -> None:
@@ -198,7 +200,7 @@ class _Stage(beam.DoFn):
             yield self._close(self._open)
         if self._open is None:
             self._split = split
-            # A fresh name each time: two tries of one bundle must never write the same file.
+            # A new name each time: a retry of the Beam bundle must never write the same file.
             name = f"{self._kind}-{split:06d}-{uuid.uuid4().hex}.parquet"
             self._open = StagingFile(join(self._run.staged, name), self._file)
         self._open.add(self.complete(batch))
@@ -216,7 +218,7 @@ class _Stage(beam.DoFn):
         return closed
 
     def complete(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows with every column of the file, and with their places."""
+        """The rows with every column of the file, and with their positions."""
         return batch
 
 
@@ -227,7 +229,7 @@ class _StageDeadLetters(_Stage):
 
     def process(self, batch: pa.RecordBatch) -> Iterator[StagedFile]:
         yield from super().process(batch)
-        # Scoring tells of every row it is given, those it rejects included.
+        # Scoring reports every row that it is given, those it rejects included.
         if batch.column("stage")[0].as_py() != SCORING:
             advance(self._progress, batch.num_rows)
 

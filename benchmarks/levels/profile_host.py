@@ -30,7 +30,7 @@ STEPS = {
     "Validate (text hash included)": ("validate.py", "validate"),
     "Featurize": ("featurize/step.py", "featurize"),
     "of this, the graph": ("featurize/step.py", "__call__"),
-    "Score": ("score/step.py", "infer"),
+    "Score": ("score/step.py", "score_batch"),
     "of this, the model": ("score/engines/tensorflow_scorer.py", "__call__"),
     "of this, duplicates": ("score/micro_batches.py", "unique_rows"),
     "of this, keys of the memo": ("score/memo.py", "keys"),

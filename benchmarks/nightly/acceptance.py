@@ -183,7 +183,7 @@ def main() -> None:
     header = f"""# Acceptance
 
 Printed by `make accept` on {dt.date.today().isoformat()}: {os.cpu_count()} cores, {platform.machine()}, one process,
-the shipped demo bundle (2 layers, hidden 128, at most 128 tokens). Limits: books balance, padding factor at most
+the shipped demo bundle (2 layers, hidden 128, at most 128 tokens). Limits: row counts agree, padding factor at most
 {PADDING_LIMIT:.2f}, peak memory with the input repeated {COPIES} times under new ids at most {MEMORY_LIMIT} of once.
 
 | input | rows | scored | dead letters | padding factor | seconds, start-up included | texts/s | peak MiB |

@@ -20,7 +20,7 @@ from pipeline.errors import EXIT_CODES, ConfigError
 from pipeline.jobs.config import JobConfig, load_job
 from pipeline.submitting import submit
 from pipeline.terminal.report import explain
-from pipeline.terminal.submitted import teller
+from pipeline.terminal.submit import teller
 from transforms.runs.verdict_record import Verdict
 from transforms.stores.choose import store_for
 
@@ -59,7 +59,7 @@ def read(arguments: Sequence[str]) -> Launch:
     for argument in arguments:
         name, _, value = argument.removeprefix("--").partition("=")
         if name in PARAMETERS and argument.startswith("--"):
-            # Schedulers send optional parameters that nobody has filled in.
+            # Schedulers send optional parameters that were left empty.
             parameters.update({name: value} if value else {})
         else:
             options[name] = value
@@ -112,7 +112,10 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO)
     try:
         launch = read(arguments)
-        result = submit(launch.job, launch.profile, extra=launch.beam_options, wait=False, tell=teller("text"))
+        # Of options that are given twice the last ones win.
+        options = (*launch.job.beam_options, *launch.beam_options)
+        job = launch.job.model_copy(update={"beam_options": options})
+        result = submit(job, launch.profile, wait=False, tell=teller("text"))
     except Exception as error:
         return explain(error, "text")
     if isinstance(result, Verdict):

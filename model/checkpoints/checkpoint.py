@@ -20,7 +20,7 @@ from model.network.weights import ENCODER_PREFIX, canonical_variables
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What a reader found: `weights` by canonical name (float32), `config` with the sizes, and the books of the rest.
+    """What a reader found: `weights` by canonical name (float32), `config` with the sizes, and what became of the rest.
 
     `origin` is the file that errors name. `ignored` maps each stored key that is not used to the reason; `notes` are
     sentences on what had to be assumed. `said_by` maps `activation` and `norm_first`, which no shape shows, to who says

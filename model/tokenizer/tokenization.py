@@ -110,8 +110,8 @@ class Tokenizer(tf.Module):
 def pack(pieces: list[tf.RaggedTensor], spec: TokenizerSpec, *, start: int, end: int) -> Tokenized:
     """Cuts one or two segments (ragged int32 [B, (T)]) to the room there is and sets the special tokens.
 
-    As BertPackInputs of the Model Garden (reference, bert_classifier_semantics section 5), without padding; with
-    longest_first as Hugging Face's fast tokenizers (reference, more_networks section 3).
+    As Model Garden's BertPackInputs, without padding: a pair keeps tokens in turns, from the front, until the room is
+    used. With longest_first as Hugging Face's fast tokenizers: see `_first_share`.
     """
     room = tf.constant(spec.max_tokens - 1 - len(pieces), tf.int64)
     lengths = [segment.row_lengths() for segment in pieces]

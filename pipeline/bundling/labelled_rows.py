@@ -21,8 +21,8 @@ from transforms.featurize.examples import examples_schema
 from transforms.featurize.fit import CorpusBaseline, FitPreprocessing, Labelled, LabelTexts, MakeExamples
 from transforms.featurize.preprocessing import Preprocessing
 from transforms.read.step import ReadTexts, WriteMarked
+from transforms.runs.error_budget import ErrorBudget
 from transforms.runs.plan import Plan, write_plan
-from transforms.runs.run import ErrorBudget
 from transforms.stores.choose import store_for
 from transforms.validate import ValidateTexts
 

@@ -16,7 +16,7 @@ from pipeline.commands.import_model import import_checkpoint
 from pipeline.commands.runs import clean, publish_run, show_runs
 from pipeline.commands.score import backfill_job, check_job, publish_job
 from pipeline.commands.start import end_of_process, run
-from pipeline.commands.submit import score_on_dataflow, submit
+from pipeline.commands.submit import send, submit
 from pipeline.commands.train import train
 from pipeline.jobs.config import JobConfig
 from pipeline.jobs.fields import NIGHTS, WHERE
@@ -100,7 +100,7 @@ command()(clean)
 
 def _score(job: JobConfig, log_format: str) -> int:
     if job.runner == "dataflow":
-        return score_on_dataflow(job, log_format)
+        return send(job, log_format)
     verdict = publish_job(job, log_format)
     from pipeline.errors import EXIT_CODES
 

@@ -1,4 +1,4 @@
-"""The command line of a job, derived from the fields of its validated model: a flag is written once, there."""
+"""Derives the command line of a job from the fields of its model, so that a flag is written once, there."""
 
 from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature, signature
@@ -58,7 +58,7 @@ def form_of(field: FieldInfo) -> dict[str, str]:
 
 
 def kind_of(field: FieldInfo) -> Any:
-    """The type of one value on the command line. What a value may be, the model checks and says."""
+    """The type of one value on the command line; the model itself checks the value."""
     annotation = field.annotation
     options = [part for part in get_args(annotation) if part is not NoneType]
     if NoneType in get_args(annotation):
@@ -73,7 +73,7 @@ def kind_of(field: FieldInfo) -> Any:
 
 def _shown(field: FieldInfo, default: Any) -> str:
     if field.is_required():
-        # Of an argument Typer says it.
+        # For an argument Typer says so.
         return "" if "argument" in form_of(field) else "  [required]"
     if default is None:
         default = field.get_default(call_default_factory=True)

@@ -1,4 +1,4 @@
-"""`bert-batch publish`, `runs` and `clean`: what is done with runs that are there."""
+"""`bert-batch publish`, `runs` and `clean`: commands for the runs of an output."""
 
 import datetime as dt
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What `score`, `check` and `backfill` do with a job, in the order in which it costs little to say what is wrong."""
+"""What `score`, `check` and `backfill` do with a job; cheap checks come first."""
 
 import datetime as dt
 from contextlib import suppress
@@ -17,7 +17,7 @@ def publish_job(job: Any, log_format: str) -> Any:
     console, now = console_for(log_format), dt.datetime.now(dt.UTC)
     with console.opened():
         date = logical_date(job.date, job.timezone, now)
-        # What is wrong with the job itself is told before TensorFlow is imported.
+        # Mistakes in the job itself are reported before TensorFlow is imported.
         if already_published(job, date) is None:
             try:
                 _first_look(job, date)
@@ -27,8 +27,8 @@ def publish_job(job: Any, log_format: str) -> Any:
         with quiet_stderr():
             from pipeline.scoring import score as run
 
-        # With the same time: midnight may pass meanwhile.
-        verdict = run(job, now=now, watch=console.watch, progress=console.progress)
+        # The same date and time: midnight may pass meanwhile.
+        verdict = run(job, date=date, now=now, watch=console.watch, progress=console.progress)
     console.verdict(verdict)
     return verdict
 
@@ -39,7 +39,7 @@ def _first_look(job: Any, date: dt.date) -> None:
         from pipeline.preparing import first_look
 
     if job.beam_options and not job.beam_options[0].startswith("-"):
-        # Before the input is said not to be there: it may stand among these.
+        # Before the input is reported missing: it may stand among these.
         raise ConfigError(f"{job.beam_options[0]!r} belongs to no flag; put patterns in quotes for the shell")
     first_look(job, date)
     if job.beam_options or job.runner == "portable":
@@ -51,7 +51,7 @@ def _first_look(job: Any, date: dt.date) -> None:
 
 
 def _finish_pending(home: str) -> None:
-    """A date that is committed is completed by the same command again, whatever becomes of the new run."""
+    """The same command completes a date that is committed, whatever becomes of the new run."""
     from transforms.publish.tidy import finish_pending
 
     with suppress(Exception):
@@ -75,7 +75,7 @@ def check_job(job: Any, log_format: str) -> int:
         console.verdict(there)
     warn_broken(read_manifests(job.home))
     _first_look(job, date)
-    # The device, which TensorFlow knows, is looked at last: all else has been printed by then.
+    # The device is asked for last, because that imports TensorFlow: everything else has been printed by then.
     prepared = prepare(job, date, now, tell=show_found)
     if job.precision != "fastest":
         out.print(f"fastest  {fastest_told(job, prepared.bundle)}")
@@ -88,9 +88,9 @@ def backfill_job(job: Any, log_format: str, first: str, last: str, max_parallel:
     with quiet_stderr():
         from pipeline.backfill import backfill as run
         from pipeline.jobs.dates import date_range
-        from pipeline.terminal.backfill_report import Reporter
+        from pipeline.terminal.backfill_report import DateReporter
 
-    reporter = Reporter(log_format)
+    reporter = DateReporter(log_format)
     dates = date_range(first, last, job.timezone, dt.datetime.now(dt.UTC))
     code = run(job, dates, max_parallel, reporter.tell)
     reporter.sum_up()

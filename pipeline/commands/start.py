@@ -34,8 +34,8 @@ def run(command: Callable[[], int], log_format: str) -> None:
 def end_of_process(application: Callable[[], object]) -> None:
     """Runs the application, which ends with SystemExit, and ends the process with its exit code.
 
-    Before Python 3.14 a thread that wants Python while the interpreter is taken down is ended in the midst of its work,
-    and C++ aborts the process for it (134): so did Arrow's, letting go of a Parquet file, after a date was published.
+    Before Python 3.14, a thread that needs the interpreter while it shuts down is killed, and C++ then aborts the
+    process with 134. A thread of Arrow that closed a Parquet file did so after a date was published.
     """
     process = os.getpid()
     code: list[int] = []
@@ -47,10 +47,10 @@ def end_of_process(application: Callable[[], object]) -> None:
             for stream in filter(None, (sys.stdout, sys.stderr)):
                 stream.flush()
         except (OSError, ValueError):
-            return  # Output is lost: Python says so, with an exit code of its own.
+            return  # Output was lost: Python reports it, with an exit code of its own.
         os._exit(code[0])
 
-    # Registered first, so called last of all that others do at the end, and before anything is taken down.
+    # Registered first, so called last of all exit handlers, and before the interpreter shuts down.
     atexit.register(end)
     try:
         application()
@@ -60,7 +60,7 @@ def end_of_process(application: Callable[[], object]) -> None:
 
 
 def when_interrupted(sentence: str) -> None:
-    """What Ctrl-C says from now on, where more than this process works on the job."""
+    """What Ctrl-C prints from now on, if others than this process work on the job."""
     global _what_stays
     _what_stays = sentence
 

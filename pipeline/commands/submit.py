@@ -1,5 +1,6 @@
 """`bert-batch submit`: a job where a profile says."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -40,57 +41,39 @@ def submit(
     **flags: Any,
 ) -> None:
     """Score every text of the input on the machines of a profile, and publish the date."""
-    run(lambda: _submit(job_of(job, flags), profile, set or [], plan, not detach, log_format), log_format)
+    run(lambda: send(job_of(job, flags), log_format, profile, set or [], plan, not detach), log_format)
 
 
-def _submit(job: JobConfig, profile_file: str, pairs: list[str], only_plan: bool, wait: bool, log_format: str) -> int:
+def send(
+    job: JobConfig,
+    log_format: str,
+    profile_file: str | None = None,
+    pairs: Sequence[str] = (),
+    only_plan: bool = False,
+    wait: bool = True,
+) -> int:
+    """Submits a job or plans it, prints what becomes of it, and gives the exit code.
+
+    Without a profile it goes to Dataflow as its Beam options say: that is `score --runner dataflow`.
+    """
     with quiet_stderr():
         from pipeline.dataflow.profile import load_profile, overrides
         from pipeline.terminal.console import console_for
-        from pipeline.terminal.submitted import teller, warner
+        from pipeline.terminal.submit import show_plan, teller
 
     console = console_for(log_format)
-    profile = load_profile(profile_file, overrides(pairs))
-    if only_plan:
-        with quiet_stderr():
-            from pipeline.submitting import plan
-            from pipeline.terminal.submit_plan import emit_plan, show_plan
+    profile = None if profile_file is None else load_profile(profile_file, overrides(pairs))
+    with quiet_stderr():
+        from pipeline import submitting
+        from pipeline.errors import EXIT_CODES
 
-            found = plan(job, profile)
-        (show_plan if log_format == "text" else emit_plan)(found)
+        found = submitting.plan(job, profile) if profile and only_plan else None
+    if found is not None:
+        show_plan(found, log_format)
         return DONE
-    with quiet_stderr():
-        from pipeline.submitting import submit as send
-    ended = send(
-        job,
-        profile,
-        wait=wait,
-        watch=console.watch,
-        tell=teller(log_format, when_interrupted),
-        warn=warner(log_format),
-        progress=console.progress,
-    )
-    return end(ended, console)
-
-
-def score_on_dataflow(job: JobConfig, log_format: str) -> int:
-    """`score --runner dataflow`: all that a profile would say is among the Beam options. Gives the exit code."""
-    with quiet_stderr():
-        from pipeline.submitting import submit_job
-        from pipeline.terminal.console import console_for
-        from pipeline.terminal.submitted import teller, warner
-
-    console = console_for(log_format)
-    sent = submit_job(job, watch=console.watch, tell=teller(log_format, when_interrupted), warn=warner(log_format))
-    return end(sent, console)
-
-
-def end(ended: Any, console: Any) -> int:
-    """Prints the verdict, if there is one, and gives the exit code."""
-    from pipeline.errors import EXIT_CODES
-    from transforms.runs.verdict_record import Verdict
-
-    if not isinstance(ended, Verdict):
+    tell = teller(log_format, when_interrupted)
+    ended = submitting.submit(job, profile, wait=wait, watch=console.watch, tell=tell, progress=console.progress)
+    if isinstance(ended, submitting.Submitted):
         return DONE
     console.verdict(ended)
     return EXIT_CODES.get(ended.status, FAILED)

@@ -1,4 +1,4 @@
-"""What Dataflow answers to a job, in our errors."""
+"""The answers of Dataflow to a request for a job, as errors of ours."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,16 +6,16 @@ from contextlib import contextmanager
 from pipeline.errors import ConfigError, TryLaterError, cause
 
 LATER = (409, 429)  # The name is in use, no quota: it changes with time.
-REFUSED = (400, 401, 403, 404, *LATER)  # There is no job; after any other answer, or none, there may be one.
-LOST = (503, 504)  # Of what stands before Dataflow, which may have the job all the same.
+REFUSED = (400, 401, 403, 404, *LATER)  # There is no job. After any other answer, or none, there may be one.
+LOST = (503, 504)  # From a server in front of Dataflow, which may have the job nevertheless.
 
 
 @contextmanager
 def refusals(not_taken: Callable[[], None]) -> Iterator[None]:
-    """Around the request for a job; `not_taken` is called where Dataflow surely has no such job.
+    """Goes around the request for a job; `not_taken` is called if Dataflow surely has no such job.
 
-    Raises TryLaterError for what changes with time, or where nobody knows whether there is a job, and ConfigError for
-    what Dataflow refuses for good; anything else as it is.
+    Raises TryLaterError for what changes with time, or if it is not known whether there is a job, and ConfigError for
+    what Dataflow refuses for good; other errors pass.
     """
     from apache_beam.runners.dataflow.internal.apiclient import DataflowJobAlreadyExistsError
     from google.api_core.exceptions import GoogleAPICallError
@@ -32,8 +32,8 @@ def refusals(not_taken: Callable[[], None]) -> Iterator[None]:
         said = f"{error.code} {error.message}"
         if error.code in LOST:
             raise TryLaterError(
-                f"Dataflow may have taken the job or not: {said}; send it again: if there is one of its name, no "
-                "second one is taken"
+                f"Dataflow may have taken the job or not: {said}; send it again: it takes no second job of the same "
+                "name"
             ) from error
         if 400 <= (error.code or 0) < 500:
             kind = TryLaterError if error.code in LATER else ConfigError

@@ -1,13 +1,13 @@
-"""Buckets of Cloud Storage that a job names: are they there, and near its workers?"""
+"""Checks that the buckets which a job names exist, and that they are near its workers."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.dataflow.secret_values import shown
 from pipeline.errors import ConfigError
 
-CONTINENTS = {"US": "us-", "NAM": "us-", "EU": "europe-", "EUR": "europe-", "ASIA": "asia-"}
+CONTINENTS = {"us": "us-", "nam": "us-", "eu": "europe-", "eur": "europe-", "asia": "asia-"}
 """A location of several regions, less its number -> what the names of its regions begin with."""
 _IN_BUCKET = re.compile(r"gs://([a-z0-9][-_a-z0-9.]{1,220}[a-z0-9])(?:/|$)")
 
@@ -18,17 +18,17 @@ def bucket_of(path: str) -> str | None:
     return None if match is None else match[1]
 
 
-def check_places(region: str, places: Mapping[str, str]) -> None:
-    """Asks Cloud Storage whether the bucket of every gs:// path exists and is near the region; `places`: flag -> path.
+def check_buckets(region: str, paths: Mapping[str, str]) -> None:
+    """Asks Cloud Storage whether the bucket of every gs:// path exists and is near the region; `paths`: flag -> path.
 
-    A path that is not gs:// is passed over; so is where a bucket lies, if these credentials may use the bucket but not
-    look at it. Raises ConfigError with one line for every problem.
+    Paths that are not gs:// are left out. Where a bucket lies is not checked if the credentials may use the bucket but
+    not read its metadata. Raises ConfigError with one line for every problem.
     """
     from google.auth.exceptions import DefaultCredentialsError, RefreshError
     from google.cloud.storage import Client
 
     buckets: dict[str, list[str]] = {}
-    for flag, path in places.items():
+    for flag, path in paths.items():
         if (bucket := bucket_of(path)) is not None:
             buckets.setdefault(bucket, []).append(flag)
     try:
@@ -40,8 +40,8 @@ def check_places(region: str, places: Mapping[str, str]) -> None:
             f"the credentials for Google Cloud {what}; sign in with `gcloud auth application-default login`, or name "
             "the key of a service account in GOOGLE_APPLICATION_CREDENTIALS"
         ) from error
-    told = [(", ".join(flags), places[flags[0]], found[bucket]) for bucket, flags in buckets.items()]
-    if problems := [f"{flags} {shown(path)}: {problem}" for flags, path, problem in told if problem]:
+    told = ((f"{', '.join(flags)} {shown(paths[flags[0]])}", found[bucket]) for bucket, flags in buckets.items())
+    if problems := [f"{about}: {problem}" for about, problem in told if problem]:
         raise ConfigError(*problems)
 
 
@@ -59,24 +59,21 @@ def _bucket_problem(client: Any, name: str, region: str) -> str | None:
         return f"there is no bucket {name}; make it, or mend the name"
     except Forbidden:
         return f"the bucket {name} may not be read with these credentials; grant roles/storage.objectAdmin, or sign in"
-    return place_problem(bucket.location, bucket.data_locations or (), region)
+    return location_problem(bucket.location, bucket.data_locations or (), region)
 
 
-def place_problem(location: str | None, parts: Iterable[str], region: str) -> str | None:
+def location_problem(location: str | None, parts: Sequence[str], region: str) -> str | None:
     """What is wrong with a bucket in this location, as Cloud Storage writes it, for workers in this region.
 
     `parts` are the regions of a bucket in two regions, where Cloud Storage names them. None without a location.
     """
-    regions = [part.lower() for part in parts]
-    if location is None or location.lower() == region or region in regions:
-        return None
-    beginning = CONTINENTS.get(location.upper().rstrip("0123456789"))
+    places = [place.lower() for place in parts or (location or region,)]
+    beginning = CONTINENTS.get(places[0].rstrip("0123456789"))
     # London and Zurich are named for Europe, and are no part of the multi-region EU.
-    outside = location.upper() == "EU" and region in ("europe-west2", "europe-west6")
-    if not regions and beginning and region.startswith(beginning) and not outside:
+    outside = places == ["eu"] and region in ("europe-west2", "europe-west6")
+    if region in places or (beginning and region.startswith(beginning) and not outside):
         return None
-    where = " and ".join(regions) or (f"the multi-region {location}" if beginning else location.lower())
     return (
-        f"the bucket is in {where}, the workers in {region}: every byte between them costs and takes longer; "
-        f"take a bucket in {region}, or another region"
+        f"the bucket is in {' and '.join(places)}, the workers in {region}: every byte between them costs and takes "
+        f"longer; take a bucket in {region}, or another region"
     )

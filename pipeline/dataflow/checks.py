@@ -1,18 +1,13 @@
-"""What Dataflow would charge for nothing, or fail on in the night, is refused before a job is sent."""
+"""Refuses, before a job is sent, what Dataflow would charge for without a result, or fail on during the night."""
 
 import ast
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
 
-from apache_beam.options.pipeline_options import (
-    GoogleCloudOptions,
-    PipelineOptions,
-    SetupOptions,
-    StandardOptions,
-    TestOptions,
-    WorkerOptions,
-)
+from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator as Validator
 
 from pipeline.dataflow.buckets import bucket_of
@@ -21,72 +16,79 @@ from pipeline.dataflow.secret_values import is_secret, shown
 from pipeline.errors import ConfigError
 
 IMAGE_PYTHON = "3.11"
-"""The minor version of Python in the image of deploy/Dockerfile."""
+"""The minor version of Python in the image: what its label `bert-batch.python` says (deploy/Dockerfile)."""
 ARM = ("t2a-", "c4a-", "n4a-", "a4x-")
 DIGEST = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9._:/]*@sha256:[0-9a-f]{64}")
 LABEL = re.compile(r"[^\W\d_][\w-]{0,62}(=[\w-]{0,63})?")
-REQUIRED = {"project": "my-project", "region": "us-central1", "temp_location": "gs://my-bucket/temp"}
+REQUIRED = {
+    "project": ("", "my-project"),
+    "region": ("", "us-central1"),
+    "temp_location": ("", "gs://my-bucket/temp"),
+    "sdk_container_image": (", and workers need this package and its TensorFlow", "IMAGE@sha256:…"),
+    "max_num_workers": (", so the cost has no limit", "10"),
+    "labels": (", so nobody can tell what the job costs", "team=search"),
+}
+"""Option -> what it means that it is missing, and an example."""
+UNFIT = {
+    "streaming": "this job is a batch, which ends; leave it out",
+    "update": "only a streaming job can be updated; leave it out",
+    # Beam takes any word for true, False too.
+    "dry_run": "nothing would be sent, and no verdict ever come; leave it out, `submit --plan` shows the job",
+    "requirements_file": "the image holds all packages; build them into it",
+    "save_main_session": "workers would load what this command imported; the image holds all; leave it out",
+}
+"""Options that do not go with this job, and why."""
+_MATCHES = {"project": Validator.PROJECT_ID_PATTERN, "job_name": Validator.JOB_PATTERN}
 
 
 def check_dataflow(options: PipelineOptions, hints: Mapping[str, str]) -> None:
-    """Looks at a job's options and the hints of its scoring step, and asks nobody.
+    """Checks the options of a job and the hints of its scoring step, without asking any service.
 
     Raises ConfigError with one line for every problem: what it is about, its value, the rule, and the way out.
     """
+    given = options.get_all_options(drop_default=True)
     problems = [
-        *_kind_problems(options),
-        *_name_problems(options),
-        *_zone_problems(options),
-        *_python_problems(),
-        *_worker_problems(options),
-        *_label_problems(options),
-        *placement_problems(options, all_hints(options, hints)),
-        *_secret_problems(options),
+        *_kind_problems(given),
+        *_name_problems(given),
+        *_place_problems(given),
+        *Validator(options, None).validate_num_workers(options.view_as(WorkerOptions)),
+        *_image_problems(given),
+        *_label_problems(given),
+        *placement_problems(given, all_hints(given, hints)),
+        *_secret_problems(given),
     ]
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
 
 
-def _kind_problems(options: PipelineOptions) -> Iterator[str]:
-    standard, setup = options.view_as(StandardOptions), options.view_as(SetupOptions)
-    runner = standard.runner or ""
+def _kind_problems(given: Mapping[str, Any]) -> Iterator[str]:
+    runner = given.get("runner", "")
     if runner.rsplit(".", 1)[-1].lower() not in ("dataflowrunner", "dataflow"):
         yield f"--runner {shown(runner)}: the job would not run on Dataflow; leave it out"
-    if standard.streaming:
-        yield "--streaming: this job is a batch, which ends; leave it out"
-    if options.view_as(GoogleCloudOptions).update:
-        yield "--update: only a streaming job can be updated; leave it out"
-    # Beam takes any word for true, False too.
-    if options.view_as(TestOptions).dry_run:
-        yield "--dry_run: nothing would be sent, and no verdict ever come; leave it out, `submit --plan` shows the job"
-    if setup.requirements_file:
-        yield f"--requirements_file {shown(setup.requirements_file)}: the image holds all packages; build them into it"
-    if setup.save_main_session:
-        yield "--save_main_session: workers would load what this command imported; the image holds all; leave it out"
+    for flag, why in UNFIT.items():
+        if given.get(flag):
+            yield f"--{flag}: {why}"
 
 
-def _name_problems(options: PipelineOptions) -> Iterator[str]:
-    google = options.view_as(GoogleCloudOptions)
-    for flag, example in REQUIRED.items():
-        if not getattr(google, flag):
-            yield f"--{flag} is missing; give one, such as --{flag}={example}"
-    for flag, pattern in {"project": Validator.PROJECT_ID_PATTERN, "job_name": Validator.JOB_PATTERN}.items():
-        value = getattr(google, flag)
+def _name_problems(given: Mapping[str, Any]) -> Iterator[str]:
+    for flag, (why, example) in REQUIRED.items():
+        if given.get(flag) in (None, ""):
+            yield f"--{flag} is missing{why}; give one, such as --{flag}={example}"
+    for flag, pattern in _MATCHES.items():
+        value = given.get(flag)
         if value and not re.fullmatch(pattern, value):
             yield f"--{flag} {shown(value)}: is none that Dataflow takes; write one that matches {pattern}"
-    if (machine := options.view_as(WorkerOptions).machine_type) and machine.startswith(ARM):
-        yield f"--machine_type {shown(machine)}: is Arm, and the image is for x86; take one such as n2-standard-4"
+
+
+def _place_problems(given: Mapping[str, Any]) -> Iterator[str]:
     for flag in ("temp_location", "staging_location"):
-        path = getattr(google, flag) or ""
-        # Beam takes no bucket for its uppermost folder, and another bucket, new and its own, for what is no folder.
+        path = given.get(flag) or ""
+        # Beam wants a slash after the bucket, and for anything else it silently makes a new bucket of its own.
         if path and (not (bucket := bucket_of(path)) or path == f"gs://{bucket}" or re.search(r"\s", path)):
             yield f"--{flag} {shown(path)}: is no gs:// folder; give one such as gs://my-bucket/temp, or gs://my-bucket/"
-
-
-def _zone_problems(options: PipelineOptions) -> Iterator[str]:
-    region, worker = options.view_as(GoogleCloudOptions).region, options.view_as(WorkerOptions)
+    region = given.get("region")
     for flag in ("worker_region", "worker_zone", "zone"):
-        place = getattr(worker, flag)
+        place = given.get(flag)
         if region and place and (place if flag == "worker_region" else place.rpartition("-")[0]) != region:
             yield (
                 f"--{flag} {shown(place)}: lies outside --region {region}, where the data and the network are; "
@@ -94,64 +96,46 @@ def _zone_problems(options: PipelineOptions) -> Iterator[str]:
             )
 
 
-def _python_problems() -> Iterator[str]:
+def _image_problems(given: Mapping[str, Any]) -> Iterator[str]:
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
     if own != IMAGE_PYTHON:
         yield (
             f"--sdk_container_image: this command runs on Python {own}, the image on {IMAGE_PYTHON}, and only "
             f"the same minor version reads what Beam pickles; submit from an environment of Python {IMAGE_PYTHON}"
         )
-
-
-def _worker_problems(options: PipelineOptions) -> Iterator[str]:
-    worker = options.view_as(WorkerOptions)
-    if worker.max_num_workers is None:
-        yield "--max_num_workers is missing, so the cost has no limit; give one, such as --max_num_workers=10"
-    yield from Validator(options, None).validate_num_workers(worker)
-    image = worker.sdk_container_image or worker.worker_harness_container_image
-    if not image:
-        yield "--sdk_container_image is missing: workers need this package and its TensorFlow; name it IMAGE@sha256:…"
-    given = [("sdk_container_image", image, image)]
-    others = worker.sdk_harness_container_image_overrides or []
-    given += [("sdk_harness_container_image_overrides", other, other.rpartition(",")[2]) for other in others]
-    for flag, value, name in given:
-        if value and not DIGEST.fullmatch(name):
+    if (machine := given.get("machine_type", "")).startswith(ARM):
+        yield f"--machine_type {shown(machine)}: is Arm, and the image is for x86; take one such as n2-standard-4"
+    replaced = "sdk_harness_container_image_overrides"
+    images = [("sdk_container_image", given.get("sdk_container_image") or "")]
+    for flag, value in [*images, *((replaced, other) for other in given.get(replaced) or [])]:
+        if value and not DIGEST.fullmatch(value.rpartition(",")[2] if flag == replaced else value):
             yield (
                 f"--{flag} {shown(value)}: has no digest, so another image can take its place midway; "
                 "name it IMAGE@sha256:<64 hex digits>"
             )
 
 
-def _label_problems(options: PipelineOptions) -> Iterator[str]:
-    labels = options.view_as(GoogleCloudOptions).labels or []
-    if not labels:
-        yield "--labels is missing, so nobody can tell what the job costs; give one, such as --labels=team=search"
-    for label in labels:
-        # A launcher gives JSON, all labels in one.
-        if label.startswith("{"):
-            if not _is_mapping(label):
-                yield f'--labels {shown(label)}: is no JSON object; write {{"key": "value"}}, or key=value'
-        elif label != label.lower() or not LABEL.fullmatch(label):
+def _label_problems(given: Mapping[str, Any]) -> Iterator[str]:
+    for label in given.get("labels") or []:
+        # A launcher gives all of them as JSON, which Beam reads as Python.
+        if not (_is_mapping(label) if label.startswith("{") else LABEL.fullmatch(label) and label == label.lower()):
             yield (
                 f"--labels {shown(label)}: write key=value, each at most 63 lowercase letters, digits, - and _, and "
-                "begin the key with a letter"
+                "begin the key with a letter; or all labels as one JSON object"
             )
 
 
 def _is_mapping(text: str) -> bool:
-    """Whether Beam will read a mapping in `text`."""
-    try:
+    with suppress(ValueError, SyntaxError, RecursionError):
         return isinstance(ast.literal_eval(text), dict)
-    except (ValueError, SyntaxError, RecursionError):
-        return False
+    return False
 
 
-def _secret_problems(options: PipelineOptions) -> Iterator[str]:
-    given = options.get_all_options(drop_default=True)
-    # Names of modules and words such as DEBUG.
-    given.pop("sdk_harness_log_level_overrides", None)
-    for name in [name for name, value in given.items() if is_secret(name, value)]:
-        yield (
-            f"--{name}: looks like a secret (value not shown), which all who see the job would see; remove it, and "
-            "give the workers' service account the right"
-        )
+def _secret_problems(given: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in given.items():
+        # Names of modules and words such as DEBUG are no secrets.
+        if name != "sdk_harness_log_level_overrides" and is_secret(name, value):
+            yield (
+                f"--{name}: looks like a secret (value not shown), which all who see the job would see; remove it, and "
+                "give the workers' service account the right"
+            )

@@ -1,4 +1,4 @@
-"""What a job will take: time and GPU-hours, where somebody has measured what a worker scores. Pure functions."""
+"""What scoring a job takes: its tokens, and time and GPU-hours only where somebody has measured a worker."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,9 +37,7 @@ def estimate(rows: int, tokens_per_row: float, tokens_source: str, profile: Prof
     tokens, measured = round(rows * tokens_per_row), profile.tokens_per_second
     # Processes of one machine share its cores.
     workers, gpus = profile.max_workers or 1, 0 if profile.gpu is None else profile.gpu.count
-    took, source = None, UNKNOWN
-    if measured is not None:
-        took, source = tokens / measured, f"{measured:,.0f} tokens/s a worker, by the profile"
+    took = None if measured is None else tokens / measured
     return Estimate(
         rows=rows,
         tokens=tokens,
@@ -50,14 +48,14 @@ def estimate(rows: int, tokens_per_row: float, tokens_source: str, profile: Prof
         worker_seconds=took,
         seconds=None if took is None else took / workers,
         gpu_hours=None if took is None else took * gpus / 3600,
-        source=source,
+        source=UNKNOWN if measured is None else f"{measured:,.0f} tokens/s a worker, by the profile",
     )
 
 
-def tokens_of(manifest: Mapping[str, Any]) -> float | None:
+def computed_tokens(manifest: Mapping[str, Any]) -> float | None:
     """Tokens that were computed for a row of a published date; None if its record does not tell."""
     scored, tokens = manifest["counts"]["scored"], (manifest.get("work") or {}).get("tokens", 0)
-    # The work is that of the last try alone.
+    # The work is that of the last attempt alone.
     if not scored or not tokens or not isinstance(tokens, int) or manifest.get("splits_taken_over"):
         return None
     return float(tokens / scored)

@@ -1,15 +1,10 @@
-"""GPUs of Dataflow workers: how they are asked for, and what would fail or cost for nothing."""
+"""GPUs of Dataflow workers: how they are requested, and which requests would fail or cost money for nothing."""
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
-from apache_beam.options.pipeline_options import (
-    DebugOptions,
-    GoogleCloudOptions,
-    PipelineOptions,
-    StandardOptions,
-    WorkerOptions,
-)
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.dataflow.options import ONE_PROCESS
 from pipeline.dataflow.secret_values import shown
@@ -21,7 +16,7 @@ MACHINES = {
     "nvidia-tesla-a100": "a2-highgpu-",
     "nvidia-a100-80gb": "a2-ultragpu-",
 }
-"""GPU -> how the machines that it goes on are named. Dataflow takes an n1 machine where none is named."""
+"""GPU -> how the machines that it goes on are named."""
 _ONE_GPU = re.compile(r"g2-standard-(4|8|12|16|32)|a2-(highgpu|ultragpu)-1g|n1-.*")
 _WITH_GPU = re.compile(r"[ag][2-9]")
 _MEMORY = re.compile(r"[0-9]+(\.[0-9]+)? ?([KMGTP]i?)?B")
@@ -32,57 +27,56 @@ _ACCELERATOR = re.compile(
 )
 
 
-def all_hints(options: PipelineOptions, hints: Mapping[str, str]) -> dict[str, str]:
-    """Hints of a step, and those for every step, which are options."""
-    general = options.view_as(StandardOptions).resource_hints or []
-    return {**dict(hint.partition("=")[::2] for hint in general), **hints}
+def all_hints(given: Mapping[str, Any], hints: Mapping[str, str]) -> dict[str, str]:
+    """The hints of a step, and those among the options, which are for every step."""
+    return {**dict(hint.partition("=")[::2] for hint in given.get("resource_hints") or []), **hints}
 
 
 def needs_gpu(options: PipelineOptions, hints: Mapping[str, str]) -> bool:
     """Whether the workers that score are to have a GPU."""
-    return "accelerator" in all_hints(options, hints) or bool(_pool_accelerators(options))
+    given = options.get_all_options(drop_default=True)
+    return "accelerator" in all_hints(given, hints) or bool(_pool_accelerators(given))
 
 
-def placement_problems(options: PipelineOptions, hints: Mapping[str, str]) -> Iterator[str]:
-    """One line for everything that is wrong with which workers have a GPU, on which machine."""
-    machine, flexrs = options.view_as(WorkerOptions).machine_type, options.view_as(GoogleCloudOptions).flexrs_goal
-    pools = _pool_accelerators(options)
+def placement_problems(given: Mapping[str, Any], hints: Mapping[str, str]) -> Iterator[str]:
+    """One line for every mistake in which workers have a GPU, and on which machine."""
+    machine, pools = given.get("machine_type"), _pool_accelerators(given)
     if pools and hints:
         yield (
             "--dataflow_service_options worker_accelerator and resource hints exclude each other; "
             "give every worker a GPU (placement all), or only the scoring step's (placement score)"
         )
-    if flexrs == "COST_OPTIMIZED" and (pools or hints):
+    if given.get("flexrs_goal") == "COST_OPTIMIZED" and (pools or hints):
         yield "--flexrs_goal COST_OPTIMIZED: FlexRS goes neither with resource hints nor with GPUs; leave it out"
     for key, value in hints.items():
         if key not in HINTS:
             yield f"resource hint {key!r} is none of {', '.join(HINTS)}, which alone are known to do what they say"
         elif key == "min_ram" and not _MEMORY.fullmatch(value):
             yield f"min_ram hint {shown(value)}: is no size; write a number and a unit, such as 14GB"
-    asked = [(f"--dataflow_service_options {_POOL[:-1]} {shown(text)}", text, True) for text in pools]
-    asked += [(f"{key} hint {shown(text)}", text, False) for key, text in hints.items() if key == "accelerator"]
-    for about, text, of_pool in asked:
-        yield from (f"{about}: {problem}" for problem in _accelerator_problems(text, of_pool, machine))
+    for text in pools:
+        about = f"--dataflow_service_options {_POOL[:-1]} {shown(text)}"
+        yield from (f"{about}: {problem}" for problem in _accelerator_problems(text, machine, of_pool=True))
+    if (hint := hints.get("accelerator")) is not None:
+        yield from (f"accelerator hint {shown(hint)}: {problem}" for problem in _accelerator_problems(hint, None))
     if not pools and machine and _WITH_GPU.match(machine):
         yield (
             f"--machine_type {shown(machine)}: comes with a GPU that these workers do not use; "
             "take a machine without, or say worker_accelerator"
         )
-    if asked and not options.view_as(DebugOptions).lookup_experiment(ONE_PROCESS):
+    if (pools or hint is not None) and ONE_PROCESS not in (given.get("experiments") or []):
         yield (
             f"--experiments={ONE_PROCESS} is missing: every processor would have a process with a model of its own, "
             "all on the same GPU; add it"
         )
 
 
-def _pool_accelerators(options: PipelineOptions) -> list[str]:
-    service = options.view_as(GoogleCloudOptions).dataflow_service_options or []
-    given = [*service, *(options.view_as(DebugOptions).experiments or [])]
-    return [one.removeprefix(_POOL) for one in given if one.startswith(_POOL)]
+def _pool_accelerators(given: Mapping[str, Any]) -> list[str]:
+    service = [*(given.get("dataflow_service_options") or []), *(given.get("experiments") or [])]
+    return [one.removeprefix(_POOL) for one in service if one.startswith(_POOL)]
 
 
-def _accelerator_problems(text: str, of_pool: bool, machine: str | None) -> Iterator[str]:
-    """What is wrong with the GPU of a pool, whose machines are those of the job, or with that of a step."""
+def _accelerator_problems(text: str, machine: str | None, *, of_pool: bool = False) -> Iterator[str]:
+    """What is wrong with the GPU of a step, or of a pool, whose machines are those of the job (`machine`)."""
     found = _ACCELERATOR.fullmatch(";".join(sorted(text.split(";"))))
     if found is None:
         yield (
@@ -97,9 +91,8 @@ def _accelerator_problems(text: str, of_pool: bool, machine: str | None) -> Iter
     family = MACHINES.get(gpu)
     if family is None:
         yield f"has the unknown GPU type {shown(gpu)}; known are {', '.join(MACHINES)}"
-    elif machine is None and family != "n1-":
-        yield f"has the GPU {gpu}, but no machine type: say one of {family}*"
-    elif machine is not None and not machine.startswith(family):
-        yield f"has the GPU {gpu}, which goes on {family}* only, not on {shown(machine)}"
-    elif machine is not None and not _ONE_GPU.fullmatch(machine):
+    elif not (machine or "n1-").startswith(family):
+        given = shown(machine) if machine else "n1-*, which Dataflow takes where none is named"
+        yield f"has the GPU {gpu}, which goes on {family}* only, not on {given}"
+    elif machine and not _ONE_GPU.fullmatch(machine):
         yield f"has one GPU, and {shown(machine)} has another number of them, all paid for; take a machine with one"

@@ -1,6 +1,5 @@
 """Profile: where a job runs and on which machines, from a YAML file and `--set key=value`."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -8,10 +7,11 @@ import pydantic
 
 from pipeline.dataflow.secret_values import shown
 from pipeline.errors import ConfigError, YamlFileError
+from pipeline.jobs.sentences import unknown_key
 from pipeline.jobs.yaml_file import read_mapping
 
 REQUIRED = {key: key for key in ("project", "region", "temp", "image", "max_workers")} | {"labels": "labels.team"}
-"""Keys that a profile for Dataflow must have, and how each is given."""
+"""Keys that a profile for Dataflow must have, and what `--set` gives."""
 
 
 class Gpu(pydantic.BaseModel):
@@ -68,16 +68,14 @@ class Profile(pydantic.BaseModel):
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "Profile":
-        given, problems = self.model_fields_set, []
+        given = self.model_fields_set
         if self.runner == "direct":
             others = sorted(given - {"runner", "workers", "tokens_per_second"})
-            problems += [f"{key} is for the runner dataflow; leave it out, or set runner=dataflow" for key in others]
+            problems = [f"{key} is for the runner dataflow; leave it out, or set runner=dataflow" for key in others]
         else:
-            problems += ["workers is for the runner direct; say max_workers"] if "workers" in given else []
-            missing = {key: example for key, example in REQUIRED.items() if not getattr(self, key)}
-            problems += [
-                f"{key} is missing; add --set {how}=…, or the key to the profile" for key, how in missing.items()
-            ]
+            problems = ["workers is for the runner direct; say max_workers"] if "workers" in given else []
+            missing = [(key, how) for key, how in REQUIRED.items() if not getattr(self, key)]
+            problems += [f"{key} is missing; add --set {how}=…, or the key to the profile" for key, how in missing]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -100,8 +98,6 @@ def load_profile(file: str, overrides: Mapping[str, str]) -> Profile:
         content = read_mapping(file)
     except YamlFileError as error:
         raise ConfigError(f"--profile {file}: {error}") from error
-    if not content:
-        raise ConfigError(f"--profile {file}: is not a mapping of keys to values")
     for key, value in overrides.items():
         _override(content, key, value)
     try:
@@ -128,10 +124,7 @@ def _override(content: dict[str, Any], key: str, value: str) -> None:
 def _say(problem: Any) -> list[str]:
     key, kind, message = ".".join(map(str, problem["loc"])), problem["type"], problem["msg"]
     if kind == "extra_forbidden":
-        known = list((Gpu if key.startswith("gpu.") else Profile).model_fields)
-        near = difflib.get_close_matches(str(problem["loc"][-1]), known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-        return [f"key {key!r} is unknown; {hint}"]
+        return [unknown_key(key, Gpu if key.startswith("gpu.") else Profile)]
     if kind == "missing":
         return [f"{key} is missing; add --set {key}=…, or the key to the profile"]
     if kind == "value_error":

@@ -1,4 +1,4 @@
-"""Finds secrets in options by what they are called: everybody who may look at a job sees its options."""
+"""Finds secrets in options by their names: everybody who may see a job sees its options."""
 
 import re
 from typing import Any

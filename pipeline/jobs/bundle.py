@@ -10,16 +10,16 @@ if TYPE_CHECKING:
 
 
 def bundle_of(job: JobConfig) -> "Bundle":
-    """The verified bundle that the job names; raises BundleError, or ConfigError if the job is not for such one."""
-    from transforms.stores.bundles import BundleReference, fetch
+    """The verified bundle that the job names; raises BundleError, or ConfigError if the job does not fit it."""
+    from transforms.stores.bundles import BundleReference, open_pinned_bundle
 
-    # What does not fit is not copied to this machine.
+    # Checked first: a bundle that does not fit is not copied to this machine.
     fingerprint = describe_for(job).fingerprint
-    return fetch(BundleReference(path=job.bundle, fingerprint=fingerprint))
+    return open_pinned_bundle(BundleReference(path=job.bundle, fingerprint=fingerprint))
 
 
 def describe_for(job: JobConfig) -> "Bundle":
-    """The same by what its `bundle.json` says alone: its other files are not looked at."""
+    """The same from `bundle.json` alone: the other files of the bundle are not read."""
     from transforms.stores.bundles import describe_bundle
 
     return _fits(describe_bundle(job.bundle), job)

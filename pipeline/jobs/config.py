@@ -21,7 +21,7 @@ from transforms.batches.formats import FORMATS, LONGEST_TEXT
 if TYPE_CHECKING:
     # With them comes Arrow, which --help and a wrong flag are not to wait for.
     from transforms.read.columns import ColumnsRequest
-    from transforms.runs.run import ErrorBudget
+    from transforms.runs.error_budget import ErrorBudget
 
 _input, _output, _nights, _scoring, _where = map(in_panel, (INPUT, OUTPUT, NIGHTS, SCORING, WHERE))
 
@@ -192,7 +192,7 @@ class JobConfig(TextFiles):
     @property
     def budget(self) -> "ErrorBudget":
         """The error budget of the job."""
-        from transforms.runs.run import ErrorBudget
+        from transforms.runs.error_budget import ErrorBudget
 
         return ErrorBudget(fraction=self.max_dead_fraction, rows=self.max_dead_rows)
 

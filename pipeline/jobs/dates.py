@@ -1,4 +1,4 @@
-"""Logical dates: the day a run is for, which is not always the day it runs on, and where it stands in paths and SQL."""
+"""Logical dates: the day a run is for (not always the day it runs on), and how it is filled into paths and SQL."""
 
 import datetime as dt
 import re
@@ -84,7 +84,7 @@ def fill(pattern: str, date: dt.date, flag: str = "--input") -> str:
 
 
 def fill_sql(text: str, date: dt.date, where: str) -> str:
-    """The same of SQL, where braces of other kinds mean something else and stay as they are."""
+    """The same for SQL, where other braces mean something else and stay as they are."""
     return _IN_SQL.sub(lambda found: _value(found[1], date, where), text)
 
 

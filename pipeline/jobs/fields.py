@@ -1,4 +1,4 @@
-"""What a field of a job says of its flag beside name, type, default and rules: a panel of `--help`, or a form."""
+"""What a field of a job says about its flag besides name, type and default: the panel of `--help`, and its form."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,8 +14,8 @@ PANELS = ("Arguments", "Options", INPUT, OUTPUT, NIGHTS, MODEL, TOKENIZER, TRAIN
 def in_panel(panel: str, **form: str) -> Callable[..., Any]:
     """`pydantic.Field` for a field whose flag stands in `panel`. A form says how the flag differs from the field.
 
-    `pairs="="`: a mapping, of which each flag gives one pair. `separated=","`: a list that is one flag. `argument`: no
-    flag but what stands there without one, shown by that name.
+    `pairs="="`: a mapping; each flag gives one pair. `separated=","`: a list in one flag. `argument`: not a flag but a
+    positional argument, shown by that name.
     """
 
     def field(*default: Any, **said: Any) -> Any:

@@ -61,9 +61,9 @@ class Outputs:
 
 def outputs(values: Sequence[str], staging: str | None = None) -> Outputs:
     """What --output and --staging say; raises ValueError."""
-    from transforms.bigquery.names import SCHEME
+    from transforms.bigquery.names import is_table, table_name
 
-    tables = [value for value in values if value.startswith(SCHEME)]
+    tables = [value for value in values if is_table(value)]
     folders = [absolute(value) for value in values if value not in tables]
     if not values or len(tables) > 1 or len(folders) > 1:
         raise ValueError("name one folder, one bq:// table, or one of each, with --output")
@@ -76,13 +76,6 @@ def outputs(values: Sequence[str], staging: str | None = None) -> Outputs:
         raise ValueError(f"--staging {staging!r}: is no folder on Cloud Storage; name one as gs://bucket/folder")
     return Outputs(
         folder=folders[0] if folders else None,
-        table=_table_name(tables[0]) if tables else None,
+        table=table_name(tables[0], written=True) if tables else None,
         staging=staging and staging.rstrip("/"),
     )
-
-
-def _table_name(uri: str) -> str:
-    # With it comes Arrow, which a job without a table does not wait for here.
-    from transforms.publish.table_sink import table_name
-
-    return table_name(uri)

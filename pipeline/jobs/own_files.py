@@ -1,4 +1,4 @@
-"""No job reads what its own output may delete or replace, and none writes behind a link."""
+"""Checks that a job does not read what its own output may delete or replace, and does not write behind a link."""
 
 import datetime as dt
 import os
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transforms.stores.store import FileInfo
 
 
-def check_places(job: JobConfig, date: dt.date) -> None:
+def check_input_apart(job: JobConfig, date: dt.date) -> None:
     """Raises ConfigError if the input of `date` can be seen to lie among the files of the output, or links are there.
 
     Writes nothing and lists nothing.

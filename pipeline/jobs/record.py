@@ -1,4 +1,4 @@
-"""What is written down about a job: in the plan of its run, and as one string that tells equal work."""
+"""What the plan of a run says about its job, and the digest by which equal work is recognised."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from transforms.runs.run import Run
 
 SAME_ROWS_SINCE = "0.1.0"
-"""The oldest version that makes the same rows of the same job: what its attempts have finished is taken over. To be
-raised by a version that makes others."""
+"""The oldest version that makes the same rows of the same job: what its attempts have finished is taken over. A version
+that makes other rows must raise it."""
 
 
 def about_run(

@@ -1,4 +1,4 @@
-"""What is wrong with a job, in the words of who wrote it: flags, or keys of a file."""
+"""What is wrong with a job, in the words of its author: flags, or keys of a file."""
 
 import difflib
 from collections.abc import Collection
@@ -8,14 +8,11 @@ import pydantic
 
 
 def sentence_of(model: type[pydantic.BaseModel], problem: Any, file: str | None, in_file: Collection[str]) -> str:
-    """What pydantic found wrong with one field, by the flag, or by the key if the value is from the file."""
+    """What pydantic found wrong with one field, named by its flag, or by its key if the value is from the file."""
     key = ".".join(str(part) for part in problem["loc"])
     flag = "--" + key.replace("_", "-")
     if problem["type"] == "extra_forbidden":
-        names = [field.alias or name for name, field in model.model_fields.items()]
-        near = difflib.get_close_matches(key, names, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(names)}"
-        return f"{file or 'job'}: key {key!r} is unknown{hint}"
+        return f"{file or 'job'}: {unknown_key(key, model)}"
     if problem["type"] == "missing":
         return f"{flag} is missing (or the key {key!r} in --job)"
     message: str = problem["msg"].removeprefix("Value error, ")
@@ -29,6 +26,13 @@ def sentence_of(model: type[pydantic.BaseModel], problem: Any, file: str | None,
     if problem["input"] is None:
         message = "it has no value; give one, or leave the key out"
     return f"{file}: key {key!r} is {value}: {message}"
+
+
+def unknown_key(key: str, model: type[pydantic.BaseModel]) -> str:
+    """What to say of a key that the model does not have: the most similar one, or all that there are."""
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    near = difflib.get_close_matches(key.rpartition(".")[2], names, 1)
+    return f"key {key!r} is unknown; " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}")
 
 
 def _short(value: Any) -> str:

@@ -16,7 +16,7 @@ _input = in_panel(INPUT)
 class TextFiles(pydantic.BaseModel):
     """How the CSV and TSV files of a job are written; `encoding` is of JSONL and plain text too.
 
-    `quote` None: `"`, but where the delimiter is a tab nobody knows, and a file that leaves it open is refused.
+    `quote` None means `"`. Where the delimiter is a tab it is not known, and a file that does not show it is refused.
     """
 
     # Built with the first job: --help needs the fields and no validator.

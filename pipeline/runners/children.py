@@ -31,14 +31,14 @@ class Result:
 class Children:
     """Commands of this program in processes of their own, by name. Those still running are killed when the block ends.
 
-    So they are by Ctrl-C, SIGTERM and SIGHUP, which then do what they would have done without this block.
+    Ctrl-C, SIGTERM and SIGHUP kill them too, and then do what they would have done without this block.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._running: dict[str, tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]] = {}
         self._signals: list[int] = []
         self._before: dict[int, Any] = {}
-        # The very modules of this process, whatever lies in the working directory.
+        # The same modules as this process has, whatever is in the working directory.
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         self._environment = {**os.environ, **environment, "PYTHONPATH": path}
 
@@ -48,7 +48,7 @@ class Children:
     def __enter__(self) -> "Children":
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                # Only noted: a process that is being started right now must not be missed.
+                # Only noted: a process that is just being started must not be missed.
                 self._before[number] = signal.signal(number, lambda number, _: self._signals.append(number))
         return self
 
@@ -64,10 +64,10 @@ class Children:
     def start(self, name: str, arguments: Sequence[str]) -> None:
         """Starts `bert-batch` with these arguments; raises Interrupted."""
         self._stop_if_interrupted()
-        # Files, not pipes: nobody has to empty them. They are closed when the process has ended.
+        # Files, not pipes, which would have to be emptied. They are closed when the process has ended.
         out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         command = [sys.executable, "-P", "-m", "pipeline", *arguments]
-        # A group of its own: when it dies its workers do not, and wait for it for ever.
+        # A process group of its own: if the command dies its workers stay, and would wait for it for ever.
         process = subprocess.Popen(
             command, env=self._environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err, process_group=0
         )

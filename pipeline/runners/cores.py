@@ -9,7 +9,7 @@ INTRAOP_THREADS = "TF_NUM_INTRAOP_THREADS"
 
 @contextmanager
 def share_cores(workers: int) -> Iterator[None]:
-    """TensorFlow in worker processes started meanwhile has its share: threads times processes are at most the cores."""
+    """Limits TensorFlow in worker processes started meanwhile: threads times processes are at most the cores."""
     before = os.environ.get(INTRAOP_THREADS)
     if workers > 1:
         # Read by TensorFlow when a worker process starts it; its own setter is too late once a graph is loaded. A share

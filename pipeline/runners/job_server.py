@@ -15,13 +15,13 @@ from pipeline.runners.loopback import loopback_only
 
 
 class ParallelJob(BeamJob):
-    """A job in `--direct_num_workers` worker processes; of its own accord Beam's server uses one and says nothing."""
+    """A job in `--direct_num_workers` worker processes; Beam's own server uses one, without a word."""
 
     def _invoke_runner(self):  # type: ignore[no-untyped-def]
         options = self.pipeline_options()
         runner = FnApiRunner(provision_info=self._provision_info)
-        # FnApiRunner reads the option only in `run_pipeline`, to which no job from a server comes.
-        # Options come back from the wire as text.
+        # FnApiRunner reads the option only in `run_pipeline`, which a job server does not call. Options that were sent
+        # over the network are text.
         runner._num_workers = max(1, int(options.view_as(DirectOptions).direct_num_workers))
         self.set_state(beam_job_api_pb2.JobState.RUNNING)
         return runner.run_via_runner_api(self._pipeline_proto, options)

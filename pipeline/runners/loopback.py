@@ -1,6 +1,6 @@
 """Servers that Beam starts for worker processes of this machine listen on this machine alone.
 
-Beam binds them to every interface (`[::]`), asks for no login, and has no option for it: whoever reaches the machine
+Beam binds them to every interface (`[::]`) without a login, and has no option for it: anybody who reaches the machine
 over the network could read what is scored, and send work of their own.
 """
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, PortableOptions, StandardOptions
 
-from pipeline.dataflow.buckets import check_places
+from pipeline.dataflow.buckets import check_buckets
 from pipeline.dataflow.checks import check_dataflow
 from pipeline.errors import ConfigError, RunFailedError
 from pipeline.jobs.config import LOCAL, JobConfig
@@ -21,7 +21,7 @@ def beam_options(runner: str, workers: int, extra: Sequence[str]) -> PipelineOpt
     """The options of a preset plus Beam's own from the command line; raises ConfigError for an unknown one.
 
     `direct` (alias `local`) is FnApiRunner, the runner inside Beam's DirectRunner: DirectRunner itself chooses a
-    runner by the look of the graph, and tries to download one first.
+    runner by the graph, and tries to download one first.
     """
     preset = {
         "direct": ["--runner=FnApiRunner"],
@@ -31,8 +31,8 @@ def beam_options(runner: str, workers: int, extra: Sequence[str]) -> PipelineOpt
     }[runner]
     if runner == "portable":
         preset.append(f"--direct_num_workers={workers}")
-        # Beam takes it for the time a whole job may take, and then leaves one that works on. Whether the job server
-        # answers at all is asked before; later options win, so the user's own does.
+        # To Beam this is the time that a whole job may take; after it Beam leaves the job, which still works. Whether
+        # the job server answers is checked before. Later options win, so the user's own does.
         preset.append(f"--job_server_timeout={JOB_SECONDS}")
     if workers > 1 and runner in LOCAL:
         preset += [f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing"]
@@ -55,7 +55,7 @@ def job_options(job: JobConfig, hints: Mapping[str, str], date: dt.date) -> Pipe
         _refuse_local_paths(job)
         check_dataflow(options, hints)
         temp = {f"--{name}": getattr(google, name) for name in ("temp_location", "staging_location")}
-        check_places(google.region, {flag: path for flag, path in {**temp, **_paths(job)}.items() if path})
+        check_buckets(google.region, {flag: path for flag, path in {**temp, **_paths(job)}.items() if path})
     return options
 
 
@@ -77,7 +77,7 @@ def _refuse_local_paths(job: JobConfig) -> None:
 
 
 def check_job_server(options: PipelineOptions) -> None:
-    """Raises RunFailedError if a portable job has no job server that answers; Beam itself would ask for a minute."""
+    """Raises RunFailedError if the job server of a portable job does not answer; Beam itself would try for a minute."""
     endpoint = options.view_as(PortableOptions).job_endpoint
     if options.view_as(StandardOptions).runner != "PortableRunner" or endpoint == "embed":
         return

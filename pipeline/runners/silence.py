@@ -1,4 +1,4 @@
-"""Keeping what C++ libraries and worker processes write to stderr away from the user."""
+"""Hides from the user what C++ libraries and worker processes write to stderr."""
 
 import os
 import sys
@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """What C++ libraries and worker processes write to stderr does not get through, whatever their log level says.
+    """Drops what C++ libraries and worker processes write to stderr, whatever their log level is.
 
-    That is TensorFlow's start-up notes, and tracebacks that may quote a text.
+    That is TensorFlow's start-up notes, and tracebacks, which may quote a text.
     """
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)

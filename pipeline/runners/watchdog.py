@@ -1,6 +1,6 @@
-"""Ends a job of which worker processes died or never began; a job server that does not notice waits for ever.
+"""Ends a job whose worker processes died or never began; a job server that does not notice would wait for ever.
 
-The command listens to the beats of the workers (transforms/runs/heartbeats.py). Clocks of two machines are never
+The command listens to the heartbeats of the workers (transforms/runs/heartbeats.py). Clocks of two machines are never
 compared: what counts is how long the listener has heard nothing new.
 """
 
@@ -13,19 +13,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.errors import ConfigError, WorkersLostError
-from transforms.runs.heartbeats import BEAT_SECONDS, begin_listening, end_listening, hear, host_and_pid
+from transforms.runs.heartbeats import HEARTBEAT_SECONDS, begin_listening, end_listening, hear, host_and_pid
 
 SILENT_SECONDS = 30.0
-"""A process that is not heard that long is lost: loading a model or a busy store may delay a beat by ten."""
+"""A process that is silent for so long is lost; loading a model, or a busy store, may delay a heartbeat by ten."""
 START_SECONDS = 300.0
-"""That long a cluster may take to start the first worker process, and after it all others, unless START says else."""
+"""So long a cluster may take to start the first worker process, and then all others, unless START says otherwise."""
 START = "BERT_BATCH_WORKER_START_SECONDS"
 OFF = ("0", "off")
 WAIT_LONGER = f"{START}=SECONDS waits longer, {START}=off for ever"
-SHORT_SECONDS = 3 * BEAT_SECONDS
-"""The same where it is known that a process died."""
+SHORT_SECONDS = 3 * HEARTBEAT_SECONDS
+"""The same if it is known that a process died."""
 CHANNEL_CLOSED = "Channel closed prematurely"
-"""What Beam's Python job server says if it notices that a worker died; between two bundles it does not."""
+"""What Beam's Python job server says if it notices that a worker died; between two Beam bundles it does not notice."""
 POOL_CLOSED = "StatusCode.UNAVAILABLE"
 NOT_BEGUN = (
     "does the job server reach the worker pool (--environment_config), "
@@ -39,12 +39,12 @@ GAP_SECONDS = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """One process that was heard: when first and last, in seconds of listening, and its last beat."""
+    """One process that was heard: when first and last, in seconds of listening, and its last heartbeat."""
 
     name: str
     first: float
     last: float
-    beat: str
+    heartbeat: str
     ended: bool = False
 
 
@@ -56,30 +56,31 @@ class Heard:
     workers: tuple[Worker, ...] = ()
 
 
-def listen(heard: Heard, beats: Mapping[str, str], elapsed: float) -> Heard:
-    """What is known after one more look, `elapsed` seconds after the last one. A beat that is gone is a normal end."""
+def listen(heard: Heard, heartbeats: Mapping[str, str], elapsed: float) -> Heard:
+    """What is known after one more look, `elapsed` seconds after the last one. A file that is gone is a normal end."""
     now = heard.time + min(elapsed, GAP_SECONDS)
     known = {worker.name for worker in heard.workers}
-    workers = [_again(worker, beats.get(worker.name), now) for worker in heard.workers]
-    new = [Worker(name=name, first=now, last=now, beat=beats[name]) for name in sorted(beats.keys() - known)]
+    workers = [_again(worker, heartbeats.get(worker.name), now) for worker in heard.workers]
+    begun = sorted(heartbeats.keys() - known)
+    new = [Worker(name=name, first=now, last=now, heartbeat=heartbeats[name]) for name in begun]
     return Heard(time=now, workers=(*workers, *new))
 
 
-def _again(worker: Worker, beat: str | None, now: float) -> Worker:
-    if beat is None:
+def _again(worker: Worker, heartbeat: str | None, now: float) -> Worker:
+    if heartbeat is None:
         return replace(worker, ended=True)
-    return worker if beat == worker.beat else replace(worker, last=now, beat=beat, ended=False)
+    return worker if heartbeat == worker.heartbeat else replace(worker, last=now, heartbeat=heartbeat, ended=False)
 
 
 def lost(heard: Heard, expected: int, limit: float) -> list[Worker]:
     """The processes that are silent for longer than `limit` and were not replaced by one that began later.
 
-    The first `expected` processes that began are not replacements: a job begins all of them, but not at once.
+    The first `expected` processes that began replace no other: a job starts that many, though not all at once.
     """
     silent = [worker for worker in heard.workers if not worker.ended and heard.time - worker.last > limit]
     in_place = [worker.first for worker in heard.workers[expected:]]
     missing = []
-    # The one that was heard last has the fewest that began after it.
+    # Begins with the one that was heard last: the fewest processes began after it.
     for worker in sorted(silent, key=lambda worker: worker.last, reverse=True):
         later = [first for first in in_place if first > worker.last]
         if later:
@@ -104,7 +105,7 @@ def start_seconds(environment: Mapping[str, str]) -> float | None:
 
 
 def problem(heard: Heard, expected: int, start: float) -> str | None:
-    """Why there is nothing to wait for any more, as a sentence; None while there is.
+    """Why waiting is of no use any more, as a sentence; None while it is.
 
     The first process may take `start` seconds to begin, and all others as long after it.
     """
@@ -117,7 +118,7 @@ def problem(heard: Heard, expected: int, start: float) -> str | None:
             f"worker process {_names(missing)} was not heard of for {silence:.0f} s and none took its place "
             f"(of a runner that ends idle processes itself, {START}=off waits for ever)"
         )
-    # One that stopped before its first beat is never heard; what it was given to do is waited for all the same.
+    # A process that stopped before its first heartbeat is never heard, and its work never ends.
     if (begun := len(heard.workers)) < expected and heard.time - heard.workers[0].first > start:
         return (
             f"only {begun} of {expected} worker processes have begun within {start:.0f} s of the first; "
@@ -128,26 +129,25 @@ def problem(heard: Heard, expected: int, start: float) -> str | None:
 
 @contextmanager
 def listening(folder: str) -> Iterator[None]:
-    """Worker processes may beat in `folder` meanwhile."""
+    """Worker processes may have their heartbeats in `folder` meanwhile."""
     begin_listening(folder)
     try:
         yield
     finally:
-        with suppress(Exception):  # What is left is harmless, and must not hide how the job ended.
+        with suppress(Exception):  # Files that stay are harmless; an error must not hide how the job ended.
             end_listening(folder)
 
 
 def wait(result: Any, folder: str, expected: int, start: float | None) -> None:
     """Waits for the job of a Beam PipelineResult, and raises what waiting raises.
 
-    Raises WorkersLostError, after an attempt to cancel the job, if it will never end: see `problem`. It never gives a
-    job up if `start` is None.
+    If the job will never end (see `problem`), tries to cancel it and raises WorkersLostError; never if `start` is None.
     """
     waiting, ear = _Call(result.wait_until_finish), _Ear(folder)
     while not waiting.ended(LOOK_SECONDS):
         ear.listen()
         if start is not None and (why := problem(ear.heard, expected, start)):
-            # A job server may wait for the lost process here, too.
+            # Here too a job server may wait for the lost process.
             _Call(result.cancel).ended(CANCEL_SECONDS)
             # Beam's Python job server only forgets the job: a process that wakes up continues it.
             raise WorkersLostError(f"{why}; the job server was asked to cancel the job, which may still publish")
@@ -159,7 +159,7 @@ def wait(result: Any, folder: str, expected: int, start: float | None) -> None:
 
 
 def _told(error: BaseException, ear: "_Ear", expected: int) -> Exception | None:
-    """What to tell the user about an error of the job server; None if its own message is clear."""
+    """What to say about an error of the job server; None if its own message is clear."""
     import grpc
 
     if isinstance(error, grpc.RpcError):
@@ -168,7 +168,7 @@ def _told(error: BaseException, ear: "_Ear", expected: int) -> Exception | None:
         return WorkersLostError(f"no worker process has begun; {NOT_BEGUN}")
     if CHANNEL_CLOSED not in str(error):
         return None
-    # The job server knows that a process died, and not which: its silence will tell.
+    # The job server knows that a process died, but not which: the silent one.
     until = time.monotonic() + SHORT_SECONDS + 2 * LOOK_SECONDS
     while time.monotonic() < until:
         time.sleep(LOOK_SECONDS)
@@ -178,7 +178,7 @@ def _told(error: BaseException, ear: "_Ear", expected: int) -> Exception | None:
 
 
 class _Ear:
-    """Listens at the beats in a folder."""
+    """Listens to the heartbeats in a folder."""
 
     def __init__(self, folder: str) -> None:
         self._folder, self._before = folder, time.monotonic()
@@ -186,10 +186,10 @@ class _Ear:
 
     def listen(self) -> None:
         try:
-            beats = hear(self._folder)
+            heartbeats = hear(self._folder)
             now = time.monotonic()
-            self.heard, self._before = listen(self.heard, beats, now - self._before), now
-        except Exception:  # A store that is out of order for a moment; the time until the next look does not count.
+            self.heard, self._before = listen(self.heard, heartbeats, now - self._before), now
+        except Exception:  # The store failed for a moment; the time until the next look does not count.
             self._before = time.monotonic()
 
 
@@ -198,7 +198,7 @@ def _names(workers: Iterable[Worker]) -> str:
 
 
 class _Call:
-    """A call in a thread that nobody has to wait for."""
+    """A call in a thread of its own, which need not be waited for."""
 
     def __init__(self, act: Any) -> None:
         self._act = act

@@ -9,7 +9,7 @@ from pipeline.terminal.console import emit, err, out, quiet_libraries
 from transforms.runs.verdicts import rows_published
 
 
-class Reporter:
+class DateReporter:
     """Tells of each date in one line, and of all at the end: as text, or one JSON object a line."""
 
     def __init__(self, log_format: str) -> None:

@@ -1,4 +1,4 @@
-"""The progress bar of a local run: a line for each step, looking, the id pass, scoring, publishing."""
+"""The progress bar of a local run: a line for each step (looking, the id pass, scoring, publishing)."""
 
 import threading
 import time
@@ -20,10 +20,10 @@ POLL_SECONDS = 0.5
 
 
 class Steps:
-    """Which step a run is at and how many of its rows are through, by what its workers told.
+    """Which step a run is at and how many of its rows are done, by the reports of its workers.
 
-    `rows` is the plan's number, `exact` or estimated; `before` those that an attempt before has finished. `first` is
-    the step that it begins with: the id pass, scoring, or, for an attempt that had only this left, publishing.
+    `rows` is the plan's number, `exact` or estimated; `before` the rows that an earlier attempt has finished. `first`
+    is the step that the run begins with: the id pass, scoring, or, where only this is left, publishing.
     """
 
     def __init__(self, path: str, *, rows: int, exact: bool, before: int = 0, first: int = ROWS) -> None:
@@ -31,19 +31,19 @@ class Steps:
         self.exact = exact
 
     def look(self) -> tuple[int, int, int]:
-        """The step, its rows that are through, and of how many (0 if nobody knows)."""
+        """The step, how many of its rows are done, and of how many (0 if that is not known)."""
         told = self._told.look()
         ids_are_through = told[ROWS] or (self.exact and told[IDS] >= self._rows)
         step = PUBLISH if told[PUBLISH] else ROWS if self._first == IDS and ids_are_through else self._first
         done = told[IDS] if step == IDS else self._before + told[ROWS]
         if step == PUBLISH:
             return step, done, done
-        # An estimate may be too low, and is never shown as less than what there is.
+        # An estimate may be too low; a total below the rows that are done is never shown.
         return step, done, max(self._rows, done) if self._rows or not self.exact else 0
 
 
 def steps_of(prepared: "Prepared", path: str) -> Steps:
-    """The steps of a run that is prepared; its workers tell in the file `path` how far they are."""
+    """The steps of a run that is prepared; its workers report in the file `path` how far they are."""
     plan, resumed = prepared.plan, prepared.resumed
     before = 0 if resumed is None else sum(count.rows for count in resumed.taken.read)
     has_id_pass = prepared.earlier is not None or (plan.columns.id is not None and not prepared.job.trust_ids)
@@ -67,7 +67,7 @@ class Bar:
 
     @contextmanager
     def drawn(self) -> Iterator[None]:
-        """Draws until the end; of a run that ends before it has begun nothing stays on the terminal."""
+        """Draws until the end; a run that ends before its first step leaves nothing on the terminal."""
         with self._progress:
             self._begin(LOOK, 0)
             try:
@@ -95,7 +95,7 @@ class Bar:
             self.show(steps)
 
     def show(self, steps: Steps) -> None:
-        """Draws what the workers have told so far."""
+        """Draws what the workers have reported so far."""
         step, done, total = steps.look()
         if step != self._step:
             self._end()
@@ -115,7 +115,7 @@ class Bar:
         self._task = self._progress.add_task(STEPS[step], total=None, rows="", rate="")
 
     def _end(self) -> None:
-        """The step before is through: its line says so, and stays."""
+        """The step is done: its line says so, and stays."""
         done = self._progress.tasks[-1].completed or 1
         rows = f"{done:,.0f} rows" if self._step in (IDS, ROWS) else ""
         self._progress.update(self._task, total=done, completed=done, rows=rows, rate="")

@@ -1,4 +1,4 @@
-"""What a run tells while it goes and when it ends: to people on a terminal, or one JSON object a line to machines."""
+"""What a run prints while it works and when it ends: for people, or as one JSON object a line for machines."""
 
 import datetime as dt
 import logging
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 # Paths and names are printed as they are: brackets in them are no markup, colons no emoji.
 PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True, "markup": False, "emoji": False}
 PROGRESS_SECONDS = 120.0
-"""How often a long local run tells machines how far it is."""
+"""How often a long local run prints a `progress` event."""
 
 
 class Terminal(Console):
-    """Everything that is printed goes through here: what comes from outside is shown escaped, cells of tables too."""
+    """Everything is printed through this class: what comes from outside is escaped, cells of tables too."""
 
     def render_str(self, text: str, **options: Any) -> Text:
         """One string that is printed is one line."""
@@ -56,7 +56,7 @@ out, err = Terminal(**PLAIN), Terminal(stderr=True, **PLAIN)
 
 
 class Reporter(Protocol):
-    """How a command tells what happens. `progress` is where local workers shall tell how far they are, if anywhere."""
+    """How a command reports what happens. `progress` is the file for the reports of local workers, if there is one."""
 
     progress: str | None
 
@@ -77,9 +77,9 @@ def console_for(log_format: str) -> Reporter:
 
 def quiet_libraries() -> None:
     """Beam logs an error with its whole message, which may quote a text, before it hands the error to us."""
-    # Worker processes hand what they log to the root: quiet.steps_are_heard lets through what is ours of it.
+    # What worker processes log comes to the root logger: quiet.steps_are_heard prints what is ours of it.
     logging.getLogger().setLevel(logging.WARNING)
-    # What ours say is for the user: it names a file and quotes none.
+    # What our own steps log is for the user: it may name a file, and quotes no text.
     logging.getLogger("transforms").setLevel(logging.WARNING)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)
     warnings.simplefilter("ignore")
@@ -100,7 +100,7 @@ class _Text:
         if self.progress is None:
             yield
             return
-        # What libraries write to stderr meanwhile goes elsewhere.
+        # What libraries write to stderr meanwhile is hidden.
         with os.fdopen(os.dup(2), "w") as terminal:
             self._bar = Bar(Terminal(file=terminal, force_terminal=True, **PLAIN))
             with self._bar.drawn():
@@ -108,7 +108,7 @@ class _Text:
 
     @contextmanager
     def watch(self, prepared: "Prepared") -> Iterator[None]:
-        """A progress bar on a terminal for a local run; else only what --only-new cannot do, and what computes why."""
+        """Shows a progress bar for a local run on a terminal; else only notes: on --only-new, and on what computes."""
         if prepared.passed_over is not None:
             err.print(not_compared(asdict(prepared.passed_over)))
         for note in prepared.choice.notes:

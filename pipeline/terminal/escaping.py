@@ -1,7 +1,7 @@
-"""Text from outside (names of files, ids, labels, manifests, error messages) as a terminal or a log may show it.
+"""Makes text from outside (names of files, ids, labels, manifests, error messages) safe for a terminal or a log.
 
-What could move the cursor, begin a new line, or turn the direction of reading is shown as an escape: a file may be
-named so that it looks like another one, or like a line of ours.
+Characters that move the cursor, begin a new line, or turn the direction of reading are escaped: a file may have a name
+that looks like another one, or like a line of ours.
 """
 
 import json

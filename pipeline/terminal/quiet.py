@@ -1,4 +1,4 @@
-"""Keeping what libraries write by themselves away from the user, and letting through what the steps have to tell."""
+"""Hides what libraries log, and prints what the steps log, as warnings."""
 
 import codecs
 import logging
@@ -14,16 +14,16 @@ from pipeline.terminal.escaping import escaped
 _STEPS = "transforms"
 # A worker process hands a record over as the text of a protocol buffer.
 _WORKERS_MESSAGE = re.compile(r'^message: "((?:[^"\\]|\\.)*)"$', re.MULTILINE)
-# Beam has folders of that name too, and whoever installs this may: only ours counts.
+# Beam has folders of that name too, and so may the user: only our own counts.
 _FOLDER = re.escape(os.path.dirname(transforms.__file__))
 _WORKERS_PLACE = re.compile(rf'^log_location: "{_FOLDER}/[^"]*"$', re.MULTILINE)
 
 
 @contextmanager
 def steps_are_heard() -> Iterator[None]:
-    """What the steps log, here and in worker processes on this machine, is one line on stderr, also while it is quiet.
+    """Prints what the steps log, here and in worker processes on this machine, on stderr, even while that is hidden.
 
-    It is of our own making and quotes nobody. What others log goes where it went before.
+    Each message is one line of our own, which quotes no text. What others log goes where it went before.
     """
     handler = _Steps()
     logging.getLogger().addHandler(handler)
@@ -38,7 +38,7 @@ class _Steps(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self._stream, self._own = sys.stderr, False
-        with suppress(OSError, ValueError):  # A stream in memory has no descriptor, and is never quiet.
+        with suppress(OSError, ValueError):  # A stream in memory has no descriptor, and is never hidden.
             self._stream, self._own = os.fdopen(os.dup(sys.stderr.fileno()), "w", errors="backslashreplace"), True
 
     def close(self) -> None:
@@ -53,7 +53,7 @@ class _Steps(logging.Handler):
         elif record.name == "root" and _WORKERS_PLACE.search(message) and (said := _WORKERS_MESSAGE.search(message)):
             self._write(codecs.escape_decode(said[1].encode())[0].decode("utf-8", "replace"))
         elif record.levelno >= logging.ERROR and len(logging.getLogger().handlers) == 1:
-            # As if this handler were not there, but escaped.
+            # As without this handler, but escaped.
             sys.stderr.write(escaped(message) + "\n")
 
     def _write(self, message: str) -> None:

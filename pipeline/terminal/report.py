@@ -41,12 +41,12 @@ OF_A_PATH = (
     errno.ENAMETOOLONG,
     errno.ELOOP,
 )
-"""What the system says about a path that a user has given, before anything has run."""
+"""Codes of the system for mistakes in a path that the user has given."""
 USAGE_ERRORS = (ConfigError, DateError, BundleError, PlanError, CheckpointError, RecordError)
 
 
 def explain(error: Exception, log_format: str) -> int:
-    """Says what went wrong, in one line for each thing that the user can mend, and gives the exit code."""
+    """Prints what went wrong, one line for each mistake that the user can correct, and gives the exit code."""
     if isinstance(error, (NoInputError, TryLaterError)):
         code, lines = 75, [str(error)]
     elif isinstance(error, ConfigError):
@@ -101,7 +101,7 @@ def show_choice(choice: "Choice") -> None:
 
 
 def show_foreign(output: str) -> None:
-    """Says which files among those of an output are not its own, if there are any."""
+    """Prints which files in the folders of an output are not its own, if there are any."""
     manifests = read_manifests(output)
     if found := foreign(output, manifests.named):
         out.print(f"not ours {examples(found)}: left alone by every command")

@@ -78,7 +78,7 @@ def _document(manifests: Manifests, unfinished: Mapping[str, Pending], runs: lis
             for run in runs
         ],
         "broken": dict(manifests.broken),
-        # Rows that were deleted for their age, of which files may be there yet.
+        # Dates whose rows were deleted for their age, and whose files may still be there.
         **({"expired_pending": expired} if expired else {}),
     }
 
@@ -102,7 +102,7 @@ def _row(manifest: Manifest) -> dict[str, Any]:
 
 
 def _seconds(manifest: Manifest) -> int | None:
-    """From the start of the run to its publication; None where the clock was set back meanwhile, or it is not known."""
+    """From the start of the run to its publication; None if that is not known, or the clock was set back meanwhile."""
     if not (manifest.get("started") and manifest.get("published_at")):
         return None
     start, end = (dt.datetime.fromisoformat(manifest[key]) for key in ("started", "published_at"))

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from transforms.errors import shown
 from transforms.outputs.names import MANIFEST
-from transforms.runs.books import MARKED
 from transforms.runs.history import is_expired
+from transforms.runs.row_counts import MARKED
 from transforms.runs.run import read_manifest
 from transforms.runs.verdict_record import SUPERSEDED, Verdict
 from transforms.stores.paths import join

@@ -20,7 +20,7 @@ from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score
 from transforms.runs.run import read_manifest
 from transforms.runs.verdict_record import Verdict
-from transforms.stores.bundles import BundleReference, fetch, open_bundle
+from transforms.stores.bundles import BundleReference, open_bundle, open_pinned_bundle
 
 BUNDLE, OUTPUT = "gs://bucket/models/test", "gs://bucket/out"
 MANIFEST = f"{OUTPUT}/dt={DATE}/_manifest.json"
@@ -111,7 +111,7 @@ def test_a_local_copy_that_is_not_whole_is_fetched_again(harm: str, gcs: FakeGcs
     else:
         shutil.move(bundle.path, bundle.path.with_suffix(".partial"))
         (bundle.path.with_suffix(".partial") / "of an earlier try").touch()
-    again = fetch(BundleReference(path=BUNDLE, fingerprint=bundle.fingerprint))
+    again = open_pinned_bundle(BundleReference(path=BUNDLE, fingerprint=bundle.fingerprint))
     assert again == bundle
     assert model.read_bytes() == gcs.objects()["models/test/scoring/saved_model.pb"]
 
@@ -122,15 +122,15 @@ def test_a_bundle_replaced_during_the_run_is_refused_by_a_machine_that_has_no_co
     pinned = BundleReference(path=BUNDLE, fingerprint=open_bundle(BUNDLE).fingerprint)
     upload(gcs, regression)
     # This machine has the copy of the bundle the run began with.
-    assert fetch(pinned).fingerprint == pinned.fingerprint
+    assert open_pinned_bundle(pinned).fingerprint == pinned.fingerprint
     (cache,) = Path(tempfile.gettempdir()).glob("bert-batch-bundles-*")
     shutil.rmtree(cache)
     with pytest.raises(BundleError, match=BUNDLE) as error:
-        fetch(pinned)
+        open_pinned_bundle(pinned)
     assert "replaced while the run worked" in str(error.value)
     # Nothing of the wrong bundle stays behind under the name of the right one.
     upload(gcs, uploaded)
-    assert fetch(pinned).fingerprint == pinned.fingerprint
+    assert open_pinned_bundle(pinned).fingerprint == pinned.fingerprint
 
 
 def test_a_bundle_with_a_file_changed_is_refused_by_its_name_on_the_server(gcs: FakeGcs, uploaded: Built) -> None:

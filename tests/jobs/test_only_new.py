@@ -15,7 +15,7 @@ from support.jobs import Outcome, Score, many_texts, write_parquet
 from pipeline.errors import ConfigError
 from transforms.read.duplicates import _HASHED, find_matches, find_repeats
 from transforms.read.unchanged import MATCH
-from transforms.score import macro_batch as infer
+from transforms.score import macro_batch
 
 NIGHT1, NIGHT2 = "2026-11-20", "2026-11-21"
 EARLY, LATE = dt.datetime(2026, 11, 21, 2, tzinfo=dt.UTC), dt.datetime(2026, 11, 22, 2, tzinfo=dt.UTC)
@@ -69,13 +69,13 @@ def test_only_new_and_changed_rows_are_scored(run_job: Score, tmp_path: Path, mo
     }
     full = night(run_job, tmp_path, now, NIGHT2, output=tmp_path / "full")
     tokens: list[int] = []
-    score_all = infer._score_all
+    score_all = macro_batch._score_all
 
     def spy(ragged: Any, *more: Any) -> Any:
         tokens.append(len(ragged.first_segment))
         return score_all(ragged, *more)
 
-    monkeypatch.setattr(infer, "_score_all", spy)
+    monkeypatch.setattr(macro_batch, "_score_all", spy)
     second = night(run_job, tmp_path, now, NIGHT2, only_new=True)
     assert sum(tokens) == 30
     assert counts(second) == (302, 30, 270, 2)

@@ -109,7 +109,7 @@ class Night:
     def _scored(self, texts: pa.RecordBatch) -> pa.RecordBatch:
         pairs = texts.column("text_pair").to_pylist() if self._pairs else [None] * texts.num_rows
         values = [score_of(*both) for both in zip(texts.column("text").to_pylist(), pairs, strict=True)]
-        own = same_for_all(self._labelling, texts.num_rows) | {
+        own = same_for_all(self._labelling, texts.num_rows, "float32") | {
             "value": pa.array(values, pa.float32()),
             "token_count": pa.array([1] * texts.num_rows, pa.int32()),
             "truncated": pa.array([False] * texts.num_rows),

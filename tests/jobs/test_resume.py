@@ -17,7 +17,7 @@ from pipeline.errors import RunFailedError
 from transforms.publish.commit import publish
 from transforms.runs.resume import finished_splits
 from transforms.runs.run import Run
-from transforms.score import macro_batch as infer
+from transforms.score import macro_batch
 
 SPLITS, ROWS = 8, 25
 BAD = 3
@@ -40,7 +40,7 @@ class Scoring:
 
     def __init__(self) -> None:
         self.scored, self.fail_after = 0, SPLITS
-        self._score_all = infer._score_all
+        self._score_all = macro_batch._score_all
 
     def __call__(self, ragged: Any, *more: Any) -> Any:
         if self.scored >= self.fail_after:
@@ -52,7 +52,7 @@ class Scoring:
 @pytest.fixture
 def scoring(monkeypatch: pytest.MonkeyPatch) -> Scoring:
     spy = Scoring()
-    monkeypatch.setattr(infer, "_score_all", spy)
+    monkeypatch.setattr(macro_batch, "_score_all", spy)
     return spy
 
 
@@ -217,14 +217,14 @@ def test_a_slow_run_and_the_one_that_took_over_publish_the_same(
     run_job: Score, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inner: list[Outcome] = []
-    score_all, calls = infer._score_all, iter(range(1_000))
+    score_all, calls = macro_batch._score_all, iter(range(1_000))
 
     def slow(ragged: Any, *more: Any) -> Any:
         if next(calls) == 4:
             inner.append(run_job(files))
         return score_all(ragged, *more)
 
-    monkeypatch.setattr(infer, "_score_all", slow)
+    monkeypatch.setattr(macro_batch, "_score_all", slow)
     outcome = run_job(files)
     assert inner[0].verdict.taken_over == 3
     assert outcome.verdict.run_id == inner[0].verdict.run_id

@@ -13,7 +13,7 @@ from transforms.batches.schemas import SOURCE, Columns, texts_schema
 from transforms.errors import BadRowError, OutOfMemoryError
 from transforms.score.macro_batch import Ragged
 from transforms.score.memo import Memo
-from transforms.score.micro_batches import Rows, plan_micro_batches
+from transforms.score.micro_batches import Indices, plan_micro_batches
 
 COLUMNS = Columns(text="text", id="id")
 
@@ -47,7 +47,7 @@ class FakeScorer:
         self.seen: list[tuple[int, ...]] = []
         self.calls = 0
 
-    def plan(self, lengths: npt.NDArray[np.integer]) -> list[Rows]:
+    def plan(self, lengths: npt.NDArray[np.integer]) -> list[Indices]:
         return plan_micro_batches(lengths * EACH, self.token_budget)
 
     def shape(self, rows: int, longest: int) -> tuple[int, int]:

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from support.runs.publishing import run_bundle
 
 from transforms import write
-from transforms.batches.dead_letters import place, reject_positions
+from transforms.batches.dead_letters import position_columns, reject_positions
 from transforms.batches.misfits import named
-from transforms.batches.schemas import DEAD_LETTERS, Columns
-from transforms.runs.books import count_positions
+from transforms.batches.repeated import WORK, WORK_FIELD, repeated
+from transforms.batches.schemas import DEAD_LETTERS, Columns, outputs_schema
 from transforms.runs.labelling import Labelling
+from transforms.runs.row_counts import Work, count_positions
 from transforms.runs.run import Run
 from transforms.runs.staged import StagedFile
 from transforms.score.label import _top, label
@@ -44,8 +45,8 @@ def labelling(run: Run, labels: tuple[str, ...] = LABELS, top_k: int | None = No
     return Labelling(labels=labels, columns=Columns(text="text", id="id", kept=KEPT), run=run, top_k=top_k)
 
 
-def inferred(outputs: Any, *, split: int = 0, first_row: int = 0, failed: tuple[int, ...] = ()) -> pa.RecordBatch:
-    """What `infer` gives for these outputs, [B, C]."""
+def gave(outputs: Any, *, split: int = 0, first_row: int = 0, failed: tuple[int, ...] = ()) -> pa.RecordBatch:
+    """What the model gives for rows of two kept columns: these outputs, [B, C]."""
     outputs = np.asarray(outputs, np.float32)
     rows = np.arange(first_row, first_row + len(outputs))
     bad = np.isin(np.arange(len(outputs)), failed)
@@ -53,20 +54,22 @@ def inferred(outputs: Any, *, split: int = 0, first_row: int = 0, failed: tuple[
         "id": pa.array([f"r{row}" for row in rows]),
         "kept:k": pa.array(rows),
         "kept:code": pa.array([["x", None]] * len(rows), pa.list_(pa.string())),
-        **dict(zip(("source", "split", "row"), place("in.parquet", split, rows), strict=True)),
+        **dict(zip(("source", "split", "row"), position_columns("in.parquet", split, rows), strict=True)),
         "kept_misfits": named(len(rows), {}),
         "text_hash": pa.array(rows),
         "truncated": pa.array(rows > 3),
         "token_count": pa.array(rows + 2, pa.int32()),
         "outputs": pa.array(list(outputs), pa.list_(pa.float32())),
         "failed": pa.array(bad),
+        WORK: repeated(Work(scored=len(rows), precision="float32")._asdict(), WORK_FIELD, len(rows)),
     }
-    return pa.RecordBatch.from_pydict(columns)
+    schema = outputs_schema(labelling(run_at("out")).columns)
+    return pa.RecordBatch.from_pydict({name: columns[name] for name in schema.names}, schema=schema)
 
 
 def placed_scores(run: Run, count: int, *, split: int = 0, first_row: int = 0) -> pa.RecordBatch:
     outputs = np.random.default_rng(0).dirichlet([1, 1, 1], count)
-    scores, _ = label(inferred(outputs, split=split, first_row=first_row), labelling(run))
+    scores, _ = label(gave(outputs, split=split, first_row=first_row), labelling(run))
     return scores
 
 
@@ -129,7 +132,7 @@ def test_columns_of_ours_are_required_and_kept_ones_optional(run: Run) -> None:
     (file,) = stage_scores(run, placed_scores(run, 5))
     assert levels(file.path) == {**ALWAYS, **CLASSES}
     made = labelling(run, labels=())
-    scores, _ = label(inferred([[0.5], [1.5]]), made)
+    scores, _ = label(gave([[0.5], [1.5]]), made)
     (file,) = run_bundle(_Stage(run, made.schema, made.file_schema), scores)
     assert levels(file.path) == {**ALWAYS, "value": ("FLOAT", "None", 0, 0)}
     assert pq.read_table(file.path)["value"].to_pylist() == [0.5, 1.5]
@@ -275,12 +278,12 @@ def test_a_batch_of_another_schema_is_refused_by_name(run: Run) -> None:
 
 def test_classes_are_sorted_and_equal_ones_keep_the_order_of_the_labels(run: Run) -> None:
     outputs = [[0.2, 0.5, 0.3], [0.4, 0.2, 0.4], [1 / 3, 1 / 3, 1 / 3]]
-    scores, dead = label(inferred(outputs), labelling(run))
+    scores, dead = label(gave(outputs), labelling(run))
     assert dead is None
     ranked = [[entry["label"] for entry in row] for row in scores.column("probabilities").to_pylist()]
     assert ranked == [["book", "rate", "play"], ["play", "rate", "book"], ["play", "book", "rate"]]
     assert scores.column("label").to_pylist() == [row[0] for row in ranked]
-    top, _ = label(inferred(outputs), labelling(run, top_k=1))
+    top, _ = label(gave(outputs), labelling(run, top_k=1))
     assert [len(row) for row in top.column("probabilities").to_pylist()] == [1, 1, 1]
     with pytest.raises(ValueError, match="--top-k is 4"):
         labelling(run, top_k=4)
@@ -290,21 +293,21 @@ def test_trap_9_a_label_is_the_argmax_over_the_classes_of_its_row(run: Run) -> N
     # As many rows as classes: over the batch the labels would be rate, play, rate, and no shape would tell.
     outputs = np.array([[0.5, 0.4, 0.1], [0.2, 0.5, 0.3], [0.6, 0.0, 0.4]])
     assert outputs.argmax(axis=0).tolist() == [2, 1, 2]
-    scores, _ = label(inferred(outputs), labelling(run))
+    scores, _ = label(gave(outputs), labelling(run))
     assert scores.column("label").to_pylist() == ["play", "book", "play"]
     np.testing.assert_allclose(scores.column("probability"), [0.5, 0.5, 0.6], atol=1e-6)
 
 
 def test_rows_that_failed_or_are_not_finite_become_dead_letters(run: Run) -> None:
     outputs = [[np.nan] * 3, [0.2, 0.3, 0.5], [0.1, np.inf, 0.1]]
-    batch = inferred(outputs, failed=(0,))
+    batch = gave(outputs, failed=(0,))
     scores, dead = label(batch, labelling(run))
     assert scores.column("id").to_pylist() == ["r1"]
     assert dead is not None
     assert dead.column("code").to_pylist() == ["not_scored", "not_finite"]
     assert dead.column("row").to_pylist() == [0, 2]
     assert dead.column("text_hash").to_pylist() == [0, 2]
-    nothing, _ = label(inferred([[np.nan] * 3]), labelling(run))
+    nothing, _ = label(gave([[np.nan] * 3]), labelling(run))
     assert nothing.num_rows == 0
 
 

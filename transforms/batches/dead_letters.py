@@ -32,8 +32,8 @@ OF_THE_MODEL = frozenset({"not_tokenized", "not_scored", "not_finite"})
 """Codes of rows that are sound as they were read: another machine may score them."""
 
 
-def place(source: str, split: int, rows: npt.NDArray[np.int64]) -> list[pa.Array]:
-    """The three columns that say where rows come from."""
+def position_columns(source: str, split: int, rows: npt.NDArray[np.int64]) -> list[pa.Array]:
+    """The three columns that say where rows come from: source, split, row."""
     indices = pa.array(np.zeros(len(rows), np.int32))
     return [
         pa.DictionaryArray.from_arrays(indices, pa.array([source])).cast(SOURCE),
@@ -50,7 +50,7 @@ def reject_positions(
     for start in range(0, len(rows), MAX_ROWS):
         part = rows[start : start + MAX_ROWS]
         nothing = pa.nulls(len(part), pa.string())
-        where = place(source, split, part)
+        where = position_columns(source, split, part)
         batches.append(_batch(where, nothing, stage, [code] * len(part), [reason] * len(part), None))
     return batches
 

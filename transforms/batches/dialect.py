@@ -1,4 +1,4 @@
-"""How the user says his text files are written: delimiter, quotes, escapes, encoding."""
+"""How the text files of a job are written: delimiter, quotes, escapes, encoding."""
 
 import codecs
 from dataclasses import dataclass
@@ -15,14 +15,15 @@ ENCODINGS = (
     *("cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp437", "cp850", "koi8-r", "mac-roman"),
     *("shift_jis", "cp932", "euc_jp", "gb18030", "gbk", "big5", "euc_kr", "cp949"),
 )
-"""What Python's codecs call them; other names of the same (latin-1, windows-1252) are taken too. In all but UTF-16, a
-byte that looks like the end of a line is one."""
+"""By the names of Python's codecs; their other names (latin-1, windows-1252) are accepted too. In all of them but
+UTF-16, a byte that looks like the end of a line is one."""
 
 
 class Marks(NamedTuple):
     """The dialect of one format: single bytes, None where there is none.
 
-    `doubtful`: nobody said whether a field that begins with a quotation mark is quoted, and files of this kind differ.
+    `doubtful`: the job does not say whether a field that begins with a quotation mark is quoted, and files of this kind
+    differ.
     """
 
     delimiter: bytes
@@ -34,7 +35,7 @@ class Marks(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """What the user said of the text files of a job; None is unsaid. Raises DialectError.
+    """What the job says about its text files; None where it says nothing. Raises DialectError.
 
     `quote` may be `none`. `encoding` is of JSONL and plain text too.
     """

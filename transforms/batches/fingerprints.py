@@ -16,9 +16,9 @@ Keys = tuple[tuple[int, int], tuple[int, int]]
 def text_hash(texts: pa.Array, pairs: pa.Array | None = None) -> pa.Array:
     """FarmHash64 fingerprint of each text as int64, what BigQuery calls FARM_FINGERPRINT.
 
-    For SQL and for dead letters. Nothing may be decided by it alone: texts can be made to have a given one in a second.
-    Pairs are hashed as text, U+001F, text_pair. Source: tf.fingerprint; equality measured on BigQuery's documented
-    vectors (reference, measurements).
+    For SQL and for dead letters. Nothing may be decided by it alone: a text with a given fingerprint is made in a
+    second. Pairs are hashed as text, U+001F, text_pair. Computed by tf.fingerprint; a test compares it with the
+    examples in BigQuery's documentation.
     """
     values = _objects(texts)
     if pairs is not None:
@@ -27,7 +27,7 @@ def text_hash(texts: pa.Array, pairs: pa.Array | None = None) -> pa.Array:
 
 
 def secret_keys() -> Keys:
-    """Keys for `id_hash` that nobody knows: each pass over the ids draws its own, and writes them nowhere."""
+    """Secret keys for `id_hash`: each pass over the ids draws its own, and writes them nowhere."""
     first, second = ((secrets.randbits(63), secrets.randbits(63)) for _ in range(2))
     return first, second
 
@@ -35,7 +35,7 @@ def secret_keys() -> Keys:
 def id_hash(ids: pa.Array, keys: Keys) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Two hashes of each id (SipHash reduced to 63 bits, each with a key of its own): together they name it.
 
-    Whoever writes ids cannot make one that is taken for another's: for that he would have to know the keys.
+    Without the keys nobody can make an id that is taken for another one.
     """
     values = _objects(ids)
     if not len(values):

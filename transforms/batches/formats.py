@@ -1,4 +1,4 @@
-"""What input may be like: kinds of files by their names, and defaults of limits. Imports nothing: --help shows them."""
+"""Formats of input files by their names, and default limits. Imports nothing, because --help shows them at once."""
 
 FORMATS = {
     ".parquet": "parquet",

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from transforms.batches.dialect import Dialect
 from transforms.batches.formats import LONGEST_TEXT
+from transforms.batches.repeated import PRECISION_FIELD, WORK_FIELD
 from transforms.batches.text_digests import DIGEST, DIGEST_TYPE
 
 MAX_ROWS = 8_192
@@ -30,7 +31,7 @@ SOURCE = pa.dictionary(pa.int32(), pa.string())
 UTC_MICROS = pa.timestamp("us", tz="UTC")
 
 MISFITS = "kept_misfits"
-"""Beside the place of each row: the names of the kept columns that are null because their value did not fit."""
+"""Beside the position of each row: the names of the kept columns that are null because their value did not fit."""
 
 EARLIER = "earlier"
 """Of Rows and Texts: what an earlier date has for a row with the same id, if there is such a date."""
@@ -104,13 +105,13 @@ def on_the_way(kept: Iterable[pa.Field]) -> list[pa.Field]:
     return [column.with_name(KEPT + column.name) for column in kept]
 
 
-def _place() -> list[pa.Field]:
+def _position() -> list[pa.Field]:
     return [_required("source", SOURCE), _required("split", pa.int32()), _required("row", pa.int64())]
 
 
 def _carried() -> list[pa.Field]:
-    """What goes with a row to the books and into no file."""
-    return [*_place(), pa.field(MISFITS, pa.list_(pa.string()))]
+    """What goes with a row to the row counts and into no file."""
+    return [*_position(), pa.field(MISFITS, pa.list_(pa.string()))]
 
 
 def _earlier(columns: Columns) -> list[pa.Field]:
@@ -155,18 +156,33 @@ def texts_schema(columns: Columns) -> pa.Schema:
     )
 
 
+def _without_text(columns: Columns) -> list[pa.Field]:
+    own = [_required("text_hash", pa.int64()), *_digest(columns.digests)]
+    return [_required("id", pa.string()), *columns.kept, *_carried(), *own]
+
+
 def tokens_schema(columns: Columns) -> pa.Schema:
     """Featurize -> Score: token ids with special tokens and without padding."""
     return pa.schema(
         [
-            _required("id", pa.string()),
-            *on_the_way(columns.kept),
-            *_carried(),
-            _required("text_hash", pa.int64()),
-            *_digest(columns.digests),
+            *_without_text(columns),
             _required("tokens", pa.large_list(_required("item", pa.int32()))),
             _required("first_segment", pa.int32()),
             _required("truncated", pa.bool_()),
+        ]
+    )
+
+
+def outputs_schema(columns: Columns) -> pa.Schema:
+    """RunInference -> Label: in place of the tokens what the model gave, NaN where it gave nothing, and the Work."""
+    return pa.schema(
+        [
+            *_without_text(columns),
+            _required("truncated", pa.bool_()),
+            _required("token_count", pa.int32()),
+            _required("outputs", pa.list_(_required("item", pa.float32()))),
+            _required("failed", pa.bool_()),
+            WORK_FIELD,
         ]
     )
 
@@ -219,12 +235,12 @@ def plain(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def placed(schema: pa.Schema, *, digests: bool = False) -> pa.Schema:
-    """`schema` with the place of each row in front, which the books need and the files leave out.
+def with_positions(schema: pa.Schema, *, digests: bool = False) -> pa.Schema:
+    """`schema` with position and precision of each row in front, which the row counts need and the files leave out.
 
     `digests`: with the digest of its text too.
     """
-    return pa.schema([*_carried(), *_digest(digests), *schema])
+    return pa.schema([*_carried(), PRECISION_FIELD, *_digest(digests), *schema])
 
 
 DEAD_LETTERS = pa.schema(
@@ -245,7 +261,7 @@ DEAD_LETTERS = pa.schema(
 
 REJECTED = pa.schema(
     [
-        *_place(),
+        *_position(),
         pa.field("id", pa.string()),
         _required("stage", pa.string()),
         _required("code", pa.string()),

@@ -1,4 +1,4 @@
-"""How many bytes rows have, and cutting batches and blocks by them: memory follows bytes, whichever column has them.
+"""How many bytes rows have, and cutting batches and blocks by them: memory depends on bytes, in whichever column.
 
 A value of a dictionary counts for every row that has it: a few bytes of a file can stand for gigabytes of a column.
 """
@@ -64,7 +64,7 @@ def total_bytes(batch: pa.RecordBatch) -> int:
 
 
 def column_bytes(column: pa.Array) -> int:
-    # What Arrow says at once counts a dictionary once, however many rows have its values.
+    # Arrow's own figure, which is quicker, counts a dictionary once, however many rows share its values.
     return int(row_bytes(column).sum()) if _has_dictionary(column.type) else int(column.nbytes)
 
 

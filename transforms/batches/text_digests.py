@@ -1,4 +1,4 @@
-"""Digests of texts that no writer of texts can aim at: SHA-256, cut to 128 bits."""
+"""Digests of texts: SHA-256, cut to 128 bits. Nobody can make a second text with the digest of another."""
 
 from collections.abc import Sequence
 from hashlib import sha256

@@ -27,7 +27,7 @@ _SCALARS = {
 
 
 def arrow_type(field: Any) -> pa.DataType | None:
-    """The Arrow type of a `bigquery.SchemaField`; None if Parquet cannot hold it (INTERVAL, or nobody knows it)."""
+    """The Arrow type of a `bigquery.SchemaField`; None if Parquet cannot hold it (INTERVAL), or it is not known."""
     kind = _element(field)
     return pa.list_(kind) if kind is not None and field.mode == "REPEATED" else kind
 

@@ -1,4 +1,4 @@
-"""Google's BigQuery client, one a process; the library is imported when a job first needs it."""
+"""Google's clients of BigQuery, one a process; the libraries are imported when a job first needs them."""
 
 import datetime as dt
 import functools
@@ -52,6 +52,32 @@ def query(table: str, sql: str, **parameters: dt.date | int | str) -> list[Any]:
     ]
     config = bigquery.QueryJobConfig(query_parameters=given)
     return list(client_for(table).query(sql, job_config=config, location=location_of(table)).result())
+
+
+def default_project() -> str | None:
+    """The project that the environment or the credentials name, if any; raises GoogleAuthError without credentials."""
+    import google.auth
+
+    return google.auth.default()[1]  # type: ignore[no-any-return]
+
+
+def read_client() -> Any:
+    """The `BigQueryReadClient` of this process. BIGQUERY_STORAGE_EMULATOR_HOST=host:port sends it to an emulator."""
+    return _read_client(os.environ.get("BIGQUERY_STORAGE_EMULATOR_HOST"))
+
+
+@functools.cache
+def _read_client(emulator: str | None) -> Any:
+    from google.cloud.bigquery_storage_v1 import BigQueryReadClient
+
+    if emulator is None:
+        return BigQueryReadClient()
+    import grpc
+
+    transport = BigQueryReadClient.get_transport_class("grpc")
+    # The client lifts gRPC's limit of 4 MB a message only on channels that it makes itself.
+    channel = grpc.insecure_channel(emulator, options=[("grpc.max_receive_message_length", -1)])
+    return BigQueryReadClient(transport=transport(channel=channel))
 
 
 @contextmanager

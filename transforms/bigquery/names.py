@@ -1,12 +1,11 @@
-"""BigQuery: names of tables, what a run reads of one, and Google's clients, imported only where they are needed."""
+"""BigQuery: how a table is written in a job, `bq://project.dataset.table`, and how the services name it."""
 
-import functools
-import os
 import re
-from typing import Any
 
 SCHEME = "bq://"
-_NAME = re.compile(r"(?P<project>(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]*)\.(?P<dataset>\w+)\.(?P<table>[\w -]+)")
+_READ = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]*\.\w+\.[\w -]+")
+# Shorter than BigQuery allows: tables with `__published` and `__dead_letters` after the name are made beside it.
+_WRITTEN = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]\.[A-Za-z0-9_]{1,1024}\.[A-Za-z0-9_]{1,900}")
 _UNFIT = {
     "$": "the Storage Read API knows no partition decorators; choose rows with --input-filter \"day = '{date}'\"",
     "@": "the Storage Read API knows no decorators; select what you need with --input-query",
@@ -15,18 +14,22 @@ _UNFIT = {
 
 
 def is_table(path: str) -> bool:
-    """Whether an input is a BigQuery table and not a file."""
+    """Whether an input or an output is a BigQuery table and not a file."""
     return path.startswith(SCHEME)
 
 
-def table_name(path: str) -> str:
-    """`project.dataset.table` of `bq://project.dataset.table`; raises ValueError with the way out."""
-    unfit = next((why for character, why in _UNFIT.items() if character in path), None)
+def table_name(uri: str, *, written: bool = False) -> str:
+    """`project.dataset.table` of `bq://project.dataset.table`; raises ValueError with the way out.
+
+    With `written` it is the table of an output, which is named more plainly than one that is only read.
+    """
+    unfit = None if written else next((why for character, why in _UNFIT.items() if character in uri), None)
     if unfit is not None:
-        raise ValueError(f"{path}: {unfit}")
-    name = path.removeprefix(SCHEME)
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{path}: is not of the form {SCHEME}project.dataset.table")
+        raise ValueError(f"{uri}: {unfit}")
+    name = uri.removeprefix(SCHEME)
+    if not is_table(uri) or not (_WRITTEN if written else _READ).fullmatch(name):
+        rule = ", with letters, digits and _ in the last two" if written else ""
+        raise ValueError(f"{uri}: is not of the form {SCHEME}project.dataset.table{rule}")
     return name
 
 
@@ -34,29 +37,3 @@ def table_path(name: str) -> str:
     """The table `project.dataset.table` as the Storage API names it."""
     project, dataset, table = name.rsplit(".", 2)
     return f"projects/{project}/datasets/{dataset}/tables/{table}"
-
-
-def default_project() -> str | None:
-    """The project that the environment or the credentials name, if any; raises GoogleAuthError without credentials."""
-    import google.auth
-
-    return google.auth.default()[1]  # type: ignore[no-any-return]
-
-
-def read_client() -> Any:
-    """The `BigQueryReadClient` of this process. BIGQUERY_STORAGE_EMULATOR_HOST=host:port sends it to an emulator."""
-    return _read_client(os.environ.get("BIGQUERY_STORAGE_EMULATOR_HOST"))
-
-
-@functools.cache
-def _read_client(emulator: str | None) -> Any:
-    from google.cloud.bigquery_storage_v1 import BigQueryReadClient
-
-    if emulator is None:
-        return BigQueryReadClient()
-    import grpc
-
-    transport = BigQueryReadClient.get_transport_class("grpc")
-    # The client lifts gRPC's limit of 4 MB a message only on channels that it makes itself.
-    channel = grpc.insecure_channel(emulator, options=[("grpc.max_receive_message_length", -1)])
-    return BigQueryReadClient(transport=transport(channel=channel))

@@ -18,7 +18,7 @@ from transforms.batches import coder as coder
 from transforms.batches.dead_letters import reject
 from transforms.batches.schemas import Columns, check, texts_schema, tokens_schema
 from transforms.featurize.preprocessing import LABELS
-from transforms.stores.bundles import BundleReference, fetch
+from transforms.stores.bundles import BundleReference, open_pinned_bundle
 from transforms.stores.loaded import once_a_process
 
 STAGE = "Featurize"
@@ -97,7 +97,7 @@ class _Featurize(beam.DoFn):
         self._bundle, self._columns = bundle, columns
 
     def setup(self) -> None:
-        bundle = fetch(self._bundle)
+        bundle = open_pinned_bundle(self._bundle)
         self._graph: Tokenize = once_a_process(
             "preprocessing", bundle.fingerprint, lambda: TransformGraph(str(bundle.path), self._columns.segments)
         )

@@ -1,1 +1,1 @@
-"""What lies in an output folder: how files are called, what is believed of them, and what may be deleted."""
+"""The files of an output folder: their names, how their contents are checked, and what may be deleted."""

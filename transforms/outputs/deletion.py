@@ -1,9 +1,10 @@
-"""What may be deleted: the one place that calls a store's `delete` and `prune`.
+"""What may be deleted: the only module that calls a store's `delete` and `prune`.
 
-A file is deleted if its name is one that a run gives (transforms/outputs/names.py) *and* the output knows that run: its
-plan or its verdict is in `_runs/<id>`, or a manifest names it. All other files are somebody else's and stay. Links are
-never followed: nothing behind one is listed or deleted, and one of our own names is unlinked itself. What `clean` has
-deleted leaves its verdict behind for a while, so that the output still knows a run whose publisher copies a part later.
+A file is deleted only if its name is one that a run gives (transforms/outputs/names.py) *and* the output knows that
+run: its plan or its verdict is in `_runs/<id>`, or a manifest names it. All other files belong to somebody else and
+stay. Links are never followed: nothing behind a link is listed or deleted; a link with one of our own names is itself
+removed. `clean` keeps the verdict of a run for a while, so that the output still knows the run if a slow publisher
+copies a part.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -40,21 +41,21 @@ def known_by(output: str, named: Iterable[str] = ()) -> Knows:
 
 
 def owner(output: str, path: str) -> str | None:
-    """The run whose file this is by its name; None for a file of somebody else."""
+    """The run that a file belongs to by its name; None for a file of somebody else."""
     found = below(path, output)
     return None if found is None else names.owner(found)
 
 
 def delete(output: str, paths: Iterable[str], named: Iterable[str] = ()) -> list[str]:
-    """Deletes those of the files that are of runs the output knows, a verdict last; gives those that it deleted.
+    """Deletes those of the files that belong to runs the output knows, verdicts last; gives those that it deleted.
 
     `named`: see `known_by`.
     """
     store, knows = store_for(output), known_by(output, named)
     ours = [path for path in paths if (run_id := owner(output, path)) is not None and knows(run_id)]
-    # Up to the file itself, which may be a link.
+    # No link on the way; the file itself may be one.
     ours = [path for path in ours if store.link_on(path.rpartition("/")[0], output) is None]
-    # While the verdict is there the output knows the run, and who is killed here can do it again.
+    # As long as the verdict is there the output knows the run, so that an interrupted deletion can be repeated.
     last = [path for path in ours if path.endswith("/verdict.json")]
     each(store.delete, [path for path in ours if path not in last])
     each(store.delete, last)
@@ -68,20 +69,20 @@ def prune(output: str, folder: str) -> None:
         store.prune(folder)
 
 
-def delete_beats(folder: str, paths: Iterable[str], *, prune: bool = True) -> None:
-    """Deletes beats (runs/heartbeats.py) in `folder`, and the folder (`prune`) if nothing else is in it."""
+def delete_heartbeats(folder: str, paths: Iterable[str], *, prune: bool = True) -> None:
+    """Deletes heartbeats (runs/heartbeats.py) in `folder`, and the folder (`prune`) if nothing else is in it."""
     store = store_for(folder)
     for path in paths:
-        if names.is_beat(below(path, folder)):
+        if names.is_heartbeat(below(path, folder)):
             store.delete(path)
     if prune:
         store.prune(folder)
 
 
 def in_the_way(output: str, date: str) -> str | None:
-    """The link, if there is one, where the output has its own folders for `date` (ISO) and for runs.
+    """The first link in the place of a folder that the output has for `date` (ISO) or for runs; None without one.
 
-    What is written for the date would lie behind it, out of the output, and could never be deleted.
+    Files of the date would be written behind it, outside the output, and could never be deleted.
     """
     store = store_for(output)
     folders = (names.RUNS, names.DEAD_LETTERS, f"dt={date}", f"{names.DEAD_LETTERS}/dt={date}")
@@ -89,7 +90,7 @@ def in_the_way(output: str, date: str) -> str | None:
 
 
 def foreign(output: str, named: Iterable[str]) -> list[str]:
-    """What lies in the folders of the output and is not ours, as paths below it: it stays, whatever is cleaned.
+    """Files in the folders of the output that are not ours, as paths below it: no command deletes them.
 
     `named` are the runs that manifests name. A link to a folder is one entry, whatever lies behind it.
     """

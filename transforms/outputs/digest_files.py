@@ -1,7 +1,7 @@
-"""Digests of texts that no writer of texts can aim at, and the small file beside each part that holds them.
+"""The small file beside each part that holds the digests of its texts.
 
-`text_hash` is made for SQL: whoever wants to can find a second text with the same FarmHash64 in a second. What decides
-whether a text is the one of an earlier date is its SHA-256, cut to 128 bits.
+Digests (SHA-256, cut to 128 bits) decide whether a text is the one of an earlier date. `text_hash` is for SQL only: a
+second text with the same FarmHash64 is made in a second.
 """
 
 from dataclasses import dataclass

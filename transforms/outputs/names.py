@@ -9,8 +9,8 @@ DATE_FOLDER = re.compile("dt=([0-9]{4}-[0-9]{2}-[0-9]{2})")
 MANIFEST = "_manifest.json"
 RUNS, DEAD_LETTERS = "_runs", "_dead_letters"
 _TAKEN = "taken-[0-9TZ]+-[0-9a-f]+"
-_BEATS = "beats-[0-9TZ]+-[0-9a-f]+"
-_BEAT_NAME = r"_listener|[^/]+-[0-9]+\.[0-9a-f]{8}"
+_HEARTBEATS = "beats-[0-9TZ]+-[0-9a-f]+"
+_HEARTBEAT_NAME = r"_listener|[^/]+-[0-9]+\.[0-9a-f]{8}"
 
 _FOLDER = "(?:_dead_letters/)?dt=[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _PART = rf"{_FOLDER}/part-(?P<part>{_ID})-[0-9]{{5,}}\.parquet"
@@ -26,14 +26,14 @@ _OF_RUN = "|".join(
         r"over-budget\.txt",
         rf"{_TAKEN}\.json",
         rf"staged(?:/(?:{_STAGED}))?",
-        rf"{_BEATS}(?:/(?:{_BEAT_NAME}))?",
+        rf"{_HEARTBEATS}(?:/(?:{_HEARTBEAT_NAME}))?",
         # Copies of staged files, below --staging.
         rf"load(?:/(?:{_ROWS}))?",
     )
 )
 _OWN = re.compile(rf"{_PART}|{_DIGESTS}|_runs/(?P<run>{_ID})/(?:{_OF_RUN})")
 _UNFINISHED = re.compile(r"\.(.+)\.[0-9a-f]{8,32}\.tmp", re.DOTALL)
-_BEAT = re.compile(_BEAT_NAME)
+_HEARTBEAT = re.compile(_HEARTBEAT_NAME)
 _FINAL = re.compile(rf"{_PART}|{_DIGESTS}")
 _STAGED_FILE = re.compile(rf"_runs/(?P<run>{_ID})/staged/(?:{_ROWS}|{_ROW_DIGESTS})")
 
@@ -74,11 +74,11 @@ def is_manifest(path: str) -> bool:
     return name == MANIFEST and DATE_FOLDER.fullmatch(folder) is not None
 
 
-def is_beat(name: str | None) -> bool:
-    """Whether a file in a folder of beats has a name that we give."""
+def is_heartbeat(name: str | None) -> bool:
+    """Whether a file in a folder of heartbeats has a name that we give."""
     while name and (unfinished := _UNFINISHED.fullmatch(name)):
         name = unfinished[1]
-    return name is not None and _BEAT.fullmatch(name) is not None
+    return name is not None and _HEARTBEAT.fullmatch(name) is not None
 
 
 def is_below(path: str) -> bool:

@@ -1,8 +1,7 @@
-"""What is read from the files of an output passes here: everybody who can write there could have written it.
+"""Checks whatever is read from the files of an output: anybody who can write there could have written it.
 
-Ids, dates, counts and paths are of the form that we write, paths stay below the output, and a format that is newer than
-this program is refused. Keys that are not known are left as they are; those that earlier versions did not write have a
-default.
+Ids, dates, counts and paths must have the form that we write, and paths must stay below the output. A format newer than
+this program is refused. Unknown keys are left as they are; keys that earlier versions did not write have a default.
 """
 
 import datetime as dt
@@ -20,7 +19,7 @@ from transforms.stores.choose import store_for
 FORMAT = 1
 """The newest format of manifests and verdicts that is read."""
 MAX_BYTES = 1 << 30
-"""No record is so large; a larger file is not read into memory."""
+"""No record is larger; a larger file is not read into memory."""
 
 Count = Annotated[int, pydantic.Field(strict=True, ge=0, lt=1 << 63)]
 Checksum = Annotated[str, pydantic.Field(pattern="^crc32c:[0-9a-f]{8}$")]

@@ -1,13 +1,14 @@
 """Deletes what dead runs left behind, and the rows of dates that were kept long enough.
 
-Nobody can tell a dead run from a slow one. So a run must be old, by the newest time in the names of its files. Then its
-verdict is swapped for `abandoned`, after which no publisher of it can swap the manifest any more. Only then its files
-go. The verdict stays as a tombstone for TOMBSTONE_DAYS: a publisher that was slow may copy a part later, and only a run
-that the output knows loses its files (transforms/outputs/deletion.py).
+A dead run cannot be told from a slow one. So a run must be old, by the newest time in the names of its files. Then its
+verdict is swapped for `abandoned`; from then on no publisher of the run can swap the manifest. Only then are its files
+deleted. The verdict stays as a tombstone for TOMBSTONE_DAYS: a slow publisher may still copy a part, and only runs that
+the output knows lose their files (transforms/outputs/deletion.py).
 
-A date that is too old is published once more, empty and `expired`: one swap, after which the manifest names no file,
-and tidying deletes the files, whoever comes to do it. Files first would leave readers a manifest of missing files.
-Without a manifest the sequence would begin again at 0, and a run planned long ago could pass for one not overtaken.
+A date that is too old is published once more, empty and marked `expired`: one swap, after which the manifest names no
+file. Tidying then deletes the files, in whichever command comes first. Deleting the files first would leave readers a
+manifest of missing files. Deleting the manifest would start the sequence at 0 again, and a run planned long ago could
+not be told from one that was never overtaken.
 """
 
 import datetime as dt
@@ -47,7 +48,7 @@ _TIME = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
 @dataclass(frozen=True, kw_only=True)
 class Cleaned:
-    """A run or a date that was deleted or would be, with its number of files and bytes; `kept`: it was left alone."""
+    """A run or a date that was deleted, or would be, with its number of files and bytes; `kept`: it was left alone."""
 
     what: str
     why: str
@@ -80,7 +81,7 @@ def clean(
 ) -> Iterator[Cleaned]:
     """Finishes what is pending below `output`; then deletes dates before `keep_from` and runs that were not published.
 
-    Those are runs of which nothing was heard for `older_than`. `dry_run` changes nothing.
+    A run must be silent for `older_than`: none of its files is newer. `dry_run` changes nothing.
     """
     manifests = read_manifests(output)
     if dry_run:
@@ -92,7 +93,7 @@ def clean(
         try:
             yield from list(_expire(output, date, now, dry_run))
         except Exception as error:
-            # One date that cannot be deleted stops no other.
+            # A date that cannot be deleted does not stop the others.
             ours = isinstance(error, PublishError | RecordError)
             yield Cleaned(what=f"dt={date}", why=str(error) if ours else type(error).__name__, kept=True)
     expired = {date for date, manifest in manifests.read.items() if is_expired(manifest)} | {*too_old}
@@ -100,7 +101,7 @@ def clean(
 
     dates, last_heard = _dates_with_parts(output), _last_heard(output)
     silent = sorted(run_id for run_id, time in last_heard.items() if time <= now - older_than and run_id not in named)
-    for run in each(lambda run_id: _look(output, run_id, dates.get(run_id, set())), silent):
+    for run in each(lambda run_id: _leftover(output, run_id, dates.get(run_id, set())), silent):
         if isinstance(run, Cleaned):
             yield run
         elif not _is_worth_keeping(run, expired, last_heard[run.run_id], now):
@@ -143,7 +144,7 @@ def _expire(output: str, date: str, now: dt.datetime, dry_run: bool) -> Iterator
         empty |= {"dead_codes": {}, "notes": {}, "kept_misfits": {}, "work": {}, "replaces": manifest["run_id"]}
         # Rows in BigQuery stay: how long is for the table's own partition expiration to say.
         empty |= {"table": None}
-        # Published again since it was read: then it is looked at the next time.
+        # The date was published again since it was read: the next `clean` looks at it.
         if not manifest["finished"] or not store_for(path).swap(path, raw, to_bytes(empty)):
             return
         tidy(output, path, run_id)
@@ -153,7 +154,7 @@ def _expire(output: str, date: str, now: dt.datetime, dry_run: bool) -> Iterator
 
 
 def _dates_with_parts(output: str) -> dict[str, set[str]]:
-    """The dates in which there are parts or dead letters of a run, copies cut short too, by run id."""
+    """The dates in which there are parts or dead letters of a run, incomplete copies included, by run id."""
     found: dict[str, set[str]] = defaultdict(set)
     for path in (*deletion.listed(output, begin="dt="), *deletion.listed(output, "_dead_letters", begin="dt=")):
         if (run_id := deletion.owner(output, path)) is not None:
@@ -162,9 +163,9 @@ def _dates_with_parts(output: str) -> dict[str, set[str]]:
 
 
 def _last_heard(output: str) -> dict[str, dt.datetime]:
-    """The newest time in the names of a run's files: its id has one, and what a later try of it leaves.
+    """The newest time in the names of a run's files: its id has one, and so have files of a later attempt.
 
-    Of runs that are known here only: another folder, or part, that is named like one of a run is somebody else's.
+    Only runs that the output knows: another folder or part with a name of that form is somebody else's.
     """
     found = {}
     for run_id, files in list_runs(output).items():
@@ -186,13 +187,13 @@ def _time(name: str) -> dt.datetime | None:
     return max(times, default=None)
 
 
-def _look(output: str, run_id: str, dates: set[str]) -> _Leftover | Cleaned:
+def _leftover(output: str, run_id: str, dates: set[str]) -> _Leftover | Cleaned:
     try:
         verdict = read_verdict(run_file(output, run_id, "verdict.json"))
     except (ValueError, KeyError, TypeError, OSError):
         return Cleaned(what=f"run {run_id}", why="its verdict.json cannot be read", kept=True)
     run = None
-    with suppress(ValueError, KeyError, TypeError):  # Of a plan that cannot be read; nobody else can read it either.
+    with suppress(ValueError, KeyError, TypeError):  # The plan cannot be read, by any command.
         run = find_run(output, run_id)
         dates = dates if run is None else {*dates, run.date.isoformat()}
     return _Leftover(run_id=run_id, verdict=verdict, dates=frozenset(dates), planned=run)
@@ -203,7 +204,7 @@ def _delete(output: str, run: _Leftover, now: dt.datetime, claimed_before: dt.da
     verdict = run.verdict if dry_run else abandon(path, run.run_id, claimed_before)
     if verdict is not None and verdict.is_claimed_since(claimed_before):
         return Cleaned(what=what, why=f"was being published lately: bert-batch publish {run.run_id}", kept=True)
-    # Read last: from here on no manifest can come to name a run that is abandoned or has ended.
+    # Read last: once a run is abandoned or has ended, no manifest can begin to name it.
     for date in () if dry_run else run.dates:
         manifest, _ = read_manifest(join(output, f"dt={date}", MANIFEST))
         if manifest is not None and manifest["run_id"] == run.run_id:
@@ -212,7 +213,7 @@ def _delete(output: str, run: _Leftover, now: dt.datetime, claimed_before: dt.da
     files = [file for file in _files(output, run) if not (stays and file.endswith("/verdict.json"))]
     sizes = [info.size for info in each(store_for(output).stat, files) if info]
     if not dry_run:
-        # Without files nothing was loaded or uploaded. Before the plan goes, which says where to.
+        # A run without files has loaded and uploaded nothing. The plan, deleted next, says where to.
         if run.planned is not None and verdict is not None and (verdict.files or verdict.dead_letters):
             drop_staging(replace(run.planned, output=output), verdict)
         _delete_files(output, run.run_id, files)
@@ -226,8 +227,8 @@ def _is_long_ago(cleaned: str, now: dt.datetime) -> bool:
 
 
 def _files(output: str, run: _Leftover) -> list[str]:
-    """What is there of a run: in the dates, copies cut short too, and in its own folder."""
-    # The parts of one that was published are deleted with its manifest's next version: by whoever tidies that.
+    """The files of a run: in the folders of dates, incomplete copies included, and in its own folder."""
+    # The parts of a published run are deleted when the next version of the manifest is tidied.
     dates = () if run.was_published else run.dates
     places = [join(*below, f"dt={date}") for date in sorted(dates) for below in (("",), ("_dead_letters",))]
     there = [path for place in (*places, f"_runs/{run.run_id}") for path in deletion.listed(output, place)]

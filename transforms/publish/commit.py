@@ -1,9 +1,9 @@
 """publish: one logical date is committed by one compare-and-swap of its manifest, and its table follows.
 
 `publish` may be called again, on two machines at once, or long after another run has published. Before the swap
-nothing has happened; after it anyone can finish the tidying; an overtaken run never undoes a newer one.
+readers see no change; after it any command can finish the tidying. A run that was overtaken never undoes a newer one.
 
-A manifest is marked finished, or replaced by the next, only when the verdict of its run says published.
+A manifest is marked finished, or replaced by the next one, only after the verdict of its run says published.
 """
 
 import datetime as dt
@@ -17,7 +17,7 @@ from model.bundle import TENSORFLOW
 from transforms.errors import PublishError
 from transforms.outputs import deletion
 from transforms.outputs.records import check_table
-from transforms.publish import table_load as bigquery_load
+from transforms.publish import table_load
 from transforms.publish.tidy import At, before, delete_staged, refuse_links, settle_committed, tidy
 from transforms.runs.plan import read_about
 from transforms.runs.run import Run, read_manifest, to_bytes
@@ -52,7 +52,7 @@ STEPS = (
 
 
 def publish(run: Run, at: At = before) -> Verdict:
-    """Publishes a run that has a verdict, and gives its standing then: published or superseded.
+    """Publishes a run that has a verdict, and gives the verdict it has then: published or superseded.
 
     Raises PublishError if the run has no verdict, does not balance, exceeds its error budget, lost a staged file, was
     cleaned away, if its table cannot be loaded, or, after the commit, not be brought up to date. Raises RecordError if
@@ -74,7 +74,7 @@ def publish(run: Run, at: At = before) -> Verdict:
     if _commit(run, verdict, store, about):
         tidy(run.output, run.manifest, run.run_id, at)
     else:
-        # A reader that globs must not see rows of a run that lost. No manifest names them now, and none ever will.
+        # Readers of a pattern must not see rows of a run that lost: no manifest names its parts, or ever will.
         deletion.delete(run.output, [part.path for part in verdict.all_files])
         at("report")
         settle(run.verdict, SUPERSEDED)
@@ -118,8 +118,8 @@ def _copy(run: Run, verdict: Verdict, store: Store) -> None:
     try:
         each(copy, verdict.all_files)
     except (FileNotFoundError, PublishError) as error:
-        # Another publisher of this run may have come to its end meanwhile and have deleted what was staged, or
-        # another run of the date what was copied.
+        # Meanwhile another publisher of this run may have finished and deleted the staged files, or another run of the
+        # date may have deleted the copies.
         if _is_open(run, read_manifest(run.manifest)[0]):
             raise PublishError(
                 f"run {run.run_id} is not published, a staged file is gone or changed: {error}"
@@ -130,9 +130,9 @@ def _load(run: Run, verdict: Verdict, about: About) -> None:
     if not _is_open(run, read_manifest(run.manifest)[0]):
         return
     try:
-        published = bigquery_load.publication(run.output, _manifest(run, verdict, about()))
-        if published is not None:
-            bigquery_load.load(published)
+        publication = table_load.publication_of(run.output, _manifest(run, verdict, about()))
+        if publication is not None:
+            table_load.load(publication)
     except (FileNotFoundError, PublishError) as error:
         # As above: the parts may be gone because another run of the date was published meanwhile.
         if _is_open(run, read_manifest(run.manifest)[0]):
@@ -142,9 +142,9 @@ def _load(run: Run, verdict: Verdict, about: About) -> None:
 def drop_staging(run: Run, verdict: Verdict, about: About | None = None) -> None:
     """Drops staging tables and uploads of a run that lost; what cannot be dropped is logged, and stays."""
     try:
-        published = bigquery_load.publication(run.output, _manifest(run, verdict, (about or _plan_of(run))()))
-        if published is not None:
-            bigquery_load.drop(published)
+        publication = table_load.publication_of(run.output, _manifest(run, verdict, (about or _plan_of(run))()))
+        if publication is not None:
+            table_load.drop(publication)
     except FileNotFoundError:
         return  # The plan of a run that was cleaned away; its tables expire.
     except Exception as error:
@@ -161,12 +161,12 @@ def _commit(run: Run, verdict: Verdict, store: Store, about: About) -> bool:
         if not _is_open(run, manifest):
             return False
         if manifest is not None and not manifest["finished"]:
-            # From here on nobody could tell any more that the run before was published.
+            # After the swap only its verdict can say that the run before was published.
             settle_committed(run.output, manifest["run_id"])
         claimed = claim(run.verdict)
         if claimed is None or claimed.status == ABANDONED:
             raise PublishError(f"run {run.run_id} is not published: it was cleaned away meanwhile; start the run again")
-        # Without its plan nobody could tell from the name of a part any more that the replaced run was one of ours.
+        # Once the plan of the replaced run is gone, only this entry says that its parts are ours.
         replaces = None if manifest is None else manifest["run_id"]
         if store.swap(run.manifest, raw, to_bytes(_manifest(run, verdict, about(), replaces))):
             return True

@@ -1,4 +1,4 @@
-"""PublishRun: the last step of the pipeline. What it does is in publish.py, which knows no Beam."""
+"""PublishRun: the last step of the pipeline. What it does is in commit.py, which knows no Beam."""
 
 from collections.abc import Sequence
 
@@ -6,23 +6,23 @@ import apache_beam as beam
 
 from transforms.batches import coder as coder
 from transforms.publish.commit import publish
-from transforms.runs.books import Count, Work
-from transforms.runs.heartbeats import beat
+from transforms.runs.error_budget import ended_early
+from transforms.runs.heartbeats import start_heartbeat
 from transforms.runs.plan import planned_splits
 from transforms.runs.progress import PUBLISH, advance
 from transforms.runs.resume import read_taken
+from transforms.runs.row_counts import Count, Work
 from transforms.runs.run import Run
-from transforms.runs.spending import ended_early
 from transforms.runs.staged import StagedFile
 from transforms.runs.verdict_record import Verdict
 from transforms.runs.verdicts import judge, read_verdict, write_verdict
 
 
 class PublishRun(beam.PTransform):
-    """PBegin -> PCollection[Verdict]: judges the run by its books and publishes it.
+    """PBegin -> PCollection[Verdict]: judges the run by its row counts and publishes it.
 
-    `taken` is the file of what it took over from a try that died. The process beats in the folder `beats`, if any;
-    `progress` is the file in which a local one tells that it publishes.
+    `taken` is the file of what it took over from an attempt that died; `heartbeats` the folder for the heartbeat of the
+    process, if any; `progress` the file in which a local process reports that it publishes.
     """
 
     def __init__(
@@ -35,18 +35,19 @@ class PublishRun(beam.PTransform):
         work: beam.PCollection[Work],
         unchanged: beam.PCollection[StagedFile],
         taken: str | None = None,
-        beats: str | None = None,
+        heartbeats: str | None = None,
         progress: str | None = None,
     ) -> None:
         super().__init__()
-        self._run, self._books, self._taken = run, (read, scores, dead, work, unchanged), taken
-        self._beats, self._progress = beats, progress
+        self._run, self._results, self._taken = run, (read, scores, dead, work, unchanged), taken
+        self._heartbeats, self._progress = heartbeats, progress
 
     def expand(self, pipeline):  # type: ignore[no-untyped-def]
         # Create and side inputs: a GroupByKey never fires on a date without rows.
-        books = [beam.pvalue.AsList(books) for books in self._books]
+        results = [beam.pvalue.AsList(result) for result in self._results]
         run = pipeline | "Run" >> beam.Create([self._run])
-        return run | "JudgeAndPublish" >> beam.Map(judge_and_publish, *books, self._taken, self._beats, self._progress)
+        more = (self._taken, self._heartbeats, self._progress)
+        return run | "JudgeAndPublish" >> beam.Map(judge_and_publish, *results, *more)
 
 
 def judge_and_publish(
@@ -57,11 +58,11 @@ def judge_and_publish(
     work: Sequence[Work],
     unchanged: Sequence[StagedFile] = (),
     taken_file: str | None = None,
-    beats: str | None = None,
+    heartbeats: str | None = None,
     progress: str | None = None,
 ) -> Verdict:
     """Writes the verdict of the run down, unless it has one, and publishes it; raises PublishError as publish does."""
-    beat(beats)
+    start_heartbeat(heartbeats)
     advance(progress, 1, PUBLISH)
     if read_verdict(run.verdict) is None:
         taken = read_taken(taken_file)

@@ -58,25 +58,25 @@ def check_record(table: str, date: dt.date, manifest_path: str) -> None:
     )
 
 
-def replace_rows(published: Publication) -> bool:
+def replace_rows(publication: Publication) -> bool:
     """Makes the rows of the run those of its date; False if the date has a later run's, which then stay.
 
     Raises PublishError if BigQuery refuses, or transactions of others abort this one again and again.
     """
     error: Exception | None = None
     for tried in range(TRIES + 1):
-        with refusals(f"{published.sink.published}: cannot be read"):
-            record = read_record(published.sink.table, published.date)
-        if record is not None and record.sequence >= published.sequence:
-            return record.run_id == published.run_id
+        with refusals(f"{publication.sink.published}: cannot be read"):
+            record = read_record(publication.sink.table, publication.date)
+        if record is not None and record.sequence >= publication.sequence:
+            return record.run_id == publication.run_id
         if tried == TRIES or (error is not None and not _may_pass(error)):
             break
         if tried:
             time.sleep(random.uniform(0, min(LONGEST_PAUSE, 2.0**tried)))
-        load(published)
-        error = _transact(published, first=record is None)
+        load(publication)
+        error = _transact(publication, first=record is None)
     raise PublishError(
-        f"{published.sink.table}: run {published.run_id} is committed, but the rows of {published.date} are not "
+        f"{publication.sink.table}: run {publication.run_id} is committed, but the rows of {publication.date} are not "
         f"replaced after {tried} tries ({'rows are missing' if error is None else reason(error)}); "
         "the next command with this output tries again"
     ) from error
@@ -89,15 +89,15 @@ def _may_pass(error: Exception) -> bool:
     return isinstance(error, NotFound) or bool(_CONFLICT.search(str(error)))
 
 
-def _transact(published: Publication, *, first: bool) -> Exception | None:
+def _transact(publication: Publication, *, first: bool) -> Exception | None:
     """Runs the transaction and gives the error that the service answered, if any."""
     from google.api_core.exceptions import GoogleAPIError
 
-    table = published.sink.table
+    table = publication.sink.table
     try:
         if first:
-            query(table, reservation(published), date=published.date)
-        script = transaction(published, dt.datetime.now(dt.UTC))
+            query(table, reservation(publication), date=publication.date)
+        script = transaction(publication, dt.datetime.now(dt.UTC))
         client_for(table).query(script, location=location_of(table)).result()
     except GoogleAPIError as error:
         failure: Exception = error
@@ -108,42 +108,42 @@ def _transact(published: Publication, *, first: bool) -> Exception | None:
 _COLUMNS = "logical_date, `sequence`, run_id, bundle, `rows`, published_at"
 
 
-def reservation(published: Publication) -> str:
+def reservation(publication: Publication) -> str:
     """The statement that gives `@date` a row to delete if it has none."""
-    record = f"`{published.sink.published}`"
+    record = f"`{publication.sink.published}`"
     return (
         f"INSERT INTO {record} ({_COLUMNS}) SELECT @date, 0, '', '', 0, CURRENT_TIMESTAMP() FROM (SELECT 1) "
         f"WHERE NOT EXISTS (SELECT 1 FROM {record} WHERE logical_date = @date)"
     )
 
 
-def transaction(published: Publication, now: dt.datetime) -> str:
+def transaction(publication: Publication, now: dt.datetime) -> str:
     """The script; `now` tells this execution from others. Nothing changes unless every staging table is complete.
 
     Values are literals: the emulator knows no parameters in scripts.
     """
-    record, date = f"`{published.sink.published}`", _literal(published.date)
-    row = (published.date, published.sequence, published.run_id, published.manifest["bundle"])
-    rows = sum(part["rows"] for part in published.manifest["files"])
+    record, date = f"`{publication.sink.published}`", _literal(publication.date)
+    row = (publication.date, publication.sequence, publication.run_id, publication.manifest["bundle"])
+    rows = sum(part["rows"] for part in publication.manifest["files"])
     values = ", ".join(map(_literal, (*row, rows, now)))
-    complete = " AND ".join(f"(SELECT COUNT(*) FROM `{t.name}`) = {t.rows}" for t in published.staging_tables)
+    complete = " AND ".join(f"(SELECT COUNT(*) FROM `{t.name}`) = {t.rows}" for t in publication.staging_tables)
     ours = (
-        f"EXISTS (SELECT 1 FROM {record} WHERE logical_date = {date} AND run_id = {_literal(published.run_id)} "
+        f"EXISTS (SELECT 1 FROM {record} WHERE logical_date = {date} AND run_id = {_literal(publication.run_id)} "
         f"AND published_at = {_literal(now)})"
     )
-    later = f"EXISTS (SELECT 1 FROM {record} WHERE logical_date = {date} AND `sequence` >= {published.sequence})"
+    later = f"EXISTS (SELECT 1 FROM {record} WHERE logical_date = {date} AND `sequence` >= {publication.sequence})"
     statements = [
         "BEGIN TRANSACTION",
         f"DELETE FROM {record} WHERE logical_date = {date} AND NOT {later} AND {complete}",
         f"INSERT INTO {record} ({_COLUMNS}) SELECT {values} FROM (SELECT 1) "
         f"WHERE NOT EXISTS (SELECT 1 FROM {record} WHERE logical_date = {date}) AND {complete}",
     ]
-    for target in published.sink.targets:
+    for target in publication.sink.targets:
         statements.append(f"DELETE FROM `{target.name}` WHERE logical_date = {date} AND {ours}")
         columns = ", ".join(f"`{field['name']}`" for field in target.fields)
         statements += [
             f"INSERT INTO `{target.name}` ({columns}) SELECT {columns} FROM `{table.name}` WHERE {ours}"
-            for table in published.staging_tables
+            for table in publication.staging_tables
             if table.target.name == target.name
         ]
     return ";\n".join([*statements, "COMMIT TRANSACTION;"])

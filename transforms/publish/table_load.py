@@ -1,6 +1,6 @@
-"""Loads the staged files of a run into staging tables of its own. Everything can be done twice, and by several at once.
+"""Loads the staged files of a run into staging tables of its own. May be done twice, and by several processes at once.
 
-The files are loaded from where the run staged them, which is there until its rows are in the table: final paths have
+The files are loaded from where the run staged them; they stay there until the rows are in the table. Final paths have
 `dt=<date>` in them, which some readers take for one more column.
 """
 
@@ -26,11 +26,11 @@ from transforms.stores.paths import join
 FILES_PER_JOB = 10_000
 """Files of one load job at most, by BigQuery's limit."""
 ATTEMPTS = 3
-"""Load jobs that one call starts for a table at most; those of earlier calls are passed over."""
+"""Load jobs that one call starts for a table at most; failed ones of earlier calls are not counted."""
 PAUSE = 1.0
 EXPIRES = dt.timedelta(days=7)
 
-Part = Mapping[str, Any]
+ManifestFile = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class Publication:
         """The gs:// folder for copies of files that lie on a local disk; empty if none do."""
         return run_file(self.sink.staging, self.run_id, "load") if self.sink.staging else ""
 
-    def uri(self, part: Part) -> str:
+    def uri(self, part: ManifestFile) -> str:
         """Where BigQuery loads a file from."""
         return join(self.uploads, basename(part["staged"])) if self.uploads else join(self.home, part["staged"])
 
@@ -82,7 +82,7 @@ class Publication:
         return [table for target in self.sink.targets for table in self._staging_tables(target)]
 
     def _staging_tables(self, target: Target) -> list[StagingTable]:
-        parts: Sequence[Part] = self.manifest[target.key]
+        parts: Sequence[ManifestFile] = self.manifest[target.key]
         name = f"{target.name}__staging_{re.sub('[^A-Za-z0-9]', '_', self.run_id)}"
         chunks = [parts[start : start + FILES_PER_JOB] for start in range(0, len(parts), FILES_PER_JOB)] or [()]
         return [
@@ -97,21 +97,21 @@ class Publication:
         ]
 
 
-def publication(home: str, manifest: Mapping[str, Any]) -> Publication | None:
+def publication_of(home: str, manifest: Mapping[str, Any]) -> Publication | None:
     """What the run of this manifest puts into BigQuery, or None if its job has no table."""
     sink = manifest.get("table")
     return Publication(home=home, sink=TableSink(**sink), manifest=manifest) if sink else None
 
 
-def load(published: Publication) -> None:
+def load(publication: Publication) -> None:
     """Makes the tables, and loads the run's own staging tables unless they hold its rows.
 
     Raises PublishError if a table is not as the job needs it, a load job fails three times, or rows are missing.
     """
-    ensure_tables(published.sink)
-    missing = [table for table in published.staging_tables if rows_in(table.name) != table.rows]
-    if missing and published.uploads:
-        _upload(published)
+    ensure_tables(publication.sink)
+    missing = [table for table in publication.staging_tables if rows_in(table.name) != table.rows]
+    if missing and publication.uploads:
+        _upload(publication)
     for table in missing:
         _load(table)
 
@@ -127,25 +127,25 @@ def rows_in(table: str) -> int | None:
             return None
 
 
-def drop(published: Publication) -> None:
+def drop(publication: Publication) -> None:
     """Drops the run's staging tables and deletes what was uploaded; what is already gone is no error.
 
     Raises PublishError if the service refuses.
     """
     # The uploads first: the tables expire by themselves.
-    if published.uploads:
-        staging = published.sink.staging
-        with refusals(f"{published.uploads}: cannot be deleted"):
+    if publication.uploads:
+        staging = publication.sink.staging
+        with refusals(f"{publication.uploads}: cannot be deleted"):
             # The plan of the run lies in the home folder.
-            deletion.delete(staging, deletion.listed(staging, f"_runs/{published.run_id}/load"), [published.run_id])
-    for table in published.staging_tables:
+            deletion.delete(staging, deletion.listed(staging, f"_runs/{publication.run_id}/load"), [publication.run_id])
+    for table in publication.staging_tables:
         with refusals(f"{table.name}: cannot be dropped"):
             client_for(table.name).delete_table(table.name, not_found_ok=True)
 
 
-def _upload(published: Publication) -> None:
-    def upload(part: Part) -> None:
-        source, target = join(published.home, part["staged"]), published.uri(part)
+def _upload(publication: Publication) -> None:
+    def upload(part: ManifestFile) -> None:
+        source, target = join(publication.home, part["staged"]), publication.uri(part)
         if store_for(target).checksum(target) == part["checksum"]:
             return
         with store_for(source).open(source) as read, store_for(target).create(target) as write:
@@ -153,7 +153,7 @@ def _upload(published: Publication) -> None:
         if store_for(target).checksum(target) != part["checksum"]:
             raise PublishError(f"{source}: is not the file that the run wrote; start the run again")
 
-    parts = [part for target in published.sink.targets for part in published.manifest[target.key]]
+    parts = [part for target in publication.sink.targets for part in publication.manifest[target.key]]
     # Few at a time: each upload holds a chunk of 8 MiB.
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(upload, parts))
@@ -177,11 +177,11 @@ def _load(table: StagingTable) -> None:
             found = rows_in(table.name)
             if found == table.rows:
                 return
-            # A table younger than its job is another one: that of the job has expired, or was dropped by a publisher
-            # that was done with it.
+            # A table younger than its job is another one: the job's own has expired, or a publisher that was done with
+            # it has dropped it.
             if found is not None and client_for(table.name).get_table(table.name).created <= job.ended:
                 raise PublishError(
-                    f"{table.name}: holds {found:,} rows after load job {job.job_id}, the books say {table.rows:,}"
+                    f"{table.name}: holds {found:,} rows after load job {job.job_id}, the manifest says {table.rows:,}"
                 )
             failed = "its table was dropped"
     raise PublishError(
@@ -200,7 +200,7 @@ def _create(table: StagingTable) -> None:
 
 
 def _run_job(table: StagingTable, attempt: int) -> tuple[Any, bool]:
-    """The finished load job of one attempt, whoever started it, and whether it had ended before it was asked for."""
+    """The finished load job number `attempt`, whoever started it, and whether it had ended before it was asked for."""
     from google.api_core import retry
     from google.api_core.exceptions import Conflict, GoogleAPICallError, NotFound
     from google.cloud import bigquery

@@ -1,6 +1,5 @@
 """The tables a job publishes into: rows, dead letters, and the record of what is published; compared and created."""
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -14,7 +13,6 @@ from transforms.bigquery.fields import REJECTS, SCORES, Field, differences, tabl
 from transforms.bigquery.names import SCHEME
 from transforms.errors import PlanError, PublishError
 
-_TABLE = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]\.[A-Za-z0-9_]{1,1024}\.[A-Za-z0-9_]{1,900}")
 _RECORD = pa.schema(
     [
         pa.field(name, kind, nullable=False)
@@ -106,14 +104,6 @@ class TableSink:
     def to_json(self) -> dict[str, Any]:
         """The sink as plain values, for `TableSink(**values)`."""
         return asdict(self)
-
-
-def table_name(uri: str) -> str:
-    """`project.dataset.table` of `bq://project.dataset.table`; raises ValueError for anything else."""
-    name = uri.removeprefix(SCHEME)
-    if not uri.startswith(SCHEME) or not _TABLE.fullmatch(name):
-        raise ValueError(f"{uri!r}: a table is bq://project.dataset.table, with letters, digits and _ in the last two")
-    return name
 
 
 def table_sink(table: str, files: pa.Schema, *, dead_letters: bool, staging: str) -> TableSink:

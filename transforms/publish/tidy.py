@@ -1,6 +1,6 @@
 """Ends committed runs: replaces the rows of the table, deletes what was replaced and staged, marks the manifest.
 
-Every step can be done twice, by several at once, and long after another run has been published.
+Every step may be done twice, by several processes at once, and long after another run was published.
 """
 
 import logging
@@ -11,8 +11,7 @@ from typing import Any
 from transforms.errors import PublishError, RecordError
 from transforms.outputs import deletion
 from transforms.outputs.names import MANIFEST
-from transforms.publish import table_commit as bigquery_commit
-from transforms.publish import table_load as bigquery_load
+from transforms.publish import table_commit, table_load
 from transforms.runs.fail_points import reach
 from transforms.runs.history import Manifests, read_manifests, runs_named
 from transforms.runs.plan import read_about
@@ -36,10 +35,10 @@ def tidy(output: str, manifest_path: str, run_id: str, at: At = before) -> None:
     date = manifest_path.removesuffix("/" + MANIFEST).rsplit("/", 1)[1]
     refuse_links(output, date.removeprefix("dt="))
     committed = _manifest_of(run_id, manifest_path)
-    published = None if committed is None else bigquery_load.publication(output, committed)
+    publication = None if committed is None else table_load.publication_of(output, committed)
     at("replace_rows")
-    if published is not None:
-        _replace_rows(published, manifest_path)
+    if publication is not None:
+        _replace_rows(publication, manifest_path)
     at("delete_parts")
     _delete_replaced(output, date, "files", manifest_path, run_id)
     at("delete_dead_letters")
@@ -47,8 +46,8 @@ def tidy(output: str, manifest_path: str, run_id: str, at: At = before) -> None:
     at("delete_staged")
     delete_staged(output, run_id)
     at("drop_staging")
-    if published is not None:
-        bigquery_load.drop(published)
+    if publication is not None:
+        table_load.drop(publication)
     at("report")
     settle_committed(output, run_id)
     at("finish")
@@ -59,7 +58,7 @@ def tidy(output: str, manifest_path: str, run_id: str, at: At = before) -> None:
 
 def settle_committed(output: str, run_id: str) -> None:
     """Says in its verdict that a run is published."""
-    # One that is damaged says nothing any more; the manifest does.
+    # A damaged verdict stays as it is: the manifest says that the run is published.
     with suppress(RecordError):
         settle(run_file(output, run_id, "verdict.json"), PUBLISHED)
 
@@ -83,26 +82,26 @@ def _manifest_of(run_id: str, manifest_path: str) -> dict[str, Any] | None:
     return manifest if manifest is not None and manifest["run_id"] == run_id else None
 
 
-def _replace_rows(published: bigquery_load.Publication, manifest_path: str) -> None:
-    if _manifest_of(published.run_id, manifest_path) is None:
+def _replace_rows(publication: table_load.Publication, manifest_path: str) -> None:
+    if _manifest_of(publication.run_id, manifest_path) is None:
         return
     try:
-        if bigquery_commit.replace_rows(published):
+        if table_commit.replace_rows(publication):
             return
         problem: Exception = PublishError(
-            f"{published.sink.table}: holds {published.date} from a run that {manifest_path} does not know: another "
-            f"folder publishes into this table. Delete the row of the date from {published.sink.published} to let "
-            "the rows of this one in"
+            f"{publication.sink.table}: holds {publication.date} from a run that {manifest_path} does not know: "
+            f"another folder publishes into this table. Delete the row of the date from "
+            f"{publication.sink.published} to let the rows of this one in"
         )
     except (FileNotFoundError, PublishError) as error:
         problem = error
-    # A later run of the date may have been published meanwhile, and its parts or rows be the only ones now.
-    if _manifest_of(published.run_id, manifest_path) is not None:
+    # If a later run of the date was published meanwhile, its parts and rows are the only ones now.
+    if _manifest_of(publication.run_id, manifest_path) is not None:
         raise problem
 
 
 def _delete_replaced(output: str, folder: str, key: str, manifest_path: str, run_id: str) -> None:
-    """Deletes parts the run's manifest does not name under `key`, except those of runs that may still replace it."""
+    """Deletes the parts that the run's manifest does not name under `key`, except those of runs that may replace it."""
     manifest = _manifest_of(run_id, manifest_path)
     if manifest is None:
         return
@@ -114,27 +113,27 @@ def _delete_replaced(output: str, folder: str, key: str, manifest_path: str, run
         owner, name = deletion.owner(output, path), path.rsplit("/", 1)[1]
         if owner is not None and not name.startswith(".") and name not in named:
             others.setdefault(owner, []).append(path)
-    # Parts of a run that this output does not know are somebody else's.
+    # Parts of a run that the output does not know are somebody else's.
     lost = [paths for other, paths in others.items() if knows(other) and _is_lost(output, other, manifest["sequence"])]
-    # Looked at again: a run that is cleaned away meanwhile may have been published before.
+    # Read once more: a run that was cleaned away meanwhile may have been published before.
     if _manifest_of(run_id, manifest_path) is not None:
         deletion.delete(output, [path for paths in lost for path in paths], runs_named(manifest))
 
 
 def _is_lost(output: str, run_id: str, sequence: int) -> bool:
-    """Whether a run can replace a manifest of this sequence no more; one that has no plan any more cannot."""
+    """Whether a run can no longer replace a manifest of this sequence; a run without a plan cannot."""
     try:
         about = read_about(store_for(output), run_file(output, run_id, "plan.parquet"))
         return Run.from_json(about["run"]).sequence < sequence
     except FileNotFoundError:
         return True
     except (ValueError, KeyError, TypeError, OSError):
-        # Its plan cannot be read, so nobody can tell: its parts are left for `clean`.
+        # Its plan cannot be read, so this is not known: its parts are left to `clean`.
         return False
 
 
 def warn_broken(manifests: Manifests) -> None:
-    """Names every manifest that is broken: its date cannot be published before it is mended; the other dates can."""
+    """Logs every broken manifest: its date cannot be published before it is restored; the other dates can."""
     for problem in manifests.broken.values():
         logging.getLogger(__name__).warning("%s", problem)
 
@@ -142,7 +141,7 @@ def warn_broken(manifests: Manifests) -> None:
 def finish_pending(output: str, manifests: Manifests | None = None, *, warn: bool = True) -> list[str]:
     """Finishes every date below `output` whose manifest was committed but not tidied; gives their run ids.
 
-    `manifests`: what `read_manifests` just found, if it was asked already. `warn` names those that are broken.
+    `manifests`: what `read_manifests` has just given, if the caller has it. `warn` logs those that are broken.
     """
     manifests = read_manifests(output) if manifests is None else manifests
     if warn:
@@ -155,7 +154,7 @@ def _tidied(output: str, path: str, run_id: str) -> bool:
     try:
         tidy(output, path, run_id)
     except Exception as error:
-        # Its manifest stays unfinished, so that whoever comes next tries again; the other dates can be finished. A
+        # The manifest stays unfinished, so that the next command tries again; the other dates can be finished. A
         # message that is not ours may quote a row.
         ours = isinstance(error, (PublishError, RecordError))
         problem = error if ours else f"{path}: cannot be finished: {type(error).__name__}"

@@ -28,7 +28,7 @@ from transforms.read.formats.piece import read_piece
 from transforms.read.unchanged import MATCH, Matches
 from transforms.read.values.conform import conform
 from transforms.read.values.ids import id_strings
-from transforms.runs.heartbeats import beat
+from transforms.runs.heartbeats import start_heartbeat
 from transforms.runs.plan import Split
 from transforms.runs.progress import IDS, advance
 from transforms.stores.choose import store_for
@@ -58,15 +58,15 @@ class FindDuplicates(beam.PTransform):
         self,
         columns: Columns,
         earlier: Earlier | None = None,
-        beats: str | None = None,
+        heartbeats: str | None = None,
         progress: str | None = None,
     ) -> None:
         super().__init__()
-        self._columns, self._earlier, self._beats, self._progress = columns, earlier, beats, progress
+        self._columns, self._earlier, self._heartbeats, self._progress = columns, earlier, heartbeats, progress
 
     def expand(self, splits: beam.PCollection[Split]):  # type: ignore[no-untyped-def]
         keys = secret_keys()
-        hash_ids = _HashIds(self._columns, self._earlier is not None, keys, self._beats, self._progress)
+        hash_ids = _HashIds(self._columns, self._earlier is not None, keys, self._heartbeats, self._progress)
         hashed = splits | "HashIds" >> beam.ParDo(hash_ids)
         if self._earlier is not None:
             before = (
@@ -83,9 +83,9 @@ class FindDuplicates(beam.PTransform):
 
 class _HashIds(beam.DoFn):
     def __init__(
-        self, columns: Columns, with_texts: bool, keys: Keys, beats: str | None, progress: str | None = None
+        self, columns: Columns, with_texts: bool, keys: Keys, heartbeats: str | None, progress: str | None = None
     ) -> None:
-        self._with_texts, self._keys, self._beats, self._progress = with_texts, keys, beats, progress
+        self._with_texts, self._keys, self._heartbeats, self._progress = with_texts, keys, heartbeats, progress
         self._wanted = Columns(
             text=columns.text if with_texts else str(columns.id),
             text_pair=columns.text_pair if with_texts else None,
@@ -98,7 +98,7 @@ class _HashIds(beam.DoFn):
         )
 
     def setup(self) -> None:
-        beat(self._beats)
+        start_heartbeat(self._heartbeats)
 
     def process(self, split: Split) -> Iterator[tuple[int, bytes]]:
         # Of a table, the streams that will be scored are read as a whole: a session over the id column alone would be
@@ -210,7 +210,7 @@ def find_matches(packed: Entries) -> dict[int, Matches]:
 
 
 def find_repeats(packed: Entries) -> dict[int, Entries]:
-    """For each piece, its rows whose id stands earlier (smaller piece, then row), with the place of the first."""
+    """For each piece, its rows whose id stands earlier (smaller piece, then row), with the position of the first."""
     order = np.lexsort((packed["row"], packed["piece"], packed["b"], packed["a"]))
     packed = packed[order]
     again = np.zeros(len(packed), bool)

@@ -10,8 +10,7 @@ import pyarrow as pa
 from transforms.batches.dialect import Dialect
 from transforms.batches.schemas import MAX_ROWS
 from transforms.errors import NotWhatItClaimsError, PlanError
-from transforms.read.formats import delimited as csv_files
-from transforms.read.formats import doubts
+from transforms.read.formats import delimited, doubts
 from transforms.read.formats import lines as line_files
 from transforms.read.formats import parquet as parquet_files
 from transforms.read.formats.blocks import planned
@@ -65,7 +64,7 @@ def look(
 ) -> Facts:
     """Opens a file and reads its footer or first lines; raises PlanError, naming it, if it is not what it claims.
 
-    `guess`: see csv_files.inspect. `asked` are names of columns that may be inside structs.
+    `guess`: see delimited.inspect. `asked` are names of columns that may be inside structs.
     """
     store = store_for(info.path)
     whole = Piece(number=0, file=info.path, size=info.size, version=info.version, format=kind, compression=compression)
@@ -138,7 +137,7 @@ def _delimited_schema(head: bytes, whole: Piece, dialect: Dialect, guess: bool) 
     first = head[: split.starts[HEAD_ROWS + 1]] if len(split.starts) > HEAD_ROWS + 1 else head
     if (doubt := doubts.doubt(first, whole.file, marks)) is not None:
         raise PlanError(doubt)
-    kinds = csv_files.inspect(first, whole.file, marks, guess)
+    kinds = delimited.inspect(first, whole.file, marks, guess)
     return pa.schema(list(kinds.items())) if kinds else None
 
 
@@ -204,7 +203,7 @@ def _other(whole: Piece, found: str | None) -> str:
 
 
 def cut_lines(file: BinaryIO, whole: Piece) -> Iterator[Piece]:
-    """Cuts at the first line end after every SPLIT_BYTES, counting lines: rows keep their place in the file.
+    """Cuts at the first line end after every SPLIT_BYTES, counting lines: rows keep their position in the file.
 
     Raises NotWhatItClaimsError for a line that is too long to be one.
     """

@@ -8,9 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from transforms.batches.schemas import Columns
-from transforms.bigquery import clients as bigquery_client
+from transforms.bigquery import clients
 from transforms.bigquery.arrow_types import arrow_type, known_parts, unfit
-from transforms.bigquery.names import SCHEME, default_project
+from transforms.bigquery.clients import default_project
+from transforms.bigquery.names import SCHEME
 from transforms.errors import NoInputError, PlanError
 from transforms.read.columns import ColumnsRequest, SchemaUnion, require_columns, resolve
 from transforms.read.values.paths import with_paths
@@ -154,7 +155,7 @@ def _client(project: str | None) -> Any:
     project = default_project() or project
     if project is None:
         raise PlanError("--input-query: no project to run it in; name one in the variable GOOGLE_CLOUD_PROJECT")
-    return bigquery_client.client(project)
+    return clients.client(project)
 
 
 @contextmanager

@@ -18,14 +18,13 @@ from transforms.read.earlier import Earlier
 from transforms.read.formats.blocks import Damage, Positions
 from transforms.read.formats.piece import read_piece
 from transforms.read.table_session import open_splits
-from transforms.read.unchanged import FetchUnchanged, Place, Unchanged
+from transforms.read.unchanged import FetchUnchanged, StoredBatch, Unchanged
 from transforms.read.values.conform import conform
-from transforms.runs.books import MARKED, Count, count_positions, total
-from transforms.runs.heartbeats import beat
+from transforms.runs.error_budget import ErrorBudget, Spending, note_dead
+from transforms.runs.heartbeats import start_heartbeat
 from transforms.runs.plan import Piece, Split
 from transforms.runs.resume import read_taken
-from transforms.runs.run import ErrorBudget
-from transforms.runs.spending import Spending, note_dead
+from transforms.runs.row_counts import MARKED, Count, count_positions, total
 from transforms.runs.staged import record_read
 
 STAGE = "Read"
@@ -44,9 +43,9 @@ class ReadTexts(beam.PTransform):
 
     `plan` is the path of the plan file. Duplicate ids are marked unless `trust_ids`. Splits that were read to their end
     are recorded in the folder `staged`; those in the file `taken` (transforms/runs/resume.py) are left out. Rows that
-    `earlier` has unchanged get its scores in the column `earlier`. Worker processes beat in the folder `beats`, if any;
-    `progress` is the file in which local ones tell how far they are. Reading ends early where it is clear that the
-    error `budget` cannot be kept (transforms/runs/spending.py).
+    `earlier` has unchanged get its scores in the column `earlier`. Worker processes have heartbeats in the folder
+    `heartbeats`, if any; `progress` is the file in which local ones report how far they are. Reading ends early once
+    the error `budget` cannot be kept any more (transforms/runs/error_budget.py).
     """
 
     def __init__(
@@ -58,14 +57,14 @@ class ReadTexts(beam.PTransform):
         staged: str | None = None,
         taken: str | None = None,
         earlier: Earlier | None = None,
-        beats: str | None = None,
+        heartbeats: str | None = None,
         progress: str | None = None,
         budget: ErrorBudget | None = None,
     ) -> None:
         super().__init__()
         self._progress = progress
-        self._plan, self._columns, self._staged, self._taken, self._beats = plan, columns, staged, taken, beats
-        self._budget = budget
+        self._plan, self._columns, self._staged, self._taken = plan, columns, staged, taken
+        self._heartbeats, self._budget = heartbeats, budget
         self._find_repeats, self._earlier = not trust_ids and columns.id is not None, earlier
 
     def expand(self, pipeline):  # type: ignore[no-untyped-def]
@@ -76,13 +75,13 @@ class ReadTexts(beam.PTransform):
             | "Spread" >> beam.Reshuffle()
         )
         spending = Spending(self._plan, self._staged, self._budget)
-        reader = _ReadSplit(self._plan, self._columns, self._staged, self._taken, self._beats, spending)
+        reader = _ReadSplit(self._plan, self._columns, self._staged, self._taken, self._heartbeats, spending)
         repeats = unchanged = None
         if self._find_repeats or self._earlier is not None:
             # The side inputs go into the reading step itself: into a later one they would make the runner keep all
             # texts in memory until the ids are through (measured: 862 MB instead of 230).
             found = splits | "FindDuplicates" >> FindDuplicates(
-                self._columns, self._earlier, self._beats, self._progress
+                self._columns, self._earlier, self._heartbeats, self._progress
             )
             repeats = AsMultiMap(found.repeats) if self._find_repeats else None
             if self._earlier is not None and self._staged is not None:
@@ -105,14 +104,14 @@ class _ReadSplit(beam.DoFn):
         columns: Columns,
         staged: str | None,
         taken: str | None,
-        beats: str | None,
+        heartbeats: str | None,
         spending: Spending,
     ) -> None:
-        self._plan, self._columns, self._staged, self._taken_file, self._beats = plan, columns, staged, taken, beats
-        self._spending = spending
+        self._plan, self._columns, self._staged, self._taken_file = plan, columns, staged, taken
+        self._heartbeats, self._spending = heartbeats, spending
 
     def setup(self) -> None:
-        beat(self._beats)
+        start_heartbeat(self._heartbeats)
         self._files: dict[int, str] = {}
         self._taken = read_taken(self._taken_file).splits
 
@@ -120,13 +119,13 @@ class _ReadSplit(beam.DoFn):
         self,
         split: Split,
         repeats: Mapping[int, Iterable[bytes]] | None,
-        unchanged: Mapping[int, Iterable[Place]] | None,
+        unchanged: Mapping[int, Iterable[StoredBatch]] | None,
     ) -> Iterator[
         pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch] | TaggedOutput[Literal["counts"], Count]
     ]:
         if split.number in self._taken or not self._spending.begin():
             return
-        # A split without rows is in the books too: one that never came through must not balance by being absent.
+        # A split without rows is counted too: one that never came through must not agree by being absent.
         counts = [Count(split.number, 0, 0)]
         small = Joiner()
         # Never `in`: Beam's multimap has no such test and would count upwards for ever.

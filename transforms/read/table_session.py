@@ -7,8 +7,8 @@ import datetime as dt
 import math
 from typing import Any
 
-from transforms.bigquery.clients import client
-from transforms.bigquery.names import read_client, table_path
+from transforms.bigquery.clients import client, read_client
+from transforms.bigquery.names import table_path
 from transforms.errors import TableError
 from transforms.read.plan_files import split_limits
 from transforms.runs.fail_points import step
@@ -86,7 +86,7 @@ def run_query(planned: TableInput, job_id: str) -> tuple[str, int, int]:
         try:
             job = service.query(planned.query, job_id=job_id, location=where, job_config=config, job_retry=None)
         except Conflict:
-            # A try before this one started it.
+            # An earlier attempt started it.
             job = service.get_job(job_id, location=where)
         job.result()
         return result_table(service, job)

@@ -26,12 +26,12 @@ from transforms.stores.paths import join
 MATCH = np.dtype([("split", "<i8"), ("piece", "<i8"), ("row", "<i8"), ("at", "<i8")])
 """Row `row` of piece `piece` today stands in row `at` of one part of the earlier date."""
 Matches = npt.NDArray[np.void]
-Place = tuple[str, int]
+StoredBatch = tuple[str, int]
 """A file that `write_batches` wrote, and the number of a batch in it."""
 
 
 class FetchUnchanged(beam.PTransform):
-    """PCollection[tuple[int, bytes]] (part number, packed MATCH) -> PCollection[tuple[int, Place]] (split, place)."""
+    """PCollection[tuple[int, bytes]] (part number, packed MATCH) -> PCollection[tuple[int, StoredBatch]], by split."""
 
     def __init__(self, earlier: Earlier, staged: str) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class _Fetch(beam.DoFn):
     def __init__(self, earlier: Earlier, staged: str) -> None:
         self._earlier, self._staged = earlier, staged
 
-    def process(self, part: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, Place]]:
+    def process(self, part: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, StoredBatch]]:
         number, packed = part
         matches = np.frombuffer(b"".join(packed), MATCH)
         # One file a part, however many splits meet it: streams of a table are cut anew every night.
@@ -106,7 +106,7 @@ def _placed(rows: pa.RecordBatch, digests: pa.Array, matches: Matches, earlier: 
 class Unchanged:
     """What one split of today has in common with the earlier date."""
 
-    def __init__(self, places: Iterable[Place], kind: pa.StructType) -> None:
+    def __init__(self, places: Iterable[StoredBatch], kind: pa.StructType) -> None:
         table = pa.Table.from_batches(list(_read(places)), _schema(kind)).combine_chunks()
         table = table.sort_by([("piece", "ascending"), ("row", "ascending")])
         self._pieces, self._rows = (table.column(name).to_numpy() for name in ("piece", "row"))
@@ -125,7 +125,7 @@ class Unchanged:
         return batch.set_column(index, batch.schema.field(index), scores)
 
 
-def _read(places: Iterable[Place]) -> Iterator[pa.RecordBatch]:
+def _read(places: Iterable[StoredBatch]) -> Iterator[pa.RecordBatch]:
     for path, of_file in itertools.groupby(sorted(places), operator.itemgetter(0)):
         with store_for(path).open(path) as file:
             reader = pa.ipc.open_file(file)

@@ -1,7 +1,7 @@
 """Heartbeats: a worker process rewrites a small file of its own while it lives, so that its death can be noticed.
 
-Only where the runner does not do this itself. The heartbeat goes on from the set-up of the first step to the end of the
-process, or until the listener removes the file by which it shows that it listens.
+Only for runners that do not do this themselves. The heartbeat lasts from the set-up of the first step to the end of the
+process, or until the listener removes the file that says that it listens.
 """
 
 import atexit
@@ -12,32 +12,32 @@ import socket
 import threading
 from contextlib import suppress
 
-from transforms.outputs.deletion import delete_beats
+from transforms.outputs.deletion import delete_heartbeats
 from transforms.stores.choose import each, store_for
 from transforms.stores.paths import join, literal
 
-BEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 2.0
 LISTENER = "_listener"
-_beating: set[tuple[int, str]] = set()
+_started: set[tuple[int, str]] = set()
 _lock = threading.Lock()
 
 
-def beat(folder: str | None) -> None:
-    """Has this process beat in `folder` from now on, however often it is asked; nowhere for None."""
+def start_heartbeat(folder: str | None) -> None:
+    """Starts the heartbeat of this process in `folder`; a second call changes nothing, and None starts none."""
     me = (os.getpid(), folder or "")
     with _lock:
-        if folder is None or me in _beating:
+        if folder is None or me in _started:
             return
-        _beating.add(me)
+        _started.add(me)
     path, stop = join(folder, _new_name()), threading.Event()
-    thread = threading.Thread(target=_beat, args=(folder, path, stop), name="beats", daemon=True)
+    thread = threading.Thread(target=_heartbeat, args=(folder, path, stop), name="heartbeats", daemon=True)
     thread.start()
 
     def end() -> None:
-        # After the last beat, or it would look as if the process had died.
+        # The file goes after the last heartbeat, or the process would seem to have died.
         stop.set()
-        thread.join(BEAT_SECONDS)
-        delete_beats(folder, [path], prune=False)
+        thread.join(HEARTBEAT_SECONDS)
+        delete_heartbeats(folder, [path], prune=False)
 
     atexit.register(end)
 
@@ -48,29 +48,29 @@ def _new_name() -> str:
 
 
 def host_and_pid(name: str) -> str:
-    """`<host>-<pid>` of the process whose beats have this name."""
+    """`<host>-<pid>` of the process whose heartbeat has this name."""
     return name.rpartition(".")[0]
 
 
-def _beat(folder: str, path: str, stop: threading.Event) -> None:
+def _heartbeat(folder: str, path: str, stop: threading.Event) -> None:
     store = store_for(folder)
     for number in itertools.count():
-        with suppress(Exception):  # Of a store that is out of order for a moment: the next beat may be heard.
+        with suppress(Exception):  # A store may fail for a moment: the next heartbeat may be heard.
             if store.read(join(folder, LISTENER)) is None:
-                delete_beats(folder, [path])
+                delete_heartbeats(folder, [path])
                 return
             store.write(path, b"%d\n" % number)
-        if stop.wait(BEAT_SECONDS):
+        if stop.wait(HEARTBEAT_SECONDS):
             return
 
 
 def begin_listening(folder: str) -> None:
-    """Lets worker processes beat in `folder`."""
+    """Lets worker processes have their heartbeats in `folder`."""
     store_for(folder).write(join(folder, LISTENER), b"")
 
 
 def hear(folder: str) -> dict[str, str]:
-    """Which processes beat, by name, each with what its file holds: something else since the last time is a beat."""
+    """The content of each heartbeat file, by name: content that differs from the last time is a heartbeat."""
     store = store_for(folder)
     paths = [info.path for info in store.match(join(literal(folder), "*"))]
     # On a network file system a file that is opened is the newest one; its times may be those of a minute ago.
@@ -79,6 +79,6 @@ def hear(folder: str) -> dict[str, str]:
 
 
 def end_listening(folder: str) -> None:
-    """Deletes all beats, and lets no process beat any more."""
-    delete_beats(folder, [join(folder, LISTENER)], prune=False)
-    delete_beats(folder, store_for(folder).list(folder))
+    """Ends all heartbeats, and deletes their files."""
+    delete_heartbeats(folder, [join(folder, LISTENER)], prune=False)
+    delete_heartbeats(folder, store_for(folder).list(folder))

@@ -65,7 +65,7 @@ def read_manifests(output: str) -> Manifests:
     )
 
 
-def published(output: str, date: dt.date) -> Verdict | None:
+def published_verdict(output: str, date: dt.date) -> Verdict | None:
     """The run that a date is published by, with status ALREADY_PUBLISHED; None if the date is not published.
 
     It has a problem if the run is committed and not finished: then its table may not have its rows.
@@ -104,7 +104,7 @@ def list_runs(output: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path in listed(output, "_runs"):
         run_id, inside, _ = path.removeprefix(folder).partition("/")
-        # A link in the place of a run's folder is none of ours.
+        # A link in the place of a run's folder is not ours.
         if inside and RUN_ID.fullmatch(run_id):
             found.setdefault(run_id, []).append(path)
     return found
@@ -128,10 +128,10 @@ def find_run(output: str, run_id: str) -> Run | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Unpublished:
-    """A run that did not publish: its date (ISO, empty if nothing tells it), verdict and main reason.
+    """A run that did not publish: its date (ISO, empty if it is not known), verdict and main reason.
 
     `state` is the status of its verdict; "not_ended" if it has none, "unreadable" if its files are damaged. `job` is
-    what it is run by, while it has no verdict, if that is not the machine it was started on.
+    the Dataflow job that works on it, if there is one and no verdict yet.
     """
 
     run_id: str
@@ -144,15 +144,16 @@ class Unpublished:
 def unpublished(output: str, run_ids: Sequence[str], manifests: Manifests) -> list[Unpublished]:
     """The runs among `run_ids` that never published, in order."""
     named = {manifest["run_id"] for manifest in manifests.read.values()}
-    found = each(lambda run_id: _look(output, run_id, manifests), [id_ for id_ in run_ids if id_ not in named])
+    others = [run_id for run_id in run_ids if run_id not in named]
+    found = each(lambda run_id: _unpublished_run(output, run_id, manifests), others)
     return [run for run in found if run is not None]
 
 
-def _look(output: str, run_id: str, manifests: Manifests) -> Unpublished | None:
+def _unpublished_run(output: str, run_id: str, manifests: Manifests) -> Unpublished | None:
     try:
         verdict = read_verdict(run_file(output, run_id, "verdict.json"))
         if verdict is not None and (verdict.status == PUBLISHED or (verdict.status == ABANDONED and verdict.cleaned)):
-            return None  # Of a run that was cleaned away only this is left.
+            return None  # All that is left of a run that was cleaned away.
         run = find_run(output, run_id)
     except (ValueError, KeyError, TypeError, OSError) as error:
         return Unpublished(run_id=run_id, date="", state="unreadable", reason=type(error).__name__)
@@ -170,7 +171,7 @@ def _job(run: Run) -> dict[str, str]:
         content = records.parse(records.read(run.job) or b"{}", run.job)
         return {key: str(content[key]) for key in ("job_id", "project", "region", "url")} if content else {}
     except (ValueError, KeyError, TypeError, OSError):
-        return {}  # It only helps to find the job.
+        return {}  # The file only helps to find the job.
 
 
 def _standing(run: Run, verdict: Verdict | None, manifests: Manifests) -> tuple[str, str]:

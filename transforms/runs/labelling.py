@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from transforms.batches.schemas import UTC_MICROS, Columns, on_the_way, placed, scores_schema
+from transforms.batches.repeated import PRECISION, PRECISION_FIELD, repeated
+from transforms.batches.schemas import UTC_MICROS, Columns, on_the_way, scores_schema, with_positions
 from transforms.runs.run import Run
 
 STAGE = "Score"
 """The step that makes Scores, as its dead letters name it."""
-_PRECISION = b"precision"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,17 +32,17 @@ class Labelling:
 
     @property
     def schema(self) -> pa.Schema:
-        """Schema of the arrow to WriteScores: the file's, with the place of each row."""
+        """Schema of the arrow to WriteScores: the file's, with the position and the precision of each row."""
         scores = scores_schema(pa.schema(on_the_way(self.columns.kept)), self._task)
-        return placed(scores, digests=self.columns.digests)
+        return with_positions(scores, digests=self.columns.digests)
 
     @property
     def _task(self) -> str:
         return "classification" if self.labels else "regression"
 
 
-def same_for_all(labelling: Labelling, rows: int) -> dict[str, pa.Array]:
-    """The columns that say the same of every row of a run."""
+def same_for_all(labelling: Labelling, rows: int, precision: str) -> dict[str, pa.Array]:
+    """The columns of Scores with positions that are the same for all rows: those of the run, and the precision."""
     run = labelling.run
     same = {
         "logical_date": pa.scalar(run.date, pa.date32()),
@@ -50,14 +50,7 @@ def same_for_all(labelling: Labelling, rows: int) -> dict[str, pa.Array]:
         "run_id": pa.scalar(run.run_id),
         "scored_at": pa.scalar(run.started, UTC_MICROS),
     }
-    return {name: pa.repeat(value, rows) for name, value in same.items()}
-
-
-def with_precision(schema: pa.Schema, precision: str) -> pa.Schema:
-    """The schema of rows that were computed in `precision`."""
-    return schema.with_metadata({_PRECISION: precision})
-
-
-def precision_of(batch: pa.RecordBatch) -> str:
-    """What placed Scores were computed in; empty where nothing was."""
-    return (batch.schema.metadata or {}).get(_PRECISION, b"").decode()  # type: ignore[no-any-return]
+    return {
+        PRECISION: repeated(precision, PRECISION_FIELD, rows),
+        **{name: pa.repeat(value, rows) for name, value in same.items()},
+    }

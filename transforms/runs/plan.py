@@ -25,7 +25,7 @@ Folders = tuple[tuple[str, str | None], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A part of one file, or one stream of a BigQuery read session, that is read in one go.
+    """A part of one file, or one stream of a BigQuery read session, that is read at once.
 
     `number` orders all pieces of a plan by file name and place. `start` and `end` are row groups (Parquet) or bytes
     (line formats; a whole file has end -1). `first_row` is the position of its first row in the file; `rows` is the
@@ -98,14 +98,14 @@ _OF_SETTINGS = ("types", "strict", "bounded", "max_text_bytes")
 def plan_digest(plan: Plan, settings: Mapping[str, Any]) -> str:
     """One string for the same work: the same pieces of the same files, columns and settings."""
     columns = {**asdict(plan.columns), "id_type": str(plan.columns.id_type), "kept": str(plan.columns.kept)}
-    # Only a training has one; runs that an earlier version staged know no such key.
+    # Only a training has one; digests of runs that earlier versions planned do not have the key.
     columns.pop("label")
-    # Beside the rows, not of them; and a plan of a version that knew no digests is the same.
+    # They lie beside the rows and change none; earlier versions had no such key.
     del columns["digests"]
-    # An earlier version knew no dialect: at its default it is not said.
+    # Earlier versions had no dialect: the default one is left out.
     if plan.columns.dialect == Dialect():
         del columns["dialect"]
-    # Settings say these; runs that were planned before there were such fields are the same work.
+    # The settings have these; digests of runs planned before do not have the fields.
     columns = {key: value for key, value in columns.items() if key not in _OF_SETTINGS}
     # Digests of runs planned before columns inside structs and folder columns do not have the keys.
     columns = {key: value for key, value in columns.items() if value or key not in ("paths", "without")}
@@ -113,7 +113,7 @@ def plan_digest(plan: Plan, settings: Mapping[str, Any]) -> str:
     splits = [asdict(split) for split in plan.splits]
     for piece in (piece for split in splits for piece in split["pieces"] if not piece["folders"]):
         del piece["folders"]
-    # A later try reads the table as it was for the first one.
+    # A later attempt reads the table as it was for the first one.
     table = None if plan.table is None else {**asdict(plan.table), "snapshot": None}
     content = {"settings": settings, "columns": columns, "inputs": inputs, "splits": splits, "table": table}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -191,7 +191,7 @@ def planned_splits(plan: str) -> list[Split]:
 
 
 def can_go_on(plan: str, now: dt.datetime) -> bool:
-    """Whether a later try of the run can still read its input: its session, if it has one, has not run out."""
+    """Whether a later attempt can still read the input of the run: its read session, if any, has not expired."""
     path = _session_file(plan)
     data = read(path)
     end = None if data is None else parse(data, path).get("expires")

@@ -8,13 +8,13 @@ import struct
 import time
 
 IDS, ROWS, PUBLISH = range(3)
-"""What is told of: rows whose id was looked at, rows that have their end, the beginning of publishing."""
+"""What is reported: rows whose id was read, rows that are done, the beginning of publishing."""
 TELL_SECONDS = 0.25
 _RECORD = struct.Struct("<qq")
 
 
 def advance(path: str | None, rows: int, what: int = ROWS) -> None:
-    """Says that `rows` more rows came through; nothing for None."""
+    """Reports that `rows` more rows are done; does nothing for None."""
     if path is None or not rows:
         return
     # One write of a few bytes to a file opened for appending is atomic: processes need no lock.
@@ -26,20 +26,20 @@ def advance(path: str | None, rows: int, what: int = ROWS) -> None:
 
 
 class Teller:
-    """Tells of `total` rows in parts, a few times a second at most; `end` tells of those that are left."""
+    """Reports `total` rows in parts, a few times a second at most; `end` reports those that are left."""
 
     def __init__(self, path: str | None, total: int, what: int = ROWS) -> None:
         self._path, self._what, self._left, self._held = path, what, total, 0
         self._last = time.monotonic()
 
     def __call__(self, rows: int) -> None:
-        """`rows` more of them have come through."""
+        """`rows` more of them are done."""
         self._held += rows
         if self._path is not None and time.monotonic() - self._last >= TELL_SECONDS:
             self._tell()
 
     def end(self) -> None:
-        """All of them have."""
+        """All of them are done."""
         self._held = self._left
         self._tell()
 
@@ -49,14 +49,14 @@ class Teller:
 
 
 class Told:
-    """What was told in the file `path`, which is read on from where the last look ended."""
+    """What was reported in the file `path`; each look reads on from where the last one ended."""
 
     def __init__(self, path: str) -> None:
         self._path, self._read = path, 0
         self._rows = dict.fromkeys((IDS, ROWS, PUBLISH), 0)
 
     def look(self) -> dict[int, int]:
-        """Rows told of so far, by what is told of; all 0 before there is a file."""
+        """Rows reported so far, by what is reported; all 0 before there is a file."""
         try:
             with open(self._path, "rb") as file:
                 file.seek(self._read)

@@ -1,7 +1,7 @@
-"""Taking over what a dead try of a run finished: splits whose staged rows and dead letters balance with Read's count.
+"""Takes over what an attempt that died has finished: splits whose staged rows and dead letters agree with Read's count.
 
-Nobody can tell a dead process from a slow one. So the new try goes on under the old run id: whoever of the two comes
-first writes the verdict, both publish the same files, and every row of the date has one `run_id` and one `scored_at`.
+A dead process cannot be told from a slow one. So the new attempt continues under the old run id: the first of the two
+writes the verdict, both publish the same files, and every row of the date has one `run_id` and one `scored_at`.
 """
 
 import datetime as dt
@@ -17,11 +17,12 @@ from transforms.outputs.deletion import listed
 from transforms.outputs.digest_files import DigestFile
 from transforms.outputs.names import is_staged_of
 from transforms.outputs.records import broken, parse, read
-from transforms.runs.books import Count, total
+from transforms.runs.error_budget import ErrorBudget
 from transforms.runs.fail_points import step
 from transforms.runs.history import list_runs
 from transforms.runs.plan import can_go_on, read_about
-from transforms.runs.run import ErrorBudget, Run, run_file, to_bytes
+from transforms.runs.row_counts import Count, total
+from transforms.runs.run import Run, run_file, to_bytes
 from transforms.runs.staged import StagedFile
 from transforms.runs.verdict_record import OVER_BUDGET, PASSED, Verdict, check_parts
 from transforms.runs.verdicts import read_verdict
@@ -35,7 +36,7 @@ KINDS = ("scores", "unchanged", "dead")
 
 @dataclass(frozen=True, kw_only=True)
 class TakenOver:
-    """Splits that earlier tries of a run finished: what Read counted and the files with their rows, by kind."""
+    """Splits that earlier attempts of a run finished: what Read counted and the files with their rows, by kind."""
 
     read: tuple[Count, ...] = ()
     files: Mapping[str, tuple[StagedFile, ...]] = field(default_factory=lambda: dict.fromkeys(KINDS, ()))
@@ -47,9 +48,9 @@ class TakenOver:
 
 @dataclass(frozen=True, kw_only=True)
 class Resumed:
-    """An earlier try of the same work: its run, what it finished, and whether it has its verdict.
+    """An earlier attempt at the same work: its run, what it finished, and whether it has its verdict (`passed`).
 
-    Then only publishing is left, or, `over_budget`, nothing: the same input would exceed the same budget again.
+    With a verdict only publishing is left, or with `over_budget` nothing: the same input exceeds the same budget again.
     """
 
     run: Run
@@ -59,13 +60,13 @@ class Resumed:
 
 
 def find_resumable(run: Run, digest: str) -> Resumed | None:
-    """The unpublished try of the same date, plan, bundle and settings (`digest`) that got furthest, if there is one.
+    """The unpublished attempt with the same date, plan, bundle and settings (`digest`) that got furthest, if any.
 
     It must have been planned from the same version of the date as `run`, or its swap could only fail.
     """
-    found = [_look(earlier) for earlier in _unpublished(run, digest)]
-    tries = [resumed for resumed in found if resumed and (resumed.passed or resumed.taken.splits)]
-    return max(tries, key=_progress, default=None)
+    found = [_resumable(earlier) for earlier in _unpublished(run, digest)]
+    attempts = [resumed for resumed in found if resumed and (resumed.passed or resumed.taken.splits)]
+    return max(attempts, key=_progress, default=None)
 
 
 def _progress(resumed: Resumed) -> tuple[bool, bool, int]:
@@ -78,7 +79,7 @@ def _unpublished(run: Run, digest: str) -> Iterable[Run]:
         plan, verdict, staged = (
             run_file(run.output, run_id, name) for name in ("plan.parquet", "verdict.json", "staged/")
         )
-        # A published run has no staged files left; of the others only the plan says whose try they were.
+        # A published run has no staged files left; of other runs the plan says which job they were of.
         if plan in paths and (verdict not in paths or any(path.startswith(staged) for path in paths)):
             about = _about(store, plan)
             earlier = _planned(about) if about.get("digest") == digest else None
@@ -99,10 +100,10 @@ def _about(store: Store, path: str) -> dict[str, Any]:
         about = read_about(store, path)
         return about if isinstance(about, dict) else {}
     except (*UNREADABLE, OSError):
-        return {}  # Cleaned away meanwhile, or cut off: then it is no try to go on with.
+        return {}  # Cleaned away meanwhile, or incomplete: it cannot be resumed.
 
 
-def _look(run: Run) -> Resumed | None:
+def _resumable(run: Run) -> Resumed | None:
     store = store_for(run.output)
     try:
         verdict = read_verdict(run.verdict)
@@ -123,15 +124,15 @@ def _look(run: Run) -> Resumed | None:
 
 
 def _input_decides(verdict: Verdict, budget: ErrorBudget) -> bool:
-    """Whether the rows alone exceed the budget, without those that failed in the model, where another try may help."""
+    """Whether the budget is exceeded without the rows that failed in the model, where another attempt may help."""
     dead = sum(count for code, (count, _) in verdict.dead_codes.items() if code not in OF_THE_MODEL)
     return verdict.at_least or budget.exceeded(dead, verdict.counts.get("read", 0)) is not None
 
 
 def finished_splits(run: Run) -> TakenOver:
-    """The splits of which every row that was read stands in a staged file that is whole.
+    """The splits of which every row that was read is in a complete staged file.
 
-    A split that two attempts finished, or one of them twice, is counted twice and does not agree: it is not taken.
+    A split that was finished twice, by one attempt or by two, is counted twice, does not agree, and is not taken over.
     """
     store = store_for(run.output)
     paths = listed(run.output, f"_runs/{run.run_id}/staged")
@@ -158,7 +159,7 @@ def finished_splits(run: Run) -> TakenOver:
 
 
 def _pieces(file: StagedFile) -> tuple[StagedFile | DigestFile, ...]:
-    """A staged file, and that of the digests of its texts if it has one: only together they are whole."""
+    """A staged file, and the file with the digests of its texts if it has one: they are complete only together."""
     return (file,) if file.digests is None else (file, file.digests)
 
 
@@ -187,7 +188,7 @@ def _balance(read: set[Count], files: Iterable[tuple[str, StagedFile]]) -> bool:
 
 
 def write_taken(run: Run, taken: TakenOver, name: str) -> str:
-    """Writes what a try takes over into the folder of the run; gives the path for `read_taken`."""
+    """Writes what an attempt takes over into the folder of the run; gives the path for `read_taken`."""
     path = run.file(f"taken-{name}.json")
     content = {"read": taken.read, **{kind: [asdict(file) for file in taken.files[kind]] for kind in KINDS}}
     with step("write_taken"):

@@ -1,4 +1,4 @@
-"""A run: the work of publishing one logical date once, and where its files are. Plain code."""
+"""A run: the work of publishing one logical date once, and where its files are."""
 
 import datetime as dt
 import json
@@ -9,30 +9,8 @@ from typing import Any
 
 from transforms.outputs import records
 from transforms.outputs.names import MANIFEST, RUN_ID
+from transforms.runs.error_budget import ErrorBudget
 from transforms.stores.paths import join
-
-
-@dataclass(frozen=True, kw_only=True)
-class ErrorBudget:
-    """How many rows of a run may be dead letters before nothing is published."""
-
-    fraction: float = 0.01
-    rows: int | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.fraction <= 1:
-            raise ValueError(f"--max-dead-fraction is {self.fraction}; it must be between 0 and 1")
-        if self.rows is not None and self.rows < 0:
-            raise ValueError(f"--max-dead-rows is {self.rows}; it must be 0 or more")
-
-    def exceeded(self, dead: int, read: int) -> str | None:
-        """Which limit `dead` of `read` rows exceed, as a sentence; None if they exceed none."""
-        # Divided, not multiplied: 0.29 * 100 is less than 29.
-        if read and dead / read > self.fraction:
-            return f"{dead:,} of {read:,} rows are dead letters; --max-dead-fraction allows {self.fraction:g}"
-        if self.rows is not None and dead > self.rows:
-            return f"{dead:,} rows are dead letters; --max-dead-rows allows {self.rows:,}"
-        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +43,7 @@ class Run:
 
     @property
     def job(self) -> str:
-        """Where the run is told to work, if that is not where it was started."""
+        """The file that names the Dataflow job of the run, if it has one."""
         return self.file("job.json")
 
     @property
@@ -114,7 +92,7 @@ def date_folder(output: str, date: dt.date) -> str:
 
 
 def manifest_path(output: str, date: dt.date) -> str:
-    """The truth about a date."""
+    """The manifest of a date, which decides what is published."""
     return join(date_folder(output, date), MANIFEST)
 
 

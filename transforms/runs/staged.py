@@ -1,24 +1,23 @@
-"""What a run has staged: closed files, and what it writes down about them for a run that goes on after it has died."""
+"""What a run has staged: closed files, and the descriptions of them from which the run can be resumed."""
 
 import json
 import uuid
 from dataclasses import dataclass, field
 
 from transforms.outputs.digest_files import DigestFile
-from transforms.runs.books import Count
 from transforms.runs.fail_points import step
+from transforms.runs.row_counts import Count
 from transforms.stores.choose import store_for
 from transforms.stores.paths import join
 
 
 @dataclass(frozen=True, kw_only=True)
 class StagedFile:
-    """One closed file: where, how large, `crc32c:…`, and the books of its rows.
+    """One closed file: where, how large, `crc32c:…`, and the counts of its rows.
 
-    `codes` of a file of dead letters: code -> how many, and the place (`<file>#<row>`) of one of them. `precision` of
-    a file of scores: what its rows were computed in. `digests`: the file with those of its texts, row for row.
-    `misfits` of a file of scores: kept column -> how many of its rows have a null there because
-    their value did not fit.
+    `codes` of a file of dead letters: code -> how many, and the position (`<file>#<row>`) of one of them. `precision`
+    of a file of scores: what its rows were computed in. `digests`: the file with those of its texts, row for row.
+    `misfits` of a file of scores: kept column -> how many of its rows have a null there, because a value did not fit.
     """
 
     path: str
@@ -33,7 +32,7 @@ class StagedFile:
 
 
 def record(path: str, content: object) -> None:
-    """Writes down what a run has finished, for one that goes on after it has died; see transforms/runs/resume.py."""
+    """Writes down what a run has finished, for an attempt that resumes it; see transforms/runs/resume.py."""
     store_for(path).write(path, json.dumps(content).encode())
 
 

@@ -1,4 +1,4 @@
-"""What verdict.json of a run says, as it is read back: every value and every path is checked."""
+"""The content of verdict.json; every value and every path is checked when it is read."""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ UNBALANCED, OVER_BUDGET = "unbalanced", "over_budget"
 ABANDONED = "abandoned"
 STATUSES = (PASSED, PUBLISHED, SUPERSEDED, UNBALANCED, OVER_BUDGET, ABANDONED)
 ALREADY_PUBLISHED = "already_published"
-"""What a command finds that was told to leave published dates alone; no run has this verdict."""
+"""What a command reports that leaves published dates alone (--if-published skip); no run has this verdict."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +37,12 @@ class Part:
 class Verdict:
     """What became of a run that was to publish `folder`.
 
-    `dead_codes`: code -> [how many, an example's place]; `work` as books.Work has it, of this try alone;
-    `taken_over`: how many splits earlier tries had finished; `precision`: what the rows were computed in;
+    `dead_codes`: code -> [how many, position of an example]; `work`: a Work, of this attempt alone;
+    `taken_over`: how many splits earlier attempts had finished; `precision`: what the rows were computed in;
     `claimed`: when a publisher was last about to swap the manifest; `cleaned`: when the files of the run were deleted;
-    `notes`: how often something was read in one of two ways it can be meant in, by what it is, see books.MARKED;
+    `notes`: how often something ambiguous was read in one of its meanings, by what it is (MARKED);
     `kept_misfits`: kept column -> how many published rows have a null there because their value did not fit;
-    `at_least`: reading was ended early, so that there may be more rows and dead letters than were counted.
+    `at_least`: reading was ended early, so there may be more rows and dead letters than were counted.
     """
 
     status: str
@@ -74,7 +74,7 @@ class Verdict:
         return round(self.work["padded"] / self.work["tokens"], 4) if self.work.get("tokens") else 1.0
 
     def is_claimed_since(self, time: dt.datetime) -> bool:
-        """Whether a publisher may be about to swap the manifest, if none stands still for longer than since `time`."""
+        """Whether a publisher may still be about to swap the manifest, if none pauses for longer than since `time`."""
         return self.status == PASSED and self.claimed != "" and dt.datetime.fromisoformat(self.claimed) >= time
 
 

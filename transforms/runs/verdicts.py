@@ -8,9 +8,9 @@ from typing import Any, TypeGuard
 
 from transforms.outputs import records
 from transforms.outputs.digest_files import published_beside
-from transforms.runs.books import MARKED, Count, Work, differences, total, total_work
 from transforms.runs.fail_points import step
 from transforms.runs.plan import Split
+from transforms.runs.row_counts import MARKED, Count, Work, differences, total, total_work
 from transforms.runs.run import Run, to_bytes
 from transforms.runs.staged import StagedFile
 from transforms.runs.verdict_record import (
@@ -44,9 +44,9 @@ def judge(
     taken_over: int = 0,
     ended_early: str | None = None,
 ) -> Verdict:
-    """Compares the books of every split and the error budget; see books.differences.
+    """Compares the row counts of every split, and the dead letters with the error budget.
 
-    `ended_early` is why reading was ended before its end, if it was: then there is nothing to compare.
+    `ended_early` is why reading was ended early, if it was: then the counts are not compared.
     """
     counts, kept = list(read), [*scored, *unchanged]
     problems = [*_unread(splits, total(counts))]
@@ -141,9 +141,9 @@ def write_verdict(run: Run, verdict: Verdict) -> None:
 
 
 def settle(path: str, status: str) -> Verdict | None:
-    """Ends the verdict at `path`, if it is `passed`, as published or superseded; gives the verdict as it is then.
+    """Makes the verdict at `path` published or superseded, if it is `passed`; gives the verdict as it is then.
 
-    A verdict that has ended is not changed again. None if there is no verdict (any more).
+    Any other verdict is final. None if there is no verdict (any more).
     """
     return _change(path, lambda verdict: replace(verdict, status=status) if _is_passed(verdict) else None)
 
@@ -159,7 +159,7 @@ def claim(path: str) -> Verdict | None:
 
 
 def abandon(path: str, run_id: str, claimed_before: dt.datetime) -> Verdict:
-    """Ends a run that is taken for dead, so that no publisher of it can swap the manifest any more.
+    """Ends a run that is taken for dead: from now on no publisher of it can swap the manifest.
 
     Gives the verdict at `path` as it is then. It is still `passed` if the run was claimed since `claimed_before`.
     """
@@ -177,7 +177,7 @@ def abandon(path: str, run_id: str, claimed_before: dt.datetime) -> Verdict:
 
 
 def bury(path: str, now: dt.datetime) -> None:
-    """Leaves of the verdict at `path` that the run was cleaned away, at `now`; an earlier time stays."""
+    """Replaces the verdict at `path` by a tombstone: the run was cleaned away at `now`; an earlier time stays."""
 
     def end(verdict: Verdict | None) -> Verdict | None:
         if verdict is None or verdict.status == PUBLISHED or verdict.cleaned:
@@ -201,7 +201,7 @@ def _is_passed(verdict: Verdict | None) -> TypeGuard[Verdict]:
 
 
 def _change(path: str, change: Callable[[Verdict | None], Verdict | None]) -> Verdict | None:
-    """Swaps a verdict for what `change` makes of it, None leaves it; gives the verdict as it is then."""
+    """Swaps a verdict for what `change` makes of it (None leaves it); gives the verdict as it is then."""
     store = store_for(path)
     while True:
         raw = store.read(path)

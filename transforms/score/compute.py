@@ -11,8 +11,8 @@ class Compute:
     """How scoring uses the machine.
 
     `token_budget` and `precision` None: by device; `engine` is what computes, or ends the run where it cannot;
-    `progress` is the file through which local workers tell how far they are; `beats` the folder in which worker
-    processes beat, if somebody listens there. `hints` are Beam's resource hints for the workers that score
+    `progress` is the file through which local workers tell how far they are; `heartbeats` the folder for their
+    heartbeats, if a listener is there. `hints` are Beam's resource hints for the workers that score
     (`accelerator`, `min_ram`); with `needs_gpu` a worker without one does not score.
     """
 
@@ -20,7 +20,7 @@ class Compute:
     precision: str | None = None
     engine: str = TENSORFLOW
     progress: str | None = None
-    beats: str | None = None
+    heartbeats: str | None = None
     hints: Mapping[str, str] = field(default_factory=dict)
     needs_gpu: bool = False
 

@@ -7,19 +7,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.batches.dead_letters import reject
-from transforms.batches.schemas import check
-from transforms.runs.labelling import STAGE, Labelling, same_for_all, with_precision
+from transforms.batches.repeated import WORK_FIELD, value_of
+from transforms.batches.schemas import check, outputs_schema
+from transforms.runs.labelling import STAGE, Labelling, same_for_all
 
 _FEW = 16
 
 
-def label(
-    batch: pa.RecordBatch, labelling: Labelling, precision: str = ""
-) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
-    """An output of `infer` -> placed Scores, and dead letters for rows that failed or are not finite (or None).
+def label(batch: pa.RecordBatch, labelling: Labelling) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
+    """What the model gave -> Scores with positions, and dead letters for rows that failed or are not finite (or None).
 
-    `precision`, in which they were computed, goes with the rows: see `precision_of`.
+    `batch` has the schema outputs_schema.
     """
+    check(batch, outputs_schema(labelling.columns), STAGE)
     width = max(1, len(labelling.labels))
     outputs = batch.column("outputs").flatten().to_numpy().reshape(batch.num_rows, width)
     failed = batch.column("failed").to_numpy(zero_copy_only=False)
@@ -33,10 +33,9 @@ def label(
         batch, outputs = batch.filter(pa.array(good)), outputs[good]
     schema = labelling.schema
     own = _classes(outputs, labelling) if labelling.labels else {"value": pa.array(outputs[:, 0])}
-    own |= same_for_all(labelling, batch.num_rows)
+    own |= same_for_all(labelling, batch.num_rows, value_of(batch, WORK_FIELD)["precision"])
     arrays = [own[name] if name in own else batch.column(name) for name in schema.names]
-    scores = pa.RecordBatch.from_arrays(arrays, schema=with_precision(schema, precision))
-    return check(scores, schema, STAGE), dead
+    return check(pa.RecordBatch.from_arrays(arrays, schema=schema), schema, STAGE), dead
 
 
 def _classes(probabilities: npt.NDArray[np.float32], labelling: Labelling) -> dict[str, pa.Array]:

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import BadRowError, DeviceMemoryError, OutOfMemoryError
-from transforms.runs.books import Work
+from transforms.runs.row_counts import Work
 from transforms.score.engines.scorer import Scorer
-from transforms.score.micro_batches import LEAST_BUDGET, Rows, unique_rows
+from transforms.score.micro_batches import LEAST_BUDGET, Indices, unique_rows
 
 Tell = Callable[[int], None]
 
@@ -42,7 +42,7 @@ class Ragged(NamedTuple):
         values = np.insert(self.values, self.offsets[:-1], self.first_segment)
         return values, self.offsets + np.arange(len(self.offsets))
 
-    def take(self, rows: Rows) -> "Ragged":
+    def take(self, rows: Indices) -> "Ragged":
         """Some rows."""
         values, offsets = take(self.values, self.offsets, rows)
         return Ragged(values, offsets, self.first_segment[rows])
@@ -54,7 +54,7 @@ class Ragged(NamedTuple):
 
 
 def take(
-    values: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], rows: Rows
+    values: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], rows: Indices
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     """Values and offsets of some rows."""
     starts = offsets[:-1][rows]
@@ -63,7 +63,7 @@ def take(
     return values[np.arange(taken[-1]) + np.repeat(starts - taken[:-1], lengths)], taken
 
 
-class _Books:
+class _Spent:
     """The work of one macro-batch, as it comes together."""
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ def score_rows(ragged: Ragged, scorer: Scorer, tell: Tell = lambda rows: None) -
     tell(int(alike[known].sum()))
     left = alike[~known]
     distinct = ragged.take(rows) if len(rows) < count else ragged
-    new, failed, books = _score_all(distinct, scorer, lambda done: tell(int(left[done].sum())))
+    new, failed, spent = _score_all(distinct, scorer, lambda done: tell(int(left[done].sum())))
     outputs[~known] = new
     sound = np.isfinite(new).all(axis=1)  # Failed rows are NaN too.
     scorer.memo.remember(keys[~known][sound], new[sound])
@@ -101,9 +101,9 @@ def score_rows(ragged: Ragged, scorer: Scorer, tell: Tell = lambda rows: None) -
         scored=int((~failed).sum()),
         copied=int((~wrong[unique.inverse]).sum() - (~wrong).sum()),
         remembered=int(known.sum()),
-        tokens=books.tokens,
-        padded=books.padded,
-        model_nanos=books.nanos,
+        tokens=spent.tokens,
+        padded=spent.padded,
+        model_nanos=spent.nanos,
         precision=scorer.precision if count else "",
         token_budget=scorer.token_budget if count else 0,
     )
@@ -111,11 +111,11 @@ def score_rows(ragged: Ragged, scorer: Scorer, tell: Tell = lambda rows: None) -
 
 
 def _score_all(
-    ragged: Ragged, scorer: Scorer, finished: Callable[[Rows], None]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], _Books]:
+    ragged: Ragged, scorer: Scorer, finished: Callable[[Indices], None]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], _Spent]:
     """Outputs [B, C] and which rows failed, of rows that are all different; each row is `finished` once."""
     count = len(ragged.first_segment)
-    outputs, failed, books = np.full((count, scorer.width), np.nan, np.float32), np.zeros(count, bool), _Books()
+    outputs, failed, spent = np.full((count, scorer.width), np.nan, np.float32), np.zeros(count, bool), _Spent()
     planned = scorer.plan(np.diff(ragged.offsets))
     order = np.concatenate([np.empty(0, np.intp), *planned])
     # In the order of the plan every micro-batch is a slice; what is pending is always all rows up to some place.
@@ -125,7 +125,7 @@ def _score_all(
         rows = pending.pop()
         budget, size = scorer.token_budget, rows.stop - rows.start
         try:
-            outputs[order[rows]] = _score(ragged.slice(rows), scorer, books)
+            outputs[order[rows]] = _score(ragged.slice(rows), scorer, spent)
             finished(order[rows])
         except OutOfMemoryError as error:
             # What does not fit into memory will not fit the next time either, here or in the next macro-batch.
@@ -144,7 +144,7 @@ def _score_all(
             else:
                 middle = rows.start + size // 2
                 pending += [slice(rows.start, middle), slice(middle, rows.stop)]
-    return outputs, failed, books
+    return outputs, failed, spent
 
 
 def _fits_smaller(scorer: Scorer, budget: int, size: int, longest: int, error: Exception) -> bool:
@@ -162,17 +162,17 @@ def _fits_smaller(scorer: Scorer, budget: int, size: int, longest: int, error: E
     return rows > 1
 
 
-def _slices(planned: Sequence[Rows]) -> list[slice]:
+def _slices(planned: Sequence[Indices]) -> list[slice]:
     ends = np.cumsum([len(rows) for rows in planned], dtype=np.intp)
     return [slice(int(end) - len(rows), int(end)) for end, rows in zip(ends, planned, strict=True)]
 
 
-def _score(ragged: Ragged, scorer: Scorer, books: _Books) -> npt.NDArray[np.float32]:
+def _score(ragged: Ragged, scorer: Scorer, spent: _Spent) -> npt.NDArray[np.float32]:
     lengths = np.diff(ragged.offsets)
     start = time.perf_counter_ns()
     outputs = scorer(ragged.values, lengths.astype(np.int32), ragged.first_segment)
-    books.nanos += time.perf_counter_ns() - start
+    spent.nanos += time.perf_counter_ns() - start
     rows, width = scorer.shape(len(lengths), int(lengths.max(initial=0)))
-    books.tokens += int(lengths.sum())
-    books.padded += rows * width
+    spent.tokens += int(lengths.sum())
+    spent.padded += rows * width
     return outputs

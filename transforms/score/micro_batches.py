@@ -26,11 +26,11 @@ STATIC_SHARES = (1, 4, 16)
 XLA compiles each shape once a process, when it is first met: with 19 widths at most 57 of them for one budget.
 """
 
-Rows = npt.NDArray[np.intp]
+Indices = npt.NDArray[np.intp]
 Lengths = npt.NDArray[np.integer]
 
 
-def plan_micro_batches(lengths: Lengths, token_budget: int) -> list[Rows]:
+def plan_micro_batches(lengths: Lengths, token_budget: int) -> list[Indices]:
     """Cuts the rows, sorted by length, so that rows times the longest row stays within `token_budget`.
 
     A micro-batch ends sooner where rows get clearly shorter, if it is not small by then. Every row is in exactly one; a
@@ -52,7 +52,7 @@ def plan_micro_batches(lengths: Lengths, token_budget: int) -> list[Rows]:
     return batches
 
 
-def plan_static(lengths: Lengths, token_budget: int) -> list[Rows]:
+def plan_static(lengths: Lengths, token_budget: int) -> list[Indices]:
     """Cuts the rows, sorted by length, into micro-batches for the shapes of `static_shape`.
 
     Of the sizes there are for the width of the longest row left, it takes the largest that rows of that width fill;
@@ -103,8 +103,8 @@ def _check_budget(token_budget: int) -> None:
 class Unique(NamedTuple):
     """`first[i]`: row that stands for the i-th distinct sequence; `inverse[r]`: which distinct sequence row r is."""
 
-    first: Rows
-    inverse: Rows
+    first: Indices
+    inverse: Indices
 
 
 def unique_rows(values: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]) -> Unique:

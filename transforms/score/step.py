@@ -1,6 +1,5 @@
 """ScoreTokens: Tokens -> Scores, through Beam's RunInference and the scoring graph of the bundle."""
 
-import json
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -11,28 +10,23 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import TaggedOutput
 
 from transforms.batches import coder as coder
-from transforms.batches.schemas import Columns, check, tokens_schema
-from transforms.runs.books import Work
-from transforms.runs.heartbeats import beat
+from transforms.batches.repeated import WORK, WORK_FIELD, repeated, value_of
+from transforms.batches.schemas import Columns, check, outputs_schema, tokens_schema
+from transforms.runs.heartbeats import start_heartbeat
 from transforms.runs.labelling import STAGE, Labelling
 from transforms.runs.progress import Teller
+from transforms.runs.row_counts import Work
 from transforms.score.compute import Compute
 from transforms.score.devices import find_device, require_gpu
 from transforms.score.engines.choice import load_scorer
 from transforms.score.engines.scorer import Scorer
 from transforms.score.label import label
 from transforms.score.macro_batch import Ragged, Tell, score_rows
-from transforms.stores.bundles import BundleReference, fetch
-
-_WORK = b"work"
-_RESULT = (
-    pa.field("outputs", pa.list_(pa.float32()), nullable=False),
-    pa.field("failed", pa.bool_(), nullable=False),
-)
+from transforms.stores.bundles import BundleReference, open_pinned_bundle
 
 
 class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Scorer]):
-    """One RecordBatch of Tokens is one macro-batch: in it goes, and out as `infer` makes it."""
+    """One RecordBatch of Tokens is one macro-batch: out comes what the model gave for its rows."""
 
     def __init__(self, bundle: BundleReference, columns: Columns, compute: Compute) -> None:
         super().__init__()
@@ -40,18 +34,18 @@ class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Scorer]):
 
     def load_model(self) -> Scorer:
         # First: a process that dies while it loads the model is to be missed too.
-        beat(self._compute.beats)
+        start_heartbeat(self._compute.heartbeats)
         device = find_device()
         if self._compute.needs_gpu:
             require_gpu(device)
-        return load_scorer(fetch(self._bundle), self._compute, device)
+        return load_scorer(open_pinned_bundle(self._bundle), self._compute, device)
 
     def run_inference(
         self, batch: pa.RecordBatch, model: Scorer, inference_args: dict[str, Any] | None = None
     ) -> list[pa.RecordBatch]:
         check(batch, tokens_schema(self._columns), STAGE)
         teller = Teller(self._compute.progress, batch.num_rows)
-        scored = infer(batch, model, teller)
+        scored = score_batch(batch, model, self._columns, teller)
         teller.end()
         return [scored]
 
@@ -62,31 +56,34 @@ class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Scorer]):
         return STAGE
 
 
-def infer(batch: pa.RecordBatch, model: Scorer, tell: Tell = lambda rows: None) -> pa.RecordBatch:
-    """Adds to Tokens what the model says: outputs (float32 [C] a row) and failed; the tokens go.
-
-    The Work it took is in the metadata of the schema: see `work_of`. `tell`: see score_rows.
-    """
+def score_batch(
+    batch: pa.RecordBatch, model: Scorer, columns: Columns, tell: Tell = lambda rows: None
+) -> pa.RecordBatch:
+    """Tokens -> what the model gave for each row: see outputs_schema. `tell`: see score_rows."""
     tokens = batch.column("tokens")
     offsets = tokens.offsets.to_numpy()
     first_segment = batch.column("first_segment").to_numpy()
     results = score_rows(Ragged(tokens.flatten().to_numpy(), offsets - offsets[0], first_segment), model, tell)
-    count = np.arange(batch.num_rows + 1, dtype=np.int32) * model.width
-    outputs = pa.ListArray.from_arrays(pa.array(count), pa.array(results.outputs.reshape(-1)))
-    rest = batch.drop_columns(["tokens", "first_segment"])
-    arrays = [*rest.columns, pa.array(np.diff(offsets), pa.int32()), outputs, pa.array(results.failed)]
-    fields = [*rest.schema, pa.field("token_count", pa.int32(), nullable=False), *_RESULT]
-    schema = pa.schema(fields, metadata={_WORK: json.dumps(results.work)})
+    schema = outputs_schema(columns)
+    ends = pa.array(np.arange(batch.num_rows + 1, dtype=np.int32) * model.width)
+    numbers = pa.array(results.outputs.reshape(-1))
+    made = {
+        "token_count": pa.array(np.diff(offsets), pa.int32()),
+        "outputs": pa.ListArray.from_arrays(ends, numbers, type=schema.field("outputs").type),
+        "failed": pa.array(results.failed),
+        WORK: repeated(results.work._asdict(), WORK_FIELD, batch.num_rows),
+    }
+    arrays = [made[name] if name in made else batch.column(name) for name in schema.names]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def work_of(batch: pa.RecordBatch) -> Work:
-    """The Work that an output of `infer` took."""
-    return Work(*json.loads(batch.schema.metadata[_WORK]))
+    """The Work that an output of `score_batch` took."""
+    return Work(**value_of(batch, WORK_FIELD))
 
 
 class Scored(NamedTuple):
-    """`scores`: PCollection[RecordBatch of placed Scores]; `dead`: of REJECTED; `work`: PCollection[Work]."""
+    """`scores`: PCollection[RecordBatch of Scores with positions]; `dead`: of REJECTED; `work`: PCollection[Work]."""
 
     scores: beam.PCollection[pa.RecordBatch]
     dead: beam.PCollection[pa.RecordBatch]
@@ -121,10 +118,9 @@ class _Label(beam.DoFn):
     def process(
         self, batch: pa.RecordBatch
     ) -> Iterator[pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch] | TaggedOutput[Literal["work"], Work]]:
-        work = work_of(batch)
-        scores, dead = label(batch, self._labelling, work.precision)
+        scores, dead = label(batch, self._labelling)
         if scores.num_rows:
             yield scores
         if dead is not None:
             yield TaggedOutput("dead", dead)
-        yield TaggedOutput("work", work)
+        yield TaggedOutput("work", work_of(batch))

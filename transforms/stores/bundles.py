@@ -32,7 +32,7 @@ def open_bundle(path: str) -> Bundle:
     """The verified bundle at `path`, local or `gs://` (copied to this machine first); raises BundleError."""
     if "://" not in path:
         return Bundle.load(path)
-    return fetch(BundleReference(path=path, fingerprint=describe_bundle(path).fingerprint))
+    return open_pinned_bundle(BundleReference(path=path, fingerprint=describe_bundle(path).fingerprint))
 
 
 def describe_bundle(path: str) -> Bundle:
@@ -47,7 +47,7 @@ def describe_bundle(path: str) -> Bundle:
         return Bundle.describe(folder)
 
 
-def fetch(reference: BundleReference) -> Bundle:
+def open_pinned_bundle(reference: BundleReference) -> Bundle:
     """The verified local bundle of `reference`; raises BundleError if it is another one than was pinned."""
     return _copy_once(reference) if "://" in reference.path else _load(reference.path, reference)
 

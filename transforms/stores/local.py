@@ -29,7 +29,7 @@ _LOCK_NAME = re.compile(r"\..+\.lock")
 class LocalStore:
     """Files of a mounted file system; `swap` needs one with flock and an atomic rename.
 
-    It waits so many seconds for a lock that somebody else holds, and raises LockedError then.
+    It waits `lock_seconds` for a lock that another process holds, then it raises LockedError.
     """
 
     def __init__(self, lock_seconds: float = LOCK_SECONDS) -> None:
@@ -221,7 +221,7 @@ def _lock(path: str, seconds: float) -> BinaryIO:
                 raise
             if _is_named(path, lock):
                 return lock
-            # It was deleted while we waited: nobody else would see this lock.
+            # It was deleted while we waited: no other process would see this lock.
             lock.close()
 
 
@@ -242,7 +242,7 @@ def _open_lock(path: str) -> BinaryIO:
 
 
 def _delete_lock(path: str) -> None:
-    """Deletes a lock file that nobody holds and whose file is gone."""
+    """Deletes a lock file that no process holds and whose file is gone."""
     folder, name = os.path.split(path)
     with suppress(FileNotFoundError, BlockingIOError), open(path, "r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,6 @@
-"""Waiting for a lock file: the user is told soon, and nobody waits for ever.
+"""Waiting for a lock file: the user is told soon, and no command waits for ever.
 
-Whoever may read a lock file can hold its lock, without a right to write anything.
+Anybody who may read a lock file can hold its lock, without the right to write anything.
 """
 
 import fcntl

@@ -1,4 +1,4 @@
-"""What lies below a folder of a file system: with links followed, as input is read, and without, as ours is deleted."""
+"""Files below a folder of a file system: input is found through links, our own files without following them."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ def _stop(error: OSError) -> None:
 
 def _stop_at(folder: str) -> Callable[[OSError], None]:
     def stop(error: OSError) -> None:
-        # A folder of somebody else, in one of ours: what we have no right to look at is none of ours.
+        # Somebody else's folder inside one of ours: what we may not look at is not ours.
         if not isinstance(error, PermissionError) or error.filename == folder:
             _stop(error)
 

@@ -46,7 +46,7 @@ class BertBatchOperator(BaseOperator):
             end(code)
 
     def on_kill(self) -> None:
-        # The whole process group, workers too. What is unpublished stays so; the next try goes on with the run.
+        # The whole process group, workers too. What is unpublished stays so; the next attempt resumes the run.
         self._process.send_sigterm()
 
 

@@ -1,4 +1,4 @@
-"""Rows nobody wants to meet, through the whole pipeline: each is scored or a dead letter, and the books balance."""
+"""Rows nobody wants to meet, through the whole pipeline: each is scored or a dead letter, and the row counts agree."""
 
 import csv
 import gzip

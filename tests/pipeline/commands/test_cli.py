@@ -166,7 +166,7 @@ def test_a_run_overtaken_by_another_of_its_date_ends_with_4(
     assert "superseded" in err
 
 
-def test_books_that_do_not_balance_end_with_1(
+def test_row_counts_that_do_not_agree_end_with_1(
     classes: Built, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from transforms import validate

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import ROOT
-from support.runs.publishing import books, judged, planned
+from support.runs.publishing import judged, planned, row_counts
 
 from transforms.publish.commit import publish
 
@@ -29,10 +29,10 @@ def output(tmp_path: Path) -> str:
     """An output with one published date, and one run that waits for being published."""
     folder = str(tmp_path / "out")
     run = planned(folder)
-    judged(run, books(run))
+    judged(run, row_counts(run))
     publish(run)
     waiting = planned(folder)
-    judged(waiting, books(waiting))
+    judged(waiting, row_counts(waiting))
     return folder
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from support.commands import ROOT
 
-from pipeline.dataflow.estimate import Estimate, estimate, tokens_of
+from pipeline.dataflow.estimate import Estimate, computed_tokens, estimate
 from pipeline.dataflow.profile import load_profile
 
 GIVEN = {
@@ -55,7 +55,7 @@ def test_hours_of_gpus_are_those_of_all_workers() -> None:
 
 def test_tokens_a_row_are_those_computed_if_the_record_is_of_the_whole_run() -> None:
     manifest = {"counts": {"scored": 10}, "work": {"tokens": 250}, "splits_taken_over": 0}
-    assert tokens_of(manifest) == 25
-    assert tokens_of({**manifest, "splits_taken_over": 1}) is None
-    assert tokens_of({**manifest, "counts": {"scored": 0}}) is None
-    assert tokens_of({**manifest, "work": {}}) is None
+    assert computed_tokens(manifest) == 25
+    assert computed_tokens({**manifest, "splits_taken_over": 1}) is None
+    assert computed_tokens({**manifest, "counts": {"scored": 0}}) is None
+    assert computed_tokens({**manifest, "work": {}}) is None

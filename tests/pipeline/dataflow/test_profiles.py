@@ -141,7 +141,11 @@ def test_a_profile_for_this_machine_knows_no_cloud(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("content", ["[1, 2]", "", "just text", "a: [", "\x00", "a: 1\na: {b"], ids=repr)
+def test_an_empty_profile_says_what_it_lacks_first(tmp_path: Path) -> None:
+    assert problems("", tmp_path) == ["runner is missing; add --set runner=…, or the key to the profile"]
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "just text", "a: [", "\x00", "a: 1\na: {b"], ids=repr)
 def test_a_file_that_is_no_profile(content: str, tmp_path: Path) -> None:
     (line,) = problems(content, tmp_path)
     assert line.startswith(("is not a mapping", "is not YAML", "cannot be read as YAML"))

@@ -13,7 +13,7 @@ from support.runs.cleaning import everything
 
 from pipeline.errors import ConfigError
 from pipeline.jobs.config import JobConfig
-from pipeline.jobs.own_files import check_file, check_places
+from pipeline.jobs.own_files import check_file, check_input_apart
 from transforms.stores.choose import store_for
 from transforms.stores.store import FileInfo
 
@@ -26,7 +26,7 @@ def refused(output: str, pattern: str) -> bool:
     """Whether a job with this input is refused, by its pattern or by a file that it names."""
     job = JobConfig(bundle="b", input=(pattern,), output=(output,), date=DATE)
     try:
-        check_places(job, DAY)
+        check_input_apart(job, DAY)
         for info in store_for(pattern).match(pattern.replace("{date}", DATE)):
             check_file(job.home)(info)
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""When the command gives a worker process up, as pure functions of what was heard; and the beats themselves."""
+"""When the command gives a worker process up, as pure functions of what was heard; and the heartbeats themselves."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from pipeline.errors import ConfigError, WorkersLostError
 from pipeline.runners import watchdog
 from pipeline.runners.watchdog import GAP_SECONDS, START, Heard, listen, lost, problem, start_seconds
 from transforms.publish.step import judge_and_publish
-from transforms.runs import heartbeats as beats
+from transforms.runs import heartbeats
 
 LIMIT = 10.0
 steps = st.floats(0.1, GAP_SECONDS)
@@ -35,10 +35,10 @@ def names(heard: Heard, expected: int = 2) -> list[str]:
 
 
 @given(st.lists(steps, min_size=1, max_size=60), st.integers(1, 3))
-def test_processes_that_beat_are_never_given_up(elapsed: list[float], period: int) -> None:
+def test_processes_with_a_heartbeat_are_never_given_up(elapsed: list[float], period: int) -> None:
     heard = Heard()
     for number, seconds in enumerate(elapsed):
-        # A new beat at least every second look, which is 10 s at most.
+        # A new heartbeat at least every second look, which is 10 s at most.
         heard = listen(heard, {"a": str(number // min(period, 2)), "b": str(number)}, seconds)
         assert names(heard) == []
 
@@ -86,10 +86,10 @@ def test_one_that_was_there_before_takes_no_place() -> None:
     assert names(hear(*looks), expected=1) == ["a"]
 
 
-def test_a_beat_that_is_gone_is_a_normal_end() -> None:
+def test_a_heartbeat_that_is_gone_is_a_normal_end() -> None:
     heard = hear({"a": "1", "b": "1"}, *({"b": str(i)} for i in range(40)))
     assert names(heard) == []
-    # A last beat that crossed with the end is no new life.
+    # A last heartbeat that crossed with the end is no new life.
     assert names(hear({"a": "1"}, {}, {"a": "2"}, {})) == []
 
 
@@ -103,7 +103,7 @@ def test_a_job_of_which_no_process_begins_is_given_up() -> None:
 
 
 @given(st.integers(0, 40), st.integers(1, 4), st.integers(1, 6), st.integers(1, 30), st.integers(1, 60))
-def test_a_process_that_never_beat_is_given_up_that_long_after_the_first_beat(
+def test_a_process_that_never_had_a_heartbeat_is_given_up_that_long_after_the_first(
     before: int, begun: int, expected: int, start: int, after: int
 ) -> None:
     alive = [{f"w-{i}": str(number) for i in range(begun)} for number in range(after + 1)]
@@ -189,7 +189,8 @@ def test_what_a_job_says_itself_is_told_and_a_process_that_died_is_named(tmp_pat
 
 
 BEATING = (
-    "import sys; from transforms.runs.heartbeats import beat; beat(sys.argv[1]); beat(sys.argv[1]); sys.stdin.read()"
+    "import sys; from transforms.runs.heartbeats import start_heartbeat as start; "
+    "start(sys.argv[1]); start(sys.argv[1]); sys.stdin.read()"
 )
 
 
@@ -209,56 +210,56 @@ def until(seconds: float, holds: object) -> bool:
 
 
 @pytest.mark.slow
-def test_a_process_beats_until_it_ends(tmp_path: Path) -> None:
-    beats.begin_listening(str(tmp_path / "beats"))
+def test_a_process_has_a_heartbeat_until_it_ends(tmp_path: Path) -> None:
+    heartbeats.begin_listening(str(tmp_path / "beats"))
     with beating(tmp_path / "beats") as process:
-        assert until(10, lambda: beats.hear(str(tmp_path / "beats")))
-        ((name, first),) = beats.hear(str(tmp_path / "beats")).items()
-        assert beats.host_and_pid(name).endswith(f"-{process.pid}")
-        assert until(10, lambda: beats.hear(str(tmp_path / "beats")).get(name, first) != first)
+        assert until(10, lambda: heartbeats.hear(str(tmp_path / "beats")))
+        ((name, first),) = heartbeats.hear(str(tmp_path / "beats")).items()
+        assert heartbeats.host_and_pid(name).endswith(f"-{process.pid}")
+        assert until(10, lambda: heartbeats.hear(str(tmp_path / "beats")).get(name, first) != first)
         process.communicate(b"")
-    assert (process.returncode, beats.hear(str(tmp_path / "beats"))) == (0, {})
+    assert (process.returncode, heartbeats.hear(str(tmp_path / "beats"))) == (0, {})
 
 
 @pytest.mark.slow
 def test_a_process_stops_when_nobody_listens_any_more_and_leaves_nothing(tmp_path: Path) -> None:
-    beats.begin_listening(str(tmp_path / "beats"))
+    heartbeats.begin_listening(str(tmp_path / "beats"))
     with beating(tmp_path / "beats") as process:
-        assert until(10, lambda: beats.hear(str(tmp_path / "beats")))
+        assert until(10, lambda: heartbeats.hear(str(tmp_path / "beats")))
         before = threads(process)
-        beats.end_listening(str(tmp_path / "beats"))
+        heartbeats.end_listening(str(tmp_path / "beats"))
         assert until(10, lambda: threads(process) < before and not (tmp_path / "beats").exists())
         process.communicate(b"")
     assert not (tmp_path / "beats").exists()
 
 
 @pytest.mark.slow
-def test_no_process_beats_where_nobody_listens(tmp_path: Path) -> None:
+def test_no_process_has_a_heartbeat_where_nobody_listens(tmp_path: Path) -> None:
     with beating(tmp_path / "beats") as process:
         process.communicate(b"")
     assert (process.returncode, list(tmp_path.iterdir())) == (0, [])
 
 
-def test_what_a_file_holds_is_a_beat_whatever_its_times_say(tmp_path: Path) -> None:
+def test_what_a_file_holds_is_a_heartbeat_whatever_its_times_say(tmp_path: Path) -> None:
     folder = str(tmp_path)
     (tmp_path / "host-77.abc").write_bytes(b"1\n")
-    first = beats.hear(folder)
+    first = heartbeats.hear(folder)
     os.utime(tmp_path / "host-77.abc", ns=(1, 1))
-    assert beats.hear(folder) == first
+    assert heartbeats.hear(folder) == first
     (tmp_path / "host-77.abc").write_bytes(b"2\n")
     os.utime(tmp_path / "host-77.abc", ns=(1, 1))
-    assert beats.hear(folder) != first
+    assert heartbeats.hear(folder) != first
 
 
-def test_two_processes_of_the_same_host_and_number_beat_in_two_files() -> None:
-    names = [beats._new_name() for _ in range(2)]
+def test_two_processes_of_the_same_host_and_number_have_two_files() -> None:
+    names = [heartbeats._new_name() for _ in range(2)]
     assert names[0] != names[1]
-    assert beats.host_and_pid(names[0]) == beats.host_and_pid(names[1])
+    assert heartbeats.host_and_pid(names[0]) == heartbeats.host_and_pid(names[1])
 
 
-def test_a_process_that_publishes_beats(tmp_path: Path) -> None:
+def test_a_process_that_publishes_has_a_heartbeat(tmp_path: Path) -> None:
     folder = str(tmp_path / "beats")
-    beats.begin_listening(folder)
-    judge_and_publish(ready(str(tmp_path / "out")), [], [], [], [], beats=folder)
-    assert until(10, lambda: beats.hear(folder))
-    beats.end_listening(folder)
+    heartbeats.begin_listening(folder)
+    judge_and_publish(ready(str(tmp_path / "out")), [], [], [], [], heartbeats=folder)
+    assert until(10, lambda: heartbeats.hear(folder))
+    heartbeats.end_listening(folder)

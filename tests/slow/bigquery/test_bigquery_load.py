@@ -9,7 +9,7 @@ from support.cloud.table_publishing import Place, assert_published
 from support.runs.publishing import Killed, before, die, status
 
 from transforms.errors import PublishError
-from transforms.publish import table_load as bigquery_load
+from transforms.publish import table_load
 from transforms.publish.commit import publish
 from transforms.publish.tidy import finish_pending
 from transforms.runs.run import read_manifest
@@ -78,7 +78,7 @@ def test_load_jobs_that_failed_do_not_block_the_tries_that_come_later(
     proxy: BigQueryProxy, local: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(bigquery_load, "time", SimpleNamespace(sleep=pauses.append))
+    monkeypatch.setattr(table_load, "time", SimpleNamespace(sleep=pauses.append))
     run = local.ready()
     for tried, last in ((["-1", "-2", "-3"], 3), ([f"-{n}" for n in range(1, 7)], 6)):
         proxy.requests.clear()
@@ -95,7 +95,7 @@ def test_load_jobs_that_failed_do_not_block_the_tries_that_come_later(
 def test_a_committed_run_whose_load_jobs_failed_is_finished_when_the_cause_is_mended(
     proxy: BigQueryProxy, local: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bigquery_load, "PAUSE", 0)
+    monkeypatch.setattr(table_load, "PAUSE", 0)
     run = local.ready()
     with pytest.raises(Killed):
         publish(run, before("replace_rows", die))
@@ -133,7 +133,7 @@ def test_rows_that_are_missing_stop_the_run_before_its_commit(proxy: BigQueryPro
 def test_more_files_than_a_job_takes_are_loaded_by_several(
     proxy: BigQueryProxy, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bigquery_load, "FILES_PER_JOB", 2)
+    monkeypatch.setattr(table_load, "FILES_PER_JOB", 2)
     ids = [f"row {n}" for n in range(9)]
     run = place.ready(ids)
     publish(run)

@@ -7,8 +7,7 @@ import pytest
 from support.cloud.table_publishing import IDS, Place, assert_published
 from support.runs.publishing import COMMITTED, DATE, Killed, before, die, in_lockstep, status
 
-from transforms.publish import table_commit as bigquery_commit
-from transforms.publish import table_load as bigquery_load
+from transforms.publish import table_commit, table_load
 from transforms.publish.commit import STEPS, publish
 from transforms.publish.table_sink import TableSink
 from transforms.publish.tidy import finish_pending
@@ -133,15 +132,15 @@ def test_a_publisher_overtaken_while_it_replaces_rows_changes_nothing(
     function: str, local: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, newer = local.ready(), []
-    act = getattr(bigquery_commit, function)
+    act = getattr(table_commit, function)
 
     def overtaken(*given: object, **named: object) -> object:
-        monkeypatch.setattr(bigquery_commit, function, act)
+        monkeypatch.setattr(table_commit, function, act)
         newer.append(local.ready(["new"]))
         publish(newer[0])
         return act(*given, **named)
 
-    monkeypatch.setattr(bigquery_commit, function, overtaken)
+    monkeypatch.setattr(table_commit, function, overtaken)
     assert publish(run).status == "superseded"
     assert status(run) == "published"
     assert_published(local, newer[0], ["new"])
@@ -152,17 +151,17 @@ def test_a_publisher_overtaken_while_it_loads_leaves_nothing_of_its_own(
     meanwhile: str, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, other = place.ready(), place.ready(["other"])
-    ensure = bigquery_load.ensure_tables
+    ensure = table_load.ensure_tables
 
     def overtaken(sink: TableSink) -> None:
-        monkeypatch.setattr(bigquery_load, "ensure_tables", ensure)
+        monkeypatch.setattr(table_load, "ensure_tables", ensure)
         ensure(sink)
         if meanwhile != "other_run":
             publish(run)
         if meanwhile != "same_run":
             publish(replace(other, sequence=int(meanwhile != "other_run")))
 
-    monkeypatch.setattr(bigquery_load, "ensure_tables", overtaken)
+    monkeypatch.setattr(table_load, "ensure_tables", overtaken)
     assert publish(run).status == ("published" if meanwhile == "same_run" else "superseded")
     assert_published(place, *((run, IDS) if meanwhile == "same_run" else (other, ["other"])))
 

@@ -37,8 +37,8 @@ from transforms.errors import NoInputError, PlanError
 from transforms.read.columns import ColumnsRequest
 from transforms.read.plan_table import plan_table
 from transforms.read.step import list_splits, read_rows
-from transforms.runs.books import total
 from transforms.runs.plan import Split, can_go_on, planned_splits
+from transforms.runs.row_counts import total
 from transforms.stores.choose import store_for
 
 pytestmark = pytest.mark.usefixtures("two_minutes")
@@ -268,7 +268,7 @@ def test_a_session_that_has_run_out_says_what_to_do(run_job: Score, dataset: str
         run_job(create(dataset, ID_TEXT_DAY, simple(50)))
 
 
-def test_rows_a_message_counts_and_does_not_have_unbalance_the_books(
+def test_rows_a_message_counts_and_does_not_have_are_found_by_the_row_counts(
     dataset: str, cloud: Emulators, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, run = planned(create(dataset, ID_TEXT_DAY, simple(9)), tmp_path)

@@ -95,7 +95,8 @@ def template(demo: JobConfig, given: Mapping[str, str], tmp_path: Path) -> Templ
     def send(profile: str, **overrides: str) -> Any:
         file = tmp_path / "job.json"
         loaded = load_profile(f"deploy/profiles/{profile}.yaml", {**given, **overrides})
-        sent = submit(demo, loaded, extra=[f"--template_location={file}"], now=NOW)
+        job = demo.model_copy(update={"beam_options": (f"--template_location={file}",)})
+        sent = submit(job, loaded, now=NOW)
         assert isinstance(sent, Submitted)
         return json.loads(file.read_text(encoding="utf-8"))
 
@@ -117,7 +118,8 @@ def send(demo: JobConfig, given: Mapping[str, str]) -> Send:
 
     def send(stub: DataflowStub, profile: str = "dataflow-gpu-l4", **settings: Any) -> Any:
         loaded = load_profile(f"deploy/profiles/{profile}.yaml", given)
-        return submit(demo, loaded, extra=[f"--dataflow_endpoint={stub.url}"], now=NOW, **settings)
+        job = demo.model_copy(update={"beam_options": (f"--dataflow_endpoint={stub.url}",)})
+        return submit(job, loaded, now=NOW, **settings)
 
     return send
 
@@ -250,7 +252,7 @@ def test_a_job_is_told_even_if_it_cannot_be_written_down(
 
     said: list[Any] = []
     monkeypatch.setattr("pipeline.submitting.to_bytes", full)
-    sent = send(stub, wait=False, tell=said.append, warn=said.append)
+    sent = send(stub, wait=False, tell=said.append)
     assert said[0] == sent
     assert sent.job_id in said[1]
     assert "job.json cannot be written" in said[1]

@@ -19,7 +19,7 @@ from support.runs.forked import Forked
 from support.runs.publishing import read_parts, ready
 
 from transforms.publish.commit import publish
-from transforms.runs.history import list_runs, published
+from transforms.runs.history import list_runs, published_verdict
 from transforms.runs.run import date_folder, manifest_path, read_manifest
 
 
@@ -28,7 +28,7 @@ def ids(output: Path, date: str) -> list[str]:
 
 
 def run_id(output: Path, date: str) -> str:
-    there = published(str(output), dt.date.fromisoformat(date))
+    there = published_verdict(str(output), dt.date.fromisoformat(date))
     return there.run_id if there else ""
 
 

@@ -15,7 +15,7 @@ from support.runs.publishing import ready
 
 from pipeline import backfill as code
 from pipeline.jobs.config import JobConfig, load_job
-from pipeline.terminal.backfill_report import Reporter
+from pipeline.terminal.backfill_report import DateReporter
 from transforms.publish import tidy as tidying
 from transforms.publish.commit import publish
 from transforms.runs.run import manifest_path
@@ -167,7 +167,7 @@ def test_a_published_date_that_is_not_finished_is_left_to_score(
 
 def test_rows_taken_over_unchanged_are_rows_of_the_date(capsys: pytest.CaptureFixture[str]) -> None:
     counts = {"read": 61, "scored": 2, "skipped": 58, "dead": 1}
-    Reporter("text").tell(code.Ended(date=DATE, code=0, outcome="published", counts=counts))
+    DateReporter("text").tell(code.Ended(date=DATE, code=0, outcome="published", counts=counts))
     assert capsys.readouterr().out == f"{DATE}  published, 60 rows, 1 dead letters\n"
 
 

@@ -53,7 +53,7 @@ def run(arguments: list[str], *options: str, impatient: bool = False, code: int 
 
 
 class Attack(threading.Thread):
-    """Sees which worker processes beat, and sends the first that has staged files open a signal if there is one."""
+    """Sees which worker processes have a heartbeat, and may send a signal to the first that has staged files open."""
 
     def __init__(self, engine: Engine, output: Path, number: int | None = None) -> None:
         super().__init__(daemon=True)
@@ -66,7 +66,7 @@ class Attack(threading.Thread):
     def run(self) -> None:
         while not self._over.wait(0.005):
             for pid in self._engine.workers:
-                if self._beats(pid):
+                if self._heartbeats(pid):
                     self.beating.add(pid)
                 if not self._stages(pid):
                     continue
@@ -76,7 +76,7 @@ class Attack(threading.Thread):
                     self.at = time.monotonic()
                     return
 
-    def _beats(self, pid: int) -> bool:
+    def _heartbeats(self, pid: int) -> bool:
         with suppress(OSError):
             return any(self._output.glob(f"_runs/*/beats-*/*-{pid}.*"))
         return False
@@ -132,7 +132,7 @@ def test_two_worker_processes_give_the_same_rows_and_the_command_ends_when_one_i
 
     for died in [folder for folder in (output / "_runs").iterdir() if not (folder / "verdict.json").exists()]:
         assert not list(died.glob("beats-*/*"))
-        # Beats that a command left which was killed itself are nobody's, also where its run is gone on with.
+        # Heartbeats that a killed command left belong to no process, also where its run is resumed.
         (died / "beats-20261121T000000Z-aaaaaa").mkdir()
         (died / "beats-20261121T000000Z-aaaaaa" / "host-1").write_bytes(b"alive\n")
     with Attack(here, output) as watched:

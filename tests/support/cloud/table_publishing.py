@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.runs.publishing import DATE, SOURCE, Books, dead, judged, planned, run_bundle
+from support.runs.publishing import DATE, SOURCE, RowCounts, dead, judged, planned, run_bundle
 
-from transforms.batches.dead_letters import place
+from transforms.batches.dead_letters import position_columns
 from transforms.batches.misfits import named
-from transforms.batches.schemas import placed, scores_schema
+from transforms.batches.repeated import PRECISION_FIELD, repeated
+from transforms.batches.schemas import scores_schema, with_positions
 from transforms.publish.table_sink import TableSink, table_sink
-from transforms.runs.books import count_positions
+from transforms.runs.row_counts import count_positions
 from transforms.runs.run import Run, manifest_path, read_manifest
 from transforms.runs.staged import StagedFile
 from transforms.stores.choose import store_for
@@ -54,7 +55,7 @@ class Place:
         """A run with these rows and one or more dead letters that has its verdict."""
         rows = len(ids) + rejected
         run = planned(self.home, date=date, rows=rows, table=self.sink.to_json())
-        judged(run, _books(run, ids, range(len(ids), rows)))
+        judged(run, _row_counts(run, ids, range(len(ids), rows)))
         return run
 
     def rows(self, date: dt.date = DATE) -> list[dict[str, Any]]:
@@ -82,7 +83,7 @@ class Place:
             return {item.table_id.removeprefix(table) for item in client.list_tables(dataset)}
 
 
-def _books(run: Run, ids: Sequence[str], dead_rows: Sequence[int]) -> Books:
+def _row_counts(run: Run, ids: Sequence[str], dead_rows: Sequence[int]) -> RowCounts:
     positions = [*range(len(ids)), *dead_rows]
     read = [count_positions(row // 2, SOURCE, pa.array([row]).to_numpy()) for row in positions]
     return read, _staged(run, ids), dead(run, dead_rows)
@@ -92,10 +93,11 @@ def _staged(run: Run, ids: Sequence[str]) -> list[StagedFile]:
     files = []
     for split in range((len(ids) + 1) // 2):
         part = ids[2 * split : 2 * split + 2]
-        where = place(SOURCE, split, np.arange(2 * split, 2 * split + len(part)))
+        where = position_columns(SOURCE, split, np.arange(2 * split, 2 * split + len(part)))
         rows = pa.RecordBatch.from_pylist([score_row(run, id_) for id_ in part], SCHEMA)
-        batch = pa.RecordBatch.from_arrays([*where, named(len(part), {}), *rows.columns], schema=placed(SCHEMA))
-        files += run_bundle(_Stage(run, placed(SCHEMA), SCHEMA), batch)
+        places = [*where, named(len(part), {}), repeated("float32", PRECISION_FIELD, len(part))]
+        batch = pa.RecordBatch.from_arrays([*places, *rows.columns], schema=with_positions(SCHEMA))
+        files += run_bundle(_Stage(run, with_positions(SCHEMA), SCHEMA), batch)
     return files
 
 

@@ -9,12 +9,12 @@ from support.runs.publishing import (
     DATE,
     Killed,
     before,
-    books,
     dead,
     die,
-    judge_and_publish_books,
+    judge_and_publish_counts,
     planned,
     ready,
+    row_counts,
     scored,
 )
 
@@ -22,7 +22,8 @@ from transforms.errors import PublishError
 from transforms.publish.clean import Cleaned
 from transforms.publish.clean import clean as clean_lazily
 from transforms.publish.commit import publish
-from transforms.runs.run import ErrorBudget, Run
+from transforms.runs.error_budget import ErrorBudget
+from transforms.runs.run import Run
 from transforms.stores.choose import store_for
 
 # Claims carry the time of the clock, so everything here is told from it.
@@ -71,16 +72,16 @@ def only_staged(output: str) -> Run:
 
 def unbalanced(output: str) -> Run:
     run = planned(output, started=LONG_AGO)
-    read, files, dead_files = books(run)
+    read, files, dead_files = row_counts(run)
     with pytest.raises(PublishError):
-        judge_and_publish_books(run, (read, files[1:], dead_files))
+        judge_and_publish_counts(run, (read, files[1:], dead_files))
     return run
 
 
 def over_budget(output: str) -> Run:
     run = planned(output, started=LONG_AGO, budget=ErrorBudget(fraction=0))
     with pytest.raises(PublishError):
-        judge_and_publish_books(run, books(run))
+        judge_and_publish_counts(run, row_counts(run))
     return run
 
 

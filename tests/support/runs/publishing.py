@@ -10,15 +10,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms.batches.dead_letters import place, reject_positions
+from transforms.batches.dead_letters import position_columns, reject_positions
 from transforms.batches.misfits import named
-from transforms.batches.schemas import Columns, placed
+from transforms.batches.repeated import PRECISION_FIELD, repeated
+from transforms.batches.schemas import Columns, with_positions
 from transforms.batches.text_digests import text_digests
 from transforms.publish.commit import STEPS, publish
 from transforms.publish.step import judge_and_publish
-from transforms.runs.books import Count, count_positions
+from transforms.runs.error_budget import ErrorBudget
 from transforms.runs.plan import Piece, Plan, Split, write_plan
-from transforms.runs.run import ErrorBudget, Run, manifest_path, new_run_id, read_manifest
+from transforms.runs.row_counts import Count, count_positions
+from transforms.runs.run import Run, manifest_path, new_run_id, read_manifest
 from transforms.runs.staged import StagedFile
 from transforms.runs.verdicts import judge, read_verdict, write_verdict
 from transforms.stores.choose import store_for
@@ -34,7 +36,7 @@ DIGESTS = False
 _numbers = itertools.count()
 
 Row = tuple[str, str]
-Books = tuple[list[Count], list[StagedFile], list[StagedFile]]
+RowCounts = tuple[list[Count], list[StagedFile], list[StagedFile]]
 
 
 def planned(
@@ -73,16 +75,17 @@ def scored(run: Run, ids: Sequence[str] = ROWS) -> list[StagedFile]:
     files = []
     for split in range((len(ids) + 1) // 2):
         part = ids[2 * split : 2 * split + 2]
-        where = place(SOURCE, split, pa.array(range(2 * split, 2 * split + len(part))).to_numpy())
+        where = position_columns(SOURCE, split, pa.array(range(2 * split, 2 * split + len(part))).to_numpy())
         digests = [text_digests(pa.array(part))] if DIGESTS else []
         columns = [
             *where,
             named(len(part), {}),
+            repeated("float32", PRECISION_FIELD, len(part)),
             *digests,
             pa.array(part, pa.string()),
             pa.array([run.run_id] * len(part)),
         ]
-        schema = placed(SCHEMA, digests=DIGESTS)
+        schema = with_positions(SCHEMA, digests=DIGESTS)
         files += run_bundle(_Stage(run, schema, SCHEMA), pa.RecordBatch.from_arrays(columns, schema=schema))
     return files
 
@@ -104,7 +107,7 @@ def run_bundle(stage: _Stage, *batches: pa.RecordBatch) -> list[StagedFile]:
     return files + [windowed.value for windowed in stage.finish_bundle()]
 
 
-def books(run: Run, ids: Sequence[str] = ROWS, dead_rows: Sequence[int] = (len(ROWS),)) -> Books:
+def row_counts(run: Run, ids: Sequence[str] = ROWS, dead_rows: Sequence[int] = (len(ROWS),)) -> RowCounts:
     """What reaches PublishRun: rows with these ids, and dead letters of the rows at these positions."""
     positions = [*range(len(ids)), *dead_rows]
     read = [count_positions(row // 2, SOURCE, pa.array([row]).to_numpy()) for row in positions]
@@ -114,17 +117,17 @@ def books(run: Run, ids: Sequence[str] = ROWS, dead_rows: Sequence[int] = (len(R
 def ready(output: str, **settings: Any) -> Run:
     """A run of four rows and a dead letter that has its verdict."""
     run = planned(output, **settings)
-    judged(run, books(run))
+    judged(run, row_counts(run))
     return run
 
 
-def judged(run: Run, found: Books) -> None:
+def judged(run: Run, found: RowCounts) -> None:
     read, files, dead_files = found
     splits = Plan(columns=Columns(text="text")).splits
     write_verdict(run, judge(run, splits, read=read, scored=files, dead=dead_files, work=[]))
 
 
-def judge_and_publish_books(run: Run, found: Books) -> Any:
+def judge_and_publish_counts(run: Run, found: RowCounts) -> Any:
     read, files, dead_files = found
     return judge_and_publish(run, read, files, dead_files, [])
 

@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,9 @@ from support.commands import ROOT
 
 from transforms.batches.schemas import scores_schema
 from transforms.bigquery.fields import SCORES, differences, table_fields
+from transforms.bigquery.names import table_name
 from transforms.errors import PlanError
-from transforms.publish.table_sink import table_name, table_sink
+from transforms.publish.table_sink import table_sink
 
 TABLE = "my-project.data.scores"
 
@@ -149,14 +151,31 @@ def test_a_name_that_may_be_a_text_is_not_printed_whole() -> None:
         "bq://my-project.data.a.b",
     ],
 )
-def test_a_name_of_no_table_is_refused(uri: str) -> None:
-    with pytest.raises(ValueError, match=r"bq://project\.dataset\.table"):
-        table_name(uri)
+def test_a_name_of_no_output_table_is_refused(uri: str) -> None:
+    said = f"{uri}: is not of the form bq://project.dataset.table, with letters, digits and _ in the last two"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        table_name(uri, written=True)
 
 
-def test_names_of_tables() -> None:
-    assert table_name(f"bq://{TABLE}") == TABLE
-    assert table_name("bq://example.com:my-project.data.scores") == "example.com:my-project.data.scores"
+@pytest.mark.parametrize("written", [False, True])
+def test_names_of_tables(written: bool) -> None:
+    assert table_name(f"bq://{TABLE}", written=written) == TABLE
+    domain = "example.com:my-project.data.scores"
+    assert table_name(f"bq://{domain}", written=written) == domain
+
+
+def test_a_table_that_is_only_read_may_have_any_name_that_bigquery_allows() -> None:
+    for name in ("my-project.data.Texte für März-2", "abcde.data.t"):
+        assert table_name(f"bq://{name}") == name
+        with pytest.raises(ValueError, match="is not of the form"):
+            table_name(f"bq://{name}", written=True)
+    for name, said in {
+        "p.d.t$20261121": "--input-filter",
+        "p.d.t@-1": "--input-query",
+        "p.d.t_*": "--input-query",
+    }.items():
+        with pytest.raises(ValueError, match=said):
+            table_name(f"bq://{name}")
 
 
 # === Tables that exist ===

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.commands import ROOT
 from support.runs.cleaning import DEATHS, NOW, clean, everything, killed_at, old_run
-from support.runs.publishing import DATE, assert_holds, books, judge_and_publish_books, planned, ready
+from support.runs.publishing import DATE, assert_holds, judge_and_publish_counts, planned, ready, row_counts
 
 from transforms.errors import RecordError
 from transforms.outputs import deletion, names
@@ -141,7 +141,7 @@ def test_only_one_module_calls_the_delete_of_a_store() -> None:
 
 def test_every_file_that_a_run_writes_has_a_name_of_ours(output: str) -> None:
     run = planned(output)
-    judge_and_publish_books(run, books(run))
+    judge_and_publish_counts(run, row_counts(run))
     for death in DEATHS.values():
         write_taken(death(output), TakenOver(), "20261122T020000Z-0123ab")
     store_for(output).write(run.job, b"{}")
@@ -200,7 +200,7 @@ def test_a_verdict_with_a_path_that_is_not_its_runs_touches_nothing(wrong: str, 
 
 def test_what_was_taken_over_must_be_of_the_run(output: str) -> None:
     run = planned(output)
-    read, files, dead = books(run)
+    read, files, dead = row_counts(run)
     taken = TakenOver(read=tuple(read), files={"scores": tuple(files), "dead": tuple(dead), "unchanged": ()})
     assert read_taken(write_taken(run, taken, "20261122T020000Z-0123ab")) == taken
     hostile = replace(taken, files={**taken.files, "scores": (replace(files[0], path=output + "-victim"),)})

@@ -27,7 +27,7 @@ from support.runs.publishing import (
 
 from transforms.publish.commit import publish
 from transforms.publish.tidy import finish_pending
-from transforms.runs.history import published
+from transforms.runs.history import published_verdict
 from transforms.runs.run import Run, read_manifest
 from transforms.stores.choose import store_for
 
@@ -52,7 +52,7 @@ def test_a_date_that_is_too_old_loses_rows_dead_letters_and_run(output: str) -> 
     assert visible(output) == set()
     assert folder_of(run) == []
     assert_holds(output, kept)
-    assert published(output, DATE) is None
+    assert published_verdict(output, DATE) is None
     assert clean(output, keep_from=KEEP_FROM) == []
 
 
@@ -72,7 +72,7 @@ def test_its_manifest_stays_so_that_the_sequence_goes_on(output: str) -> None:
     manifest, _ = read_manifest(run.manifest)
     assert manifest
     assert (manifest["sequence"], manifest.get("expired")) == (3, None)
-    assert published(output, DATE)
+    assert published_verdict(output, DATE)
 
 
 @pytest.mark.parametrize("step", ["swap", "tidy"])

@@ -21,13 +21,13 @@ from support.runs.publishing import (
     Killed,
     assert_holds,
     before,
-    books,
     die,
-    judge_and_publish_books,
+    judge_and_publish_counts,
     judged,
     planned,
     read_parts,
     ready,
+    row_counts,
     rows_of,
     scored,
     status,
@@ -69,7 +69,7 @@ def test_a_publisher_in_the_middle_of_its_swap_is_waited_for(
     rows: tuple[str, ...], output: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = planned(output, started=LONG_AGO, rows=len(rows))
-    judged(run, books(run, rows, []))
+    judged(run, row_counts(run, rows, []))
     store = type(store_for(output))
     swap, found = store.swap, []
 
@@ -105,10 +105,10 @@ def test_a_run_killed_right_before_its_swap_can_still_be_published(output: str) 
 @pytest.mark.parametrize("rows", [("a", "b", "c", "d"), ()])
 def test_a_slow_run_that_was_cleaned_away_publishes_nothing(rows: tuple[str, ...], output: str) -> None:
     run = planned(output, started=LONG_AGO, rows=len(rows))
-    found = books(run, rows, [])
+    found = row_counts(run, rows, [])
     clean(output)
     with pytest.raises(PublishError, match="cleaned away"):
-        judge_and_publish_books(run, found)
+        judge_and_publish_counts(run, found)
     # It had its plan in memory already.
     judged(run, found)
     with pytest.raises(PublishError, match="cleaned away"):
@@ -202,7 +202,7 @@ def test_a_score_that_runs_meanwhile_is_not_disturbed(output: str) -> None:
     publish(old_run(output))
     lost = DEATHS["committing"](output)
     run = planned(output, started=NOW)
-    found = books(run)
+    found = row_counts(run)
     clean(output)
     judged(run, found)
     assert publish(run, lambda step: clean(output) and None).status == "published"

@@ -13,13 +13,13 @@ from support.runs.publishing import (
     Killed,
     assert_holds,
     before,
-    books,
     die,
     in_lockstep,
-    judge_and_publish_books,
+    judge_and_publish_counts,
     planned,
     read_parts,
     ready,
+    row_counts,
     rows_of,
     status,
     visible,
@@ -56,7 +56,7 @@ def test_a_second_run_replaces_the_first_and_leaves_other_dates_alone(output: st
 def test_an_empty_input_publishes_an_empty_date(output: str) -> None:
     publish(ready(output))
     run = planned(output, rows=0)
-    assert judge_and_publish_books(run, books(run, [], [])).status == "published"
+    assert judge_and_publish_counts(run, row_counts(run, [], [])).status == "published"
     manifest, _ = read_manifest(run.manifest)
     assert manifest
     assert (manifest["files"], manifest["dead_letters"], manifest["finished"]) == ([], [], True)

@@ -9,13 +9,13 @@ from support.runs.publishing import (
     Killed,
     assert_holds,
     before,
-    books,
     die,
-    judge_and_publish_books,
+    judge_and_publish_counts,
     judged,
     planned,
     read_parts,
     ready,
+    row_counts,
     rows_of,
     scored,
     status,
@@ -24,8 +24,8 @@ from support.runs.publishing import (
 
 from transforms.errors import PublishError
 from transforms.publish.commit import publish
-from transforms.runs.books import Work
-from transforms.runs.run import ErrorBudget
+from transforms.runs.error_budget import ErrorBudget
+from transforms.runs.row_counts import Work
 from transforms.runs.verdict_record import Part, Verdict
 from transforms.runs.verdicts import read_verdict, settle, write_verdict
 from transforms.stores.choose import store_for
@@ -59,7 +59,7 @@ def test_an_exceeded_budget_keeps_its_dead_letters_and_the_published_date(output
     run = planned(output, budget=ErrorBudget(fraction=0.1))
     for _ in range(2):
         with pytest.raises(PublishError, match="1 of 5 rows are dead letters"):
-            judge_and_publish_books(run, books(run))
+            judge_and_publish_counts(run, row_counts(run))
     verdict = read_verdict(run.verdict)
     assert verdict
     assert verdict.status == "over_budget"
@@ -72,18 +72,18 @@ def test_books_that_do_not_balance_publish_nothing(output: str) -> None:
     old = ready(output)
     publish(old)
     run = planned(output)
-    read, files, dead = books(run)
+    read, files, dead = row_counts(run)
     with pytest.raises(PublishError, match="split 0"):
-        judge_and_publish_books(run, (read, files[1:], dead))
+        judge_and_publish_counts(run, (read, files[1:], dead))
     assert status(run) == "unbalanced"
     assert_holds(output, old)
 
 
 def test_a_file_with_other_rows_than_it_was_given_does_not_balance(output: str) -> None:
     run = planned(output)
-    read, files, dead = books(run)
+    read, files, dead = row_counts(run)
     with pytest.raises(PublishError, match="2 rows were given to the file, 1 are in it"):
-        judge_and_publish_books(run, (read, [replace(files[0], rows=1), *files[1:]], dead))
+        judge_and_publish_counts(run, (read, [replace(files[0], rows=1), *files[1:]], dead))
 
 
 @pytest.mark.parametrize(
@@ -150,20 +150,20 @@ def test_a_verdict_is_read_as_it_was_written_and_the_first_one_stands(output: st
 
 def test_judging_and_publishing_again_with_other_files_keeps_to_the_first(output: str) -> None:
     run = planned(output)
-    first, second = books(run), books(run)
-    verdict = judge_and_publish_books(run, first)
+    first, second = row_counts(run), row_counts(run)
+    verdict = judge_and_publish_counts(run, first)
     read, files, dead = second
-    assert judge_and_publish_books(run, (read[::-1], files[::-1], dead[::-1])) == verdict
+    assert judge_and_publish_counts(run, (read[::-1], files[::-1], dead[::-1])) == verdict
     assert_holds(output, run)
 
 
 def test_a_try_that_died_after_its_verdict_and_the_next_publish_the_same_files(output: str) -> None:
     run = planned(output)
-    judged(run, books(run))
+    judged(run, row_counts(run))
     with pytest.raises(Killed):
         publish(run, before("commit", die))
     prepared = visible(output)
-    assert judge_and_publish_books(run, books(run)).status == "published"
+    assert judge_and_publish_counts(run, row_counts(run)).status == "published"
     assert visible(output) == prepared
     assert_holds(output, run)
 
@@ -171,7 +171,7 @@ def test_a_try_that_died_after_its_verdict_and_the_next_publish_the_same_files(o
 def test_a_bundle_that_was_written_twice_is_published_once(output: str) -> None:
     run = planned(output)
     thrown_away = scored(run)
-    found = books(run)
+    found = row_counts(run)
     assert not {file.path for file in thrown_away} & {file.path for file in found[1]}
-    assert judge_and_publish_books(run, found).status == "published"
+    assert judge_and_publish_counts(run, found).status == "published"
     assert_holds(output, run)

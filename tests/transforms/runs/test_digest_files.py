@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from support.runs.cleaning import LONG_AGO, clean, everything, only_staged
-from support.runs.publishing import DATE, ROWS, Killed, assert_holds, before, books, die, planned, ready, visible
+from support.runs.publishing import DATE, ROWS, Killed, assert_holds, before, die, planned, ready, row_counts, visible
 
 from transforms.errors import PublishError
 from transforms.outputs.digest_files import read_digests
 from transforms.publish.commit import STEPS, publish
-from transforms.runs.books import Count
 from transforms.runs.resume import finished_splits, read_taken, write_taken
+from transforms.runs.row_counts import Count
 from transforms.runs.run import read_manifest
 from transforms.runs.staged import record_read
 from transforms.runs.verdicts import read_verdict
@@ -107,9 +107,9 @@ def test_a_verdict_without_them_is_read_as_it_was_written(here: str, monkeypatch
 
 def test_a_staged_file_is_whole_only_with_its_digests(output: str) -> None:
     run, store = planned(output), store_for(output)
-    for count in books(run)[0]:
+    for count in row_counts(run)[0]:
         record_read(run.staged, count)
-    # Each row was counted by itself; a split of two rows is in the books twice and taken by nobody.
+    # Each row was counted by itself; a split of two rows is counted twice and not taken over.
     taken = finished_splits(run)
     assert taken.splits == {2}
     for path in store.list(run.staged):
@@ -133,7 +133,7 @@ def test_a_staged_file_is_whole_only_with_its_digests(output: str) -> None:
 def test_what_a_run_staged_before_there_were_digests_is_taken_over(here: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("support.runs.publishing.DIGESTS", False)
     run = planned(here)
-    books(run)
+    row_counts(run)
     for path in Path(run.staged).glob("scores-*.json"):
         content = json.loads(path.read_bytes())
         assert content.pop("digests") is None

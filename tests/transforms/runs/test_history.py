@@ -15,17 +15,17 @@ from support.runs.publishing import (
     Killed,
     assert_holds,
     before,
-    books,
     die,
-    judge_and_publish_books,
+    judge_and_publish_counts,
     judged,
     planned,
     ready,
+    row_counts,
 )
 
 from transforms.publish.clean import clean
 from transforms.publish.commit import publish
-from transforms.runs.history import Unpublished, find_run, list_runs, published, read_manifests, unpublished
+from transforms.runs.history import Unpublished, find_run, list_runs, published_verdict, read_manifests, unpublished
 from transforms.runs.run import Run, read_manifest, to_bytes
 from transforms.runs.verdict_record import ABANDONED
 from transforms.runs.verdicts import abandon
@@ -134,7 +134,7 @@ def test_a_date_kept_long_enough_is_not_shown(output: str) -> None:
     publish(old_run(output))
     list(clean(output, now=NOW, older_than=dt.timedelta(2), keep_from=DATE + dt.timedelta(1)))
     assert shown(output) == {"dates": [], "runs": [], "broken": {}}
-    assert published(output, DATE) is None
+    assert published_verdict(output, DATE) is None
 
 
 def test_what_is_pending_is_shown_with_the_command_that_finishes_it(output: str) -> None:
@@ -361,10 +361,10 @@ def test_a_run_of_an_output_that_was_moved_is_not_published_elsewhere(tmp_path: 
 
 def test_an_empty_run_is_published_by_its_id(output: str) -> None:
     run = planned(output, rows=0)
-    judged(run, books(run, [], []))
+    judged(run, row_counts(run, [], []))
     code, out, _ = invoke("publish", run.run_id, "--output", output)
     assert (code, "0 read" in out) == (0, True)
-    assert judge_and_publish_books(run, books(run, [], [])).status == "published"
+    assert judge_and_publish_counts(run, row_counts(run, [], [])).status == "published"
 
 
 def test_clean_prints_what_it_did(output: str) -> None:
@@ -378,7 +378,7 @@ def test_clean_prints_what_it_did(output: str) -> None:
     assert [run["run_id"] for run in shown(output)["runs"]] == []
     assert list_runs(output)[gone.run_id] == [gone.verdict]
     assert invoke("clean", "--output", output)[1] == "deleted 0 files, 0 bytes in all\n"
-    assert published(output, published_once.date)
+    assert published_verdict(output, published_once.date)
 
 
 def test_clean_keeps_the_days_it_is_told(output: str) -> None:
@@ -388,6 +388,6 @@ def test_clean_keeps_the_days_it_is_told(output: str) -> None:
         publish(run)
     code, out, _ = invoke("clean", "--output", output, "--keep-days", "10")
     assert (code, f"deleted dt={runs[1].date} (too old): 3 files" in out) == (0, True)
-    assert published(output, runs[0].date)
-    assert not published(output, runs[1].date)
+    assert published_verdict(output, runs[0].date)
+    assert not published_verdict(output, runs[1].date)
     assert invoke("clean", "--output", output, "--keep-days", "0")[0] == 2

@@ -1,5 +1,8 @@
 """Scoring one macro-batch with a model that fails on purpose."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -9,20 +12,49 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.scorers import EACH, NOBODYS, POISON, FakeScorer, ragged
 
+from transforms.batches.coder import RecordBatchCoder
+from transforms.batches.dead_letters import position_columns
+from transforms.batches.misfits import named
+from transforms.batches.repeated import WORK_TYPE
+from transforms.batches.schemas import KEPT, Columns, outputs_schema, tokens_schema, written_names
 from transforms.errors import DeviceMemoryError, OutOfMemoryError
-from transforms.score.macro_batch import score_rows
-from transforms.score.micro_batches import LEAST_BUDGET, Rows, plan_static, static_shape
-from transforms.score.step import infer, work_of
+from transforms.runs.row_counts import Work
+from transforms.score.macro_batch import Ragged, score_rows
+from transforms.score.micro_batches import LEAST_BUDGET, Indices, plan_static, static_shape
+from transforms.score.step import score_batch, work_of
 
 
 class StaticScorer(FakeScorer):
     """The same in the few shapes of compiled micro-batches, with spare rows."""
 
-    def plan(self, lengths: npt.NDArray[np.integer]) -> list[Rows]:
+    def plan(self, lengths: npt.NDArray[np.integer]) -> list[Indices]:
         return plan_static(lengths * EACH, self.token_budget)
 
     def shape(self, rows: int, longest: int) -> tuple[int, int]:
         return static_shape(rows, longest * EACH, self.token_budget)
+
+
+COLUMNS = Columns(text="text", id="id")
+
+
+def tokens_batch(
+    rows: Ragged, kept: Mapping[str, pa.Array] = MappingProxyType({}), columns: Columns = COLUMNS
+) -> pa.RecordBatch:
+    """Tokens of these rows, with all that goes with them."""
+    count = len(rows.first_segment)
+    values = {
+        "id": pa.array([f"r{row}" for row in range(count)], pa.string()),
+        **kept,
+        **dict(zip(("source", "split", "row"), position_columns("in.parquet", 0, np.arange(count)), strict=True)),
+        "kept_misfits": named(count, {}),
+        "text_hash": pa.array(range(count), pa.int64()),
+        "tokens": pa.LargeListArray.from_arrays(pa.array(rows.offsets), pa.array(rows.values)),
+        "first_segment": pa.array(rows.first_segment),
+        "truncated": pa.array([False] * count, pa.bool_()),
+    }
+    schema = tokens_schema(columns)
+    arrays = [values[name].cast(schema.field(name).type) for name in schema.names]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 TOKENS = st.lists(st.one_of(st.integers(0, 3), st.sampled_from([0, 1, POISON])), min_size=1, max_size=8)
@@ -157,12 +189,38 @@ def test_only_finite_outputs_are_remembered() -> None:
 def test_a_slice_of_a_batch_is_scored_as_the_rows_it_has() -> None:
     rows = [([i + 100, 7, 8][: 1 + i % 3], i) for i in range(20)]
     given = ragged(rows)
-    tokens = pa.LargeListArray.from_arrays(pa.array(given.offsets), pa.array(given.values))
-    batch = pa.record_batch({"tokens": tokens, "first_segment": pa.array(given.first_segment)})
-    found = infer(batch.slice(7, 9), FakeScorer())
+    found = score_batch(tokens_batch(given).slice(7, 9), FakeScorer(), COLUMNS)
     assert found.column("outputs").to_pylist() == [[sum(tokens), first] for tokens, first in rows[7:16]]
     assert found.column("token_count").to_pylist() == [len(tokens) for tokens, _ in rows[7:16]]
     assert work_of(found).scored == 9
+
+
+def test_what_the_model_gave_has_the_declared_schema_and_travels_with_its_work() -> None:
+    found = score_batch(tokens_batch(ragged([([100, 7], 1), ([100, 7], 1), ([8], 0)])), FakeScorer(), COLUMNS)
+    assert found.schema.equals(outputs_schema(COLUMNS))
+    assert not found.schema.metadata
+    there = RecordBatchCoder().decode(RecordBatchCoder().encode(found))
+    for batch in (there, there.filter(pa.array([False, True, False])), there.slice(0, 0)):
+        assert work_of(batch)[:3] == (2, 1, 0)
+        assert work_of(batch).precision == "float32"
+    assert work_of(score_batch(found_nothing := tokens_batch(ragged([])), FakeScorer(), COLUMNS)) == Work()
+    assert found_nothing.num_rows == 0
+
+
+def test_the_type_of_the_work_is_that_of_the_row_counts() -> None:
+    assert {field.name for field in WORK_TYPE} == set(Work._fields)
+    full = Work(*range(6), precision="float32", token_budget=7)
+    assert pa.array([full._asdict()], WORK_TYPE)[0].as_py() == full._asdict()
+
+
+def test_a_kept_column_may_be_called_like_what_is_said_of_a_whole_batch() -> None:
+    for name in ("work", "precision"):
+        assert name not in written_names("classification") | written_names("regression")
+        columns = Columns(text="text", id="id", kept=pa.schema([(name, pa.int64())]))
+        batch = tokens_batch(ragged([([100], 1)]), kept={name: pa.array([42])}, columns=columns)
+        found = score_batch(batch, FakeScorer(), columns)
+        assert found.column(KEPT + name).to_pylist() == [42]
+        assert work_of(found).scored == 1
 
 
 def test_a_fault_of_ours_is_not_taken_for_the_rows() -> None:

@@ -18,7 +18,7 @@ from pipeline.errors import ConfigError
 from pipeline.jobs.bundle import bundle_of
 from pipeline.jobs.config import JobConfig
 from transforms.stores import bundles
-from transforms.stores.bundles import BundleReference, fetch, open_bundle
+from transforms.stores.bundles import BundleReference, open_bundle, open_pinned_bundle
 
 PLACE = "gs://bucket/a/bundle"
 DESCRIPTION: dict[str, Any] = {
@@ -77,7 +77,7 @@ def test_of_a_bundle_that_is_not_the_pinned_one_nothing_but_its_description_is_f
 ) -> None:
     upload(gcs, sealed)
     with pytest.raises(BundleError, match="but the run pinned 000"):
-        fetch(BundleReference(path=PLACE, fingerprint="0" * 64))
+        open_pinned_bundle(BundleReference(path=PLACE, fingerprint="0" * 64))
     job = JobConfig(bundle=PLACE, bundle_fingerprint="0123", input=("x",), output=("y",))
     with pytest.raises(ConfigError, match="not the 0123 of the job"):
         bundle_of(job)

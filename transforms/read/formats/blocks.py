@@ -34,11 +34,11 @@ class Unfit(NamedTuple):
 class Block(NamedTuple):
     """Some rows of a piece.
 
-    `covered` are the positions this block answers for: the books rest on it. It comes from the file's structure
+    `covered` are the positions this block answers for: the row counts rest on them. It comes from the file's structure
     (footer, counted lines), never from what was parsed; only a CSV has no structure but its records. `rows` has the
-    wanted columns under their input names, `positions[i]` is the place of its row i. `marked`: fields of a TSV that
+    wanted columns under their input names, `positions[i]` is the position of its row i. `marked`: fields of a TSV that
     begin with a quotation mark and were read without quoting because nobody said what it means.
-    wanted columns under their input names, `positions[i]` is the place of its row i. `unfit` names kept values that
+    wanted columns under their input names, `positions[i]` is the position of its row i. `unfit` names kept values that
     are null because they did not fit.
     """
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from transforms.bigquery.names import read_client
+from transforms.bigquery.clients import read_client
 from transforms.errors import TableError
 from transforms.read.formats.blocks import Block, Blocks, positions
 from transforms.runs.plan import Piece

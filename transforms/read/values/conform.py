@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.batches.dead_letters import place
+from transforms.batches.dead_letters import position_columns
 from transforms.batches.misfits import named, without
 from transforms.batches.schemas import Columns, rows_schema
 from transforms.read.formats.blocks import Block, Damage, Unfit
@@ -56,7 +56,7 @@ def conform(block: Block, columns: Columns, *, source: str, split: int) -> tuple
             ids,
             *texts,
             *kept,
-            *place(source, split, positions),
+            *position_columns(source, split, positions),
             named(rows.num_rows, misfits),
             pa.array(np.zeros(rows.num_rows, bool)),
             pa.nulls(rows.num_rows, pa.string()),

@@ -20,7 +20,7 @@ from transforms.score.devices import Device
 from transforms.score.engines.chips import find_chip
 from transforms.score.engines.scorer import Limits, Scorer, Tokens, check_rows, padded
 from transforms.score.memo import Memo
-from transforms.score.micro_batches import Rows, plan_micro_batches
+from transforms.score.micro_batches import Indices, plan_micro_batches
 from transforms.stores.loaded import once_a_process
 
 INSTALL = "pip install 'bert-batch[openvino]'"
@@ -66,7 +66,7 @@ class OpenVinoScorer(Scorer):
             f"openvino {self.precision}", bundle.fingerprint, lambda: Compiled(bundle.scoring, self.precision)
         )
 
-    def plan(self, lengths: npt.NDArray[np.integer]) -> list[Rows]:
+    def plan(self, lengths: npt.NDArray[np.integer]) -> list[Indices]:
         return plan_micro_batches(lengths, self.token_budget)
 
     def shape(self, rows: int, longest: int) -> tuple[int, int]:

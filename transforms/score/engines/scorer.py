@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from transforms.errors import BadRowError
 from transforms.score.memo import Memo
-from transforms.score.micro_batches import Rows
+from transforms.score.micro_batches import Indices
 
 Tokens = npt.NDArray[np.int32]
 
@@ -27,7 +27,7 @@ class Scorer(Protocol):
     token_budget: int
     memo: Memo
 
-    def plan(self, lengths: npt.NDArray[np.integer]) -> list[Rows]: ...
+    def plan(self, lengths: npt.NDArray[np.integer]) -> list[Indices]: ...
 
     def shape(self, rows: int, longest: int) -> tuple[int, int]: ...
 

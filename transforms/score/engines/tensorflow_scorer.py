@@ -12,7 +12,7 @@ from transforms.score.compute import Compute
 from transforms.score.devices import Device
 from transforms.score.engines.scorer import Limits, Scorer, Tokens, check_rows, padded
 from transforms.score.memo import Memo
-from transforms.score.micro_batches import Rows, plan_micro_batches, plan_static, static_shape
+from transforms.score.micro_batches import Indices, plan_micro_batches, plan_static, static_shape
 from transforms.stores.loaded import once_a_process
 
 
@@ -35,7 +35,7 @@ class TensorFlowScorer(Scorer):
         self._signature: Any = self._loaded.signatures[f"compiled_{self.precision}" if self._static else name]
         self._output = "probabilities" if bundle.task == "classification" else "value"
 
-    def plan(self, lengths: npt.NDArray[np.integer]) -> list[Rows]:
+    def plan(self, lengths: npt.NDArray[np.integer]) -> list[Indices]:
         return (plan_static if self._static else plan_micro_batches)(lengths, self.token_budget)
 
     def shape(self, rows: int, longest: int) -> tuple[int, int]:

@@ -86,7 +86,7 @@ def test_an_open_quote_loses_its_line_and_nothing_before_or_after(
     assert found == {at: value if isinstance(value, str) else value[:1] for at, value in expected.items()}
 
 
-def test_a_bad_record_before_an_open_quote_stays_in_the_books() -> None:
+def test_a_bad_record_before_an_open_quote_is_still_counted() -> None:
     assert read(b'id,text,n\na\nb,x,1\nc,y,"open') == {
         0: "too_few_fields",
         1: (b"b", b"x", b"1"),

@@ -18,7 +18,7 @@ SEED = int(os.environ.get("HOSTILE_SEED", "1"))
 
 
 def outcomes(file: HostileFile) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Each row of the books with the values it would be scored with, or the code of its dead letter."""
+    """Each row that was counted, with the values it would be scored with, or the code of its dead letter."""
     plan = plan_inputs([str(file.path)], ColumnsRequest(), dialect=Dialect(**file.dialect))
     for piece in (piece for split in plan.splits for piece in split.pieces):
         for batches, dead, count in read_rows(piece, 0, plan.columns):
@@ -45,7 +45,7 @@ def differences(file: HostileFile) -> Iterator[str]:
     """What is not as the independent parser says, one line a row."""
     found = list(outcomes(file))
     if sorted(row for row, _ in found) != sorted(file.rows):
-        yield f"{file.path.name}: {len(found)} rows in the books, {len(file.rows)} in the file"
+        yield f"{file.path.name}: {len(found)} rows counted, {len(file.rows)} in the file"
         return
     for row, values in found:
         expected, place = file.rows[row], f"{file.path.name}#{row}"

@@ -19,7 +19,7 @@ from transforms.batches.schemas import Columns
 from transforms.batches.sizes import cut, row_bytes, total_bytes
 from transforms.errors import NotWhatItClaimsError, PlanError
 from transforms.read.columns import ColumnsRequest
-from transforms.read.formats import jsonl as json_lines
+from transforms.read.formats import jsonl
 from transforms.read.formats import lines as line_files
 from transforms.read.formats.blocks import Block, Damage, Unfit, planned, positions
 from transforms.read.formats.bounded import bounded
@@ -223,8 +223,8 @@ def test_a_long_line_of_jsonl_keeps_its_id_and_gives_up_what_is_kept(
 
 def test_a_string_of_escapes_is_measured_by_what_it_stands_for() -> None:
     line = b'{"id": "a", "text": "' + b"\\u0061" * 100 + b'", "k": "\\"' + b"v" * 700 + b'"}'
-    assert json_lines.abridged(line, 602, b'"~"') == line.replace(b'\\"' + b"v" * 700, b"~")
-    assert json_lines.abridged(line, 601, b'"~"').count(b"~") == 2
+    assert jsonl.abridged(line, 602, b'"~"') == line.replace(b'\\"' + b"v" * 700, b"~")
+    assert jsonl.abridged(line, 601, b'"~"').count(b"~") == 2
 
 
 @pytest.mark.parametrize("early", [False, True])

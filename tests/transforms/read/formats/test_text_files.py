@@ -36,7 +36,7 @@ def plan(file: Path, content: bytes, *, id: str | None = "id", **dialect: Any) -
 
 
 def texts(plan: Plan) -> tuple[dict[str, str], dict[int, str]]:
-    """What a run would score, id -> text, and its dead letters, row -> code; asserts that the books balance."""
+    """What a run would score, id -> text, and its dead letters, row -> code; asserts that the row counts agree."""
     good: dict[str, str] = {}
     bad: dict[int, str] = {}
     read = 0

@@ -7,13 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.jobs import Score
-from support.runs.publishing import books, judge_and_publish_books, planned
+from support.runs.publishing import judge_and_publish_counts, planned, row_counts
 
 from transforms.errors import PublishError
+from transforms.runs.error_budget import (
+    ErrorBudget,
+    Spending,
+    ended_early,
+    exceeded_by_one,
+    mark_of,
+    most_rows,
+    note_dead,
+)
 from transforms.runs.plan import Piece, Split
 from transforms.runs.resume import find_resumable
-from transforms.runs.run import ErrorBudget
-from transforms.runs.spending import Spending, ended_early, exceeded_by_one, mark_of, most_rows, note_dead
 from transforms.runs.verdict_record import OVER_BUDGET
 from transforms.runs.verdicts import read_verdict
 from transforms.stores.choose import store_for
@@ -83,12 +90,12 @@ def test_a_split_counts_its_own_dead_letters_and_the_mark_is_seen_by_all(tmp_pat
     )
 
 
-def test_books_of_a_run_that_was_ended_early_need_not_balance(tmp_path: Path) -> None:
+def test_row_counts_of_a_run_that_was_ended_early_need_not_balance(tmp_path: Path) -> None:
     run = planned(str(tmp_path))
     store_for(run.output).write(mark_of(run.staged), b"reading was ended early: x; --max-dead-rows allows 1")
-    read, scores, dead = books(run)
+    read, scores, dead = row_counts(run)
     with pytest.raises(PublishError, match="reading was ended early"):
-        judge_and_publish_books(run, (read[:1], scores[:1], dead))
+        judge_and_publish_counts(run, (read[:1], scores[:1], dead))
     verdict = read_verdict(run.verdict)
     assert verdict is not None
     assert (verdict.status, verdict.at_least, verdict.counts["read"]) == (OVER_BUDGET, True, read[0].rows)
@@ -122,7 +129,7 @@ def test_a_budget_exceeded_by_rows_is_not_tried_again_and_one_exceeded_by_the_mo
         output = str(tmp_path / code)
         run = planned(output, budget=ErrorBudget(fraction=0.1))
         with pytest.raises(PublishError, match="dead letters"):
-            judge_and_publish_books(run, books(run))
+            judge_and_publish_counts(run, row_counts(run))
         found = store_for(output).read(run.verdict)
         assert found is not None
         store_for(output).write(run.verdict, found.replace(b"not_json", code.encode()))

@@ -1,6 +1,6 @@
-"""The books: per split, how many rows there were and a checksum of where they were.
+"""Row counts: for each split, how many rows there were, and a checksum of their positions.
 
-One row lost and another doubled has the right count and the wrong checksum.
+If one row is lost and another one doubled, the count is right and the checksum is wrong.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 MARKED = "fields_with_quotation_mark"
-"""Of a TSV: fields that begin with a quotation mark, read without quoting because nobody said what it means."""
+"""Of a TSV: fields that begin with a quotation mark, read as text because the job does not say what it means."""
 _MASK = (1 << 64) - 1
 
 
@@ -79,20 +79,20 @@ def count_batch(batch: pa.RecordBatch) -> Iterator[Count]:
 
 def total(counts: Iterable[Count]) -> dict[int, Count]:
     """One Count per split."""
-    books: dict[int, Count] = {}
+    row_counts: dict[int, Count] = {}
     for count in counts:
-        so_far = books.get(count.split, Count(count.split, 0, 0))
-        books[count.split] = Count(
+        so_far = row_counts.get(count.split, Count(count.split, 0, 0))
+        row_counts[count.split] = Count(
             count.split,
             so_far.rows + count.rows,
             (so_far.checksum + count.checksum) & _MASK,
             so_far.marked + count.marked,
         )
-    return books
+    return row_counts
 
 
 def differences(read: Iterable[Count], scored: Iterable[Count], dead: Iterable[Count]) -> list[str]:
-    """What does not balance, one sentence a split; empty if every row read was scored or is a dead letter, once."""
+    """Where counts do not agree, one sentence a split; empty if every row read was scored or is a dead letter, once."""
     before, after = total(read), total([*scored, *dead])
     problems = []
     for split in sorted(before.keys() | after.keys()):

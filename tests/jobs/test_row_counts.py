@@ -1,4 +1,4 @@
-"""The books: a row that is lost, doubled or exchanged anywhere stops the run, and the published date stays."""
+"""Row counts: a row that is lost, doubled or exchanged anywhere stops the run, and the published date stays."""
 
 import pkgutil
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from support.jobs import Outcome, Score, many_texts, write_parquet
 from support.runs.publishing import assert_holds, ready
 
-from transforms.batches.dead_letters import place
+from transforms.batches.dead_letters import position_columns
 from transforms.publish.commit import publish
 from transforms.read.step import list_splits
-from transforms.runs.books import Count, Work, count_batch, count_positions, differences, total, total_work
-from transforms.score import macro_batch as infer
+from transforms.runs.row_counts import Count, Work, count_batch, count_positions, differences, total, total_work
+from transforms.score import macro_batch
 
 POSITIONS = st.lists(st.integers(0, 2**62), min_size=2, max_size=20, unique=True)
 SOURCES = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -87,7 +87,7 @@ def test_a_batch_of_several_splits_and_files_is_counted_apart(rows: list[tuple[s
 
 def test_a_file_name_that_is_no_unicode_is_counted() -> None:
     assert count([1], source="caf\udce9").rows == 1
-    assert place("café", 0, np.array([1]))
+    assert position_columns("café", 0, np.array([1]))
 
 
 # === Through the whole job ===
@@ -140,7 +140,7 @@ PLACES: list[tuple[str, int | None]] = [
     ("transforms.validate.validate", 1),
     ("transforms.validate.reject", None),
     ("transforms.featurize.step.featurize", 0),
-    ("transforms.score.step.infer", None),
+    ("transforms.score.step.score_batch", None),
     ("transforms.score.step.label", 0),
     ("transforms.score.step.label", 1),
     ("transforms.write._Stage.complete", None),
@@ -151,7 +151,7 @@ PLACES: list[tuple[str, int | None]] = [
 @pytest.fixture
 def run_hostile(run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Outcome]:
     """Scores texts of which Read, Validate and Score each have at least two to reject at once."""
-    score = infer._score_all
+    score = macro_batch._score_all
 
     def score_badly(ragged: Any, *more: Any) -> Any:
         outputs, failed, work = score(ragged, *more)
