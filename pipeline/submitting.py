@@ -162,9 +162,7 @@ def plan(job: JobConfig, profile: Profile, now: dt.datetime | None = None) -> Su
         options=dict(sorted(options.get_all_options(drop_default=True).items())),
         steps=tuple(steps_of(prepared)),
         estimate=estimate(prepared.plan.rows, *tokens_per_row(prepared), profile),
-        fastest=""
-        if job.precision == "fastest"
-        else fastest_told(profiled, prepared.bundle, prepared.compute.needs_gpu),
+        fastest=fastest,
     )
 
 
