@@ -1,7 +1,7 @@
 """Checks an installation, first of all an image: `python deploy/smoke.py [cpu|gpu]`. Exit code 0, or 1 and why.
 
-What the pipeline imports is there, three texts are scored with the demo bundle, for `cpu` OpenVINO finds its plugin,
-and for `gpu` TensorFlow sees one and computes on it. Without an argument the image's own target is checked.
+What the pipeline imports is there, three texts are scored with the demo bundle; for `cpu` OpenVINO finds its plugin,
+for `gpu` TensorFlow sees one and computes on it. Without an argument the image's own target is checked.
 """
 
 import argparse

@@ -18,6 +18,7 @@ from pipeline.terminal import bar, console
 from pipeline.terminal.bar import Bar, Steps, steps_of
 from transforms.runs import progress
 from transforms.runs.progress import IDS, PUBLISH, ROWS, Teller, Told, advance
+from transforms.score.engines.choice import Choice
 from transforms.score.macro_batch import score_rows
 
 # Few tokens, so that there are duplicates, and rows at fault.
@@ -179,7 +180,14 @@ def test_machines_are_told_now_and_then(
     plan = SimpleNamespace(rows=100, exact=True, columns=SimpleNamespace(id=None))
     compute, job = SimpleNamespace(progress=path), SimpleNamespace(trust_ids=False)
     prepared: Any = SimpleNamespace(
-        run=run, plan=plan, resumed=None, compute=compute, job=job, earlier=None, passed_over=None
+        run=run,
+        plan=plan,
+        resumed=None,
+        compute=compute,
+        choice=Choice(precision="bfloat16", notes=("why",)),
+        job=job,
+        earlier=None,
+        passed_over=None,
     )
     with reporter.watch(prepared):
         advance(path, 33)
@@ -188,6 +196,7 @@ def test_machines_are_told_now_and_then(
             time.sleep(0.05)
     events = [json.loads(line) for line in said.splitlines()]
     assert {event["event"] for event in events} == {"planned", "progress"}
+    assert [events[0][key] for key in ("precision", "engine", "notes")] == ["bfloat16", "tensorflow", ["why"]]
     assert events[-1]["step"] == "scoring"
     assert not Path(path).exists()
 
