@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from pipeline.terminal.console import emit, out
-from pipeline.terminal.summary import computed_in
+from pipeline.terminal.summary import engine_as_json, engine_lines
 
 if TYPE_CHECKING:  # It imports Beam; a wrong profile is reported before that.
     from pipeline.submitting import SubmitPlan, Submitted, Tell
@@ -43,8 +43,7 @@ def show_plan(found: "SubmitPlan", log_format: str) -> None:
     took, choice = found.estimate, found.prepared.choice
     if log_format == "json":
         steps = [asdict(step) for step in found.steps]
-        engine = {"engine": choice.engine, "precision": choice.precision or "auto", "notes": list(choice.notes)}
-        engine["fastest"] = found.fastest
+        engine = engine_as_json(choice, found.fastest)
         emit("submit_plan", options=found.options, steps=steps, engine=engine, estimate=asdict(took))
         return
     out.print("options")
@@ -57,11 +56,8 @@ def show_plan(found: "SubmitPlan", log_format: str) -> None:
         hints = ", ".join(f"{key}={value}" for key, value in step.hints.items())
         out.print(f"  {step.name:<22} {', '.join(step.types) or '-'}{f'   [{hints}]' if hints else ''}")
     out.print("engine")
-    out.print(f"  computed   {computed_in(choice)}")
-    for note in choice.notes:
-        out.print(f"             {note}")
-    if found.fastest:
-        out.print(f"  fastest    {found.fastest}")
+    for line in engine_lines(choice, found.fastest):
+        out.print(f"  {line}")
     out.print("estimate, of the scoring alone")
     out.print(f"  rows       {'' if found.prepared.plan.exact else 'about '}{took.rows:,}")
     out.print(f"  tokens     {took.tokens:,}, {took.tokens_per_row:,.1f} a row ({took.tokens_source})")

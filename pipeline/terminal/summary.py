@@ -80,3 +80,14 @@ def why(verdict: Verdict) -> str:
             return "the rows of the date were deleted for their age; score the date again to have them back"
         return "another run of the date was published; its rows stay"
     return f"nothing was published: {'; '.join(verdict.problems[:5])}"
+
+
+def engine_lines(choice: "Choice", fastest: str) -> list[str]:
+    """What a plan says of what will compute, and of what would be fastest, if that is not what was asked for."""
+    return [f"computed   {computed_in(choice)}", *choice.notes, *([f"fastest    {fastest}"] if fastest else [])]
+
+
+def engine_as_json(choice: "Choice", fastest: str) -> dict[str, Any]:
+    """The same for machines."""
+    named = {"engine": choice.engine, "precision": choice.precision or "auto"}
+    return {**named, "notes": list(choice.notes), "fastest": fastest}
