@@ -60,7 +60,7 @@ def look(info: FileInfo, kind: str, compression: str | None, dialect: Dialect, *
             file = planned(opened, info.size)
             return _look_parquet(file, whole) if kind == "parquet" else _look_text(file, whole, dialect, guess)
     except NotWhatItClaimsError as error:
-        raise PlanError(f"{error}; mend or remove the file") from error
+        raise PlanError(f"{error}; correct or remove the file") from error
 
 
 def _look_parquet(file: BinaryIO, whole: Piece) -> Facts:
