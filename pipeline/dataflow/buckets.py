@@ -56,7 +56,7 @@ def _bucket_problem(client: Any, name: str, region: str) -> str | None:
             next(iter(client.list_blobs(name, max_results=1)), None)
             return None
     except NotFound:
-        return f"there is no bucket {name}; make it, or mend the name"
+        return f"there is no bucket {name}; make it, or correct the name"
     except Forbidden:
         return f"the bucket {name} may not be read with these credentials; grant roles/storage.objectAdmin, or sign in"
     return location_problem(bucket.location, bucket.data_locations or (), region)

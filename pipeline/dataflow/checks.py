@@ -33,7 +33,7 @@ UNFIT = {
     "streaming": "this job is a batch, which ends; leave it out",
     "update": "only a streaming job can be updated; leave it out",
     # Beam takes any word for true, False too.
-    "dry_run": "nothing would be sent, and no verdict ever come; leave it out, `submit --plan` shows the job",
+    "dry_run": "nothing would be sent, and no verdict written; leave it out, `submit --plan` shows the job",
     "requirements_file": "the image holds all packages; build them into it",
     "save_main_session": "workers would load what this command imported; the image holds all; leave it out",
 }
@@ -77,7 +77,7 @@ def _name_problems(given: Mapping[str, Any]) -> Iterator[str]:
     for flag, pattern in _MATCHES.items():
         value = given.get(flag)
         if value and not re.fullmatch(pattern, value):
-            yield f"--{flag} {shown(value)}: is none that Dataflow takes; write one that matches {pattern}"
+            yield f"--{flag} {shown(value)}: is not accepted by Dataflow; write one that matches {pattern}"
 
 
 def _place_problems(given: Mapping[str, Any]) -> Iterator[str]:
@@ -85,7 +85,7 @@ def _place_problems(given: Mapping[str, Any]) -> Iterator[str]:
         path = given.get(flag) or ""
         # Beam wants a slash after the bucket, and for anything else it silently makes a new bucket of its own.
         if path and (not (bucket := bucket_of(path)) or path == f"gs://{bucket}" or re.search(r"\s", path)):
-            yield f"--{flag} {shown(path)}: is no gs:// folder; give one such as gs://my-bucket/temp, or gs://my-bucket/"
+            yield f"--{flag} {shown(path)}: is not a gs:// folder; give one such as gs://my-bucket/temp, or gs://my-bucket/"
     region = given.get("region")
     for flag in ("worker_region", "worker_zone", "zone"):
         place = given.get(flag)
@@ -136,6 +136,6 @@ def _secret_problems(given: Mapping[str, Any]) -> Iterator[str]:
         # Names of modules and words such as DEBUG are no secrets.
         if name != "sdk_harness_log_level_overrides" and is_secret(name, value):
             yield (
-                f"--{name}: looks like a secret (value not shown), which all who see the job would see; remove it, and "
-                "give the workers' service account the right"
+                f"--{name}: looks like a secret (value not shown), and whoever may see the job would see it; remove "
+                "it, and give its rights to the workers' service account"
             )

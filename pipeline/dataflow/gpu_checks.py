@@ -50,9 +50,9 @@ def placement_problems(given: Mapping[str, Any], hints: Mapping[str, str]) -> It
         yield "--flexrs_goal COST_OPTIMIZED: FlexRS goes neither with resource hints nor with GPUs; leave it out"
     for key, value in hints.items():
         if key not in HINTS:
-            yield f"resource hint {key!r} is none of {', '.join(HINTS)}, which alone are known to do what they say"
+            yield f"resource hint {key!r} is not known to work here; use {' and '.join(HINTS)} only"
         elif key == "min_ram" and not _MEMORY.fullmatch(value):
-            yield f"min_ram hint {shown(value)}: is no size; write a number and a unit, such as 14GB"
+            yield f"min_ram hint {shown(value)}: is not a size; write a number and a unit, such as 14GB"
     for text in pools:
         about = f"--dataflow_service_options {_POOL[:-1]} {shown(text)}"
         yield from (f"{about}: {problem}" for problem in _accelerator_problems(text, machine, of_pool=True))
@@ -92,7 +92,7 @@ def _accelerator_problems(text: str, machine: str | None, *, of_pool: bool = Fal
     if family is None:
         yield f"has the unknown GPU type {shown(gpu)}; known are {', '.join(MACHINES)}"
     elif not (machine or "n1-").startswith(family):
-        given = shown(machine) if machine else "n1-*, which Dataflow takes where none is named"
-        yield f"has the GPU {gpu}, which goes on {family}* only, not on {given}"
+        given = shown(machine) if machine else "n1-*, the default of Dataflow"
+        yield f"has the GPU {gpu}, which is on {family}* machines only, not on {given}"
     elif machine and not _ONE_GPU.fullmatch(machine):
-        yield f"has one GPU, and {shown(machine)} has another number of them, all paid for; take a machine with one"
+        yield f"asks for one GPU, and {shown(machine)} has several, which all cost money; take a machine with one"

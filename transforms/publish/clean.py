@@ -204,7 +204,7 @@ def _delete(output: str, run: _Leftover, now: dt.datetime, claimed_before: dt.da
     verdict = run.verdict if dry_run else abandon(path, run.run_id, claimed_before)
     if verdict is not None and verdict.is_claimed_since(claimed_before):
         return Cleaned(what=what, why=f"was being published lately: bert-batch publish {run.run_id}", kept=True)
-    # Read last: once a run is abandoned or has ended, no manifest can begin to name it.
+    # Read last: once a run is abandoned or has ended, no later manifest can name it.
     for date in () if dry_run else run.dates:
         manifest, _ = read_manifest(join(output, f"dt={date}", MANIFEST))
         if manifest is not None and manifest["run_id"] == run.run_id:

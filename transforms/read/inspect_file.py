@@ -76,7 +76,7 @@ def look(
                 return _look_parquet(file, whole, asked)
             return _look_text(file, whole, dialect, guess, asked)
     except NotWhatItClaimsError as error:
-        raise PlanError(f"{error}; mend or remove the file") from error
+        raise PlanError(f"{error}; correct or remove the file") from error
 
 
 def _look_parquet(file: BinaryIO, whole: Piece, asked: Sequence[str]) -> Facts:

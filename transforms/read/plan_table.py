@@ -169,7 +169,7 @@ def _refusals(source: str, flag: str) -> Iterator[None]:
     except NotFound as error:
         raise NoInputError(f"{source}: {_said(error)}; is it written yet? (or --allow-missing)") from error
     except BadRequest as error:
-        raise PlanError(f"{source}: {_said(error)}; mend {flag}") from error
+        raise PlanError(f"{source}: {_said(error)}; correct {flag}") from error
     except Forbidden as error:
         raise PlanError(f"{source}: {_said(error)}; ask for access to it") from error
     except GoogleAuthError as error:

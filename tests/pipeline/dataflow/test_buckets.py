@@ -52,7 +52,7 @@ def test_buckets_are_looked_up(bucket_folder: str) -> None:
     with pytest.raises(ConfigError) as error:
         check_buckets("europe-west4", places)
     assert str(error.value).split("\n") == [
-        f"--temp_location, --staging_location, --input {missing!r}: there is no bucket {name}; make it, or mend the "
+        f"--temp_location, --staging_location, --input {missing!r}: there is no bucket {name}; make it, or correct the "
         "name",
         f"bundle {bucket_folder!r}: the bucket is in us, the workers in europe-west4: every byte "
         "between them costs and takes longer; take a bucket in europe-west4, or another region",
@@ -78,8 +78,8 @@ class GuardedGcs(FakeGcs):
         # The usual roles of a service account: objects, but not the bucket itself.
         (403, 200, None),
         (403, 403, "may not be read with these credentials; grant roles/storage.objectAdmin, or sign in"),
-        (403, 404, "there is no bucket bucket; make it, or mend the name"),
-        (404, 200, "there is no bucket bucket; make it, or mend the name"),
+        (403, 404, "there is no bucket bucket; make it, or correct the name"),
+        (404, 200, "there is no bucket bucket; make it, or correct the name"),
     ],
 )
 def test_a_bucket_that_may_not_be_looked_at(

@@ -82,7 +82,7 @@ LABEL = (
     "write key=value, each at most 63 lowercase letters, digits, - and _, and begin the key with a letter; or all "
     "labels as one JSON object"
 )
-FOLDER = "is no gs:// folder; give one such as gs://my-bucket/temp, or gs://my-bucket/"
+FOLDER = "is not a gs:// folder; give one such as gs://my-bucket/temp, or gs://my-bucket/"
 ELSEWHERE = "lies outside --region us-central1, where the data and the network are; leave it out, or change --region"
 NO_IMAGE = (
     "--sdk_container_image is missing, and workers need this package and its TensorFlow; give one, such as "
@@ -106,7 +106,7 @@ OPTIONS = {
     **{
         f"a dry run that is {said}": (
             [*GOOD, f"--dry_run={said}"],
-            "--dry_run: nothing would be sent, and no verdict ever come; leave it out, `submit --plan` shows the job",
+            "--dry_run: nothing would be sent, and no verdict written; leave it out, `submit --plan` shows the job",
         )
         for said in ("True", "False")
     },
@@ -160,11 +160,11 @@ OPTIONS = {
     ),
     "the number of a project": (
         [*GOOD, "--project=123456"],
-        "--project '123456': is none that Dataflow takes; write one that matches [a-z][-a-z0-9:.]+[a-z0-9]",
+        "--project '123456': is not accepted by Dataflow; write one that matches [a-z][-a-z0-9:.]+[a-z0-9]",
     ),
     "a job with capitals": (
         [*GOOD, "--job_name=Score_Nightly"],
-        "--job_name 'Score_Nightly': is none that Dataflow takes; write one that matches [a-z]([-a-z0-9]*[a-z0-9])?",
+        "--job_name 'Score_Nightly': is not accepted by Dataflow; write one that matches [a-z]([-a-z0-9]*[a-z0-9])?",
     ),
     "no label": (
         without("--labels"),

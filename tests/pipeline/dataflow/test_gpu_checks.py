@@ -5,9 +5,7 @@ from apache_beam.transforms.resources import parse_resource_hints
 from support.deploy.options import GOOD, HINT, ONE, POOL, problems
 
 GPU_ALONE = "type:nvidia-l4;count:1;install-nvidia-driver"
-NO_MACHINE = (
-    "has the GPU nvidia-l4, which goes on g2-standard-* only, not on n1-*, which Dataflow takes where none is named"
-)
+NO_MACHINE = "has the GPU nvidia-l4, which is on g2-standard-* machines only, not on n1-*, the default of Dataflow"
 FORM = (
     "is no single GPU with its driver; write type:GPU;count:1;machine_type:MACHINE;install-nvidia-driver, or …:5xx for "
     "a newer driver: a worker scores on one GPU, and sees none without a driver"
@@ -46,27 +44,27 @@ ACCELERATORS = {
     "an L4 without a machine": (GPU_ALONE, NO_MACHINE),
     "eight L4, one of which is used": (
         HINT.replace("g2-standard-4", "g2-standard-96"),
-        "has one GPU, and 'g2-standard-96' has another number of them, all paid for; take a machine with one",
+        "asks for one GPU, and 'g2-standard-96' has several, which all cost money; take a machine with one",
     ),
     "two A100, one of which is used": (
         "type:nvidia-tesla-a100;count:1;machine_type:a2-highgpu-2g;install-nvidia-driver",
-        "has one GPU, and 'a2-highgpu-2g' has another number of them, all paid for; take a machine with one",
+        "asks for one GPU, and 'a2-highgpu-2g' has several, which all cost money; take a machine with one",
     ),
     "an L4 on n1": (
         HINT.replace("g2-standard-4", "n1-standard-4"),
-        "has the GPU nvidia-l4, which goes on g2-standard-* only, not on 'n1-standard-4'",
+        "has the GPU nvidia-l4, which is on g2-standard-* machines only, not on 'n1-standard-4'",
     ),
     "a T4 on g2": (
         HINT.replace("nvidia-l4", "nvidia-tesla-t4"),
-        "has the GPU nvidia-tesla-t4, which goes on n1-* only, not on 'g2-standard-4'",
+        "has the GPU nvidia-tesla-t4, which is on n1-* machines only, not on 'g2-standard-4'",
     ),
     "a T4 on n2": (
         "type:nvidia-tesla-t4;count:1;machine_type:n2-standard-4;install-nvidia-driver",
-        "has the GPU nvidia-tesla-t4, which goes on n1-* only, not on 'n2-standard-4'",
+        "has the GPU nvidia-tesla-t4, which is on n1-* machines only, not on 'n2-standard-4'",
     ),
     "an A100 of 80 GB on the machine of 40 GB": (
         "type:nvidia-a100-80gb;count:1;machine_type:a2-highgpu-1g;install-nvidia-driver",
-        "has the GPU nvidia-a100-80gb, which goes on a2-ultragpu-* only, not on 'a2-highgpu-1g'",
+        "has the GPU nvidia-a100-80gb, which is on a2-ultragpu-* machines only, not on 'a2-highgpu-1g'",
     ),
 }
 
@@ -118,7 +116,7 @@ PLACEMENTS = {
         {},
         [
             "--dataflow_service_options worker_accelerator 'type:nvidia-tesla-a100;count:1;install-nvidia-driver': "
-            "has one GPU, and 'a2-highgpu-8g' has another number of them, all paid for; take a machine with one"
+            "asks for one GPU, and 'a2-highgpu-8g' has several, which all cost money; take a machine with one"
         ],
     ),
     "as an experiment": (
@@ -126,7 +124,7 @@ PLACEMENTS = {
         {},
         [
             f"--dataflow_service_options worker_accelerator '{GPU_ALONE}': "
-            "has the GPU nvidia-l4, which goes on g2-standard-* only, not on 'n1-standard-4'"
+            "has the GPU nvidia-l4, which is on g2-standard-* machines only, not on 'n1-standard-4'"
         ],
     ),
     "a GPU that nobody uses": (
@@ -148,15 +146,12 @@ PLACEMENTS = {
     "memory without a unit": (
         [],
         {"min_ram": "14"},
-        ["min_ram hint '14': is no size; write a number and a unit, such as 14GB"],
+        ["min_ram hint '14': is not a size; write a number and a unit, such as 14GB"],
     ),
     "the hint that sums up": (
         [ONE],
         {"accelerator": HINT, "max_active_bundles_per_worker": "1"},
-        [
-            "resource hint 'max_active_bundles_per_worker' is none of accelerator, min_ram, "
-            "which alone are known to do what they say"
-        ],
+        ["resource hint 'max_active_bundles_per_worker' is not known to work here; use accelerator and min_ram only"],
     ),
 }
 
@@ -179,4 +174,4 @@ def test_what_beam_takes_for_no_size_is_refused_before(size: str) -> None:
     with pytest.raises(ValueError, match="invalid value"):
         parse_resource_hints({"min_ram": size})
     (line,) = problems(GOOD, {"min_ram": size})
-    assert "is no size" in line
+    assert "is not a size" in line

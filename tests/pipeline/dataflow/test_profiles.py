@@ -165,25 +165,25 @@ def test_a_key_below_one_that_has_none(tmp_path: Path) -> None:
 # What the options of a profile must be is said by the checker of a job; here that it sees each of them.
 CHECKED: dict[str, tuple[dict[str, Any], str]] = {
     "image by tag": ({"image": "repo/image:1.0"}, "--sdk_container_image 'repo/image:1.0': has no digest"),
-    "temp on this machine": ({"temp": "/tmp/x"}, "--temp_location '/tmp/x/': is no gs:// folder"),
+    "temp on this machine": ({"temp": "/tmp/x"}, "--temp_location '/tmp/x/': is not a gs:// folder"),
     "FlexRS and a GPU": ({"flexrs": True, "gpu": L4}, "--flexrs_goal COST_OPTIMIZED: FlexRS goes neither"),
     "L4 on the wrong machine": (
         {"gpu": L4 | {"machine_type": "n1-standard-4"}},
-        "has the GPU nvidia-l4, which goes on g2-standard-* only, not on 'n1-standard-4'",
+        "has the GPU nvidia-l4, which is on g2-standard-* machines only, not on 'n1-standard-4'",
     ),
     "L4 of every worker on the wrong machine": (
         {"gpu": L4 | {"machine_type": "n1-standard-4", "placement": "all"}},
-        "has the GPU nvidia-l4, which goes on g2-standard-* only, not on 'n1-standard-4'",
+        "has the GPU nvidia-l4, which is on g2-standard-* machines only, not on 'n1-standard-4'",
     ),
     "GPUs that idle": ({"gpu": L4 | {"count": 2}}, "is no single GPU with its driver"),
-    "memory without a unit": ({"gpu": L4 | {"min_ram": "14"}}, "min_ram hint '14': is no size"),
+    "memory without a unit": ({"gpu": L4 | {"min_ram": "14"}}, "min_ram hint '14': is not a size"),
     "GPU machine for workers without a GPU": (
         {"machine_type": "g2-standard-4"},
         "--machine_type 'g2-standard-4': comes with a GPU that these workers do not use",
     ),
     "name with capitals": (
         {"job_name": "Nightly_Scores"},
-        "--job_name 'Nightly_Scores-20261121': is none that Dataflow takes",
+        "--job_name 'Nightly_Scores-20261121': is not accepted by Dataflow",
     ),
     "a secret as a label": ({"labels": {"password": "hunter2"}}, "--labels: looks like a secret (value not shown)"),
     "a secret as an image": (

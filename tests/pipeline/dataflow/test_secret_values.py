@@ -20,8 +20,8 @@ def test_a_secret_is_found_and_never_shown(case: str) -> None:
     argument, flag, value = SECRETS[case]
     found = problems([*GOOD, argument])
     assert (
-        f"{flag}: looks like a secret (value not shown), which all who see the job would see; remove it, and give the "
-        "workers' service account the right"
+        f"{flag}: looks like a secret (value not shown), and whoever may see the job would see it; remove it, and give "
+        "its rights to the workers' service account"
     ) in found
     assert value not in "\n".join(found)
 

@@ -179,7 +179,7 @@ REFUSALS: list[tuple[list[SchemaField], dict[str, Any], str]] = [
     ([*ID_TEXT_DAY, SchemaField("label", "STRING")], {}, "--rename label=input_label"),
     ([*ID_TEXT_DAY, SchemaField("gap", "INTERVAL")], {}, "column gap is INTERVAL, which Parquet cannot hold; .*--keep"),
     (ID_TEXT_DAY, {"keep": "nope"}, "no column 'nope' in the input"),
-    (ID_TEXT_DAY, {"input_filter": "nope = 1"}, "nope.*; mend --input-filter"),
+    (ID_TEXT_DAY, {"input_filter": "nope = 1"}, "nope.*; correct --input-filter"),
 ]
 
 

@@ -108,7 +108,7 @@ def test_a_query_runs_once_however_often_it_is_tried(
     ("query", "error", "message"),
     [
         ("SELECT id, text FROM `{dataset}.missing`", NoInputError, "missing.*is it written yet"),
-        ("SELECT id, nope FROM `{dataset}.rows`", PlanError, "nope.*; mend --input-query"),
+        ("SELECT id, nope FROM `{dataset}.rows`", PlanError, "nope.*; correct --input-query"),
         ("SELEC 1", PlanError, "input.sql: Syntax error"),
         ("DELETE FROM `{dataset}.rows` WHERE TRUE", PlanError, "is no query but DELETE"),
         ("SELECT 1; SELECT 2", PlanError, "is no query but SCRIPT"),
