@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from support.jobs import write_parquet
 
-from pipeline.bundling.training import _texts, train
+from pipeline.bundling.training import _Texts, train
 from pipeline.bundling.training_job import TrainingJob, plan_rows, training_job
 from transforms.errors import PlanError
 from transforms.featurize.fit import _TakeTargets
@@ -55,7 +55,7 @@ def test_folders_are_the_labels_of_the_texts_in_them(name: str, tmp_path: Path) 
         path.write_bytes(gzip.compress(content) if name.endswith("GZ") else content)
     plan = planned(job(tmp_path, tmp_path / "in"))
     assert learned(plan) == [(f"{label} {n}", label.encode()) for label in ("neg", "pos") for n in ("one", "two")]
-    assert sorted(_texts(plan)) == [b"neg one", b"neg two", b"pos one", b"pos two"]
+    assert sorted(_Texts(plan)) == [b"neg one", b"neg two", b"pos one", b"pos two"]
 
 
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
@@ -69,7 +69,7 @@ def test_text_and_label_may_lie_in_structs(kind: str, tmp_path: Path) -> None:
     named = {"text_column": "doc.text", "label_column": "gold.stars"}
     plan = planned(job(tmp_path, file, task="regression", **named))
     assert learned(plan, "regression") == [(f"text {i}", i / 2) for i in range(1, 4)]
-    assert sorted(_texts(plan)) == [f"text {i}".encode() for i in range(4)]
+    assert sorted(_Texts(plan)) == [f"text {i}".encode() for i in range(4)]
 
 
 def test_parts_of_folders_and_numbers_in_them_are_values_of_a_regression(tmp_path: Path) -> None:
