@@ -158,7 +158,7 @@ def texts_schema(columns: Columns) -> pa.Schema:
 
 def _without_text(columns: Columns) -> list[pa.Field]:
     own = [_required("text_hash", pa.int64()), *_digest(columns.digests)]
-    return [_required("id", pa.string()), *columns.kept, *_carried(), *own]
+    return [_required("id", pa.string()), *on_the_way(columns.kept), *_carried(), *own]
 
 
 def tokens_schema(columns: Columns) -> pa.Schema:
