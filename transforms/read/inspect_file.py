@@ -123,13 +123,15 @@ def _text_schema(head: bytes, whole: Piece, dialect: Dialect, guess: bool) -> pa
 def _head(file: BinaryIO, whole: Piece, encoding: str) -> tuple[bytes, int, bool]:
     """The first whole lines of a text file as UTF-8, how many bytes they have, and whether that is all of it.
 
-    Of plain text, whose columns are known, the first bytes of a long line are enough.
+    Of plain text, whose columns are known, the first bytes of a long line are enough, and of JSON the keys.
     """
     start = file.read(16)
     found = next((name for name, magic in _MAGIC.items() if magic.match(start)), None)
     if found != whole.compression and not (found == "UTF-16" and encoding.startswith("utf-16")):
         raise NotWhatItClaimsError(_other(whole, found))
     stream = text_stream(file, whole, encoding)
+    kinds: dict[str, line_files.Held] = {"text": line_files.Whole(HEAD_BYTES), "jsonl": json_lines.LongLines()}
+    first = kinds.get(whole.format) or line_files.Whole()
     chunks: list[bytes] = []
     length = lines = 0
     waiting, ended = b"", False
@@ -138,17 +140,21 @@ def _head(file: BinaryIO, whole: Piece, encoding: str) -> tuple[bytes, int, bool
         if not length and encoding == "utf-8" and read[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise NotWhatItClaimsError(_other(whole, "UTF-16"))
         if not read:
-            return b"".join([*chunks, waiting]), length + len(waiting), True
+            return b"".join([*chunks, first.take().content, waiting]), length + len(waiting), True
         chunk, waiting = waiting + read, b""
         if chunk.endswith(b"\r"):
             # Half of a line end waits for the other half.
             chunk, waiting = chunk[:-1], b"\r"
         length += len(chunk)
         lines += line_files.count_lines(chunk)
-        ended = lines > 0
-        if ended or not chunks or whole.format != "text":
+        if not ended and (ended := lines > 0):
+            end = line_files.first_line_end(chunk)
+            first.add(chunk[:end])
+            chunks, chunk = [first.take().content], chunk[end:]
+        if ended:
             chunks.append(chunk)
-        if not ended:
+        else:
+            first.add(chunk)
             line_files.check_line(length, whole.file)
     head = b"".join(chunks)
     end = line_files.last_line_end(head)

@@ -47,8 +47,8 @@ def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str], dialect: Di
     records: _Records | None = None
     rest, first, final = b"", 0, False
     while not final:
-        # What did not hold one whole record is read again twice as long.
-        chunk = stream.read(max(CHUNK_BYTES, len(rest)))
+        # What did not hold one whole record is read again twice as long, up to what a record may have.
+        chunk = stream.read(max(CHUNK_BYTES, min(len(rest), MAX_RECORD_BYTES - len(rest))))
         rest, final = rest + chunk, not chunk
         if records is None:
             header, length = read_header(rest, marks, final, piece.file)
@@ -56,7 +56,7 @@ def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str], dialect: Di
                 continue
             rest, records = rest[length:], _Records(header, wanted, marks)
         block, length = records.read(rest, first, final)
-        if length == 0 and len(rest) > 2 * MAX_RECORD_BYTES:
+        if length == 0 and len(rest) > MAX_RECORD_BYTES + len(b"\r\n"):
             rest = _skip_line(stream, rest, piece.file)
             block = _block(1, first, no_rows(pa.schema([])), {0: too_long()})
         else:
@@ -181,7 +181,7 @@ def read_header(data: bytes, marks: Marks, final: bool, name: str) -> tuple[list
         if len(framed.starts):
             break
     else:
-        if len(data) > 2 * MAX_RECORD_BYTES:
+        if len(data) > MAX_RECORD_BYTES:
             raise NotWhatItClaimsError(f"{name}: the header has more than {MAX_RECORD_BYTES:,} bytes")
         return None, 0
     if 0 in framed.faults:

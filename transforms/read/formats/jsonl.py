@@ -5,7 +5,7 @@ What becomes of a line depends on that line only, never on the lines around it.
 
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -16,9 +16,10 @@ import pyarrow.json
 
 from transforms.batches.schemas import LARGEST_VALUE, Columns
 from transforms.read.formats.blocks import Block, Blocks, Damage, Positions, Unfit, from_table, no_rows, positions
-from transforms.read.formats.bounded import too_large
-from transforms.read.formats.lines import Lines, few_at_once, lines_of
+from transforms.read.formats.bounded import limits_of, too_large
+from transforms.read.formats.lines import Lines, Whole, few_at_once, lines_of
 from transforms.read.values.json_values import Keys, Row, read_line
+from transforms.read.values.long_object import Line, LongObject, Wanted
 from transforms.read.values.written import EXACT
 from transforms.runs.plan import Piece
 
@@ -27,6 +28,7 @@ _BLANK = b" \t\r"
 _FEW = 32
 _DEEPEST = 32
 _LONG = 64 * 1024
+MOST_LOOKED_AT = 1024 * 1024
 # Possessive: nothing is kept to go back to, however long the string.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
@@ -60,32 +62,46 @@ def read_jsonl(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
     A kept value that does not fit is null and unfit.
     """
     keys = keys_of(columns)
-    for lines in few_at_once(lines_of(file, piece, columns.dialect.encoding)):
-        is_long = len(lines.starts) == 1 and len(lines.buffer) > LARGEST_VALUE
-        yield long_line(lines, keys, columns.max_text_bytes) if is_long else json_block(lines, keys)
+    for lines in few_at_once(lines_of(file, piece, columns.dialect.encoding, LongLines(_wanted(columns)))):
+        block = json_block(lines, keys)
+        place = positions(lines.first, 1)
+        if lines.fault is not None or columns.id in lines.lost:
+            reason = lines.fault or f"the value of {columns.id!r} has more than {LARGEST_VALUE:,} bytes"
+            block = Block(place, block.rows.slice(0, 0), place[:0], [Damage(place, "text_too_long", reason)])
+        elif lines.lost and len(block.positions):
+            lost = [too_large(name, place) for name in lines.lost if name not in keys.texts]
+            block = block._replace(unfit=[*block.unfit, *lost])
+        yield block
 
 
-def long_line(lines: Lines, keys: Keys, longest: int) -> Block:
-    """One line above LARGEST_VALUE: id and texts are read, if Arrow can (Python would need many times its bytes).
-
-    What is to be kept is not carried. A string that is longer than `longest`, however escaped, is cut to a byte more.
-    """
-    needed = {keys.id, *keys.texts}
-    few = keys._replace(told=_only(keys.told, needed), given=_only(keys.given, needed))
-    place = positions(lines.first, 1)
-    line = _abridged(lines.buffer, 6 * longest + 2, b'"' + b"x" * (longest + 1) + b'"')
-    line = line.removeprefix(b"\xef\xbb\xbf").strip(_BLANK)
-    rows = _parse_objects(line, 1, few) if line.startswith(b"{") and line.endswith(b"}") else None
-    if rows is not None:
-        unfit = [too_large(name, place) for name in keys.given.names if name not in needed]
-        return Block(place, rows, place, [], unfit=unfit)
-    covered = place if line else place[:0]
-    reason = f"the line has more than {LARGEST_VALUE:,} bytes, and is not a JSON object with texts of strings"
-    return Block(covered, no_rows(few.given), place[:0], [Damage(place, "not_json", reason)] if line else [])
+def _wanted(columns: Columns) -> Wanted:
+    """What is read of a line above LARGEST_VALUE."""
+    limits = limits_of(columns)
+    return Wanted(
+        most={**({} if columns.id is None else {columns.id: LARGEST_VALUE}), **limits.most},
+        texts=limits.texts,
+        in_all=LARGEST_VALUE,
+    )
 
 
-def _only(schema: pa.Schema, names: Collection[str | None]) -> pa.Schema:
-    return pa.schema([field for field in schema if field.name in names])
+class LongLines:
+    """Holds a line up to LARGEST_VALUE, and of a longer one what is wanted; without a wish, values of a megabyte."""
+
+    def __init__(self, wanted: Wanted | None = None) -> None:
+        wanted = wanted or Wanted(others=MOST_LOOKED_AT, in_all=LARGEST_VALUE)
+        self._wanted, self._line, self._long, self.size = wanted, Whole(), LongObject(wanted), 0
+
+    def add(self, part: bytes) -> None:
+        if self.size <= self._wanted.in_all < self.size + len(part):
+            self._long = LongObject(self._wanted)
+            self._long.add(self._line.take().content)
+        self.size += len(part)
+        (self._line if self.size <= self._wanted.in_all else self._long).add(part)
+
+    def take(self) -> Line:
+        found = self._line.take() if self.size <= self._wanted.in_all else self._long.line()
+        self.size = 0
+        return found
 
 
 def json_block(lines: Lines, keys: Keys) -> Block:
