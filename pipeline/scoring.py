@@ -12,7 +12,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
 from pipeline.dataflow.gpu_checks import needs_gpu
-from pipeline.errors import RunFailedError, cause
+from pipeline.errors import BadInputError, RunFailedError, bad_input, cause
 from pipeline.jobs.config import JobConfig
 from pipeline.jobs.dates import logical_date
 from pipeline.jobs.own_files import check_places
@@ -92,7 +92,7 @@ def score(
 ) -> Verdict:
     """Runs the job and gives its verdict. Of a run that failed after its verdict was written, that verdict is given.
 
-    Raises what `begin` raises before anything has run, and RunFailedError afterwards.
+    Raises what `begin` raises before anything has run, and what `verdict_of` raises afterwards.
     """
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
     date = logical_date(job.date, job.timezone, now)
@@ -120,7 +120,7 @@ def begin(
     to date.
     """
     check_places(job, date)
-    finish_pending(job.home)
+    finish_pending(job.home, own=date)
     if (there := already_published(job, date)) is not None:
         if there.problems:
             raise PublishError(there.problems[0])
@@ -133,12 +133,17 @@ def begin(
 
 
 def verdict_of(run: Run, work: Callable[[], object], failed: Callable[[Exception], str] = cause) -> Verdict:
-    """What became of a run that `work` brought to its end; `failed` tells why it did not. Raises RunFailedError."""
+    """What became of a run that `work` brought to its end; `failed` tells why it did not.
+
+    Raises BadInputError if a file of the input has something that none may have, RunFailedError for all else.
+    """
     try:
         work()
     except Exception as error:
         verdict = _standing_after(run)
         if verdict is None or verdict.status == PASSED:
+            if (problem := bad_input(error)) is not None:
+                raise BadInputError(problem) from error
             raise RunFailedError(f"run {run.run_id} failed: {failed(error)}") from error
         return verdict
     verdict = standing(run)

@@ -72,7 +72,7 @@ def check_job(job: Any, log_format: str) -> int:
     console, date = console_for(log_format), logical_date(job.date, job.timezone, now)
     if (there := already_published(job, date)) is not None:
         console.verdict(there)
-    warn_broken(read_manifests(job.home))
+    warn_broken(read_manifests(job.home), date)
     _first_look(job, date)
     # The device, which TensorFlow knows, is looked at last: all else has been printed by then.
     prepare(job, date, now, tell=show_found)

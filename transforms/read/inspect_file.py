@@ -155,7 +155,7 @@ def _head(file: BinaryIO, whole: Piece, encoding: str) -> tuple[bytes, int, bool
             chunks.append(chunk)
         else:
             first.add(chunk)
-            line_files.check_line(length, whole.file)
+            line_files.check_line(length, whole.file, 0)
     head = b"".join(chunks)
     end = line_files.last_line_end(head)
     return head[:end], length - (len(head) - end), False
@@ -190,7 +190,7 @@ def cut_lines(file: BinaryIO, whole: Piece) -> Iterator[Piece]:
         position += len(chunk)
         if behind := line_files.last_line_end(chunk):
             line_start = position - len(chunk) + behind
-        line_files.check_line(position - line_start, whole.file)
+        line_files.check_line(position - line_start, whole.file, first + lines)
     if position > start:
         yield replace(whole, start=start, end=position, first_row=first)
 

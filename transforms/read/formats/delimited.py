@@ -57,7 +57,7 @@ def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str], dialect: Di
             rest, records = rest[length:], _Records(header, wanted, marks)
         block, length = records.read(rest, first, final)
         if length == 0 and len(rest) > MAX_RECORD_BYTES + len(b"\r\n"):
-            rest = _skip_line(stream, rest, piece.file)
+            rest = _skip_line(stream, rest, piece.file, first)
             block = _block(1, first, no_rows(pa.schema([])), {0: too_long()})
         else:
             rest = rest[length:]
@@ -66,12 +66,12 @@ def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str], dialect: Di
             yield block
 
 
-def _skip_line(stream: TextStream, rest: bytes, file: str) -> bytes:
-    """What was read behind the first line end there is."""
+def _skip_line(stream: TextStream, rest: bytes, file: str, row: int) -> bytes:
+    """What was read behind the first line end there is; `rest` begins with the record `row`."""
     size = len(rest)
     while not (ends := [at for at in (rest.find(b"\n"), rest.find(b"\r")) if at >= 0]):
         if size > MAX_LINE_BYTES:
-            raise NotWhatItClaimsError(f"{file}: has a line of more than {MAX_LINE_BYTES:,} bytes")
+            raise NotWhatItClaimsError(f"{file}: has a line of more than {MAX_LINE_BYTES:,} bytes, in row {row:,}")
         if not (rest := stream.read(CHUNK_BYTES)):
             return rest
         size += len(rest)

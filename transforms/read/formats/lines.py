@@ -67,7 +67,7 @@ def lines_of(file: BinaryIO, piece: Piece, encoding: str = "utf-8", held: Held |
         start = 0
         if held.size > CHUNK_BYTES // 2 and (end := _LINE_END.search(chunk)) is not None:
             held.add(chunk[: end.start()])
-            check_line(held.size, piece.file)
+            check_line(held.size, piece.file, first)
             yield _one_line(held.take(), first)
             first, start = first + 1, end.end()
         if (behind := last_line_end(chunk, start)) > start:
@@ -75,7 +75,7 @@ def lines_of(file: BinaryIO, piece: Piece, encoding: str = "utf-8", held: Held |
             yield (lines := split_lines(held.take().content + chunk[start:stop], first))
             first, start = first + len(lines.starts), behind
         held.add(chunk[start:])
-        check_line(held.size, piece.file)
+        check_line(held.size, piece.file, first)
     if held.size:
         yield _one_line(held.take(), first)
 
@@ -151,11 +151,12 @@ def count_lines(data: bytes) -> int:
     return ends + data.count(b"\r") - data.count(b"\r\n") if b"\r" in data else ends
 
 
-def check_line(size: int, file: str) -> None:
-    """Raises NotWhatItClaimsError if a line of `size` bytes or more is too long to be one."""
+def check_line(size: int, file: str, before: int) -> None:
+    """Raises NotWhatItClaimsError if a line of `size` bytes, behind so many others, is too long to be one."""
     if size > MAX_LINE_BYTES:
         raise NotWhatItClaimsError(
-            f"{file}: has a line of more than {MAX_LINE_BYTES:,} bytes, which is no row of texts; is it of this format?"
+            f"{file}: has a line of more than {MAX_LINE_BYTES:,} bytes, which is no row of texts: line {before + 1:,}; "
+            "is it of this format?"
         )
 
 
