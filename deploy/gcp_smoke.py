@@ -181,6 +181,8 @@ def main(project: str, bucket: str) -> int:
         return int([check(act, place) for act in CHECKS].count(False) > 0)
     finally:
         client(project).delete_dataset(place.dataset, delete_contents=True, not_found_ok=True)
+        # This is no output, where transforms/outputs/deletion.py decides what may go, but a folder whose random name
+        # this execution drew: all that is in it is its own.
         for path in store_for(place.folder).list(place.folder):
             store_for(place.folder).delete(path)
 

@@ -5,6 +5,7 @@ Only our own sentences may be printed, never a text that an exception quotes.
 
 import re
 
+from transforms.errors import NotWhatItClaimsError
 from transforms.runs.verdict_record import (
     ABANDONED,
     ALREADY_PUBLISHED,
@@ -45,17 +46,34 @@ class YamlFileError(ValueError):
     """A file cannot be read as one small mapping; the message begins after the name of the file."""
 
 
+class BadInputError(ValueError):
+    """A run came upon something that no input may have; the message names the file and where in it."""
+
+
 class WorkersLostError(RuntimeError):
     """Worker processes died, or none began."""
 
 
 def cause(error: BaseException) -> str:
-    """Class of what made a pipeline fail, and its message where that cannot quote a text of the input."""
+    """Class and, where it can hold nobody's text, message of what made a pipeline fail."""
+    name, message = _class_and_message(error)
+    short = name.rsplit(".", 1)[-1]
+    # An error of the operating system quotes a path and a code; others may quote what they were working on.
+    if name.split(".")[0] in OURS or isinstance(error, OSError) or _SYSTEM.match(message):
+        return f"{short}: {message}"
+    return f"{short} (its message is withheld: it may quote a text)"
+
+
+def bad_input(error: BaseException) -> str | None:
+    """What a running pipeline found in an input file that none may have; None if something else made it fail."""
+    name, message = _class_and_message(error)
+    known = f"{NotWhatItClaimsError.__module__}.{NotWhatItClaimsError.__name__}"
+    return f"{message}; mend or remove the file" if name == known else None
+
+
+def _class_and_message(error: BaseException) -> tuple[str, str]:
+    """Of an error, or of the one that made a worker process fail: the whole name, and the first line of the message."""
     name, message = f"{type(error).__module__}.{type(error).__name__}", str(error)
     if type(error) is RuntimeError and (lines := _LAST_LINE.findall(message)):
         name, message = lines[-1]
-    short, first = name.rsplit(".", 1)[-1], (message.splitlines() or [""])[0]
-    # An error of the operating system quotes a path and a code; others may quote what they were working on.
-    if name.split(".")[0] in OURS or isinstance(error, OSError) or _SYSTEM.match(first):
-        return f"{short}: {_WHILE.sub('', first)}"
-    return f"{short} (its message is withheld: it may quote a text)"
+    return name, _WHILE.sub("", (message.splitlines() or [""])[0])

@@ -12,7 +12,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
 from pipeline.dataflow.gpu_checks import needs_gpu
-from pipeline.errors import RunFailedError, cause
+from pipeline.errors import BadInputError, RunFailedError, bad_input, cause
 from pipeline.jobs.config import JobConfig
 from pipeline.jobs.dates import logical_date
 from pipeline.jobs.own_files import check_input_apart
@@ -96,7 +96,7 @@ def score(
 
     `date` is the logical date where the caller has resolved it, and `now` the start of the run.
 
-    Raises what `begin` raises before anything has run, and RunFailedError afterwards.
+    Raises what `begin` raises before anything has run, and what `verdict_of` raises afterwards.
     """
     now = (now or dt.datetime.now(dt.UTC)).replace(microsecond=0)
     date = date or logical_date(job.date, job.timezone, now)
@@ -124,7 +124,7 @@ def begin(
     to date.
     """
     check_input_apart(job, date)
-    finish_pending(job.home)
+    finish_pending(job.home, own=date)
     if (there := already_published(job, date)) is not None:
         if there.problems:
             raise PublishError(there.problems[0])
@@ -137,12 +137,17 @@ def begin(
 
 
 def verdict_of(run: Run, work: Callable[[], object], failed: Callable[[Exception], str] = cause) -> Verdict:
-    """Does `work`, which ends the run, and gives its verdict; `failed` explains an error. Raises RunFailedError."""
+    """Does `work`, which ends the run, and gives its verdict; `failed` explains an error.
+
+    Raises BadInputError if a file of the input has something that none may have, RunFailedError for all else.
+    """
     try:
         work()
     except Exception as error:
         verdict = _standing_after(run)
         if verdict is None or verdict.status == PASSED:
+            if (problem := bad_input(error)) is not None:
+                raise BadInputError(problem) from error
             raise RunFailedError(f"run {run.run_id} failed: {failed(error)}") from error
         return verdict
     verdict = standing(run)

@@ -73,7 +73,7 @@ def check_job(job: Any, log_format: str) -> int:
     console, date = console_for(log_format), logical_date(job.date, job.timezone, now)
     if (there := already_published(job, date)) is not None:
         console.verdict(there)
-    warn_broken(read_manifests(job.home))
+    warn_broken(read_manifests(job.home), date)
     _first_look(job, date)
     # The device is asked for last, because that imports TensorFlow: everything else has been printed by then.
     prepared = prepare(job, date, now, tell=show_found)

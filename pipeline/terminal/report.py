@@ -12,11 +12,11 @@ from rich.table import Table
 
 from model.bundle import DESCRIPTION, Bundle, BundleError
 from model.errors import CheckpointError
-from pipeline.errors import ConfigError, DateError, RunFailedError, TryLaterError, cause
+from pipeline.errors import BadInputError, ConfigError, DateError, RunFailedError, TryLaterError, cause
 from pipeline.preparing import Comparison, FoundTable
 from pipeline.terminal.console import emit, err, out, print_json
 from pipeline.terminal.summary import compared, computed_in
-from transforms.errors import NoInputError, PlanError, RecordError
+from transforms.errors import NoInputError, NotWhatItClaimsError, PlanError, RecordError
 from transforms.outputs.deletion import examples, foreign
 from transforms.outputs.names import MANIFEST
 from transforms.runs.history import read_manifests
@@ -42,7 +42,10 @@ OF_A_PATH = (
     errno.ELOOP,
 )
 """Codes of the system for mistakes in a path that the user has given."""
-USAGE_ERRORS = (ConfigError, DateError, BundleError, PlanError, CheckpointError, RecordError)
+USAGE_ERRORS = (
+    *(ConfigError, DateError, BundleError, PlanError, CheckpointError, RecordError),
+    *(BadInputError, NotWhatItClaimsError),
+)
 
 
 def explain(error: Exception, log_format: str) -> int:

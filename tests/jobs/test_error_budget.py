@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from support.runs.publishing import judge_and_publish_counts, planned, row_count
 
 from transforms.errors import PublishError
 from transforms.runs.error_budget import (
+    MOST_MADE,
     ErrorBudget,
     Spending,
     ended_early,
@@ -62,7 +64,9 @@ def test_a_text_file_has_at_most_so_many_rows_as_bytes(lines: list[bytes], ended
         ({"format": "parquet", "rows": 7}, 7),
         ({"format": "jsonl", "start": 100, "end": 250}, 150),
         ({"format": "csv"}, 1_000),
-        ({"format": "text", "compression": "gzip"}, None),
+        ({"format": "text", "compression": "gzip"}, 1_032_000),
+        ({"format": "csv", "compression": "zstd"}, 32_768_000),
+        ({"format": "text", "compression": "bz2"}, None),
         ({"format": "bigquery"}, None),
     ],
 )
@@ -135,3 +139,26 @@ def test_a_budget_exceeded_by_rows_is_not_tried_again_and_one_exceeded_by_the_mo
         store_for(output).write(run.verdict, found.replace(b"not_json", code.encode()))
         resumed = find_resumable(run, None)  # type: ignore[arg-type]  The plan of `planned` has no digest.
         assert (resumed is not None and resumed.over_budget) == again
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd"])
+def test_no_file_is_decompressed_to_more_than_is_taken_for_possible(codec: str) -> None:
+    # The best that a compressor makes of lines: one byte again and again.
+    content = b"\n" * 50_000_000
+    best = min(len(pa.Codec(codec, level).compress(content)) for level in (1, 9))
+    assert len(content) <= MOST_MADE[codec] * best
+    # And no other figure is much nearer.
+    assert len(content) > 0.5 * MOST_MADE[codec] * best
+
+
+@pytest.mark.parametrize(("codec", "name"), [("gzip", "in.txt.gz"), ("zstd", "in.txt.zst")])
+def test_a_compressed_file_of_empty_lines_ends_early_too(
+    codec: str, name: str, run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transforms.read.formats.lines.MANY", 1_000)
+    monkeypatch.setattr("transforms.read.step.MAX_ROWS", 1_000)
+    with pa.CompressedOutputStream(str(tmp_path / name), codec) as sink:
+        sink.write(b"a text\n" + b"\n" * 200_000)
+    verdict = run_job(tmp_path / name, max_dead_fraction=0.01).verdict
+    assert (verdict.status, verdict.at_least) == ("over_budget", True)
+    assert verdict.counts["dead"] < 50_000

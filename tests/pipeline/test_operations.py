@@ -201,6 +201,19 @@ def test_a_broken_manifest_stops_only_its_own_date(run_job: Score, tmp_path: Pat
         run_job(source, date="2020-01-01")
 
 
+@pytest.mark.parametrize("act", ["score", "check"])
+def test_what_is_wrong_with_the_own_date_is_told_once(act: str, classes: Built, tmp_path: Path) -> None:
+    for date in (DATE, "2020-01-01"):
+        (tmp_path / "out" / f"dt={date}").mkdir(parents=True)
+        (tmp_path / "out" / f"dt={date}" / "_manifest.json").write_text("{")
+    arguments = command(classes, lines(tmp_path / "in.jsonl", 2), tmp_path / "out")[4:]
+    code, _, err = invoke(act, *arguments)
+    assert code == 2
+    said = {line.split("dt=")[1][:10]: line for line in err.splitlines() if "_manifest.json: is not JSON" in line}
+    assert {date: line.split(":")[0] for date, line in said.items()} == {DATE: "error", "2020-01-01": "warning"}
+    assert err.count("_manifest.json: is not JSON") == 2
+
+
 def test_small_files_and_row_groups_travel_together(run_job: Score, tmp_path: Path) -> None:
     texts = ["play the song"] * 600 + many_texts(600)
     rows = {"id": [f"p{i}" for i in range(1_200)], "text": texts}

@@ -1,4 +1,4 @@
-"""What may be deleted: the only module that calls a store's `delete` and `prune`.
+"""What may be deleted of an output: the only module that calls a store's `delete` and `prune`.
 
 A file is deleted only if its name is one that a run gives (transforms/outputs/names.py) *and* the output knows that
 run: its plan or its verdict is in `_runs/<id>`, or a manifest names it. All other files belong to somebody else and

@@ -3,6 +3,7 @@
 Every step may be done twice, by several processes at once, and long after another run was published.
 """
 
+import datetime as dt
 import logging
 from collections.abc import Callable
 from contextlib import suppress
@@ -132,20 +133,27 @@ def _is_lost(output: str, run_id: str, sequence: int) -> bool:
         return False
 
 
-def warn_broken(manifests: Manifests) -> None:
-    """Logs every broken manifest: its date cannot be published before it is restored; the other dates can."""
-    for problem in manifests.broken.values():
-        logging.getLogger(__name__).warning("%s", problem)
+def warn_broken(manifests: Manifests, own: dt.date | None = None) -> None:
+    """Logs every broken manifest: its date cannot be published before it is restored; the other dates can.
+
+    Not that of the `own` date of a job, if it has one: that one is the error the job ends with.
+    """
+    for date, problem in manifests.broken.items():
+        if own is None or date != own.isoformat():
+            logging.getLogger(__name__).warning("%s", problem)
 
 
-def finish_pending(output: str, manifests: Manifests | None = None, *, warn: bool = True) -> list[str]:
+def finish_pending(
+    output: str, manifests: Manifests | None = None, *, warn: bool = True, own: dt.date | None = None
+) -> list[str]:
     """Finishes every date below `output` whose manifest was committed but not tidied; gives their run ids.
 
-    `manifests`: what `read_manifests` has just given, if the caller has it. `warn` logs those that are broken.
+    `manifests`: what `read_manifests` has just given, if the caller has it. `warn` logs those that are broken; `own`:
+    see warn_broken.
     """
     manifests = read_manifests(output) if manifests is None else manifests
     if warn:
-        warn_broken(manifests)
+        warn_broken(manifests, own)
     pending = {date: manifest["run_id"] for date, manifest in manifests.read.items() if not manifest["finished"]}
     return [run_id for date, run_id in pending.items() if _tidied(output, join(output, f"dt={date}", MANIFEST), run_id)]
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from transforms.batches.dialect import Dialect
 from transforms.batches.schemas import MAX_ROWS
 from transforms.errors import NotWhatItClaimsError, PlanError
-from transforms.read.formats import delimited, doubts
+from transforms.read.formats import delimited, doubts, jsonl
 from transforms.read.formats import lines as line_files
 from transforms.read.formats import parquet as parquet_files
 from transforms.read.formats.blocks import planned
@@ -162,13 +162,15 @@ def _json_schema(
 def _head(file: BinaryIO, whole: Piece, encoding: str) -> tuple[bytes, int, bool]:
     """The first whole lines of a text file as UTF-8, how many bytes they have, and whether that is all of it.
 
-    Of plain text, whose columns are known, the first bytes of a long line are enough.
+    Of plain text, whose columns are known, the first bytes of a long line are enough, and of JSON the keys.
     """
     start = file.read(16)
     found = next((name for name, magic in _MAGIC.items() if magic.match(start)), None)
     if found != whole.compression and not (found == "UTF-16" and encoding.startswith("utf-16")):
         raise NotWhatItClaimsError(_other(whole, found))
     stream = text_stream(file, whole, encoding)
+    kinds: dict[str, line_files.Held] = {"text": line_files.Whole(HEAD_BYTES), "jsonl": jsonl.LongLines()}
+    first = kinds.get(whole.format) or line_files.Whole()
     chunks: list[bytes] = []
     length = lines = 0
     waiting, ended = b"", False
@@ -179,18 +181,22 @@ def _head(file: BinaryIO, whole: Piece, encoding: str) -> tuple[bytes, int, bool
         if not length and whole.format == "jsonl":
             json_array.check_first_line(read, whole.file)
         if not read:
-            return b"".join([*chunks, waiting]), length + len(waiting), True
+            return b"".join([*chunks, first.take().content, waiting]), length + len(waiting), True
         chunk, waiting = waiting + read, b""
         if chunk.endswith(b"\r"):
             # Half of a line end waits for the other half.
             chunk, waiting = chunk[:-1], b"\r"
         length += len(chunk)
         lines += line_files.count_lines(chunk)
-        ended = lines > 0
-        if ended or not chunks or whole.format != "text":
+        if not ended and (ended := lines > 0):
+            end = line_files.first_line_end(chunk)
+            first.add(chunk[:end])
+            chunks, chunk = [first.take().content], chunk[end:]
+        if ended:
             chunks.append(chunk)
-        if not ended:
-            line_files.check_line(length, whole.file)
+        else:
+            first.add(chunk)
+            line_files.check_line(length, whole.file, 0)
     head = b"".join(chunks)
     end = line_files.last_line_end(head)
     return head[:end], length - (len(head) - end), False
@@ -225,7 +231,7 @@ def cut_lines(file: BinaryIO, whole: Piece) -> Iterator[Piece]:
         position += len(chunk)
         if behind := line_files.last_line_end(chunk):
             line_start = position - len(chunk) + behind
-        line_files.check_line(position - line_start, whole.file)
+        line_files.check_line(position - line_start, whole.file, first + lines)
     if position > start:
         yield replace(whole, start=start, end=position, first_row=first)
 

@@ -13,6 +13,14 @@ from typing import TYPE_CHECKING
 from transforms.stores.choose import store_for
 from transforms.stores.paths import join
 
+MOST_MADE = {None: 1, "gzip": 1032, "zstd": 32_768}
+"""What a byte of a file can be decompressed to at most.
+
+Deflate has at least two bits for 258 bytes; a block of Zstandard has at least four bytes, and makes 128 KiB at most.
+bzip2 makes 46 MB of forty bytes: nothing follows from that, so the share of dead letters ends no run over .bz2 early
+(--max-dead-rows does).
+"""
+
 if TYPE_CHECKING:
     from transforms.runs.plan import Piece, Split
 
@@ -118,7 +126,8 @@ def most_rows(splits: "Iterable[Split]") -> int | None:
 def _most_rows(piece: "Piece") -> int | None:
     if piece.rows is not None:
         return piece.rows
-    if piece.format in ("parquet", "bigquery") or piece.compression is not None:
+    most = MOST_MADE.get(piece.compression)
+    if piece.format in ("parquet", "bigquery") or most is None:
         return None
     # A row of text has at least its line end, or is the last one and not empty.
-    return (piece.end if piece.end >= 0 else piece.size) - piece.start
+    return most * ((piece.end if piece.end >= 0 else piece.size) - piece.start)

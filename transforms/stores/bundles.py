@@ -1,7 +1,6 @@
 """Bundles on workers: one local, verified copy a machine."""
 
 import atexit
-import fcntl
 import functools
 import logging
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from model.bundle import DESCRIPTION, Bundle, BundleError
 from transforms.stores.choose import store_for
+from transforms.stores.locks import wait_for_lock
 from transforms.stores.paths import join
 
 _log = logging.getLogger(__name__)
@@ -42,9 +42,18 @@ def describe_bundle(path: str) -> Bundle:
     description = store_for(path).read(join(path, DESCRIPTION))
     if description is None:
         raise BundleError(f"{path}: is no bundle, it has no {DESCRIPTION}; make one with `bert-batch train`")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _named(path, folder):
         (Path(folder) / DESCRIPTION).write_bytes(description)
         return Bundle.describe(folder)
+
+
+@contextmanager
+def _named(path: str, folder: str | Path) -> Iterator[None]:
+    """An error about a copy in `folder` is about the bundle at `path`."""
+    try:
+        yield
+    except BundleError as error:
+        raise BundleError(str(error).replace(str(folder), path)) from error
 
 
 def open_pinned_bundle(reference: BundleReference) -> Bundle:
@@ -68,21 +77,21 @@ def _described(path: str | Path, reference: BundleReference) -> Bundle:
 
 
 def _copy_once(reference: BundleReference) -> Bundle:
-    """Copies the bundle to this machine's disk unless it is there; processes of one machine wait for each other."""
+    """Copies the bundle to this machine's disk unless it is there; processes of one machine wait for each other.
+
+    Raises LockedError if another one holds the lock for long, and copies nothing meanwhile.
+    """
     cache = _cache()
-    target = cache / reference.fingerprint
-    with _locked(cache / f"{reference.fingerprint}.lock"):
+    target, partial = cache / reference.fingerprint, cache / f"{reference.fingerprint}.partial"
+    with _locked(cache / f"{reference.fingerprint}.lock", partial):
         # A copy that is no longer whole (systems clear old files out of temporary folders) is fetched again.
         with suppress(BundleError):
             return _load(target, reference)
-        partial = cache / f"{reference.fingerprint}.partial"
         for folder in (target, partial):
             _remove(folder)
-        try:
+        with _named(reference.path, partial):
             _download(reference, partial)
             bundle = _load(partial, reference)
-        except BundleError as error:
-            raise BundleError(str(error).replace(str(partial), reference.path)) from error
         partial.rename(target)
         return replace(bundle, path=target)
 
@@ -112,17 +121,27 @@ def _own_cache(below: str, process: int) -> Path:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, partial: Path) -> Iterator[None]:
     try:
         # What a link leads to is neither locked nor changed.
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise BundleError(f"{path}: cannot be locked, it is a link or no file of ours; delete it") from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        # A large bundle may take longer to copy than anybody waits: as long as the copy grows, its maker is at work.
+        wait_for_lock(lock, str(path), works=lambda: _size(partial))
         yield
     finally:
         os.close(lock)
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files in a folder, into which somebody may be writing."""
+    found = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            found += file.lstat().st_size
+    return found
 
 
 def _remove(path: Path) -> None:

@@ -6,6 +6,7 @@ Anybody who may read a lock file can hold its lock, without the right to write a
 import fcntl
 import logging
 import time
+from collections.abc import Callable
 from typing import IO, Any
 
 from transforms.errors import LockedError
@@ -15,15 +16,23 @@ TOLD_AFTER_SECONDS = 0.5
 _LONGEST_PAUSE = 0.1
 
 
-def wait_for_lock(lock: IO[Any], path: str, seconds: float = LOCK_SECONDS) -> None:
-    """Takes the lock of the open lock file at `path`; raises LockedError if it is not free within so many seconds."""
+def wait_for_lock(
+    lock: IO[Any] | int, path: str, seconds: float = LOCK_SECONDS, works: Callable[[], object] = lambda: None
+) -> None:
+    """Takes the lock of the open lock file at `path`; raises LockedError if it is not free within so many seconds.
+
+    The seconds begin anew whenever `works` gives something else: whoever holds the lock is at work then.
+    """
     start, pause, told = time.monotonic(), 0.001, False
+    seen = works()
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             waited = time.monotonic() - start
+        if waited >= seconds and (now := works()) != seen:
+            start, waited, seen = time.monotonic(), 0.0, now
         if waited >= seconds:
             raise LockedError(
                 f"{path}: another process has held this lock for {seconds:g} s; end it (`fuser -v` with this path "

@@ -1,10 +1,14 @@
 """Bundles of others write nowhere but into the cache, and the cache is nobody else's."""
 
+import fcntl
+import functools
 import json
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +21,10 @@ from model.bundle import Bundle, BundleError, fingerprint, is_file_name, seal
 from pipeline.errors import ConfigError
 from pipeline.jobs.bundle import bundle_of
 from pipeline.jobs.config import JobConfig
+from transforms.errors import LockedError
 from transforms.stores import bundles
 from transforms.stores.bundles import BundleReference, open_bundle, open_pinned_bundle
+from transforms.stores.locks import wait_for_lock
 
 PLACE = "gs://bucket/a/bundle"
 DESCRIPTION: dict[str, Any] = {
@@ -238,3 +244,41 @@ def test_a_file_that_is_gone_is_named(gcs: FakeGcs, sealed: Bundle) -> None:
     gcs.put("a/bundle/bundle.json", (sealed.path / "bundle.json").read_bytes())
     with pytest.raises(BundleError, match=rf"{PLACE}/scoring/saved_model.pb: is missing"):
         open_bundle(PLACE)
+
+
+def test_an_error_names_the_address_and_no_folder_of_this_machine(gcs: FakeGcs, sealed: Bundle) -> None:
+    for content in (b"no json", b"[]", (sealed.path / "bundle.json").read_bytes().replace(b"regression", b"other")):
+        gcs.put("a/bundle/bundle.json", content)
+        with pytest.raises(BundleError) as caught:
+            open_bundle(PLACE)
+        assert str(caught.value).startswith(f"{PLACE}")
+        assert tempfile.gettempdir() not in str(caught.value)
+
+
+def test_a_lock_of_the_cache_is_given_up_unless_its_holder_copies(
+    gcs: FakeGcs, sealed: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(gcs, sealed)
+    monkeypatch.setattr(bundles, "wait_for_lock", functools.partial(wait_for_lock, seconds=0.3))
+    cache().mkdir(mode=0o700)
+    partial = cache() / f"{sealed.fingerprint}.partial" / "file"
+    partial.parent.mkdir()
+    with (cache() / f"{sealed.fingerprint}.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        start = time.monotonic()
+        with pytest.raises(LockedError, match=r"\.lock: another process has held this lock for 0\.3 s"):
+            open_bundle(PLACE)
+        assert time.monotonic() - start < 10
+
+        def copy() -> None:
+            for size in range(1, 30):
+                partial.write_bytes(b"x" * size)
+                time.sleep(0.05)
+            held.close()
+
+        with ThreadPoolExecutor(1) as pool:
+            copying = pool.submit(copy)
+            start = time.monotonic()
+            assert tree(open_bundle(PLACE).path) == tree(sealed.path)
+            assert time.monotonic() - start > 1
+            copying.result()

@@ -37,8 +37,8 @@ class Block(NamedTuple):
     `covered` are the positions this block answers for: the row counts rest on them. It comes from the file's structure
     (footer, counted lines), never from what was parsed; only a CSV has no structure but its records. `rows` has the
     wanted columns under their input names, `positions[i]` is the position of its row i. `marked`: fields of a TSV that
-    begin with a quotation mark and were read without quoting because nobody said what it means. `unfit` names kept values that
-    are null because they did not fit.
+    begin with a quotation mark and were read without quoting because nobody said what it means. `unfit` names kept
+    values that are null because they did not fit.
     """
 
     covered: Positions

@@ -47,8 +47,8 @@ def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str], dialect: Di
     records: _Records | None = None
     rest, first, final = b"", 0, False
     while not final:
-        # What did not hold one whole record is read again twice as long.
-        chunk = stream.read(max(CHUNK_BYTES, len(rest)))
+        # What did not hold one whole record is read again twice as long, up to what a record may have.
+        chunk = stream.read(max(CHUNK_BYTES, min(len(rest), MAX_RECORD_BYTES - len(rest))))
         rest, final = rest + chunk, not chunk
         if records is None:
             header, length = read_header(rest, marks, final, piece.file)
@@ -56,8 +56,8 @@ def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str], dialect: Di
                 continue
             rest, records = rest[length:], _Records(header, wanted, marks)
         block, length = records.read(rest, first, final)
-        if length == 0 and len(rest) > 2 * MAX_RECORD_BYTES:
-            rest = _skip_line(stream, rest, piece.file)
+        if length == 0 and len(rest) > MAX_RECORD_BYTES + len(b"\r\n"):
+            rest = _skip_line(stream, rest, piece.file, first)
             block = _block(1, first, no_rows(pa.schema([])), {0: too_long()})
         else:
             rest = rest[length:]
@@ -66,12 +66,12 @@ def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str], dialect: Di
             yield block
 
 
-def _skip_line(stream: TextStream, rest: bytes, file: str) -> bytes:
-    """What was read behind the first line end there is."""
+def _skip_line(stream: TextStream, rest: bytes, file: str, row: int) -> bytes:
+    """What was read behind the first line end there is; `rest` begins with the record `row`."""
     size = len(rest)
     while not (ends := [at for at in (rest.find(b"\n"), rest.find(b"\r")) if at >= 0]):
         if size > MAX_LINE_BYTES:
-            raise NotWhatItClaimsError(f"{file}: has a line of more than {MAX_LINE_BYTES:,} bytes")
+            raise NotWhatItClaimsError(f"{file}: has a line of more than {MAX_LINE_BYTES:,} bytes, in row {row:,}")
         if not (rest := stream.read(CHUNK_BYTES)):
             return rest
         size += len(rest)
@@ -181,7 +181,7 @@ def read_header(data: bytes, marks: Marks, final: bool, name: str) -> tuple[list
         if len(framed.starts):
             break
     else:
-        if len(data) > 2 * MAX_RECORD_BYTES:
+        if len(data) > MAX_RECORD_BYTES:
             raise NotWhatItClaimsError(f"{name}: the header has more than {MAX_RECORD_BYTES:,} bytes")
         return None, 0
     if 0 in framed.faults:

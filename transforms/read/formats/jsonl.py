@@ -3,7 +3,8 @@
 What becomes of a line depends on that line only, never on the lines around it.
 """
 
-from collections.abc import Collection, Iterator
+import itertools
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -14,18 +15,19 @@ import pyarrow.json
 
 from transforms.batches.schemas import LARGEST_VALUE, Columns
 from transforms.read.formats.blocks import Block, Blocks, Damage, Positions, Unfit, from_table, no_rows, positions
-from transforms.read.formats.bounded import too_large
-from transforms.read.formats.lines import Lines, few_at_once, lines_of
+from transforms.read.formats.bounded import limits_of, too_large
+from transforms.read.formats.lines import Lines, Whole, few_at_once, lines_of, one_line
 from transforms.read.values.json_array import elements_of
-from transforms.read.values.json_kinds import abridged
 from transforms.read.values.json_paths import arrow_schema, take_out
 from transforms.read.values.json_values import Keys, Row, read_line
+from transforms.read.values.long_object import Line, LongObject, Wanted
 from transforms.read.values.written import EXACT
 from transforms.runs.plan import Piece
 
 _OPEN, _CLOSE = b"{}"
 _BLANK = b" \t\r"
 _FEW = 32
+MOST_LOOKED_AT = 1024 * 1024
 
 
 def keys_of(columns: Columns) -> Keys:
@@ -66,35 +68,73 @@ def read_jsonl(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
     A kept value that does not fit is null and unfit.
     """
     keys = keys_of(columns)
-    all_lines = lines_of(file, piece, columns.dialect.encoding)
+    wanted = _wanted(columns)
+    all_lines: Iterator[Lines]
     if piece.format == "json_array":
-        all_lines = elements_of(all_lines, piece)
+        # Behind the brackets and commas of the array, a long line is read like one of JSONL.
+        found = elements_of(lines_of(file, piece, columns.dialect.encoding), piece)
+        all_lines = map(_shortened, found, itertools.repeat(wanted))
+    else:
+        all_lines = lines_of(file, piece, columns.dialect.encoding, LongLines(wanted))
     for lines in few_at_once(all_lines):
-        is_long = len(lines.starts) == 1 and len(lines.buffer) > LARGEST_VALUE
-        yield long_line(lines, keys, columns.max_text_bytes) if is_long else json_block(lines, keys)
+        yield _lost_told(json_block(lines, keys), lines, keys)
 
 
-def long_line(lines: Lines, keys: Keys, longest: int) -> Block:
-    """One line above LARGEST_VALUE: id and texts are read, if Arrow can (Python would need many times its bytes).
-
-    What is to be kept is not carried. A string that is longer than `longest`, however escaped, is cut to a byte more.
-    """
-    needed = {keys.id, *keys.texts}
-    few = keys._replace(told=_only(keys.told, needed), given=_only(keys.given, needed))
+def _lost_told(block: Block, lines: Lines, keys: Keys) -> Block:
+    """The block of a line with values that are too large: these are unfit; without its id or a text a row is dead."""
     place = positions(lines.first, 1)
-    line = abridged(lines.buffer, 6 * longest + 2, b'"' + b"x" * (longest + 1) + b'"')
-    line = line.removeprefix(b"\xef\xbb\xbf").strip(_BLANK)
-    rows = _parse_objects(line, 1, few) if line.startswith(b"{") and line.endswith(b"}") else None
-    if rows is not None:
-        unfit = [too_large(name, place) for name in keys.given.names if name not in needed]
-        return Block(place, rows, place, [], unfit=unfit)
-    covered = place if line else place[:0]
-    reason = f"the line has more than {LARGEST_VALUE:,} bytes, and is not a JSON object with texts of strings"
-    return Block(covered, no_rows(few.given), place[:0], [Damage(place, "not_json", reason)] if line else [])
+    lost = [name for name in keys.told.names if keys.paths.get(name, (name,))[0] in lines.lost]
+    # What stands in the place of a text that is no part of an object says by its length that it is too long.
+    dead = [name for name in lost if name == keys.id or (name in keys.texts and name in keys.paths)]
+    if lines.fault is not None or dead:
+        reason = lines.fault or f"the value of {dead[0]!r} has more than {LARGEST_VALUE:,} bytes"
+        return Block(place, block.rows.slice(0, 0), place[:0], [Damage(place, "text_too_long", reason)])
+    if not lost or not len(block.positions):
+        return block
+    return block._replace(unfit=[*block.unfit, *(too_large(name, place) for name in lost if name not in keys.texts)])
 
 
-def _only(schema: pa.Schema, names: Collection[str | None]) -> pa.Schema:
-    return pa.schema([field for field in schema if field.name in names])
+def _wanted(columns: Columns) -> Wanted:
+    """What is read of a line above LARGEST_VALUE; an object of which only parts are columns is read as a whole."""
+    limits = limits_of(columns)
+    most = {**({} if columns.id is None else {columns.id: LARGEST_VALUE}), **limits.most}
+    objects = {path[0] for path in columns.paths.values()}
+    return Wanted(
+        most={
+            **{key: size for key, size in most.items() if key not in columns.paths},
+            **dict.fromkeys(objects, LARGEST_VALUE),
+        },
+        texts=limits.texts - columns.paths.keys(),
+        in_all=LARGEST_VALUE,
+    )
+
+
+def _shortened(lines: Lines, wanted: Wanted) -> Lines:
+    if len(lines.starts) != 1 or len(lines.buffer) <= wanted.in_all:
+        return lines
+    long = LongObject(wanted)
+    long.add(lines.buffer)
+    return one_line(long.line(), lines.first)
+
+
+class LongLines:
+    """Holds a line up to LARGEST_VALUE, and of a longer one what is wanted; without a wish, values of a megabyte."""
+
+    def __init__(self, wanted: Wanted | None = None) -> None:
+        wanted = wanted or Wanted(others=MOST_LOOKED_AT, in_all=LARGEST_VALUE)
+        self._wanted, self._line, self._long, self.size = wanted, Whole(), LongObject(wanted), 0
+
+    def add(self, part: bytes) -> None:
+        if self.size <= self._wanted.in_all < self.size + len(part):
+            self._long = LongObject(self._wanted)
+            self._long.add(self._line.take().content)
+        self.size += len(part)
+        (self._line if self.size <= self._wanted.in_all else self._long).add(part)
+
+    def take(self) -> Line:
+        found = self._line.take() if self.size <= self._wanted.in_all else self._long.line()
+        self.size = 0
+        return found
 
 
 def json_block(lines: Lines, keys: Keys) -> Block:

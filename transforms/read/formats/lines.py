@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from transforms.batches.schemas import Columns
 from transforms.errors import NotWhatItClaimsError
 from transforms.read.formats.blocks import MAX_LINE_BYTES, Block, Blocks, Positions, positions
 from transforms.read.formats.transcoded import text_stream
+from transforms.read.values.long_object import Line
 from transforms.runs.plan import Piece
 
 CHUNK_BYTES = 8 * 1024 * 1024
@@ -24,7 +25,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 class Lines(NamedTuple):
     """Whole lines of a file: `buffer[starts[i]:ends[i]]` is line `first + i`, without its line end.
 
-    `has_cr`: a CR alone ends a line of them.
+    `has_cr`: a CR alone ends a line of them. `lost` and `fault` are of a long line of JSON; see long_object.Line.
     """
 
     buffer: bytes
@@ -32,6 +33,8 @@ class Lines(NamedTuple):
     ends: npt.NDArray[np.int64]
     first: int
     has_cr: bool = False
+    lost: tuple[str, ...] = ()
+    fault: str | None = None
 
     def line(self, i: int) -> bytes:
         return self.buffer[self.starts[i] : self.ends[i]]
@@ -40,29 +43,41 @@ class Lines(NamedTuple):
         return b"\n".join(self.line(i) for i in which.tolist())
 
 
-def lines_of(file: BinaryIO, piece: Piece, encoding: str = "utf-8", keep: int | None = None) -> Iterator[Lines]:
+class Held(Protocol):
+    """The beginning of a line that goes on: `size` bytes of it were added, all or some of which are held."""
+
+    size: int
+
+    def add(self, part: bytes) -> None: ...
+
+    def take(self) -> Line:
+        """What is held; nothing is then."""
+        ...
+
+
+def lines_of(file: BinaryIO, piece: Piece, encoding: str = "utf-8", held: Held | None = None) -> Iterator[Lines]:
     """Whole lines of the byte range of `piece` as UTF-8, some megabytes at a time; a line that is longer comes alone.
 
-    A line ends with LF, CR LF or CR. Of a line only about `keep` bytes are kept, if that is given. Raises
+    A line ends with LF, CR LF or CR. `held` decides what is held of a line that goes on; all of it by default. Raises
     NotWhatItClaimsError when a compressed file is damaged or a line is longer than MAX_LINE_BYTES: how many rows are
     lost cannot be known, so no error budget may pass it.
     """
-    first, held = piece.first_row, _Held(keep)
+    first, held = piece.first_row, held or Whole()
     for chunk in _chunks(file, piece, encoding):
         start = 0
         if held.size > CHUNK_BYTES // 2 and (end := _LINE_END.search(chunk)) is not None:
             held.add(chunk[: end.start()])
-            check_line(held.size, piece.file)
-            yield _one_line(held.take(), first)
+            check_line(held.size, piece.file, first)
+            yield one_line(held.take(), first)
             first, start = first + 1, end.end()
         if (behind := last_line_end(chunk, start)) > start:
             stop = behind - (2 if chunk[behind - 2 : behind] == b"\r\n" else 1)
-            yield (lines := split_lines(held.take() + chunk[start:stop], first))
+            yield (lines := split_lines(held.take().content + chunk[start:stop], first))
             first, start = first + len(lines.starts), behind
         held.add(chunk[start:])
-        check_line(held.size, piece.file)
+        check_line(held.size, piece.file, first)
     if held.size:
-        yield _one_line(held.take(), first)
+        yield one_line(held.take(), first)
 
 
 def _chunks(file: BinaryIO, piece: Piece, encoding: str) -> Iterator[bytes]:
@@ -97,10 +112,10 @@ def few_at_once(found: Iterator[Lines]) -> Iterator[Lines]:
             yield Lines(lines.buffer[at : int(lines.ends[end - 1])], starts, ends, lines.first + start, lines.has_cr)
 
 
-class _Held:
-    """The beginning of a line that goes on: `size` bytes, of which at most about `keep` are kept."""
+class Whole:
+    """Holds a line, or about its first `keep` bytes."""
 
-    def __init__(self, keep: int | None) -> None:
+    def __init__(self, keep: int | None = None) -> None:
         self._keep, self._kept, self.size = keep, bytearray(), 0
 
     def add(self, part: bytes) -> None:
@@ -109,10 +124,16 @@ class _Held:
             self._kept += part
         self.size += len(part)
 
-    def take(self) -> bytes:
-        """What was kept; nothing is held then. Of a long line it is the bytearray itself."""
+    def take(self) -> Line:
+        """What was kept: of a long line, the bytearray itself."""
         kept, self._kept, self.size = self._kept, bytearray(), 0
-        return bytes(kept) if len(kept) <= 2 * CHUNK_BYTES else cast(bytes, kept)
+        return Line(bytes(kept) if len(kept) <= 2 * CHUNK_BYTES else cast(bytes, kept))
+
+
+def first_line_end(data: bytes) -> int:
+    """Where the first line end of `data` begins, which has one."""
+    found = _LINE_END.search(data)
+    return len(data) if found is None else found.start()
 
 
 def last_line_end(data: bytes, start: int = 0) -> int:
@@ -130,11 +151,12 @@ def count_lines(data: bytes) -> int:
     return ends + data.count(b"\r") - data.count(b"\r\n") if b"\r" in data else ends
 
 
-def check_line(size: int, file: str) -> None:
-    """Raises NotWhatItClaimsError if a line of `size` bytes or more is too long to be one."""
+def check_line(size: int, file: str, before: int) -> None:
+    """Raises NotWhatItClaimsError if a line of `size` bytes, behind so many others, is too long to be one."""
     if size > MAX_LINE_BYTES:
         raise NotWhatItClaimsError(
-            f"{file}: has a line of more than {MAX_LINE_BYTES:,} bytes, which is no row of texts; is it of this format?"
+            f"{file}: has a line of more than {MAX_LINE_BYTES:,} bytes, which is no row of texts: line {before + 1:,}; "
+            "is it of this format?"
         )
 
 
@@ -159,16 +181,17 @@ def split_lines(buffer: bytes, first: int) -> Lines:
     return Lines(buffer, starts, ends, first, len(alone) > 0)
 
 
-def _one_line(buffer: bytes, first: int) -> Lines:
+def one_line(line: Line, first: int) -> Lines:
     """What split_lines says of a line, without looking at every byte of it."""
+    buffer = line.content
     start = len(_MARK) if first == 0 and buffer.startswith(_MARK) else 0
-    return Lines(buffer, np.array([start]), np.array([len(buffer)]), first)
+    return Lines(buffer, np.array([start]), np.array([len(buffer)]), first, lost=line.lost, fault=line.fault)
 
 
 def read_plain(file: BinaryIO, piece: Piece, columns: Columns) -> Blocks:
     """Plain text: each line is one row with the text column only; a blank line is a row too."""
     longest = columns.max_text_bytes + len(_MARK) + 1
-    for lines in few_at_once(lines_of(file, piece, columns.dialect.encoding, keep=longest)):
+    for lines in few_at_once(lines_of(file, piece, columns.dialect.encoding, Whole(longest))):
         count = len(lines.starts)
         covered = positions(lines.first, count)
         texts = pa.array([bytes(lines.line(i)) for i in range(count)], pa.binary())
