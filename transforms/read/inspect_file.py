@@ -15,7 +15,8 @@ from transforms.read.formats import lines as line_files
 from transforms.read.formats import parquet as parquet_files
 from transforms.read.formats.blocks import planned
 from transforms.read.formats.transcoded import text_stream
-from transforms.read.values import json_array, json_kinds
+from transforms.read.values.json import array as json_array
+from transforms.read.values.json import kinds as json_kinds
 from transforms.read.values.paths import Path, with_paths
 from transforms.runs.plan import Folders, Piece
 from transforms.stores.choose import store_for

@@ -17,10 +17,10 @@ from transforms.batches.schemas import LARGEST_VALUE, Columns
 from transforms.read.formats.blocks import Block, Blocks, Damage, Positions, Unfit, from_table, no_rows, positions
 from transforms.read.formats.bounded import limits_of, too_large
 from transforms.read.formats.lines import Lines, Whole, few_at_once, lines_of, one_line
-from transforms.read.values.json_array import elements_of
-from transforms.read.values.json_paths import arrow_schema, take_out
-from transforms.read.values.json_values import Keys, Row, read_line
-from transforms.read.values.long_object import Line, LongObject, Wanted
+from transforms.read.values.json.array import elements_of
+from transforms.read.values.json.long_object import Line, LongObject, Wanted
+from transforms.read.values.json.paths import arrow_schema, take_out
+from transforms.read.values.json.values import Keys, Row, read_line
 from transforms.read.values.written import EXACT
 from transforms.runs.plan import Piece
 

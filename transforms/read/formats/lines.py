@@ -12,7 +12,7 @@ from transforms.batches.schemas import Columns
 from transforms.errors import NotWhatItClaimsError
 from transforms.read.formats.blocks import MAX_LINE_BYTES, Block, Blocks, Positions, positions
 from transforms.read.formats.transcoded import text_stream
-from transforms.read.values.long_object import Line
+from transforms.read.values.json.long_object import Line
 from transforms.runs.plan import Piece
 
 CHUNK_BYTES = 8 * 1024 * 1024

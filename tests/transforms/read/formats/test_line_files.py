@@ -19,7 +19,7 @@ from transforms.read.formats import lines as line_files
 from transforms.read.formats.blocks import Block
 from transforms.read.formats.jsonl import json_block, keys_of, read_jsonl
 from transforms.read.formats.lines import Lines, lines_of, read_plain, split_lines
-from transforms.read.values.json_kinds import infer, objects
+from transforms.read.values.json.kinds import infer, objects
 from transforms.runs.plan import Piece
 
 BOM = b"\xef\xbb\xbf"

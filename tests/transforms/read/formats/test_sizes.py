@@ -26,7 +26,7 @@ from transforms.read.formats.piece import read_piece
 from transforms.read.inspect_file import look
 from transforms.read.plan_files import plan_inputs
 from transforms.read.step import Joiner, read_rows
-from transforms.read.values import json_kinds
+from transforms.read.values.json import kinds as json_kinds
 from transforms.runs.plan import Piece
 from transforms.stores.local import LocalStore
 from transforms.validate import validate

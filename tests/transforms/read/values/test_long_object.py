@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.read.values import long_object
-from transforms.read.values.long_object import Line, LongObject, Wanted
+from transforms.read.values.json.long_object import Line, LongObject, Wanted
 
 SCALARS = (
     st.none() | st.booleans() | st.integers(-99, 99) | st.text(max_size=30) | st.sampled_from(['"\\,', "}{][", "\\"])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from transforms.read.values.json_structure import Structure
+from transforms.read.values.json.structure import Structure
 
 MOST_MEMBERS = 1_000_000
 _SLICE = 1024 * 1024

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from transforms.read.values.json_members import Members, NotInObjectError, NotJsonError, leave_out, value_at
+from transforms.read.values.json.members import Members, NotInObjectError, NotJsonError, leave_out, value_at
 from transforms.read.values.paths import Path
 from transforms.read.values.written import EXACT, is_whole_number_lost, parse
 

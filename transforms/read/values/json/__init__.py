@@ -1,0 +1,1 @@
+"""JSON as it is written: lines, arrays, long objects, and the keys inside."""
