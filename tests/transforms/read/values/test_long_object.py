@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.read.values import long_object
+from transforms.read.values.json import long_object
 from transforms.read.values.json.long_object import Line, LongObject, Wanted
 
 SCALARS = (
