@@ -44,7 +44,7 @@ def tokens_batch(
     count = len(rows.first_segment)
     values = {
         "id": pa.array([f"r{row}" for row in range(count)], pa.string()),
-        **kept,
+        **{KEPT + name: column for name, column in kept.items()},
         **dict(zip(("source", "split", "row"), position_columns("in.parquet", 0, np.arange(count)), strict=True)),
         "kept_misfits": named(count, {}),
         "text_hash": pa.array(range(count), pa.int64()),
