@@ -159,7 +159,7 @@ lock-tools: $(DEPLOY)/.ready
 LOCK = $(DEPLOY)/bin/uv pip compile --quiet --no-header --no-annotate --generate-hashes \
 	--python-version $(IMAGE_PYTHON) --python-platform x86_64-manylinux_2_28
 lock-deploy: $(DEPLOY)/.ready
-	grep '^openvino' requirements/dev.txt | $(LOCK) requirements/runtime.txt - --output-file deploy/requirements-cpu.txt
+	sed -n 's/^\(openvino[a-z-]*==[^ ;]*\).*/\1/p' requirements/dev.txt | $(LOCK) requirements/runtime.txt - --output-file deploy/requirements-cpu.txt
 	echo 'tensorflow[and-cuda]' | $(LOCK) requirements/runtime.txt - --output-file deploy/requirements-gpu.txt
 	printf 'setuptools\nwheel\n' | $(LOCK) --constraint deploy/requirements-cpu.txt - \
 		--output-file deploy/requirements-build.txt

@@ -14,7 +14,7 @@ from pipeline.jobs.dates import fill, fill_sql
 from pipeline.jobs.inputs import read_query, table_of
 from pipeline.jobs.outputs import check_writable
 from pipeline.jobs.own_files import check_file, check_input_apart
-from pipeline.jobs.record import about_run, digest
+from pipeline.jobs.record import about_run, compared_precision, digest
 from pipeline.runners.computing import choose_for
 from transforms.batches.schemas import Columns
 from transforms.bigquery.names import table_name
@@ -166,7 +166,8 @@ def prepare(
     about |= {"not_compared_with": None if passed_over is None else asdict(passed_over), "engine": choice.engine}
     if job.only_new:
         tell(Comparison(about))
-    about |= {"digest": digest(job, plan, run, earlier, sink, precision, choice.engine)}
+    compared = compared_precision(choice.precision, needs_gpu)
+    about |= {"digest": digest(job, plan, run, earlier, sink, compared, choice.engine)}
     resumed = find_resumable(run, about["digest"])
     # An attempt that died is resumed under its own run id.
     run = run if resumed is None else resumed.run

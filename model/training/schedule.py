@@ -35,10 +35,12 @@ class Lengths:
         """For epochs of `steps` steps; `cap` None is a safety that a training is not meant to reach."""
         if cap is None:
             cap = min(_MOST_EPOCHS, max(_CAP_EPOCHS, -(-_CAP_STEPS // steps)))
+        decay = min(max(1, round(_DECAY_STEPS / steps)), _DECAY_EPOCHS, max(1, cap // 2))
         return cls(
             warmup=min(_WARMUP_STEPS, cap * steps // 10),
-            patience=max(patience, -(-_PATIENCE_STEPS // steps)),
-            decay=min(max(1, round(_DECAY_STEPS / steps)), _DECAY_EPOCHS, max(1, cap // 2)),
+            # Not beyond the cap: what stands still until there must not count as improving.
+            patience=max(1, min(max(patience, -(-_PATIENCE_STEPS // steps)), cap - decay)),
+            decay=decay,
             cap=cap,
         )
 

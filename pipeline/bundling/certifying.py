@@ -1,6 +1,5 @@
 """Certifying on one page: rows of the user's own -> tokens -> scores in two precisions -> a certificate."""
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -11,11 +10,12 @@ import pyarrow as pa
 from model.bundle import Bundle
 from pipeline.bundling.certify_job import GOLD, CertifyJob
 from pipeline.errors import ConfigError
+from transforms.batches.schemas import KEPT
 from transforms.batches.texts import as_text
 from transforms.featurize.step import TransformGraph, featurize
 from transforms.read.plan_files import plan_inputs
 from transforms.read.step import read_rows
-from transforms.runs.plan import Plan, Split
+from transforms.runs.plan import Plan
 from transforms.score.certificates.certificate import Certificate, write_certificate
 from transforms.score.certificates.measure import certify
 from transforms.score.devices import find_device
@@ -53,8 +53,8 @@ class TokenRows:
         self.values.append(column.flatten().to_numpy())
         self.lengths.append(np.diff(column.offsets.to_numpy()))
         self.first_segment.append(tokens.column("first_segment").to_numpy())
-        if GOLD in tokens.schema.names:
-            gold = tokens.column(GOLD)
+        if KEPT + GOLD in tokens.schema.names:
+            gold = tokens.column(KEPT + GOLD)
             self.gold += (gold if pa.types.is_floating(gold.type) else as_text(gold)).to_pylist()
         return int(tokens.num_rows)
 
@@ -130,39 +130,34 @@ def chip_that_computes(place: Place) -> Chip:
 
 
 def read_tokens(plan: Plan, bundle: Bundle, most: int) -> TokenRows:
-    """Tokens of about `most` rows, as many from the beginning of each split."""
-    found = TokenRows()
+    """Tokens of about `most` rows, evenly from all over the input: files may be sorted."""
+    found, step = TokenRows(), max(1, plan.rows // most)
     graph = once_a_process(
         "preprocessing", bundle.fingerprint, lambda: TransformGraph(str(bundle.path), bundle.segments)
     )
-    for split, share in zip(plan.splits, shares(most, len(plan.splits)), strict=True):
-        left = share
-        for batch in _batches(split, plan, found):
-            texts, dead = validate(batch, plan.columns)
-            tokens, failed = featurize(texts, graph, plan.columns)
-            found.left_out += sum(one.num_rows for one in (dead, failed) if one is not None)
-            left -= found.add(tokens, left) if tokens.num_rows else 0
-            if left <= 0:
-                break
+    left = most
+    for batch in _sampled(plan, step, found):
+        texts, dead = validate(batch, plan.columns)
+        tokens, failed = featurize(texts, graph, plan.columns)
+        found.left_out += sum(one.num_rows for one in (dead, failed) if one is not None)
+        left -= found.add(tokens, left) if tokens.num_rows else 0
+        if left <= 0:
+            break
     return found
 
 
-def _batches(split: Split, plan: Plan, found: TokenRows) -> Iterator[pa.RecordBatch]:
-    for piece in split.pieces:
-        for rows, dead, _ in read_rows(piece, split.number, plan.columns):
-            found.left_out += sum(batch.num_rows for batch in dead)
-            # Small, so that few rows are made tokens of that are not wanted.
-            yield from itertools.chain(*(_cut(batch) for batch in rows))
-
-
-def _cut(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    for start in range(0, batch.num_rows, 1_024):
-        yield batch.slice(start, 1_024)
-
-
-def shares(rows: int, parts: int) -> Sequence[int]:
-    """`rows` cut into so many parts, as even as they can be."""
-    return [rows * (part + 1) // parts - rows * part // parts for part in range(parts)]
+def _sampled(plan: Plan, step: int, found: TokenRows) -> Iterator[pa.RecordBatch]:
+    """Every `step`-th row of the input; of what could not be read, the count goes to `found`."""
+    seen = 0
+    for split in plan.splits:
+        for piece in split.pieces:
+            for rows, dead, _ in read_rows(piece, split.number, plan.columns):
+                found.left_out += sum(batch.num_rows for batch in dead)
+                for batch in rows:
+                    taken = np.arange(-seen % step, batch.num_rows, step)
+                    seen += batch.num_rows
+                    if len(taken):
+                        yield batch.take(pa.array(taken))
 
 
 def _check_pairs(job: CertifyJob, bundle: Bundle) -> None:

@@ -30,6 +30,11 @@ def about_run(
     }
 
 
+def compared_precision(precision: str | None, needs_gpu: bool) -> str:
+    """What resume compares: where only the workers can tell (None), a GPU and a CPU choose differently."""
+    return precision or ("auto+gpu" if needs_gpu else "auto")
+
+
 def digest(
     job: JobConfig,
     plan: "Plan",

@@ -62,6 +62,8 @@ def place_of(job: JobConfig, needs_gpu: bool = False) -> "Place":
         from transforms.score.engines.choice import Place
 
     if job.runner not in LOCAL:
+        if needs_gpu and job.chip not in (None, GPU):
+            raise ConfigError(f"--chip {job.chip}: these workers score on a GPU; leave the flag out")
         kind = GPU if needs_gpu else job.chip
         return Place(device=None, chip=None if kind is None else Chip(kind=kind, name="the chip of the workers"))
     place = Place(device=find_device(), chip=find_chip())

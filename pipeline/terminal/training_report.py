@@ -62,7 +62,7 @@ class TextTraining:
         if self._interrupts is None or not self._interrupts.pending:
             return False
         with self._bar.paused() if self._bar else contextlib.nullcontext():
-            return self._interrupts.ask(at)
+            return self._interrupts.ask(None if at.done is None else at.done.best_epoch)
 
     def epoch(self, at: Epoch) -> None:
         """One line."""
@@ -77,6 +77,9 @@ class TextTraining:
     def ended(self, result: TrainingResult) -> None:
         """Why it ended."""
         if self._interrupts is not None:
+            if self._interrupts.pending:
+                with self._bar.paused() if self._bar else contextlib.nullcontext():
+                    self._interrupts.ask(result.best_epoch)
             self._interrupts.end()
         self._console.print(end_told(result))
 
@@ -233,14 +236,14 @@ class Interrupts:
             self._before(number, frame)
         self.pending = True
 
-    def ask(self, at: Step) -> bool:
+    def ask(self, best: int | None) -> bool:
         """Whether to end with the best epoch; without one, or if the answer is no, ends as Ctrl-C does everywhere."""
         before = self._before
         self.end()
         self.pending = False
-        if at.done is not None:
+        if best is not None:
             with contextlib.suppress(EOFError):
-                question = f"stop now, and make the bundle of the best epoch ({at.done.best_epoch})? [y/N] "
+                question = f"stop now, and make the bundle of the best epoch ({best})? [y/N] "
                 if self._answer(question).strip().lower() in ("y", "yes"):
                     return True
         if callable(before):

@@ -75,3 +75,17 @@ def test_patience_that_is_asked_for_is_had() -> None:
         assert not schedule.falling
     schedule.epoch_done(4, loss=1.0)
     assert schedule.falling
+
+
+@pytest.mark.parametrize(("steps", "cap"), [(1, None), (3, 2), (1, 1)])
+def test_a_small_training_that_stands_still_is_not_said_to_improve(steps: int, cap: int | None) -> None:
+    schedule = Schedule(steps, peak=1e-4, cap=cap, patience=1)
+    epoch = 0
+    while epoch < schedule.last_epoch:
+        epoch += 1
+        schedule.epoch_done(epoch, loss=1.0)
+    assert epoch <= schedule.lengths.cap
+    lengths = schedule.lengths
+    # Within the warm-up nothing is said about progress, and one epoch is none.
+    short = epoch * steps <= lengths.warmup or epoch <= lengths.patience
+    assert schedule.ended == (CAP if short else PLATEAU)

@@ -10,6 +10,9 @@ from support.bundles import Built
 from support.commands import ROOT, invoke
 from support.jobs import DATE, Outcome, Score, many_texts, write_parquet
 
+from pipeline.bundling.certifying import TokenRows, _sampled
+from transforms.read.columns import ColumnsRequest
+from transforms.read.plan_files import plan_inputs
 from transforms.score.certificates.certificate import Certificate, write_certificate
 from transforms.score.engines.chips import find_chip
 
@@ -118,3 +121,11 @@ def test_certify_refuses_what_it_cannot_measure(flags: tuple[str, ...], message:
     code, _, err = invoke("certify", SNIPS / "bundle", "--input", SNIPS / "validation.parquet", *flags)
     assert (code, message in err) == (2, True), err
     assert not (SNIPS / "bundle.certificates").exists()
+
+
+def test_rows_are_sampled_from_all_over_a_file_that_may_be_sorted(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("id,text\n" + "".join(f"r{i},text {i}\n" for i in range(1_000)))
+    plan = plan_inputs((str(path),), ColumnsRequest(text="text", id="id"))
+    ids = [i for batch in _sampled(plan, 10, TokenRows()) for i in batch.column("id").to_pylist()]
+    assert ids == [f"r{i}" for i in range(0, 1_000, 10)]

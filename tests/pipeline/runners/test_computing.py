@@ -15,6 +15,7 @@ from model.bundle import OPENVINO
 from pipeline import preparing
 from pipeline.errors import ConfigError, RunFailedError
 from pipeline.jobs.config import Chips, JobConfig
+from pipeline.jobs.record import compared_precision
 from pipeline.runners.computing import choose_for, fastest_told
 from pipeline.runners.cores import share_cores
 from transforms.read.earlier import _fits
@@ -134,7 +135,11 @@ def test_workers_elsewhere_compute_by_tensorflow_unless_their_chips_are_named(jo
     assert chosen(precision="bfloat16", chip="amx") == ("openvino", "bfloat16")
     assert chosen(precision="bfloat16", chip="avx2") == ("tensorflow", "bfloat16")
     assert chosen(chip="amx") == ("tensorflow", None)
-    # With a GPU nothing of this matters.
+    # With a GPU nothing of this matters, and a class of CPUs is a mistake.
+    with pytest.raises(ConfigError, match="--chip amx: these workers score on a GPU"):
+        choose_for(job(runner="portable", chip="amx"), classes.bundle, True)
+    assert compared_precision(None, True) != compared_precision(None, False) == "auto"
+    assert compared_precision("float16", True) == compared_precision("float16", False)
     assert choose_for(job(runner="portable", precision="bfloat16"), classes.bundle, True).notes == ()
 
 

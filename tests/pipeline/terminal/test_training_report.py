@@ -1,5 +1,6 @@
 """What a training prints, and what Ctrl-C asks: without a network."""
 
+import contextlib
 import io
 import json
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from model.training.fine_tune import Progress, Step, TrainingResult
+from model.training.schedule import PLATEAU
 from pipeline.bundling.labelled_rows import Classes
 from pipeline.bundling.telling import RowsFound
 from pipeline.bundling.training_plot import drawing
@@ -136,7 +138,7 @@ def test_any_other_answer_ends(answer: str | None) -> None:
     interrupts.begin()
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(EndedError):
-        interrupts.ask(AT)
+        interrupts.ask(2)
 
 
 @pytest.mark.usefixtures("_as_everywhere")
@@ -145,7 +147,18 @@ def test_without_an_epoch_there_is_nothing_to_ask() -> None:
     interrupts.begin()
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(EndedError):
-        interrupts.ask(Step(1, 20, 3, 50, None))
+        interrupts.ask(None)
+
+
+@pytest.mark.usefixtures("_as_everywhere")
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_behind_the_last_step_it_is_asked_too(answer: str) -> None:
+    interrupts = Interrupts(lambda question: answer)
+    interrupts.begin()
+    teller = TextTraining(Terminal(file=io.StringIO(), **PLAIN), None, interrupts)
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(EndedError) if answer == "n" else contextlib.nullcontext():
+        teller.ended(result(PLATEAU))
 
 
 @pytest.mark.usefixtures("_as_everywhere")

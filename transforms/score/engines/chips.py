@@ -23,6 +23,7 @@ BFLOAT16 = ("amx", "avx512_bf16")
 """Classes of chips on which OpenVINO computes in bfloat16."""
 _CEILING = {"avx512_core_vnni": "avx512_vnni", "avx512_core": "avx512", "avx2_vnni": "avx2_vnni", "avx2": "avx2"}
 _CEILING |= {"avx512_core_bf16": "avx512_bf16", "avx": OTHER, "sse41": OTHER}
+_CEILING |= {"avx512_core_fp16": "avx512_bf16", "avx10_1_512": "avx512_bf16", "avx2_vnni_2": "avx2_vnni"}
 """What ONEDNN_MAX_CPU_ISA leaves of a chip, for both engines."""
 
 

@@ -186,3 +186,18 @@ def test_however_it_is_written_and_cut_it_is_what_json_loads_reads(
             for row in rows
         ]  # fmt: skip
         assert [found[at] for at in sorted(found)] == expected
+
+
+@pytest.mark.parametrize("last", ['"tags": ["x"]', '"tags": [{"x": 1}]'])
+def test_a_list_inside_the_last_object_does_not_end_an_array_that_is_cut_off(last: str, tmp_path: Path) -> None:
+    (tmp_path / "in.json").write_text(f'[\n{DUMPED[0]},\n{{"id": "r1", "text": "b", {last}')
+    with pytest.raises((NotWhatItClaimsError, PlanError), match=r"does not end with \]"):
+        read(tmp_path / "in.json")
+
+
+def test_a_damaged_object_that_ends_with_a_list_costs_no_other_row(tmp_path: Path) -> None:
+    damaged = '{"id": "x", "text": "b", "tags": ["x"]'
+    lines = ["[", f"{DUMPED[0]},", damaged, f",{DUMPED[1]},", DUMPED[2], "]"]
+    (tmp_path / "in.json").write_text("\n".join(lines))
+    texts, codes = read(tmp_path / "in.json")
+    assert (texts, codes) == ({row["id"]: row["text"] for row in ROWS[:3]}, {2: "not_json"})

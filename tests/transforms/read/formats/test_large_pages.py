@@ -3,6 +3,7 @@
 import io
 import random
 import struct
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from transforms.read.formats.large_pages import unpacked
 from transforms.read.formats.large_pages.headers import PLAIN, Page, pages_of
 from transforms.read.formats.large_pages.levels import numbers
 from transforms.read.formats.large_pages.unpacked import pieces
+from transforms.read.formats.large_pages.values import _Dictionary
 from transforms.runs.plan import Piece
 
 CODECS = ["none", "snappy", "gzip", "zstd", "brotli"]
@@ -260,3 +262,11 @@ def test_a_column_of_which_no_page_is_large_is_looked_at_no_further_than_that_is
     # All pages are alike; the last 1,000 bytes hold no larger one, whatever their headers say.
     size = parquet.metadata.row_group(0).column(0).total_uncompressed_size / 100
     assert len(seen) == 100 - int(1_000 / size)
+
+
+def test_numbers_of_a_dictionary_that_are_negative_are_damage() -> None:
+    found = numbers(b"\x03" + b"\xff" * 32, 32, 8)
+    assert found.min() < 0
+    column: Any = SimpleNamespace(pages=[SimpleNamespace(values=2, uncompressed=100)])
+    with pytest.raises(pa.ArrowInvalid, match="fewer values than are asked for"):
+        _Dictionary(io.BytesIO(), column, 1_000, found)

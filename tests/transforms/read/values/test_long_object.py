@@ -115,10 +115,12 @@ def test_of_values_that_are_too_many_together_the_largest_are_lost() -> None:
     assert sorted(found.lost) == ["b", "d"]
 
 
-def test_a_text_that_is_no_string_stays_none() -> None:
+def test_a_text_that_is_no_string_is_too_long_too() -> None:
+    """It may be declared as one (--schema text:string): then an array is a text, and an empty one is another text."""
     wanted = Wanted(most={"text": 10}, texts=frozenset({"text"}), in_all=30)
-    line = json.dumps({"text": ["x" * 100]}).encode()
-    assert json.loads(taken(line, wanted, random.Random(0)).content) == {"text": []}
+    for value in (["x" * 100], {"x": "x" * 100}, 10**99):
+        found = taken(json.dumps({"text": value}).encode(), wanted, random.Random(0))
+        assert (json.loads(found.content), found.lost) == ({"text": "x" * 11}, ("text",))
 
 
 def test_keys_that_nobody_named_keep_the_kind_of_their_values() -> None:
@@ -156,3 +158,12 @@ def test_a_line_of_very_many_keys_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     assert taken(json.dumps(row).encode(), WANTED, random.Random(0)).fault == "the line has more than 3 keys"
     del row["k0"]
     assert taken(json.dumps(row).encode(), WANTED, random.Random(0)) == Line(b"{}")
+
+
+def test_very_many_values_that_are_too_many_together_take_no_time_of_their_square() -> None:
+    row = {f"key {i}": "v" * 40 for i in range(40_000)}
+    line = taken(json.dumps(row).encode(), Wanted(others=1_000, in_all=1_000_000), random.Random(0), 1 << 20)
+    found = json.loads(line.content)
+    assert found.keys() == row.keys()
+    assert all(value in ("", "v" * 40) for value in found.values())
+    assert len(line.content) < len(json.dumps(row))

@@ -101,7 +101,7 @@ class _Dictionary:
 
     def __init__(self, file: BinaryIO, column: Column, keep: int, asked: Numbers) -> None:
         page = column.pages[0]
-        if page.values * 4 > page.uncompressed or asked.max(initial=-1) >= page.values:
+        if page.values * 4 > page.uncompressed or asked.max(initial=-1) >= page.values or asked.min(initial=0) < 0:
             raise pa.ArrowInvalid("a dictionary has fewer values than are asked for")
         check(file, page)
         self._values = _plain(_Bytes(pieces(file, page, column.codec)), page.values, keep)

@@ -37,9 +37,22 @@ class Elements:
             self._opened, line = True, line[1:].lstrip(_BLANK)
         elif line.startswith(b","):
             line = line[1:].lstrip(_BLANK)
-        if line.endswith(b"]") and line[:1] in b"]{":
-            self.closed, line = True, line[:-1].rstrip(_BLANK)
+        if line.endswith(b"]") and line[:1] in b"]{" and _is_whole(body := line[:-1].rstrip(_BLANK)):
+            self.closed, line = True, body
         return line.removesuffix(b",").rstrip(_BLANK)
+
+
+def _is_whole(body: bytes) -> bool:
+    """Whether a `]` behind `body` ends the array: in an object that is cut off or damaged, it ends a list inside."""
+    body = body.removesuffix(b",").rstrip(_BLANK)
+    if not body:
+        return True
+    try:
+        json.loads(body.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError):
+        # Damaged otherwise: as far as brackets tell.
+        return body.count(b"{") == body.count(b"}") and body.count(b"[") == body.count(b"]")
+    return True
 
 
 def is_array(lines: Sequence[bytes]) -> bool:

@@ -1,5 +1,6 @@
 """A JSON line that is too long to be held: of its members those that somebody wants, and of these no huge value."""
 
+import heapq
 import json
 import re
 from collections.abc import Mapping
@@ -54,6 +55,7 @@ class LongObject:
         self._found: list[bytes] = []
         # Where in these the values are that may be left out.
         self._others: dict[int, _Member] = {}
+        self._largest: list[tuple[int, int]] = []
         self._number = self._size = 0
         self._lost: list[str] = []
 
@@ -103,10 +105,11 @@ class LongObject:
         self._note(member)
         if member.key not in self._wanted.texts and not member.is_lost:
             self._others[len(self._found)] = member
+            heapq.heappush(self._largest, (-len(content), len(self._found)))
             self._size += len(content)
         self._found.append(content)
         while self._size > self._wanted.in_all:
-            largest = max(self._others, key=lambda at: len(self._found[at]))
+            _, largest = heapq.heappop(self._largest)
             self._size -= len(self._found[largest])
             left_out = self._others.pop(largest)
             self._found[largest] = left_out.left_out()
@@ -145,9 +148,10 @@ class _Member:
     def left_out(self) -> bytes:
         """The member without its value."""
         self.is_lost = True
-        if self._is_text():
+        if self.key in self._wanted.texts:
+            # Of what kind it was nobody can tell any more: a text declared as string may be any JSON.
             value = b'"' + b"x" * (self._wanted.most[str(self.key)] + 1) + b'"'
-        elif self.key in self._wanted.most and self.key not in self._wanted.texts:
+        elif self.key in self._wanted.most:
             value = b"null"
         else:
             value = _EMPTY.get(self._sign, b"0")
