@@ -60,6 +60,8 @@ class Examples:
                 )
             starts = np.cumsum(self.lengths, dtype=np.int64) - self.lengths
             object.__setattr__(self, "starts", starts)
+        elif (end := int((self.starts + self.lengths).max(initial=0))) > len(self.tokens):
+            raise ValueError(f"a row ends at {end}, but there are {len(self.tokens)} tokens")
         if self.targets.dtype not in (np.int64, np.float32):
             raise ValueError(f"targets are {self.targets.dtype}; use int64 for classes, float32 for values")
 

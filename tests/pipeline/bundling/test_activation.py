@@ -195,7 +195,7 @@ def test_a_cross_encoder_scores_as_its_predict_does(run_job: Score, tmp_path: Pa
     folder = one_output(tmp_path, sentence_transformers={"activation_fn": SIGMOID, "version": "5.1.0"})
     done = import_model(job(folder, tmp_path, segments=2))
     bundle = Bundle.load(done.bundle.path)
-    assert (bundle.task, bundle.activation, bundle.format) == ("regression", "sigmoid", 2)
+    assert (bundle.task, bundle.activation, bundle.format) == ("regression", "sigmoid", 3)
     assert f"sentence_transformers.activation_fn is {SIGMOID}" in "".join(done.report)
     # One letter is one token of this vocabulary: [CLS] first [SEP] second [SEP].
     firsts, seconds = ["a", "b", "c", "z"], ["d", "e", "a", "q"]
