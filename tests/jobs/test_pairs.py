@@ -243,7 +243,7 @@ def test_pairs_are_learned_and_scored(run_job: Score, tmp_path: Path, task: str)
     label = "kind" if task == "classification" else "score"
     given = {"output": str(tmp_path / "b"), "name": "n", "max_tokens": 16, "vocabulary_size": 200, "task": task}
     # A network without an encoder stands still for a while before it finds out what the two texts have in common.
-    given |= {"label_column": label, "epochs": 12, "patience": 12, "truncator": "waterfall", "learning_rate": 2e-3}
+    given |= {"label_column": label, "epochs": 12, "patience": 12, "truncator": "waterfall", "learning_rate": 1e-3}
     trained = train(training_job({**given, **columns, "input": [str(file)]}))
     bundle = trained.bundle
     assert bundle.segments == 2

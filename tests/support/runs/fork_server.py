@@ -76,6 +76,8 @@ def serve(control: socket.socket) -> dict[str, Any] | None:
             if pid == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                # Of a shell's background job Python would leave it ignored.
+                signal.signal(signal.SIGINT, signal.default_int_handler)
                 request: dict[str, Any] = json.loads(data)
                 _become(request, given[:3])
                 # Only now, so that nobody sends a signal to a group that is not there yet.
