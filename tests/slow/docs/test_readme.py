@@ -16,7 +16,7 @@ from transforms.batches.dead_letters import CODES
 
 TEXT = README.read_text(encoding="utf-8")
 # Flags of other programs that the documents name.
-OTHERS = {"--no-deps"}
+OTHERS = {"--no-deps", "--wheel-dir", "--constraint", "--requirement"}
 
 
 @pytest.fixture(scope="module")
