@@ -124,7 +124,7 @@ def test_rows_that_are_missing_stop_the_run_before_its_commit(proxy: BigQueryPro
 
     proxy.next(1, is_load, skip_a_file)
     run = local.ready()
-    with pytest.raises(PublishError, match=r"holds 2 rows after load job .*-1, the books say 4"):
+    with pytest.raises(PublishError, match=r"holds 2 rows after load job .*-1, the manifest says 4"):
         publish(run)
     assert read_manifest(run.manifest) == (None, None)
     assert local.rows() == []

@@ -199,7 +199,7 @@ def test_a_table_that_another_folder_publishes_into_is_refused(
         ({"output": ["bq://test-project.d.t"], "staging": "out"}, "--staging 'out': is no folder on Cloud Storage"),
         ({"output": ["bq://test-project.d.t"], "staging": "gs://b/a*"}, "is no folder on Cloud Storage"),
         ({"output": ["bq://test-project.d.t", "gs://b/a*"]}, r"takes \* for a wildcard"),
-        ({"output": ["bq://d.t"]}, "a table is bq://project.dataset.table"),
+        ({"output": ["bq://d.t"]}, "is not of the form bq://project.dataset.table"),
         ({"output": ["a", "b"]}, "one folder, one bq:// table, or one of each"),
         ({"output": ["bq://test-project.d.t", "bq://test-project.d.u"]}, "one folder, one bq:// table, or one of"),
         ({"output": []}, "--output is missing"),
