@@ -1,13 +1,12 @@
 """CertifyJob: one validated description of what a precision is certified with."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pydantic
 
-from pipeline.jobs.column_types import GUESS, arrow_types, check_schema, declared, schema_of
+from pipeline.jobs.column_types import GUESS, SchemaTypes, arrow_types, check_schema, declared
 from pipeline.jobs.fields import INPUT, SCORING, in_panel
-from pipeline.jobs.outputs import absolute
+from pipeline.jobs.outputs import FolderPath
 from pipeline.jobs.text_files import TextFiles
 
 if TYPE_CHECKING:
@@ -22,17 +21,17 @@ _input, _scoring, _argument = in_panel(INPUT), in_panel(SCORING), in_panel(SCORI
 class CertifyJob(TextFiles):
     """What `bert-batch certify` measures. Every field is a flag, and `bundle` is its argument.
 
-    `precision` None: bfloat16 on a CPU, float16 on a GPU. Of each part of the input the first rows are taken, `rows`
-    in all.
+    `precision` None: bfloat16 on a CPU, float16 on a GPU. `rows` rows at most are taken, evenly from all over
+    the input.
     """
 
-    bundle: str = _argument(description="Folder of the bundle, local or gs://.")
+    bundle: FolderPath = _argument(description="Folder of the bundle, local or gs://.")
     input: tuple[str, ...] = _input(description="File, folder or pattern with texts of your own. Repeatable.")
     text_column: str = _input("text", description="Column with the text.")
     text_pair_column: str | None = _input(None, description="Column with the second text, for bundles of pairs.")
     label_column: str | None = _input(None, description="Column with the right label or value, if it is known.")
     format: str | None = _input(None, description="parquet, jsonl, csv, tsv or text; by default from the names.")
-    schema_: Mapping[str, str] = _input(
+    schema_: SchemaTypes = _input(
         default_factory=dict, alias="schema", description="Type of text or label: name:type. Repeatable."
     )
     rows: int = _input(5_000, ge=1, description="Rows to compare at most, from all over the input.")
@@ -42,16 +41,6 @@ class CertifyJob(TextFiles):
     max_changed_labels: float = _scoring(
         0.01, gt=0, lt=1, description="Share of labels that may change; of a regression, RMS of the spread."
     )
-
-    @pydantic.field_validator("schema_", mode="before")
-    @classmethod
-    def _schema_as_mapping(cls, value: Any) -> Any:
-        return schema_of(value)
-
-    @pydantic.field_validator("bundle")
-    @classmethod
-    def _bundle_path(cls, value: str) -> str:
-        return absolute(value) if value.strip() else value
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "CertifyJob":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pydantic
 
 from pipeline.errors import ConfigError
-from pipeline.jobs.column_types import GUESS, arrow_types, check_schema, declared, schema_of
+from pipeline.jobs.column_types import GUESS, SchemaTypes, arrow_types, check_schema, declared
 from pipeline.jobs.config import described
 from pipeline.jobs.fields import BUNDLE, INPUT, MODEL, TOKENIZER, TRAINING, in_panel
 from pipeline.jobs.outputs import check_writable
@@ -42,7 +42,7 @@ class TrainingJob(TextFiles):
     label_column: str = _input("label", description="Column with the label or value.")
     id_column: str | None = _input(None, description="Column with the unique id; by default the position.")
     format: str | None = _input(None, description="parquet, jsonl, csv, tsv or text; by default from the names.")
-    schema_: Mapping[str, str] = _input(
+    schema_: SchemaTypes = _input(
         default_factory=dict, alias="schema", description="Type of id, text or label: name:type. Repeatable."
     )
     encoder: str | None = _model(None, description="Folder or checkpoint of a BERT to start from.")
@@ -72,11 +72,6 @@ class TrainingJob(TextFiles):
     )
     test_input: tuple[str, ...] = _input((), description="Rows to measure on, never trained on. Repeatable.")
     seed: int = _training(1, description="Same seed, same rows, same machine: same bundle.")
-
-    @pydantic.field_validator("schema_", mode="before")
-    @classmethod
-    def _schema_as_mapping(cls, value: Any) -> Any:
-        return schema_of(value)
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "TrainingJob":

@@ -1,7 +1,9 @@
 """--schema: the types that a user can give to columns."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pydantic
 
 if TYPE_CHECKING:
     # With it comes NumPy, which --help and a wrong flag are not to wait for.
@@ -38,6 +40,10 @@ def schema_of(value: Any) -> Any:
             raise ValueError(f"{entry!r} is not of the form name:type, nor auto")
         pairs.update({GUESS: "auto"} if entry == "auto" else {name: kind})
     return pairs
+
+
+SchemaTypes = Annotated[Mapping[str, str], pydantic.BeforeValidator(schema_of)]
+"""The field of a job that --schema fills."""
 
 
 def check_schema(schema: Mapping[str, str]) -> None:

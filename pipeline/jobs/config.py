@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import pydantic
 
 from pipeline.errors import ConfigError
-from pipeline.jobs.column_types import GUESS, check_schema, declared, schema_of
+from pipeline.jobs.column_types import GUESS, SchemaTypes, check_schema, declared
 from pipeline.jobs.dates import SAMPLE, fill_sql
 from pipeline.jobs.fields import INPUT, NIGHTS, OUTPUT, SCORING, WHERE, in_panel
 from pipeline.jobs.inputs import check_input, check_paths
-from pipeline.jobs.outputs import Outputs, absolute, outputs
+from pipeline.jobs.outputs import FolderPath, Outputs, absolute, outputs
 from pipeline.jobs.sentences import sentence_of
 from pipeline.jobs.text_files import TextFiles
 from transforms.batches.formats import FORMATS, LONGEST_TEXT
@@ -43,7 +43,7 @@ class JobConfig(TextFiles):
     of the query in the file `input_query`.
     """
 
-    bundle: str = _scoring(description="Folder of the bundle, local or gs://.")
+    bundle: FolderPath = _scoring(description="Folder of the bundle, local or gs://.")
     bundle_fingerprint: str = _scoring("", description="Beginning of the fingerprint the bundle must have.")
     input: tuple[str, ...] = _input(
         (),
@@ -67,7 +67,7 @@ class JobConfig(TextFiles):
     rename: Mapping[str, str] = in_panel(OUTPUT, pairs="=")(
         default_factory=dict, description="Kept column under another name: old=new. Repeatable."
     )
-    schema_: Mapping[str, str] = _input(
+    schema_: SchemaTypes = _input(
         default_factory=dict,
         alias="schema",
         description="Type of a column: name:type, repeatable; auto: numbers of a CSV are numbers.",
@@ -122,16 +122,6 @@ class JobConfig(TextFiles):
     @classmethod
     def _list_as_text(cls, value: Any) -> Any:
         return ",".join(map(str, value)) if isinstance(value, list) else value
-
-    @pydantic.field_validator("schema_", mode="before")
-    @classmethod
-    def _schema_as_mapping(cls, value: Any) -> Any:
-        return schema_of(value)
-
-    @pydantic.field_validator("bundle")
-    @classmethod
-    def _bundle_path(cls, value: str) -> str:
-        return absolute(value) if value.strip() else value
 
     @pydantic.field_validator("input_query")
     @classmethod

@@ -4,11 +4,18 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+import pydantic
 
 
 def absolute(path: str) -> str:
     """A folder without a slash at its end, and not relative: workers may have another working directory."""
     return path.rstrip("/") if "://" in path else os.path.abspath(os.path.expanduser(path))
+
+
+FolderPath = Annotated[str, pydantic.AfterValidator(lambda path: absolute(path) if path.strip() else path)]
+"""The field of a job that names a folder; an empty one is refused later, by its flag."""
 
 
 def check_writable(folder: str) -> None:

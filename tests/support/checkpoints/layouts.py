@@ -1,15 +1,19 @@
 """Checkpoints in the layouts that people have."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+import yaml
 from support.commands import DATA
 
-from model.checkpoints.checkpoint import assign
+from model.checkpoints.checkpoint import assign, build_from
+from model.checkpoints.detect import load
 from model.network.classifier import BertClassifier, build_classifier
 from model.network.config import BertConfig
+from model.network.encoder import INPUT_NAMES
 
 ORACLE = DATA / "oracle"
 
@@ -85,3 +89,22 @@ def write_tf1(tmp_path: Path, *, drop: str = "", add: dict[str, np.ndarray] | No
         tensors=[tf.constant(stored[name]) for name in names],
     )
     return tmp_path
+
+
+def main_inputs() -> dict[str, np.ndarray]:
+    sets = np.load(ORACLE / "inputs.npz")
+    return {key: sets[f"main/{key}"] for key in INPUT_NAMES}
+
+
+def assert_scores_as_reference(path: Path, case: str) -> None:
+    logits = build_from(load(path))(main_inputs())
+    np.testing.assert_allclose(logits, np.load(ORACLE / case / "outputs_main.npz")["logits"], atol=1e-5)
+
+
+def write_params(folder: Path, encoder: dict[str, object], **model: object) -> None:
+    task = {"model": {"encoder": {"type": "bert", "bert": encoder}, **model}}
+    (folder / "params.yaml").write_text(yaml.safe_dump({"task": task}))
+
+
+def copied(tmp_path: Path, case: str = "cls3_pooler_v2", layout: str = "ckpt_model") -> Path:
+    return Path(shutil.copytree(ORACLE / case / layout, tmp_path / layout))
