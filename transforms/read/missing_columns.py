@@ -24,11 +24,10 @@ def missing(
     if all(name in names for _, name in needed):
         return None
     lost = _named([*(pair for pair in needed if pair[1] not in names), *_absent(wished, {*names, *anywhere})])
-    choose = f"choose with {lost[0][0]}" if len(lost) == 1 else "choose with these flags"
     position = POSITION if "--id-column" in dict(lost) and not training else ""
     asked = [name for _, name in (*needed, *wished)]
     there = _there(schema, asked, [name for _, name in lost], with_header)
-    return f"has no {_columns(lost)}; {there}{choose}{position}"
+    return f"has no {_columns(lost)}; {there}{_choose(lost)}{position}"
 
 
 def absent(schema: pa.Schema, wished: Asked) -> str | None:
@@ -36,7 +35,11 @@ def absent(schema: pa.Schema, wished: Asked) -> str | None:
     lost = _named(_absent(wished, schema.names))
     if not lost:
         return None
-    return f"no {_columns(lost)} in the input; it has {_listed(schema, [name for _, name in lost])}"
+    return f"no {_columns(lost)} in the input; it has {_listed(schema, [name for _, name in lost])}: {_choose(lost)}"
+
+
+def _choose(lost: Asked) -> str:
+    return f"choose with {lost[0][0]}" if len(lost) == 1 else "choose with these flags"
 
 
 def _absent(wished: Asked, known: Collection[str]) -> list[tuple[str, str]]:

@@ -90,3 +90,4 @@ def test_tsv_and_compressed_files_are_read(run_job: Score, tmp_path: Path) -> No
     assert (scored(outcome), faults(outcome)) == (["a"], {1: "too_few_fields"})
     (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress(f"{row('a')}\n".encode()) + gzip.compress(b"null\n"))
     outcome = balanced(run_job(tmp_path / "in.jsonl.gz", output=tmp_path / "jsonl"))
+    assert (scored(outcome), faults(outcome)) == (["a"], {1: "not_json"})

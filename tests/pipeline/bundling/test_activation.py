@@ -210,4 +210,4 @@ def test_a_cross_encoder_scores_as_its_predict_does(run_job: Score, tmp_path: Pa
     np.testing.assert_allclose([row["value"] for row in rows], sigmoid(logits), rtol=0, atol=1e-5)
     _, out, _ = invoke("inspect", bundle.path)
     shown = dict(line.split(maxsplit=1) for line in out.splitlines() if len(line.split(maxsplit=1)) == 2)
-    assert (shown["activation"].strip(), shown["format"].strip()) == ("sigmoid", "2")
+    assert (shown["activation"].strip(), shown["format"].strip()) == ("sigmoid", "3")

@@ -22,6 +22,9 @@ from transforms.publish.commit import publish
 from transforms.runs.history import list_runs, published_verdict
 from transforms.runs.run import date_folder, manifest_path, read_manifest
 
+LONG = 100_000
+"""Rows of a date that is still being scored when a signal comes."""
+
 
 def ids(output: Path, date: str) -> list[str]:
     return [id_ for id_, _ in read_parts(str(output), dt.date.fromisoformat(date))]
@@ -90,7 +93,7 @@ def start(classes: Built, folder: Path, *more: object) -> Forked:
 
 def test_a_date_that_is_killed_takes_no_other_with_it(classes: Built, tmp_path: Path) -> None:
     for number, date in enumerate(DATES):
-        lines(tmp_path / "in" / f"{date}.jsonl", 3, f"d{number}-")
+        lines(tmp_path / "in" / f"{date}.jsonl", (LONG, 3, 3)[number], f"d{number}-")
     publish(ready(str(tmp_path / "out"), date=dt.date.fromisoformat(DATES[1])))
     process = start(classes, tmp_path)
     assert wait_for(lambda: list_runs(str(tmp_path / "out")).keys() - {run_id(tmp_path / "out", DATES[1])})
@@ -112,7 +115,7 @@ def test_an_interrupt_ends_every_process_and_no_date_is_half_there(
     number: int, code: int, classes: Built, tmp_path: Path
 ) -> None:
     for date in DATES:
-        lines(tmp_path / "in" / f"{date}.jsonl", 3)
+        lines(tmp_path / "in" / f"{date}.jsonl", LONG)
     process = start(classes, tmp_path, "--max-parallel", 2, "--workers", 2)
     # Both have planned: their worker processes are there, or are being started.
     assert wait_for(lambda: len(list_runs(str(tmp_path / "out"))) == 2)
@@ -125,7 +128,7 @@ def test_an_interrupt_ends_every_process_and_no_date_is_half_there(
     assert "interrupted" in err or number != signal.SIGINT
     assert wait_for(lambda: not [pid for pid in below if Path(f"/proc/{pid}/exe").exists()], 20)
     for date in DATES:
-        assert ids(tmp_path / "out", date) in ([], ["r0", "r1", "r2"])
+        assert len(ids(tmp_path / "out", date)) in (0, LONG)
 
 
 def test_one_date_needs_no_date_in_its_input(classes: Built, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ class Forked(subprocess.Popen):  # type: ignore[type-arg]
         environment = dict(os.environ if env is None else env)
         _check(environment)
         request = {"command": command, "folder": os.fspath(cwd or os.getcwd()), "environment": environment}
-        self._answer, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._answer, theirs = _pair()
         with theirs:
             socket.send_fds(_server(), [json.dumps(request).encode()], [*streams, theirs.fileno()])
         self.pid = int(self._answer.recv(64) or 0)
@@ -75,6 +75,14 @@ class Forked(subprocess.Popen):  # type: ignore[type-arg]
         return self.pid, int(told)
 
 
+def _pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends without a time limit: Beam's login sets one of 60 seconds for all sockets of its process."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in ends:
+        end.settimeout(None)
+    return ends
+
+
 def _check(environment: Mapping[str, str]) -> None:
     for name in {*environment, *AT_START} - MAY_DIFFER:
         if name.startswith(READ_AT_START) and environment.get(name) != AT_START.get(name):
@@ -90,7 +98,7 @@ def _server() -> socket.socket:
 
 
 def _started() -> socket.socket:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = _pair()
     with tempfile.TemporaryFile() as said:
         with theirs:
             process = subprocess.Popen(
