@@ -1,38 +1,11 @@
-"""Bundles built the real way (TF Transform, Keras, export), and a way to run a job and look at what it left."""
+"""What every process of the tests does first; the fixtures that many tests share are in support/fixtures.py."""
 
-import datetime as dt
 import os
-import shlex
-import signal
-import string
-import sys
-import tempfile
-import time
-import uuid
-from collections.abc import Iterator
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
-from apache_beam.runners.portability import local_job_service
 from hypothesis import settings
-from support.bundles import Built, build_bundle
-from support.cloud.bigquery_proxy import BigQueryProxy, bigquery_proxy
-from support.cloud.emulators import Emulators, empty_dataset, emulators
-from support.cloud.fake_gcs import FakeGcs
-from support.cloud.storage_proxy import StorageProxy
-from support.cloud.table_publishing import Place
-from support.commands import ROOT
-from support.jobs import DATE, NOW, WORDS, Outcome, Score
-from support.runs.forked import Forked
-
-from model.tokenizer.tokenization import SPECIAL_TOKENS
-from pipeline.dataflow import checks
-from pipeline.jobs.config import JobConfig
-from pipeline.scoring import score
 
 # Elsewhere each run looks at other examples. Where a change waits to land, the same ones are looked at again: what
 # hypothesis finds there by chance belongs to another change.
@@ -41,150 +14,14 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Fixtures import TensorFlow and Beam; the process that only hands out tests needs neither."""
+    if config.getoption("dist", "no") == "no" or hasattr(config, "workerinput"):
+        config.pluginmanager.import_plugin("support.fixtures")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All of tests/slow is slow; elsewhere single tests are marked, which need a process of their own."""
     for item in items:
-        if item.path.is_relative_to(ROOT / "tests" / "slow"):
+        if "slow" in item.path.relative_to(os.path.dirname(__file__)).parts[:1]:
             item.add_marker(pytest.mark.slow)
-
-
-@pytest.fixture(scope="session")
-def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Characters, their continuations and a few words: enough for any English text without many [UNK]."""
-    characters = string.ascii_lowercase + string.digits + string.punctuation
-    tokens = [*SPECIAL_TOKENS, *characters, *("##" + c for c in string.ascii_lowercase + string.digits), *WORDS[2:]]
-    path = tmp_path_factory.mktemp("vocabulary") / "vocab.txt"
-    path.write_text("\n".join(dict.fromkeys(tokens)) + "\n", encoding="utf-8")
-    return path
-
-
-@pytest.fixture(scope="session")
-def classes(tmp_path_factory: pytest.TempPathFactory, vocabulary: Path) -> Built:
-    """A classifier with three labels."""
-    return build_bundle(tmp_path_factory.mktemp("bundles") / "classes", vocabulary, labels=("play", "book", "rate"))
-
-
-@pytest.fixture(scope="session")
-def regression(tmp_path_factory: pytest.TempPathFactory, vocabulary: Path) -> Built:
-    """A regressor."""
-    return build_bundle(tmp_path_factory.mktemp("bundles") / "regression", vocabulary, labels=())
-
-
-@pytest.fixture
-def run_job(tmp_path: Path, classes: Built) -> Score:
-    """Runs `score` on FnApiRunner; hostile rows are allowed unless the test says otherwise."""
-
-    def run(input: Any, *, output: Path = tmp_path / "out", now: dt.datetime = NOW, **settings: Any) -> Outcome:
-        job = {"bundle": str(classes.path), "date": DATE, "max_dead_fraction": 1.0, **settings}
-        paths = [str(path) for path in input] if isinstance(input, list) else str(input)
-        verdict = score(JobConfig(input=paths, output=str(output), **job), now=now)
-        return Outcome(verdict=verdict, output=output)
-
-    return run
-
-
-@pytest.fixture
-def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker processes of a job are forked: for tests of what they compute together, not of how they start."""
-
-    def popen(line: str, *, shell: bool, env: dict[str, str]) -> Forked:
-        return Forked(shlex.split(line), env=env)
-
-    monkeypatch.setattr(local_job_service, "subprocess", SimpleNamespace(Popen=popen))
-
-
-@pytest.fixture(autouse=True)
-def image_of_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs are checked on every Python: the image has that of the tests."""
-    monkeypatch.setattr(checks, "IMAGE_PYTHON", f"{sys.version_info.major}.{sys.version_info.minor}")
-
-
-@pytest.fixture
-def gcs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeGcs]:
-    """A server with the bucket `bucket`; retries do not wait; bundles are kept in a temporary folder of the test."""
-    fast = SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic)
-    monkeypatch.setattr("google.api_core.retry.retry_unary.time", fast)
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    with FakeGcs() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        yield server
-
-
-@pytest.fixture(scope="session")
-def running_emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
-    """The emulators of BigQuery and Cloud Storage; fails where they do not start."""
-    with emulators(tmp_path_factory.mktemp("emulators")) as running:
-        yield running
-
-
-@pytest.fixture
-def cloud(running_emulators: Emulators, monkeypatch: pytest.MonkeyPatch) -> Emulators:
-    """Google's clients of this process, and of processes it starts, talk to the emulators."""
-    for name, value in running_emulators.environment.items():
-        monkeypatch.setenv(name, value)
-    return running_emulators
-
-
-@pytest.fixture
-def dataset(cloud: Emulators) -> Iterator[str]:
-    """An empty BigQuery dataset of this test alone, as `project.dataset`."""
-    with empty_dataset(cloud.project) as name:
-        yield name
-
-
-@pytest.fixture
-def bucket_folder(cloud: Emulators) -> str:
-    """A gs:// folder of this test alone on the storage emulator (which ignores preconditions)."""
-    return f"gs://{cloud.bucket}/{uuid.uuid4().hex}"
-
-
-@pytest.fixture
-def proxy(cloud: Emulators, monkeypatch: pytest.MonkeyPatch) -> Iterator[BigQueryProxy]:
-    """Every request of ours to BigQuery passes it; nobody waits between two tries."""
-    fast = SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic)
-    monkeypatch.setattr("google.api_core.retry.retry_unary.time", fast)
-    monkeypatch.setattr("transforms.publish.table_commit.LONGEST_PAUSE", 0.0)
-    with bigquery_proxy(cloud.environment["BIGQUERY_EMULATOR_HOST"]) as running:
-        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", running.url)
-        yield running
-
-
-@pytest.fixture(params=["local", "gs"])
-def place(request: pytest.FixtureRequest, dataset: str, bucket_folder: str, tmp_path: Path) -> Place:
-    """A table beside a local folder, and a table alone."""
-    if request.param == "gs":
-        return Place(home=bucket_folder, table=f"{dataset}.scores")
-    return Place(home=str(tmp_path / "out"), table=f"{dataset}.scores", staging=bucket_folder)
-
-
-@pytest.fixture(params=["local", "gs"])
-def output(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An output folder of each store."""
-    if request.param == "local":
-        return str(tmp_path / "out")
-    request.getfixturevalue("gcs")
-    return "gs://bucket/out"
-
-
-@pytest.fixture
-def two_minutes() -> Iterator[None]:
-    """A test that takes longer fails: gRPC would wait for ever."""
-
-    def end(*_: object) -> None:
-        raise TimeoutError("the test takes longer than two minutes")
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.alarm(120)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-
-
-@pytest.fixture
-def storage_proxy(cloud: Emulators, monkeypatch: pytest.MonkeyPatch) -> Iterator[StorageProxy]:
-    """Where the Storage Read API of this test is."""
-    with StorageProxy(cloud.environment["BIGQUERY_STORAGE_EMULATOR_HOST"]) as running:
-        monkeypatch.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", running.address)
-        yield running

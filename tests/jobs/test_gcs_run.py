@@ -13,7 +13,7 @@ import pytest
 from support.bundles import Built
 from support.cloud.fake_gcs import FakeGcs
 from support.jobs import DATE, NOW, Score, many_texts, write_parquet
-from support.same_rows import assert_same_rows
+from support.runs.same_rows import assert_same_rows
 
 from model.bundle import BundleError
 from pipeline.jobs.config import JobConfig

@@ -1,6 +1,10 @@
 """Bundles built the real way: TF Transform, Keras, export."""
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +24,46 @@ from transforms.featurize.preprocessing import Preprocessing
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A bundle and the Keras classifier it was made from."""
+    """A bundle, and what it was made from."""
 
     path: Path
-    classifier: BertClassifier
     vocabulary: Path
     spec: TokenizerSpec
+    labels: tuple[str, ...]
+    seed: int
 
     @property
     def bundle(self) -> Bundle:
         return Bundle.describe(self.path)
+
+    @property
+    def config(self) -> BertConfig:
+        return BertConfig(
+            vocab_size=len(self.vocabulary.read_text().split("\n")) - 1,
+            hidden_size=32,
+            num_layers=2,
+            num_attention_heads=2,
+            inner_dim=64,
+            max_sequence_length=self.spec.max_tokens,
+            initializer_range=0.3,
+        )
+
+    @cached_property
+    def classifier(self) -> BertClassifier:
+        """Its Keras classifier, made anew in each process that asks: the seed decides its weights."""
+        import tf_keras
+
+        tf_keras.utils.set_random_seed(self.seed)
+        return build_classifier(self.config, max(1, len(self.labels)))
+
+
+@contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """Others who want to make the same wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def build_bundle(
@@ -42,11 +76,15 @@ def build_bundle(
     name: str = "test",
     **tokenizer: Any,
 ) -> Built:
-    """A classifier with random but lively weights (a regressor without labels), fitted and exported for real."""
-    import tf_keras
+    """A classifier with random but lively weights (a regressor without labels), fitted and exported for real.
 
+    What is sealed at `path` already is the same one.
+    """
     task = "classification" if labels else "regression"
     spec = TokenizerSpec(max_tokens=max_tokens, **tokenizer)
+    built = Built(path=path, vocabulary=vocabulary, spec=spec, labels=labels, seed=seed)
+    if (path / "bundle.json").exists():
+        return built
     texts = [f"play song {i}" for i in range(max(2, len(labels)))]
     # The label vocabulary is sorted by frequency: repeat earlier labels more often, and the order is that of `labels`.
     targets: list[Any] = list(labels) or [0.5, 1.5]
@@ -63,18 +101,7 @@ def build_bundle(
         tft_beam.Context(temp_dir=str(path.parent / f"{path.name}-temp"), passthrough_keys={"row_key"}),
     ):
         p | beam.Create([batch]) | fit | tft_beam.WriteTransformFn(str(path))
-    tf_keras.utils.set_random_seed(seed)
-    config = BertConfig(
-        vocab_size=len(vocabulary.read_text().split("\n")) - 1,
-        hidden_size=32,
-        num_layers=2,
-        num_attention_heads=2,
-        inner_dim=64,
-        max_sequence_length=max_tokens,
-        initializer_range=0.3,
-    )
-    classifier = build_classifier(config, max(1, len(labels)))
-    ScoringGraph.from_classifier(classifier, config).export(path / "scoring")
+    ScoringGraph.from_classifier(built.classifier, built.config).export(path / "scoring")
     description = {
         "name": name,
         "task": task,
@@ -82,11 +109,11 @@ def build_bundle(
         "max_tokens": max_tokens,
         "tokenizer": spec.described,
         "segments": spec.segments,
-        "model": config.to_dict(),
+        "model": built.config.to_dict(),
         "precisions": list(PRECISIONS),
         "engines": list(ENGINES),
         **{key: {} for key in ("quality", "baseline", "origin", "versions")},
         "created": "2026-11-01T00:00:00+00:00",
     }
     seal(path, description)
-    return Built(path=path, classifier=classifier, vocabulary=vocabulary, spec=spec)
+    return built

@@ -27,7 +27,7 @@ from support.cloud.input_tables import (
 )
 from support.cloud.storage_proxy import SESSION_ENDS, StorageProxy
 from support.jobs import DATE, Score, write_parquet
-from support.same_rows import assert_same_rows
+from support.runs.same_rows import assert_same_rows
 from typer.testing import CliRunner
 
 from pipeline.commands.app import app

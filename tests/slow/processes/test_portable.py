@@ -15,7 +15,7 @@ import pytest
 from support.commands import ROOT, run_forked
 from support.jobs import write_parquet
 from support.runs.portable_engine import Engine, engine, free_port
-from support.same_rows import assert_same_rows
+from support.runs.same_rows import assert_same_rows
 
 from pipeline.errors import ConfigError
 from pipeline.runners.presets import beam_options

@@ -43,6 +43,7 @@ def warm() -> None:
                 importlib.import_module(module.name)
     for library in LIBRARIES:
         importlib.import_module(library)
+    importlib.import_module("support.runs.beam_memo").keep_what_beam_inspects()
     from tensorflow.python.eager import context
 
     if threading.active_count() > 1:
@@ -147,9 +148,9 @@ def run(how: str, *arguments: str) -> None:
 
 def main() -> None:
     root, control = sys.argv[1:]
-    sys.path[0] = root
+    sys.path[:1] = [root, os.path.join(root, "tests")]
     warm()
-    del sys.path[0]
+    del sys.path[:2]
     client = socket.socket(fileno=int(control))
     client.send(b"ready")
     if (request := serve(client)) is not None:
