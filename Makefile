@@ -17,7 +17,7 @@ EMULATORS := .venv-emulators
 DEPLOY := .venv-deploy
 AIRFLOW := .venv-airflow
 
-.PHONY: demo test test-all lint accept quality bench bench-short bench-long bench-nightly torture profile gpu-bench gcp-smoke
+.PHONY: demo test test-all lint accept quality bench bench-short bench-long bench-nightly bench-memory torture profile gpu-bench gcp-smoke
 .PHONY: demo-bundle test-airflow test-python test-pythons wheel-demo lint-deploy lock lock-tools lock-deploy lock-images clean
 
 demo: $(READY)
@@ -106,6 +106,10 @@ torture: $(READY)
 # A night in which nothing has changed, and one that was killed: to NIGHTLY.md. About ten minutes on two cores.
 bench-nightly: $(READY)
 	$(BIN)/python -m benchmarks.nightly.nights
+
+# Peak memory of whole commands on rows that are much too large; fails above 1.5 GB.
+bench-memory: $(READY)
+	$(BIN)/python -m benchmarks.levels.memory
 
 # Where the time of a job goes beside the model, to PROFILE.md.
 profile: $(READY)

@@ -38,8 +38,8 @@ CASES = {
     "JSONL, a text of 250 MB": Case(suffix="jsonl", text_mb=250),
     "Parquet, a text of 100 MB": Case(suffix="parquet", text_mb=100),
     "Parquet, a text of 250 MB": Case(suffix="parquet", text_mb=250),
-    # Two pages of a row group: more of them take no more.
-    "Parquet, a kept column of 300 KB": Case(suffix="parquet", rows=2_048, kept_kb=300),
+    "Parquet, a kept column of 300 KB, 2,048 rows": Case(suffix="parquet", rows=2_048, kept_kb=300),
+    "Parquet, a kept column of 300 KB, 8,192 rows": Case(suffix="parquet", rows=8_192, kept_kb=300),
 }
 """All that is large is random letters: what compresses well is small while it is read."""
 

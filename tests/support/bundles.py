@@ -1,10 +1,10 @@
 """Bundles built the real way: TF Transform, Keras, export."""
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,32 +29,24 @@ class Built:
     path: Path
     vocabulary: Path
     spec: TokenizerSpec
-    labels: tuple[str, ...]
-    seed: int
+    make: Callable[[], BertClassifier]
 
     @property
     def bundle(self) -> Bundle:
         return Bundle.describe(self.path)
 
-    @property
-    def config(self) -> BertConfig:
-        return BertConfig(
-            vocab_size=len(self.vocabulary.read_text().split("\n")) - 1,
-            hidden_size=32,
-            num_layers=2,
-            num_attention_heads=2,
-            inner_dim=64,
-            max_sequence_length=self.spec.max_tokens,
-            initializer_range=0.3,
-        )
-
     @cached_property
     def classifier(self) -> BertClassifier:
-        """Its Keras classifier, made anew in each process that asks: the seed decides its weights."""
-        import tf_keras
+        """Its Keras classifier, made in each process that asks."""
+        return self.make()
 
-        tf_keras.utils.set_random_seed(self.seed)
-        return build_classifier(self.config, max(1, len(self.labels)))
+
+def lively(config: BertConfig, outputs: int, seed: int) -> BertClassifier:
+    """A classifier with random weights, always the same ones for a seed."""
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(seed)
+    return build_classifier(config, outputs)
 
 
 @contextmanager
@@ -82,7 +74,17 @@ def build_bundle(
     """
     task = "classification" if labels else "regression"
     spec = TokenizerSpec(max_tokens=max_tokens, **tokenizer)
-    built = Built(path=path, vocabulary=vocabulary, spec=spec, labels=labels, seed=seed)
+    config = BertConfig(
+        vocab_size=len(vocabulary.read_text().split("\n")) - 1,
+        hidden_size=32,
+        num_layers=2,
+        num_attention_heads=2,
+        inner_dim=64,
+        max_sequence_length=max_tokens,
+        initializer_range=0.3,
+    )
+    make = partial(lively, config, max(1, len(labels)), seed)
+    built = Built(path=path, vocabulary=vocabulary, spec=spec, make=make)
     if (path / "bundle.json").exists():
         return built
     texts = [f"play song {i}" for i in range(max(2, len(labels)))]
@@ -101,7 +103,7 @@ def build_bundle(
         tft_beam.Context(temp_dir=str(path.parent / f"{path.name}-temp"), passthrough_keys={"row_key"}),
     ):
         p | beam.Create([batch]) | fit | tft_beam.WriteTransformFn(str(path))
-    ScoringGraph.from_classifier(built.classifier, built.config).export(path / "scoring")
+    ScoringGraph.from_classifier(built.classifier, config).export(path / "scoring")
     description = {
         "name": name,
         "task": task,
@@ -109,7 +111,7 @@ def build_bundle(
         "max_tokens": max_tokens,
         "tokenizer": spec.described,
         "segments": spec.segments,
-        "model": built.config.to_dict(),
+        "model": config.to_dict(),
         "precisions": list(PRECISIONS),
         "engines": list(ENGINES),
         **{key: {} for key in ("quality", "baseline", "origin", "versions")},

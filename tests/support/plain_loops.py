@@ -30,12 +30,13 @@ def plain_loop(built: Built, texts: list[str]) -> npt.NDArray[np.float32]:
         tf.lookup.KeyValueTensorInitializer(tokens[:-1], tf.range(len(tokens) - 1, dtype=tf.int64)), -1
     )
     tokenizer = tf_text.BertTokenizer(table, lower_case=True, token_out_type=tf.int64)
-    spec = {name: tf.TensorSpec([1, None], tf.int32) for name in ("input_word_ids", "input_mask", "input_type_ids")}
-    classifier = tf.function(built.classifier, input_signature=[spec])
-    logits = []
-    for text in texts:
+    first, last = tokens.index("[CLS]"), tokens.index("[SEP]")
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+    def logits(text: tf.Tensor) -> tf.Tensor:
         pieces = tokenizer.tokenize([text]).merge_dims(1, 2)[0, : built.spec.max_tokens - 2]
-        ids = tf.concat([[tokens.index("[CLS]")], pieces, [tokens.index("[SEP]")]], 0)[tf.newaxis]
+        ids = tf.cast(tf.concat([[first], pieces, [last]], 0)[tf.newaxis], tf.int32)
         inputs = {"input_word_ids": ids, "input_mask": tf.ones_like(ids), "input_type_ids": tf.zeros_like(ids)}
-        logits.append(classifier({name: tf.cast(value, tf.int32) for name, value in inputs.items()})[0])
-    return np.stack(logits)
+        return built.classifier(inputs)[0]
+
+    return np.stack([logits(tf.constant(text)) for text in texts])

@@ -27,19 +27,18 @@ def plain_loop(
     if built.spec.flavour == "huggingface":
         pieces = lambda text: token_ids(text, ids, makers()["huggingface"], lower_case=True)  # noqa: E731
     trimmer = TRUNCATORS[built.spec.truncator](built.spec.max_tokens - 3)
-    spec = {name: tf.TensorSpec([1, None], tf.int32) for name in ("input_word_ids", "input_mask", "input_type_ids")}
-    classifier = tf.function(built.classifier, input_signature=[spec])
-    logits = []
-    for pair in texts:
-        segments = [tf.RaggedTensor.from_tensor(tf.constant([pieces(text)], tf.int32)) for text in pair]
-        trimmed = trimmer.trim(segments)
-        combined, segment_ids = tf_text.combine_segments(trimmed, ids["[CLS]"], ids["[SEP]"])
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)] * 2, autograph=False)
+    def logits(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+        segments = [tf.RaggedTensor.from_tensor(segment[tf.newaxis]) for segment in (first, second)]
+        combined, segment_ids = tf_text.combine_segments(trimmer.trim(segments), ids["[CLS]"], ids["[SEP]"])
         word_ids, type_ids = combined.to_tensor(), segment_ids.to_tensor()
         mask = tf.cast(word_ids != 0, tf.int32) if mask_zero else tf.ones_like(word_ids)
         types = tf.zeros_like(type_ids) if no_types else type_ids
         inputs = {"input_word_ids": word_ids, "input_mask": mask, "input_type_ids": types}
-        logits.append(classifier({name: tf.cast(value, tf.int32) for name, value in inputs.items()})[0])
-    return np.stack(logits)
+        return built.classifier({name: tf.cast(value, tf.int32) for name, value in inputs.items()})[0]
+
+    return np.stack([logits(*(tf.constant(pieces(text), tf.int32) for text in pair)) for pair in texts])
 
 
 def _bert_tokenizer(vocabulary: list[str]) -> Callable[[str], list[int]]:

@@ -58,7 +58,7 @@ def assert_scores_as_keras(done: Imported, vocabulary: Path, run_job: Score, tmp
     bundle = done.bundle
     assert bundle.segments == 2
     spec = TokenizerSpec(**bundle.tokenizer, max_tokens=bundle.max_tokens, segments=2)
-    built = Built(path=bundle.path, classifier=done.classifier, vocabulary=vocabulary, spec=spec)
+    built = Built(path=bundle.path, make=lambda: done.classifier, vocabulary=vocabulary, spec=spec)
     expected = softmax(plain_loop(built, PAIRS))
     rows = run_job(pair_file(tmp_path / "in.parquet", PAIRS), bundle=str(bundle.path), **SETTINGS).rows()
     np.testing.assert_allclose(probabilities(rows, bundle.labels), expected, atol=1e-5)
