@@ -1,5 +1,6 @@
 """What every process of the tests does first; the fixtures that many tests share are in support/fixtures.py."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -17,7 +18,13 @@ if os.environ.get("CI"):
 def pytest_configure(config: pytest.Config) -> None:
     """Fixtures import TensorFlow and Beam; the process that only hands out tests needs neither."""
     if config.getoption("dist", "no") == "no" or hasattr(config, "workerinput"):
+        # The collector would look at all objects of TensorFlow and Beam again and again: a tenth of all time.
+        gc.disable()
         config.pluginmanager.import_plugin("support.fixtures")
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 20)
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 from apache_beam.runners.portability import local_job_service
 from google.auth.transport.requests import AuthorizedSession
 from support.bundles import Built, build_bundle, only_one
+from support.checkpoints.networks import case_model
 from support.cloud.bigquery_proxy import BigQueryProxy, bigquery_proxy
 from support.cloud.emulators import Emulators, empty_dataset, emulators
 from support.cloud.fake_gcs import FakeGcs
@@ -28,12 +29,16 @@ from support.jobs import DATE, NOW, WORDS, Outcome, Score
 from support.runs.beam_memo import keep_what_beam_inspects
 from support.runs.forked import Forked
 
+from model.serving.scoring_graph import ScoringGraph
 from model.tokenizer.tokenization import SPECIAL_TOKENS
 from pipeline.dataflow import checks
 from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score
 
 keep_what_beam_inspects()
+os.fsync = lambda handle: (
+    None
+)  # Hundreds of jobs wait for the disk a tenth of their time; no test takes its power away.
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +69,19 @@ def of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that the processes of this run of the tests have in common."""
     base = tmp_path_factory.getbasetemp()
     return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "bundles"
+
+
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The exported graphs of networks.CASES, each written once."""
+
+    def export(case: str) -> Path:
+        with only_one(path := of_all_workers(tmp_path_factory) / case):
+            if not path.exists():
+                ScoringGraph.from_classifier(*case_model(case)).export(path)
+        return path
+
+    return export
 
 
 @pytest.fixture

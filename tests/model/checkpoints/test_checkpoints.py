@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from support.checkpoints.networks import arrays_of
 from support.commands import DATA
 
 from model.checkpoints.checkpoint import assign, build_from
@@ -31,7 +32,7 @@ CONFIG = BertConfig(
 
 
 def main_inputs() -> dict[str, np.ndarray]:
-    sets = np.load(ORACLE / "inputs.npz")
+    sets = arrays_of(ORACLE / "inputs.npz")
     return {key: sets[f"main/{key}"] for key in INPUT_NAMES}
 
 
@@ -58,7 +59,7 @@ def changed_folder(
 
 def assert_scores_as_hugging_face(folder: Path) -> None:
     classifier = build_from(read_hugging_face(folder))
-    expected = np.load(HUGGING_FACE / "hf_outputs_main.npz")["logits"]
+    expected = arrays_of(HUGGING_FACE / "hf_outputs_main.npz")["logits"]
     np.testing.assert_allclose(classifier(main_inputs()), expected, atol=1e-5)
 
 
@@ -67,7 +68,7 @@ def assert_scores_as_hugging_face(folder: Path) -> None:
 
 @pytest.mark.parametrize(("case", "pooler"), [("cls3_pooler_v2", True), ("cls3_nopooler_v1", False)])
 def test_canonical_names_are_those_of_the_reference(case: str, pooler: bool) -> None:
-    expected = np.load(ORACLE / case / "weights.npz")
+    expected = arrays_of(ORACLE / case / "weights.npz")
     classifier = build_classifier(CONFIG.replace(use_encoder_pooler=pooler), 3)
     found = canonical_variables(classifier)
     assert {name: tuple(v.shape) for name, v in found.items()} == {k: expected[k].shape for k in expected}
@@ -114,13 +115,13 @@ def test_assign_refuses_weights_that_do_not_fit_and_changes_nothing(fault: str) 
 
 
 def test_a_checkpoint_without_pooler_is_refused_by_a_model_with_one() -> None:
-    weights = dict(np.load(ORACLE / "cls3_nopooler_v1" / "weights.npz"))
+    weights = arrays_of(ORACLE / "cls3_nopooler_v1" / "weights.npz")
     with pytest.raises(CheckpointError, match=r"classifier/dense/.*use_encoder_pooler"):
         assign(build_classifier(CONFIG, 3), weights, origin="x")
 
 
 def test_a_checkpoint_with_more_layers_is_refused() -> None:
-    weights = dict(np.load(ORACLE / "cls3_pooler_v2" / "weights.npz"))
+    weights = arrays_of(ORACLE / "cls3_pooler_v2" / "weights.npz")
     with pytest.raises(CheckpointError, match="_transformer_layers/1/"):
         assign(build_classifier(CONFIG.replace(num_layers=1), 3), weights, origin="x")
 
@@ -158,7 +159,7 @@ def test_half_precision_is_widened(tmp_path: Path) -> None:
 def test_an_encoder_loads_with_and_without_a_head_beside_it(tmp_path: Path, prefix: str) -> None:
     bare = {} if prefix else {"rename": {"bert.": ""}, "drop": ("classifier.weight", "classifier.bias")}
     _, encoder = load_encoder(changed_folder(tmp_path, **bare))
-    expected = np.load(HUGGING_FACE / "hf_outputs_main.npz")["sequence_output"]
+    expected = arrays_of(HUGGING_FACE / "hf_outputs_main.npz")["sequence_output"]
     mask = main_inputs()["input_mask"][:, :, np.newaxis]
     np.testing.assert_allclose(encoder(main_inputs())[0] * mask, expected * mask, atol=1e-5)
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from safetensors.numpy import load_file, save_file
 from support.checkpoints.imports import hugging_face, job
 from support.checkpoints.layouts import ORACLE, oracle_classifier, write_tf1
-from support.checkpoints.networks import case_model
+from support.checkpoints.networks import arrays_of, case_model
 
 from model.checkpoints.checkpoint import as_weights
 from model.checkpoints.detect import load, load_encoder
@@ -108,6 +108,6 @@ def test_no_graph_is_made_of_them_wherever_they_come_from() -> None:
 
 
 def test_finite_weights_are_what_they_were() -> None:
-    stored = np.load(ORACLE / "cls3_pooler_v2" / "weights.npz")
-    for name in stored.files:
+    stored = arrays_of(ORACLE / "cls3_pooler_v2" / "weights.npz")
+    for name in stored:
         np.testing.assert_array_equal(as_weights("file", name, stored[name]), stored[name])

@@ -21,6 +21,7 @@ from support.checkpoints.layouts import (
     write_params,
     write_tf1,
 )
+from support.checkpoints.networks import arrays_of
 
 from model.checkpoints.checkpoint import build_encoder_from, build_from
 from model.checkpoints.detect import detect, load, load_encoder, load_vocabulary
@@ -126,14 +127,14 @@ def test_an_encoder_alone_is_read_wherever_it_stands(root: str, tmp_path: Path) 
     holder.write(str(tmp_path / "bert_model.ckpt"))
     config, encoder = load_encoder(tmp_path)
     assert config == CONFIG
-    expected = np.load(ORACLE / "reg1_pooler_v1" / "outputs_main.npz")["sequence_output"]
+    expected = arrays_of(ORACLE / "reg1_pooler_v1" / "outputs_main.npz")["sequence_output"]
     np.testing.assert_allclose(encoder(main_inputs())[0], expected, atol=1e-5)
 
 
 def test_the_published_encoder_layout_of_the_oracle_is_read() -> None:
     checkpoint = load(ORACLE / "cls3_nopooler_v1" / "ckpt_encoder_only")
     assert checkpoint.outputs is None
-    expected = np.load(ORACLE / "cls3_nopooler_v1" / "outputs_main.npz")["sequence_output"]
+    expected = arrays_of(ORACLE / "cls3_nopooler_v1" / "outputs_main.npz")["sequence_output"]
     np.testing.assert_allclose(build_encoder_from(checkpoint)(main_inputs())[0], expected, atol=1e-5)
 
 

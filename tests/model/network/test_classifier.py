@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
-from support.checkpoints.networks import CONFIG, ORACLE
+from support.checkpoints.networks import CONFIG, ORACLE, arrays_of
 
 from model.checkpoints.checkpoint import assign
 from model.network.classifier import BertClassifier, ClassificationHead, build_classifier
@@ -37,9 +37,9 @@ def case_classifier(case: str) -> BertClassifier:
 
 
 def assert_equals_reference(classifier: BertClassifier, case: str) -> None:
-    sets = np.load(ORACLE / "inputs.npz")
+    sets = arrays_of(ORACLE / "inputs.npz")
     for name in SETS:
-        expected = np.load(ORACLE / case / f"outputs_{name}.npz")["logits"]
+        expected = arrays_of(ORACLE / case / f"outputs_{name}.npz")["logits"]
         logits = classifier({key: sets[f"{name}/{key}"] for key in INPUT_NAMES})
         assert logits.dtype == tf.float32
         np.testing.assert_allclose(logits, expected, atol=1e-5, err_msg=f"{case} {name}")
@@ -48,7 +48,7 @@ def assert_equals_reference(classifier: BertClassifier, case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_logits_equal_the_reference_with_weights_by_canonical_name(case: str) -> None:
     classifier = case_classifier(case)
-    assign(classifier, dict(np.load(ORACLE / case / "weights.npz")), origin=case)
+    assign(classifier, arrays_of(ORACLE / case / "weights.npz"), origin=case)
     assert_equals_reference(classifier, case)
 
 
@@ -168,7 +168,7 @@ class TwoHeads(tf_keras.layers.Layer):
 
 
 def batch() -> dict[str, np.ndarray]:
-    sets = np.load(ORACLE / "inputs.npz")
+    sets = arrays_of(ORACLE / "inputs.npz")
     return {key: sets[f"main/{key}"] for key in INPUT_NAMES}
 
 
@@ -240,7 +240,7 @@ def test_trap_10_a_mask_value_other_than_0_and_1_is_refused() -> None:
 def test_trap_1_the_classifier_gives_logits_and_not_probabilities() -> None:
     for case, classes in (("cls3_pooler_v2", 3), ("reg1_pooler_v1", 1)):
         classifier = case_classifier(case)
-        assign(classifier, dict(np.load(ORACLE / case / "weights.npz")), origin=case)
+        assign(classifier, arrays_of(ORACLE / case / "weights.npz"), origin=case)
         outputs = classifier(batch()).numpy()
         assert outputs.shape == (6, classes)
         assert (np.abs(outputs.sum(axis=1) - 1) > 1e-3).any()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from support.checkpoints.networks import arrays_of
 from support.commands import DATA
 
 from model.network.config import PRESETS, BertConfig
@@ -25,7 +26,7 @@ TINY = {
 
 
 def inputs(name: str) -> dict[str, np.ndarray]:
-    sets = np.load(ORACLE / "inputs.npz")
+    sets = arrays_of(ORACLE / "inputs.npz")
     return {key: sets[f"{name}/{key}"] for key in INPUT_NAMES}
 
 
@@ -38,14 +39,14 @@ def restored(case: str, **arguments: object) -> BertEncoder:
 
 @pytest.mark.parametrize("name", ["main", "short", "full", "one", "main_pad16", "edge_allzero_mask", "edge_type_oob"])
 def test_both_outputs_equal_the_reference(name: str) -> None:
-    expected = np.load(ORACLE / "reg1_pooler_v1" / f"outputs_{name}.npz")
+    expected = arrays_of(ORACLE / "reg1_pooler_v1" / f"outputs_{name}.npz")
     sequence, pooled = restored("reg1_pooler_v1")(inputs(name))
     np.testing.assert_allclose(sequence, expected["sequence_output"], atol=1e-5)
     np.testing.assert_allclose(pooled, expected["pooled_output"], atol=1e-5)
 
 
 def test_dict_outputs_hold_every_layer() -> None:
-    expected = np.load(ORACLE / "cls3_pooler_v2" / "outputs_main.npz")
+    expected = arrays_of(ORACLE / "cls3_pooler_v2" / "outputs_main.npz")
     outputs = restored("cls3_pooler_v2", dict_outputs=True)(inputs("main"))
     assert set(outputs) == {"sequence_output", "pooled_output", "encoder_outputs"}
     np.testing.assert_allclose(np.stack(outputs["encoder_outputs"]), expected["encoder_outputs"], atol=1e-5)
@@ -58,7 +59,7 @@ def test_list_outputs_hold_every_layer_on_request() -> None:
 
 
 def test_output_range_computes_only_the_first_rows_of_the_last_layer() -> None:
-    expected = np.load(ORACLE / "output_range1_v1" / "outputs_main.npz")
+    expected = arrays_of(ORACLE / "output_range1_v1" / "outputs_main.npz")
     sequence, pooled = restored("output_range1_v1", output_range=1)(inputs("main"))
     assert tuple(sequence.shape) == (6, 1, 16)
     np.testing.assert_allclose(pooled, expected["pooled_output"], atol=1e-5)
@@ -134,7 +135,7 @@ def test_trap_10_a_mask_value_other_than_0_and_1_is_refused(value: float) -> Non
 def test_a_mask_of_0_and_1_may_have_any_type(kind: type) -> None:
     encoder = restored("reg1_pooler_v1")
     batch = inputs("main")
-    expected = np.load(ORACLE / "reg1_pooler_v1" / "outputs_main.npz")["pooled_output"]
+    expected = arrays_of(ORACLE / "reg1_pooler_v1" / "outputs_main.npz")["pooled_output"]
     pooled = encoder(batch | {"input_mask": batch["input_mask"].astype(kind)})[1]
     np.testing.assert_allclose(pooled, expected, atol=1e-5)
 

@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from support.bundles import Built
-from support.checkpoints.networks import CASES, CONFIG, case_model, random_rows
+from support.checkpoints.networks import CASES, CONFIG, random_rows
 from support.commands import ROOT
 from support.jobs import Score, many_texts, write_parquet
 
@@ -28,8 +29,7 @@ pytestmark = pytest.mark.slow  # Graphs in three precisions, each compiled.
 LENGTHS = [16, 3, 9, 9, 1, 16, 2, 5]
 
 
-def signatures(graph: ScoringGraph, path: Path) -> tuple[object, dict[str, object]]:
-    graph.export(path)
+def signatures(path: Path) -> tuple[object, dict[str, object]]:
     loaded = tf.saved_model.load(str(path))
     return loaded, dict(loaded.signatures)
 
@@ -47,8 +47,8 @@ def assert_close(found: np.ndarray, expected: np.ndarray, precision: str) -> Non
 
 
 @pytest.mark.parametrize("case", [case for case, (classes, _) in CASES.items() if classes > 1])
-def test_probabilities_are_close_and_clear_labels_the_same(case: str, tmp_path: Path) -> None:
-    _, signature = signatures(ScoringGraph.from_classifier(*case_model(case)), tmp_path)
+def test_probabilities_are_close_and_clear_labels_the_same(case: str, exports: Callable[[str], Path]) -> None:
+    _, signature = signatures(exports(case))
     flat, padded = random_rows(LENGTHS, seed=5)
     expected = signature["score"](**flat)["probabilities"].numpy()
     assert_close(signature["score_bfloat16"](**flat)["probabilities"].numpy(), expected, "bfloat16")
@@ -59,8 +59,8 @@ def test_probabilities_are_close_and_clear_labels_the_same(case: str, tmp_path: 
         assert found["logits"].dtype == tf.float32
 
 
-def test_a_regression_has_the_signatures_too(tmp_path: Path) -> None:
-    _, signature = signatures(ScoringGraph.from_classifier(*case_model("reg1_pooler_v1")), tmp_path)
+def test_a_regression_has_the_signatures_too(exports: Callable[[str], Path]) -> None:
+    _, signature = signatures(exports("reg1_pooler_v1"))
     flat, padded = random_rows(LENGTHS, seed=6)
     expected = signature["score"](**flat)["value"].numpy()
     rows = {**flat, "tokens": tf.constant(padded["input_word_ids"])}
@@ -70,7 +70,8 @@ def test_a_regression_has_the_signatures_too(tmp_path: Path) -> None:
 
 
 def test_padding_and_spare_rows_change_nothing(tmp_path: Path) -> None:
-    _, signature = signatures(ScoringGraph.from_classifier(build_classifier(CONFIG, 3), CONFIG), tmp_path)
+    ScoringGraph.from_classifier(build_classifier(CONFIG, 3), CONFIG).export(tmp_path)
+    _, signature = signatures(tmp_path)
     flat, padded = random_rows(LENGTHS, seed=7)
     words = padded["input_word_ids"]
     lengths, first = flat["lengths"].numpy(), flat["first_segment"].numpy()

@@ -1,11 +1,12 @@
 """What OpenVINO reads of an export computes what the Keras classifier computes."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.checkpoints.networks import CASES, CONFIG, ORACLE, case_model, ragged, random_rows
+from support.checkpoints.networks import CASES, CONFIG, ORACLE, arrays_of, case_model, ragged, random_rows
 
 from model.checkpoints.checkpoint import build_from
 from model.checkpoints.hugging_face import read_hugging_face
@@ -26,11 +27,10 @@ def inputs_of(padded: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_float32_equals_the_reference(case: str, tmp_path: Path) -> None:
-    ScoringGraph.from_classifier(*case_model(case)).export(tmp_path)
-    compiled, sets = Compiled(str(tmp_path), "float32"), np.load(ORACLE / "inputs.npz")
+def test_float32_equals_the_reference(case: str, exports: Callable[[str], Path]) -> None:
+    compiled, sets = Compiled(str(exports(case)), "float32"), arrays_of(ORACLE / "inputs.npz")
     for name in SETS:
-        expected = np.load(ORACLE / case / f"outputs_{name}.npz")
+        expected = arrays_of(ORACLE / case / f"outputs_{name}.npz")
         inputs = inputs_of({key: sets[f"{name}/{key}"] for key in INPUT_NAMES})
         np.testing.assert_allclose(compiled(inputs, "logits"), expected["logits"], atol=1e-5)
         if CASES[case][0] > 1:
@@ -43,9 +43,9 @@ def test_the_exact_gelu_of_hugging_face_is_kept(tmp_path: Path) -> None:
     folder = ORACLE / "hf" / "hf_cls3_gelu"
     checkpoint = read_hugging_face(folder)
     ScoringGraph.from_classifier(build_from(checkpoint), checkpoint.config).export(tmp_path)
-    sets = np.load(ORACLE / "inputs.npz")
+    sets = arrays_of(ORACLE / "inputs.npz")
     inputs = inputs_of({key: sets[f"main/{key}"] for key in INPUT_NAMES})
-    expected = np.load(folder / "hf_outputs_main.npz")["logits"]
+    expected = arrays_of(folder / "hf_outputs_main.npz")["logits"]
     np.testing.assert_allclose(Compiled(str(tmp_path), "float32")(inputs, "logits"), expected, atol=1e-5)
 
 

@@ -1,6 +1,7 @@
 """ScoringGraph computes what the Keras classifier computes, and refuses what it cannot."""
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import tensorflow as tf
 import tf_keras
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.checkpoints.networks import CASES, CONFIG, ORACLE, case_model, ragged, random_rows, rows
+from support.checkpoints.networks import CASES, CONFIG, ORACLE, arrays_of, case_model, ragged, random_rows, rows
 
 from model.checkpoints.checkpoint import build_from
 from model.checkpoints.hugging_face import read_hugging_face
@@ -23,12 +24,11 @@ SETS = ["main", "short", "full", "one", "main_pad16"]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_exported_graph_equals_the_reference(case: str, tmp_path: Path) -> None:
-    ScoringGraph.from_classifier(*case_model(case)).export(tmp_path)
-    score = tf.saved_model.load(str(tmp_path)).signatures["score"]
-    sets = np.load(ORACLE / "inputs.npz")
+def test_the_exported_graph_equals_the_reference(case: str, exports: Callable[[str], Path]) -> None:
+    score = tf.saved_model.load(str(exports(case))).signatures["score"]
+    sets = arrays_of(ORACLE / "inputs.npz")
     for name in SETS:
-        expected = np.load(ORACLE / case / f"outputs_{name}.npz")
+        expected = arrays_of(ORACLE / case / f"outputs_{name}.npz")
         outputs = score(**ragged({key: sets[f"{name}/{key}"] for key in INPUT_NAMES}))
         np.testing.assert_allclose(outputs["logits"], expected["logits"], atol=1e-5)
         if CASES[case][0] > 1:
@@ -42,11 +42,11 @@ def test_the_exported_graph_equals_the_reference(case: str, tmp_path: Path) -> N
 def test_the_exact_gelu_of_hugging_face_is_kept() -> None:
     folder = ORACLE / "hf" / "hf_cls3_gelu"
     checkpoint = read_hugging_face(folder)
-    sets = np.load(ORACLE / "inputs.npz")
+    sets = arrays_of(ORACLE / "inputs.npz")
     outputs = ScoringGraph.from_classifier(build_from(checkpoint), checkpoint.config).score(
         **ragged({key: sets[f"main/{key}"] for key in INPUT_NAMES})
     )
-    expected = np.load(folder / "hf_outputs_main.npz")["logits"]
+    expected = arrays_of(folder / "hf_outputs_main.npz")["logits"]
     np.testing.assert_allclose(outputs["logits"], expected, atol=1e-5)
 
 

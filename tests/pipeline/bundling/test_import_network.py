@@ -11,6 +11,7 @@ import tensorflow as tf
 import yaml
 from support.checkpoints.imports import ORACLE, hugging_face, job
 from support.checkpoints.layouts import write_tf1
+from support.checkpoints.networks import arrays_of
 from support.commands import DATA
 
 from model.checkpoints.checkpoint import build_from
@@ -33,8 +34,8 @@ def off_by(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def test_a_bare_checkpoint_with_norm_first_scores_as_model_garden_once_the_flag_says_it(tmp_path: Path) -> None:
-    stored = np.load(NORM_FIRST / "inputs.npz")
-    inputs, expected = {name: stored[name] for name in INPUT_NAMES}, np.load(NORM_FIRST / "outputs.npz")
+    stored = arrays_of(NORM_FIRST / "inputs.npz")
+    inputs, expected = {name: stored[name] for name in INPUT_NAMES}, arrays_of(NORM_FIRST / "outputs.npz")
     prefix = NORM_FIRST / "variables"
     assert off_by(logits(prefix, tmp_path, inputs, norm_first=True), expected["batch/outputs"]) < 1e-5
     assert off_by(logits(prefix, tmp_path, inputs), expected["batch/outputs"]) > 0.5
@@ -51,9 +52,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_bare_checkpoint_of_the_exact_gelu_scores_as_its_maker_once_the_flag_says_it(
     bare: Path, tmp_path: Path
 ) -> None:
-    sets = np.load(ORACLE / "inputs.npz")
+    sets = arrays_of(ORACLE / "inputs.npz")
     inputs = {name: sets[f"main/{name}"] for name in INPUT_NAMES}
-    expected = np.load(HUGGING_FACE / "hf_outputs_main.npz")["logits"]
+    expected = arrays_of(HUGGING_FACE / "hf_outputs_main.npz")["logits"]
     assert off_by(logits(bare, tmp_path, inputs, hidden_activation="gelu_erf"), expected) < 1e-5
     assert off_by(logits(bare, tmp_path, inputs), expected) > 1e-4
     assert off_by(logits(bare, tmp_path, inputs, hidden_activation="relu"), expected) > 1e-2

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 import yaml
+from support.checkpoints.networks import arrays_of
 from support.commands import DATA
 
 from model.checkpoints.checkpoint import assign, build_from
@@ -38,7 +39,7 @@ GOOGLE = {
 
 def oracle_classifier(case: str = "cls3_pooler_v2", classes: int = 3, pooler: bool = True) -> BertClassifier:
     classifier = build_classifier(CONFIG.replace(use_encoder_pooler=pooler), classes)
-    assign(classifier, dict(np.load(ORACLE / case / "weights.npz")), origin=case)
+    assign(classifier, arrays_of(ORACLE / case / "weights.npz"), origin=case)
     return classifier
 
 
@@ -78,7 +79,7 @@ def google_names(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def write_tf1(tmp_path: Path, *, drop: str = "", add: dict[str, np.ndarray] | None = None) -> Path:
-    stored = google_names(dict(np.load(ORACLE / "cls3_pooler_v2" / "weights.npz"))) | (add or {})
+    stored = google_names(arrays_of(ORACLE / "cls3_pooler_v2" / "weights.npz")) | (add or {})
     stored = {name: array for name, array in stored.items() if not drop or not name.startswith(drop)}
     (tmp_path / "bert_config.json").write_text(json.dumps(GOOGLE))
     names = sorted(stored)
@@ -92,13 +93,13 @@ def write_tf1(tmp_path: Path, *, drop: str = "", add: dict[str, np.ndarray] | No
 
 
 def main_inputs() -> dict[str, np.ndarray]:
-    sets = np.load(ORACLE / "inputs.npz")
+    sets = arrays_of(ORACLE / "inputs.npz")
     return {key: sets[f"main/{key}"] for key in INPUT_NAMES}
 
 
 def assert_scores_as_reference(path: Path, case: str) -> None:
     logits = build_from(load(path))(main_inputs())
-    np.testing.assert_allclose(logits, np.load(ORACLE / case / "outputs_main.npz")["logits"], atol=1e-5)
+    np.testing.assert_allclose(logits, arrays_of(ORACLE / case / "outputs_main.npz")["logits"], atol=1e-5)
 
 
 def write_params(folder: Path, encoder: dict[str, object], **model: object) -> None:

@@ -1,5 +1,7 @@
 """Small networks of every kind, and rows for them."""
 
+from pathlib import Path
+
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -31,13 +33,19 @@ CASES = {
 }
 
 
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file of NumPy, which is closed again."""
+    with np.load(path) as file:
+        return dict(file)
+
+
 def case_model(case: str) -> tuple[BertClassifier, BertConfig]:
     classes, pooler = CASES[case]
     config = CONFIG.replace(use_encoder_pooler=pooler)
     encoder = BertEncoder.from_bert_config(config, output_range=1 if case == "output_range1_v1" else None)
     head = tf_keras.layers.Dense(classes) if case == "head_dense_v1" else None
     classifier = BertClassifier(encoder, classes, use_encoder_pooler=pooler, cls_head=head)
-    assign(classifier, dict(np.load(ORACLE / case / "weights.npz")), origin=case)
+    assign(classifier, arrays_of(ORACLE / case / "weights.npz"), origin=case)
     return classifier, config
 
 

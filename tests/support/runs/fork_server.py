@@ -52,6 +52,8 @@ def warm() -> None:
         raise RuntimeError("TensorFlow has made its devices, so its pools of threads, which a child would not have")
     gc.collect()
     gc.freeze()  # The collector of a child need not touch, so copy, what all share.
+    gc.set_threshold(100_000, 20, 20)
+    os.fsync = lambda handle: None  # A test kills processes, not the machine.
 
 
 def serve(control: socket.socket) -> dict[str, Any] | None:
