@@ -11,6 +11,7 @@ from support.jobs import Score, write_parquet
 
 from model.errors import CheckpointError
 from model.tokenizer.tokenization import SPECIAL_TOKENS
+from pipeline.bundling.telling import RowsFound, Silent
 from pipeline.bundling.training import tokenizer_of, train
 from pipeline.bundling.training_job import TrainingJob, training_job
 from pipeline.errors import ConfigError
@@ -91,9 +92,18 @@ def test_labelled_rows_may_be_text_files(tmp_path: Path, name: str) -> None:
         separator = "\t" if name.endswith("tsv") else ","
         lines = [separator.join(("text", "label")), *(f"{text}{separator}{label}" for text, label in pairs)]
     (tmp_path / name).write_text("\n".join(lines) + "\n")
-    trained = train(job(tmp_path, input=[str(tmp_path / name)], epochs=1))
-    assert set(trained.bundle.labels) == {"1", "2"}
-    assert trained.bundle.baseline["rows"] == 60
+    found: list[RowsFound] = []
+
+    class Listener(Silent):
+        def found(self, rows: RowsFound) -> None:
+            found.append(rows)
+            raise InterruptedError("all is read; how rows are learned does not depend on their file")
+
+    with pytest.raises(InterruptedError):
+        train(job(tmp_path, input=[str(tmp_path / name)], epochs=1), Listener())
+    assert found[0].classes is not None
+    assert found[0].classes.rows == {"1": 30, "2": 30}
+    assert sum(found[0].rows.values()) == 60
 
 
 def test_labelled_rows_that_cannot_be_used_stop_the_training_by_place(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from support.cloud.emulators import Emulators
 from support.commands import ROOT, run_command, run_forked
 from support.documents import README, page, scripts
 from support.jobs import write_parquet
+from support.runs.door import forked_program
 
 from transforms.runs.fail_points import VARIABLE
 
@@ -22,17 +24,17 @@ DAYS = [f"2026-11-{day}" for day in range(17, 24)]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder as the documents assume it: texts of some days, the examples, and the command on the path."""
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder as the documents assume it: texts of some days, the examples, and the command on the path.
+
+    The command's processes are forked: how it starts is tested elsewhere (test_wheel.py, test_readme.py).
+    """
     rows = pq.read_table(ROOT / "examples/snips/validation.parquet").select(["id", "text"]).slice(0, 12)
     for day in DAYS:
         write_parquet(tmp_path / "texts" / f"day={day}" / "rows.parquet", rows)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    command = tmp_path / "bin" / "bert-batch"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m pipeline "$@"\n')
-    command.chmod(0o755)
-    return tmp_path
+    with forked_program(tmp_path / "bin" / "bert-batch", "-m", "pipeline"):
+        yield tmp_path
 
 
 def run(folder: Path, commands: str, code: int = 0, **environment: str) -> str:

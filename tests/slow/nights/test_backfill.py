@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,6 +36,15 @@ def run_id(output: Path, date: str) -> str:
     return there.run_id if there else ""
 
 
+@pytest.fixture
+def forked_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes of the dates are forked: for tests of what they do, not of how they end."""
+    monkeypatch.setattr(
+        "pipeline.runners.children.subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": Forked})
+    )
+
+
+@pytest.mark.usefixtures("forked_children")
 def test_a_back_fill_publishes_each_date_and_goes_on_where_it_stopped(classes: Built, tmp_path: Path) -> None:
     output = tmp_path / "out"
     for number, date in ((0, DATES[0]), (2, DATES[2])):
@@ -131,6 +141,7 @@ def test_an_interrupt_ends_every_process_and_no_date_is_half_there(
         assert len(ids(tmp_path / "out", date)) in (0, LONG)
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_one_date_needs_no_date_in_its_input(classes: Built, tmp_path: Path) -> None:
     given = backfill_command(classes, tmp_path)[:-2]
     found, out, _ = invoke(*given, "--input", tmp_path / "in.jsonl", "--to", DATES[0], "--log-format", "json")

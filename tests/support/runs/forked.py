@@ -49,7 +49,7 @@ class Forked(subprocess.Popen):  # type: ignore[type-arg]
         request = {"command": command, "folder": os.fspath(cwd or os.getcwd()), "environment": environment}
         self._answer, theirs = _pair()
         with theirs:
-            socket.send_fds(_server(), [json.dumps(request).encode()], [*streams, theirs.fileno()])
+            socket.send_fds(server(), [json.dumps(request).encode()], [*streams, theirs.fileno()])
         self.pid = int(self._answer.recv(64) or 0)
         if not self.pid:
             raise RuntimeError("the fork server has ended, or the process before it began")
@@ -75,12 +75,15 @@ class Forked(subprocess.Popen):  # type: ignore[type-arg]
         return self.pid, int(told)
 
 
+def without_limit(end: socket.socket) -> socket.socket:
+    """A socket that waits: Beam's login sets a limit of 60 seconds for all of its process."""
+    end.settimeout(None)
+    return end
+
+
 def _pair() -> tuple[socket.socket, socket.socket]:
-    """Two ends without a time limit: Beam's login sets one of 60 seconds for all sockets of its process."""
-    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    for end in ends:
-        end.settimeout(None)
-    return ends
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return without_limit(ours), without_limit(theirs)
 
 
 def _check(environment: Mapping[str, str]) -> None:
@@ -89,7 +92,7 @@ def _check(environment: Mapping[str, str]) -> None:
             raise ValueError(f"{name}: is read when a process begins; take subprocess.Popen where a test sets it")
 
 
-def _server() -> socket.socket:
+def server() -> socket.socket:
     """The connection to the server of this process, which ends with it."""
     with _starting:
         if os.getpid() not in _servers:
