@@ -39,9 +39,12 @@ def run_id(output: Path, date: str) -> str:
 @pytest.fixture
 def forked_children(monkeypatch: pytest.MonkeyPatch) -> None:
     """The processes of the dates are forked: for tests of what they do, not of how they end."""
-    monkeypatch.setattr(
-        "pipeline.runners.children.subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": Forked})
-    )
+
+    def start(command: list[str], **settings: Any) -> Forked:
+        return Forked([word for word in command if word != "-P"], **settings)
+
+    forking = SimpleNamespace(**{**vars(subprocess), "Popen": start})
+    monkeypatch.setattr("pipeline.runners.children.subprocess", forking)
 
 
 @pytest.mark.usefixtures("forked_children")
