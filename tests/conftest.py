@@ -2,6 +2,7 @@
 
 import gc
 import os
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -17,7 +18,9 @@ if os.environ.get("CI"):
 
 def pytest_configure(config: pytest.Config) -> None:
     """Fixtures import TensorFlow and Beam; the process that only hands out tests needs neither."""
-    if config.getoption("dist", "no") == "no" or hasattr(config, "workerinput"):
+    option = config.getoption
+    hands_out = option("dist", "no") != "no" and option("tx", None) and not option("collectonly")
+    if not hands_out or hasattr(config, "workerinput"):
         # The collector would look at all objects of TensorFlow and Beam again and again: a tenth of all time.
         gc.disable()
         config.pluginmanager.import_plugin("support.fixtures")
@@ -30,5 +33,5 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All of tests/slow is slow; elsewhere single tests are marked, which need a process of their own."""
     for item in items:
-        if "slow" in item.path.relative_to(os.path.dirname(__file__)).parts[:1]:
+        if item.path.is_relative_to(Path(__file__).with_name("slow")):
             item.add_marker(pytest.mark.slow)

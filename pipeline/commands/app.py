@@ -1,7 +1,6 @@
 """The commands. Heavy imports happen inside them, so that --help answers at once."""
 
 import functools
-import gc
 import io
 import os
 import sys
@@ -16,7 +15,7 @@ from pipeline.commands.help import SETTINGS, PlainCommand, PlainGroup
 from pipeline.commands.import_model import import_checkpoint
 from pipeline.commands.runs import clean, publish_run, show_runs
 from pipeline.commands.score import backfill_job, check_job, publish_job
-from pipeline.commands.start import end_of_process, run
+from pipeline.commands.start import end_of_process, imports_begin, run
 from pipeline.commands.submit import send, submit
 from pipeline.commands.train import train
 from pipeline.jobs.config import JobConfig
@@ -110,9 +109,7 @@ def _score(job: JobConfig, log_format: str) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
-    # Imports make a million objects that stay: by default Python looks through them again and again, for a seventh of
-    # the time of a short command.
-    gc.set_threshold(100_000, 20, 20)
+    imports_begin()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that is not UTF-8 shows what it has no letter for escaped.
         if isinstance(stream, io.TextIOWrapper):

@@ -4,7 +4,7 @@ from typing import Any
 
 from pipeline.bundling.import_job import ImportJob
 from pipeline.commands.flags import flags_of
-from pipeline.commands.start import run
+from pipeline.commands.start import imports_are_done, run
 from pipeline.jobs.config import described
 from pipeline.runners.silence import quiet_stderr
 
@@ -23,6 +23,7 @@ def _import(job: ImportJob) -> int:
         from pipeline.terminal.report import inspect_path
 
     quiet_libraries()
+    imports_are_done()
     imported = import_model(job)
     for line in imported.report:
         out.print(line)

@@ -4,6 +4,7 @@ import datetime as dt
 from contextlib import suppress
 from typing import Any
 
+from pipeline.commands.start import imports_are_done
 from pipeline.runners.silence import quiet_stderr
 
 
@@ -26,7 +27,7 @@ def publish_job(job: Any, log_format: str) -> Any:
                 raise
         with quiet_stderr():
             from pipeline.scoring import score as run
-
+        imports_are_done()
         # The same date and time: midnight may pass meanwhile.
         verdict = run(job, date=date, now=now, watch=console.watch, progress=console.progress)
     console.verdict(verdict)

@@ -4,7 +4,7 @@ from typing import Any
 
 from pipeline.bundling.training_job import TrainingJob, training_job
 from pipeline.commands.flags import LogFormat, flags_of
-from pipeline.commands.start import run, when_interrupted
+from pipeline.commands.start import imports_are_done, run, when_interrupted
 from pipeline.runners.silence import quiet_stderr
 
 
@@ -22,6 +22,7 @@ def _train(job: TrainingJob, log_format: str) -> int:
         from pipeline.terminal.report import inspect_path
         from pipeline.terminal.training_report import teller_for
 
+    imports_are_done()
     quiet_libraries()
     with teller_for(log_format) as teller:
         trained = fit(job, teller)

@@ -27,6 +27,12 @@ MANIFEST = f"{OUTPUT}/dt={DATE}/_manifest.json"
 
 
 @pytest.fixture
+def gcs(gcs_over_http: FakeGcs) -> FakeGcs:
+    """Whole jobs over real connections."""
+    return gcs_over_http
+
+
+@pytest.fixture
 def uploaded(gcs: FakeGcs, classes: Built) -> Built:
     """The bundle, on the server too."""
     upload(gcs, classes)

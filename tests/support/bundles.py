@@ -1,8 +1,6 @@
 """Bundles built the real way: TF Transform, Keras, export."""
 
-import fcntl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -30,6 +28,8 @@ class Built:
     vocabulary: Path
     spec: TokenizerSpec
     make: Callable[[], BertClassifier]
+    labels: tuple[str, ...] = ()
+    config: BertConfig | None = None
 
     @property
     def bundle(self) -> Bundle:
@@ -49,30 +49,16 @@ def lively(config: BertConfig, outputs: int, seed: int) -> BertClassifier:
     return build_classifier(config, outputs)
 
 
-@contextmanager
-def only_one(path: Path) -> Iterator[None]:
-    """Others who want to make the same wait."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f"{path.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def build_bundle(
+def planned_bundle(
     path: Path,
     vocabulary: Path,
     *,
     labels: tuple[str, ...],
     seed: int = 7,
     max_tokens: int = 64,
-    name: str = "test",
     **tokenizer: Any,
 ) -> Built:
-    """A classifier with random but lively weights (a regressor without labels), fitted and exported for real.
-
-    What is sealed at `path` already is the same one.
-    """
-    task = "classification" if labels else "regression"
+    """A classifier with random but lively weights, or without labels a regressor, which nobody has built yet."""
     spec = TokenizerSpec(max_tokens=max_tokens, **tokenizer)
     config = BertConfig(
         vocab_size=len(vocabulary.read_text().split("\n")) - 1,
@@ -84,9 +70,19 @@ def build_bundle(
         initializer_range=0.3,
     )
     make = partial(lively, config, max(1, len(labels)), seed)
-    built = Built(path=path, vocabulary=vocabulary, spec=spec, make=make)
-    if (path / "bundle.json").exists():
-        return built
+    return Built(path=path, vocabulary=vocabulary, spec=spec, labels=labels, config=config, make=make)
+
+
+def build_bundle(path: Path, vocabulary: Path, **settings: Any) -> Built:
+    """A bundle as planned_bundle describes it."""
+    return write_bundle(planned_bundle(path, vocabulary, **settings))
+
+
+def write_bundle(planned: Built) -> Built:
+    """Fits and exports it for real, and seals it."""
+    assert planned.config is not None
+    path, spec, labels = planned.path, planned.spec, planned.labels
+    task = "classification" if labels else "regression"
     texts = [f"play song {i}" for i in range(max(2, len(labels)))]
     # The label vocabulary is sorted by frequency: repeat earlier labels more often, and the order is that of `labels`.
     targets: list[Any] = list(labels) or [0.5, 1.5]
@@ -97,25 +93,25 @@ def build_bundle(
     pairs = pa.array(texts) if spec.segments == 2 else None
     batch = training_batch(pa.array(texts), pa.array(targets), keys, task, pairs)
     path.mkdir(parents=True)
-    fit = FitPreprocessing(Preprocessing(vocabulary=vocabulary, tokenizer=spec, task=task))
+    fit = FitPreprocessing(Preprocessing(vocabulary=planned.vocabulary, tokenizer=spec, task=task))
     with (
         beam.Pipeline(runner=FnApiRunner()) as p,
         tft_beam.Context(temp_dir=str(path.parent / f"{path.name}-temp"), passthrough_keys={"row_key"}),
     ):
         p | beam.Create([batch]) | fit | tft_beam.WriteTransformFn(str(path))
-    ScoringGraph.from_classifier(built.classifier, config).export(path / "scoring")
+    ScoringGraph.from_classifier(planned.classifier, planned.config).export(path / "scoring")
     description = {
-        "name": name,
+        "name": "test",
         "task": task,
         "labels": list(labels),
-        "max_tokens": max_tokens,
+        "max_tokens": spec.max_tokens,
         "tokenizer": spec.described,
         "segments": spec.segments,
-        "model": config.to_dict(),
+        "model": planned.config.to_dict(),
         "precisions": list(PRECISIONS),
         "engines": list(ENGINES),
         **{key: {} for key in ("quality", "baseline", "origin", "versions")},
         "created": "2026-11-01T00:00:00+00:00",
     }
     seal(path, description)
-    return built
+    return planned

@@ -1,6 +1,7 @@
 """Fixtures that many tests share: bundles built the real way, a way to run a job, and clouds."""
 
 import datetime as dt
+import fcntl
 import os
 import shlex
 import signal
@@ -10,6 +11,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +19,7 @@ from typing import Any
 import pytest
 from apache_beam.runners.portability import local_job_service
 from google.auth.transport.requests import AuthorizedSession
-from support.bundles import Built, build_bundle, only_one
+from support.bundles import Built, planned_bundle, write_bundle
 from support.checkpoints.networks import case_model
 from support.cloud.bigquery_proxy import BigQueryProxy, bigquery_proxy
 from support.cloud.emulators import Emulators, empty_dataset, emulators
@@ -36,9 +38,8 @@ from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score
 
 keep_what_beam_inspects()
-os.fsync = lambda handle: (
-    None
-)  # Hundreds of jobs wait for the disk a tenth of their time; no test takes its power away.
+# Tests would spend a tenth of their time in fsync, and no test cuts the power.
+os.fsync = lambda handle: None
 
 
 @pytest.fixture(scope="session")
@@ -52,34 +53,46 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def classes(tmp_path_factory: pytest.TempPathFactory, vocabulary: Path) -> Built:
+def classes(of_all_workers: Path, vocabulary: Path) -> Built:
     """A classifier with three labels."""
-    with only_one(path := of_all_workers(tmp_path_factory) / "classes"):
-        return build_bundle(path, vocabulary, labels=("play", "book", "rate"))
+    planned = planned_bundle(of_all_workers / "classes", vocabulary, labels=("play", "book", "rate"))
+    made_once(planned.path, lambda path: write_bundle(replace(planned, path=path)))
+    return planned
 
 
 @pytest.fixture(scope="session")
-def regression(tmp_path_factory: pytest.TempPathFactory, vocabulary: Path) -> Built:
+def regression(of_all_workers: Path, vocabulary: Path) -> Built:
     """A regressor."""
-    with only_one(path := of_all_workers(tmp_path_factory) / "regression"):
-        return build_bundle(path, vocabulary, labels=())
+    planned = planned_bundle(of_all_workers / "regression", vocabulary, labels=())
+    made_once(planned.path, lambda path: write_bundle(replace(planned, path=path)))
+    return planned
 
 
-def of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def of_all_workers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that the processes of this run of the tests have in common."""
     base = tmp_path_factory.getbasetemp()
-    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "bundles"
+    return (base.parent if hasattr(request.config, "workerinput") else base) / "bundles"
+
+
+def made_once(path: Path, make: Callable[[Path], object]) -> Path:
+    """Makes a folder unless another process has; the others wait, and see it whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            making = Path(tempfile.mkdtemp(dir=path.parent)) / path.name
+            make(making)
+            making.rename(path)
+    return path
 
 
 @pytest.fixture(scope="session")
-def exports(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def exports(of_all_workers: Path) -> Callable[[str], Path]:
     """The exported graphs of networks.CASES, each written once."""
 
     def export(case: str) -> Path:
-        with only_one(path := of_all_workers(tmp_path_factory) / case):
-            if not path.exists():
-                ScoringGraph.from_classifier(*case_model(case)).export(path)
-        return path
+        return made_once(of_all_workers / case, ScoringGraph.from_classifier(*case_model(case)).export)
 
     return export
 
@@ -114,7 +127,14 @@ def image_of_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def gcs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeGcs]:
+def gcs(gcs_over_http: FakeGcs, monkeypatch: pytest.MonkeyPatch) -> FakeGcs:
+    """The server below; requests of this process to it need no connection."""
+    monkeypatch.setattr(AuthorizedSession, "request", answering(gcs_over_http, AuthorizedSession.request))
+    return gcs_over_http
+
+
+@pytest.fixture
+def gcs_over_http(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeGcs]:
     """A server with the bucket `bucket`; retries do not wait; bundles are kept in a temporary folder of the test."""
     fast = SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic)
     monkeypatch.setattr("google.api_core.retry.retry_unary.time", fast)
@@ -123,7 +143,6 @@ def gcs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeGcs]:
     with FakeGcs() as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(AuthorizedSession, "request", answering(server, AuthorizedSession.request))
         yield server
 
 

@@ -32,7 +32,7 @@ def plain_loop(built: Built, texts: list[str]) -> npt.NDArray[np.float32]:
     tokenizer = tf_text.BertTokenizer(table, lower_case=True, token_out_type=tf.int64)
     first, last = tokens.index("[CLS]"), tokens.index("[SEP]")
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
     def logits(text: tf.Tensor) -> tf.Tensor:
         pieces = tokenizer.tokenize([text]).merge_dims(1, 2)[0, : built.spec.max_tokens - 2]
         ids = tf.cast(tf.concat([[first], pieces, [last]], 0)[tf.newaxis], tf.int32)

@@ -83,6 +83,18 @@ def test_the_tokenizer_is_the_encoders_unless_a_flag_says_otherwise(
     assert (spec.flavour, spec.lower_case) == expected
 
 
+class AllIsReadError(Exception):
+    """How rows are learned does not depend on their file."""
+
+
+def test_rows_of_a_text_file_are_trained_on_to_the_end(tmp_path: Path) -> None:
+    rows = "".join(f"{text},{label}\n" for text, label in [("play a song", 1), ("book a table", 2)] * 30)
+    (tmp_path / "rows.csv").write_text(f"text,label\n{rows}")
+    trained = train(job(tmp_path, input=[str(tmp_path / "rows.csv")], epochs=1))
+    assert set(trained.bundle.labels) == {"1", "2"}
+    assert trained.bundle.baseline["rows"] == 60
+
+
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.tsv"])
 def test_labelled_rows_may_be_text_files(tmp_path: Path, name: str) -> None:
     pairs = [("play a song", 1), ("book a table", 2)] * 30
@@ -97,9 +109,9 @@ def test_labelled_rows_may_be_text_files(tmp_path: Path, name: str) -> None:
     class Listener(Silent):
         def found(self, rows: RowsFound) -> None:
             found.append(rows)
-            raise InterruptedError("all is read; how rows are learned does not depend on their file")
+            raise AllIsReadError
 
-    with pytest.raises(InterruptedError):
+    with pytest.raises(AllIsReadError):
         train(job(tmp_path, input=[str(tmp_path / name)], epochs=1), Listener())
     assert found[0].classes is not None
     assert found[0].classes.rows == {"1": 30, "2": 30}

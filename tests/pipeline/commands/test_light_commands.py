@@ -6,11 +6,13 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.commands import ROOT
 from support.runs.publishing import judged, planned, row_counts
 
+from pipeline.commands import start
 from transforms.publish.commit import publish
 
 LOOK = """
@@ -96,3 +98,14 @@ def test_an_answer_takes_less_than_two_seconds(command: list[str], output: str) 
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 2
+
+
+def test_the_collector_is_as_usual_once_all_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[object, ...]] = []
+    usual = start._THRESHOLDS
+    told = {"set_threshold": lambda *given: calls.append(given), "freeze": lambda: calls.append(("freeze",))}
+    monkeypatch.setattr(start, "gc", SimpleNamespace(**told))
+    start.imports_begin()
+    assert calls[0][0] > 10 * usual[0]
+    start.imports_are_done()
+    assert calls[1:] == [("freeze",), usual]

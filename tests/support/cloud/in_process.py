@@ -1,7 +1,6 @@
 """Requests of Google's clients to a FakeGcs of this process, answered without a socket.
 
-A connection costs five times what the fake does with a request. What a real one shows (a process of its own, a broken
-connection) is tested over HTTP: the server of the fake runs all the same.
+Opening a connection costs five times as much as answering the request. Some tests take the fixture `gcs_over_http`.
 """
 
 import io
@@ -10,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import requests
+from requests.hooks import dispatch_hook
 from requests.structures import CaseInsensitiveDict
 from support.cloud.fake_gcs import Answer, FakeGcs
 from urllib3 import HTTPResponse
@@ -25,7 +25,8 @@ def answering(fake: FakeGcs, elsewhere: Callable[..., requests.Response]) -> Cal
             return elsewhere(session, method, url, data=data, headers=headers, **more)
         body = data.encode() if isinstance(data, str) else data.read() if hasattr(data, "read") else bytes(data or b"")
         small = {name.lower(): _text(value) for name, value in (headers or {}).items()}
-        return _response(method, url, fake.handle(method, url.removeprefix(fake.url), small, body))
+        response = _response(method, url, fake.handle(method, url.removeprefix(fake.url), small, body))
+        return dispatch_hook("response", session.hooks, response)
 
     return request
 

@@ -3,15 +3,17 @@
 For shell scripts: theirs is a small client on PATH, and all that is saved is the start of Python, TensorFlow and Beam.
 """
 
+import json
 import os
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.runs.forked import server, without_limit
+from support.runs.forked import check, server, without_limit
 
 CLIENT = """#!{python} -IS
 import json, os, signal, socket, sys
@@ -34,19 +36,24 @@ sys.exit(code)
 def forked_program(path: Path, *command: str) -> Iterator[None]:
     """Writes a program that stands for `python COMMAND…`, and serves it as long as the block lasts."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The name of a socket may have a hundred characters, and a folder of a test has more.
-    name = f"\0bert-batch-tests-{os.getpid()}-{id(path)}"
     words = ", ".join(map(repr, command))
-    path.write_text(CLIENT.format(python=sys.executable, door=name, command=words), encoding="utf-8")
-    path.chmod(0o755)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
-        without_limit(listening).bind(name)
+    # The path of a socket may have a hundred characters, and a folder of a test has more.
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening,
+    ):
+        door = os.path.join(folder, "door")
+        path.write_text(CLIENT.format(python=sys.executable, door=door, command=words), encoding="utf-8")
+        path.chmod(0o755)
+        without_limit(listening).bind(door)
         listening.listen()
         thread = threading.Thread(target=_serve, args=[listening], daemon=True)
         thread.start()
-        yield
-        listening.shutdown(socket.SHUT_RDWR)
-        thread.join()
+        try:
+            yield
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 def _serve(listening: socket.socket) -> None:
@@ -58,6 +65,7 @@ def _serve(listening: socket.socket) -> None:
         with without_limit(connection):
             request, given, *_ = socket.recv_fds(connection, 1 << 20, 4)
             if given:
+                check(json.loads(request)["environment"])
                 socket.send_fds(server(), [request], given)
             for number in given:
                 os.close(number)

@@ -45,7 +45,7 @@ class Forked(subprocess.Popen):  # type: ignore[type-arg]
         if program != sys.executable:
             raise ValueError(f"{program}: is not this Python; take subprocess.Popen")
         environment = dict(os.environ if env is None else env)
-        _check(environment)
+        check(environment)
         request = {"command": command, "folder": os.fspath(cwd or os.getcwd()), "environment": environment}
         self._answer, theirs = _pair()
         with theirs:
@@ -86,7 +86,7 @@ def _pair() -> tuple[socket.socket, socket.socket]:
     return without_limit(ours), without_limit(theirs)
 
 
-def _check(environment: Mapping[str, str]) -> None:
+def check(environment: Mapping[str, str]) -> None:
     for name in {*environment, *AT_START} - MAY_DIFFER:
         if name.startswith(READ_AT_START) and environment.get(name) != AT_START.get(name):
             raise ValueError(f"{name}: is read when a process begins; take subprocess.Popen where a test sets it")

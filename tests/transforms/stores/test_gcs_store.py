@@ -13,6 +13,12 @@ from transforms.stores.gcs import GcsStore
 from transforms.stores.store import Store
 
 
+@pytest.fixture
+def gcs(gcs_over_http: FakeGcs) -> FakeGcs:
+    """What is between the client and the server is tested too."""
+    return gcs_over_http
+
+
 def uploads(gcs: FakeGcs) -> list[dict[str, str]]:
     return [request.query for request in gcs.requests if request.path.startswith("/upload/")]
 
