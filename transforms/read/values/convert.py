@@ -57,12 +57,19 @@ def _cast(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, Mask]:
         column = column.cast(pa.float32())  # Arrow compares no half floats.
     if pa.types.is_timestamp(column.type) and pa.types.is_timestamp(kind) and _UNITS[column.type.unit] > 1e6:
         # What is finer than a microsecond is cut, as it is of text; nothing coarser is.
-        column = pc.floor_temporal(column, unit="microsecond") if kind.unit == "us" else column
+        column = _cut(column) if kind.unit == "us" else column
     values = _try(column, kind)
     bad = pc.and_(column.is_valid(), values.is_null()).to_numpy(zero_copy_only=False)
     if not pa.types.is_nested(kind):
         bad = bad | _differs(column, values)
     return (values if not bad.any() else values.take(pa.array(np.arange(len(values)), mask=bad))), bad
+
+
+def _cut(column: pa.Array) -> pa.Array:
+    """Nanoseconds as the microseconds they are in; Arrow's own floor overflows at the earliest times."""
+    nanos = pc.fill_null(column.view(pa.int64()), 0).to_numpy()
+    whole = pa.array(nanos // 1_000, mask=column.is_null().to_numpy(zero_copy_only=False))
+    return whole.view(pa.timestamp("us", column.type.tz))
 
 
 def _try(column: pa.Array, kind: pa.DataType) -> pa.Array:

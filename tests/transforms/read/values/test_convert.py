@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from transforms.batches.texts import as_text
@@ -78,6 +78,7 @@ def test_what_fits_is_not_marked() -> None:
 
 
 @relaxed
+@example(ticks=[-(2**63) + 807, -(2**63) + 1], found="ns", wanted="us", kind=pa.timestamp)
 @given(
     st.lists(st.integers(-(2**63) + 1, 2**63 - 1), min_size=1, max_size=4),
     st.sampled_from(list(NANOS)),

@@ -167,3 +167,13 @@ def test_very_many_values_that_are_too_many_together_take_no_time_of_their_squar
     assert found.keys() == row.keys()
     assert all(value in ("", "v" * 40) for value in found.values())
     assert len(line.content) < len(json.dumps(row))
+
+
+@pytest.mark.parametrize("first", range(1, 30))
+def test_a_part_may_end_anywhere_before_an_escaped_text(first: int) -> None:
+    text = "\x1f" * 20
+    line = b'{"text":\t "' + b"\\u001f" * 20 + b'"}'
+    found = LongObject(Wanted(most={"text": 20}, texts=frozenset({"text"}), in_all=100))
+    for part in (line[:first], line[first:]):
+        found.add(part)
+    assert (json.loads(found.line().content), found.line().lost) == ({"text": text}, ())

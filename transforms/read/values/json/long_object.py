@@ -140,7 +140,7 @@ class _Member:
 
     def end(self) -> bytes | None:
         """The member; None if nobody wants it."""
-        self._find_key()
+        self._find_key(ended=True)
         if self.key is not None and self._most() is None:
             return None
         return self.left_out() if self.is_lost else bytes(self._held)
@@ -163,8 +163,11 @@ class _Member:
     def _is_text(self) -> bool:
         return self.key in self._wanted.texts and self._sign == b'"'
 
-    def _find_key(self) -> None:
-        if self.key is None and (found := _KEY.match(self._held)) is not None:
+    def _find_key(self, *, ended: bool) -> None:
+        if self.key is not None or (found := _KEY.match(self._held)) is None:
+            return
+        # A part may end behind the colon: what kind of value it is, its first byte says.
+        if ended or found.end() < len(self._held):
             try:
                 self.key = str(json.loads(found[1].decode("utf-8", "surrogateescape")))
             except ValueError:
@@ -174,7 +177,7 @@ class _Member:
 
     def _look(self, in_string: bool) -> None:
         """Decides what becomes of the value, or when to look again."""
-        self._find_key()
+        self._find_key(ended=False)
         if self.key is None:
             self.is_broken = len(self._held) > self._wanted.in_all
             self._look_at = 2 * len(self._held)
