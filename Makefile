@@ -175,7 +175,8 @@ demo-bundle: $(READY)
 		--test-input examples/snips/validation.parquet --output examples/snips/bundle
 
 # An environment $(1) with the lock that $(2) says, every file held to its hash. uv installs in seconds what takes pip minutes;
-# pip, where uv does not reach the packages (a lock is complete, and pip takes no extra of a package that it pins without). What comes as source is built with locked tools (by pip, with the newest).
+# pip, where uv does not reach the packages. It is told to resolve nothing: it would refuse a wish like google-auth[pyopenssl]
+# where the lock pins google-auth. What comes as source is built with locked tools (by pip, with the newest).
 PIP := bin/pip install --quiet --disable-pip-version-check --require-hashes
 install = $(PYTHON) -m venv $(1) && $(1)/$(PIP) --requirement requirements/uv.txt && \
 	$(1)/bin/uv pip install --quiet --python $(1)/bin/python --require-hashes \
