@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from support.cloud.dataflow_stub import DataflowStub
-from support.cloud.fake_gcs import Answer, FakeGcs
+from support.cloud.fake_gcs import FakeGcs
+from support.cloud.gcs_messages import Answer
 
 from pipeline.dataflow.buckets import check_buckets, location_problem
 from pipeline.errors import ConfigError

@@ -6,61 +6,22 @@ There are no batch requests (Beam's rename and delete), no versions but the live
 """
 
 import base64
-import contextlib
 import hashlib
 import itertools
 import json
 import os
 import re
-import socket
 import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import google_crc32c
-
-Query = dict[str, str]
-
-
-class Request(NamedTuple):
-    """One line of the server's log; `path` is as sent, percent-encoded and without the query."""
-
-    method: str
-    path: str
-    query: Query
-
-
-class Call(NamedTuple):
-    """A request: the names in its path (bucket, object …), its query, headers (lower case) and body."""
-
-    names: list[str]
-    query: Query
-    headers: dict[str, str]
-    body: bytes
-
-
-class Answer(NamedTuple):
-    status: int
-    body: bytes = b""
-    headers: dict[str, str] = {}  # noqa: RUF012  never changed
-
-
-class ApiError(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-@dataclass
-class Object:
-    data: bytes
-    content_type: str
-    generation: int = 0
+from support.cloud.gcs_messages import Answer, ApiError, Call, Object, Query, Request, as_json, parts_of, ranged
+from support.cloud.gcs_server import Server
 
 
 @dataclass
@@ -89,7 +50,7 @@ class FakeGcs:
         self._failures: list[tuple[str | None, int]] = []
         self._answers_to_lose = 0
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), self)
+        self._server = Server(self.handle)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
@@ -148,7 +109,7 @@ class FakeGcs:
                     raise ApiError(503, "the answer was lost")
                 return answer
             except ApiError as error:
-                return _json({"error": {"code": error.status, "message": str(error)}}, error.status)
+                return as_json({"error": {"code": error.status, "message": str(error)}}, error.status)
 
     def _fail_if_planned(self, method: str) -> None:
         for planned in self._failures:
@@ -166,7 +127,7 @@ class FakeGcs:
         raise ApiError(501, f"the fake does not know {method} {path}")
 
     def _get_bucket(self, call: Call) -> Answer:
-        return _json({"kind": "storage#bucket", "name": call.names[0], "projectNumber": "1"})
+        return as_json({"kind": "storage#bucket", "name": call.names[0], "projectNumber": "1"})
 
     def _list(self, call: Call) -> Answer:
         bucket, after = call.names[0], call.query.get("pageToken", "")
@@ -175,14 +136,14 @@ class FakeGcs:
         size = min(self.page_size, int(call.query.get("maxResults", self.page_size)))
         page = rest[:size]
         more = {"nextPageToken": page[-1]} if len(rest) > size else {}
-        return _json({"items": [self._resource(bucket, name) for name in page], **more})
+        return as_json({"items": [self._resource(bucket, name) for name in page], **more})
 
     def _get(self, call: Call) -> Answer:
         bucket, name = call.names
         data = self._live(bucket, name, call.query).data
         resource = self._resource(bucket, name)
         if call.query.get("alt") != "media":
-            return _json(resource)
+            return as_json(resource)
         about = {
             "Content-Type": resource["contentType"],
             "ETag": resource["etag"],
@@ -192,7 +153,7 @@ class FakeGcs:
             "X-Goog-Stored-Content-Encoding": "identity",
             "X-Goog-Stored-Content-Length": resource["size"],
         }
-        return _ranged(data, call.headers.get("range"), about)
+        return ranged(data, call.headers.get("range"), about)
 
     def _delete(self, call: Call) -> Answer:
         bucket, name = call.names
@@ -205,7 +166,7 @@ class FakeGcs:
         if call.query.get("uploadType") == "media":
             return self._written(bucket, call.query["name"], Object(call.body, content_type), call.query)
         if call.query.get("uploadType") == "multipart":
-            about, written = _parts(call.body, content_type)
+            about, written = parts_of(call.body, content_type)
             return self._written(bucket, about["name"], written, call.query)
         name = json.loads(call.body or b"{}").get("name") or call.query["name"]
         self._check(bucket, name, call.query)
@@ -246,10 +207,10 @@ class FakeGcs:
         size, done = len(source.data), int(call.query.get("rewriteToken", 0)) + 1
         progress = {"objectSize": str(size), "totalBytesRewritten": str(size * done // self.rewrite_rounds)}
         if done < self.rewrite_rounds:
-            return _json({**progress, "done": False, "rewriteToken": str(done)})
+            return as_json({**progress, "done": False, "rewriteToken": str(done)})
         copy = Object(source.data, source.content_type)
         resource = json.loads(self._written(to_bucket, to_name, copy, call.query).body)
-        return _json({**progress, "done": True, "resource": resource})
+        return as_json({**progress, "done": True, "resource": resource})
 
     def _written(self, bucket: str, name: str, written: Object, query: Query) -> Answer:
         if bucket not in self._buckets:
@@ -257,7 +218,7 @@ class FakeGcs:
         self._check(bucket, name, query)
         written.generation = next(self._numbers)
         self._buckets[bucket][name] = written
-        return _json(self._resource(bucket, name))
+        return as_json(self._resource(bucket, name))
 
     def _live(self, bucket: str, name: str, query: Query) -> Object:
         found = self._buckets[bucket].get(name)
@@ -307,79 +268,3 @@ _ROUTES: list[tuple[str, str, Callable[[FakeGcs, Call], Answer]]] = [
     ("DELETE", "/upload" + _BUCKET + "/o", FakeGcs._cancel),
     ("POST", _OBJECT + "/rewriteTo/b/([^/]+)/o/([^/]+)", FakeGcs._rewrite),
 ]
-
-
-def _json(body: dict[str, Any], status: int = 200) -> Answer:
-    return Answer(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
-
-
-def _parts(body: bytes, content_type: str) -> tuple[dict[str, Any], Object]:
-    """Metadata and object of a multipart/related upload."""
-    boundary = re.search(r"boundary=\"?([^\";]+)", content_type)
-    if boundary is None:
-        raise ApiError(400, "a multipart upload without boundary")
-    mark = b"--" + boundary[1].encode()
-    _, about, rest = body.split(mark, 2)
-    header, _, content = rest.partition(b"\r\n\r\n")
-    kind = re.search(rb"(?i)content-type: *(\S+)", header)
-    data = content.rpartition(b"\r\n" + mark + b"--")[0]
-    return json.loads(about.partition(b"\r\n\r\n")[2]), Object(data, kind[1].decode() if kind else "")
-
-
-def _ranged(data: bytes, wanted: str | None, headers: dict[str, str]) -> Answer:
-    asked = re.fullmatch(r"bytes=(\d*)-(\d*)", wanted or "")
-    if asked is None:
-        return Answer(200, data, headers)
-    if asked[1]:
-        start, stop = int(asked[1]), min(int(asked[2] or len(data)) + 1, len(data))
-    else:
-        start, stop = max(len(data) - int(asked[2]), 0), len(data)
-    if start >= len(data):
-        raise ApiError(416, "The requested range cannot be satisfied.")
-    return Answer(206, data[start:stop], {**headers, "Content-Range": f"bytes {start}-{stop - 1}/{len(data)}"})
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # Head and body in one packet: apart, delayed acknowledgements cost 40 ms a request.
-    disable_nagle_algorithm = True
-    server: "_Server"
-
-    def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        answer = self.server.fake.handle(self.command, self.path, headers, body)
-        self.send_response(answer.status)
-        for name, value in answer.headers.items():
-            self.send_header(name, value)
-        if answer.status != 204:
-            self.send_header("Content-Length", str(len(answer.body)))
-        self.end_headers()
-        self.wfile.write(answer.body)
-
-    do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815  the base class looks these up
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the log is FakeGcs.requests."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, address: tuple[str, int], fake: FakeGcs) -> None:
-        super().__init__(address, _Handler)
-        self.fake = fake
-        self._connections: set[socket.socket] = set()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: clients may hang up."""
-
-    def hang_up(self) -> None:
-        """Ends kept connections; a later server on this port must not be taken for this one."""
-        for connection in self._connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)

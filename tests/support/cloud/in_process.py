@@ -11,7 +11,8 @@ from typing import Any
 import requests
 from requests.hooks import dispatch_hook
 from requests.structures import CaseInsensitiveDict
-from support.cloud.fake_gcs import Answer, FakeGcs
+from support.cloud.fake_gcs import FakeGcs
+from support.cloud.gcs_messages import Answer
 from urllib3 import HTTPResponse
 
 
