@@ -4,7 +4,7 @@ from typing import Any
 
 from pipeline.bundling.certify_job import CertifyJob
 from pipeline.commands.flags import flags_of
-from pipeline.commands.start import run
+from pipeline.commands.start import imports_are_done, run
 from pipeline.jobs.config import described
 from pipeline.runners.silence import quiet_stderr
 
@@ -25,6 +25,7 @@ def _certify(job: CertifyJob) -> int:
         from pipeline.terminal.certificate import show_certificate
         from pipeline.terminal.console import quiet_libraries
 
+    imports_are_done()
     quiet_libraries()
     with quiet_stderr():
         certified = certify_bundle(job)
