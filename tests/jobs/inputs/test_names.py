@@ -1,6 +1,7 @@
 """Names of kept columns: only those that a job writes are taken. An id beside itself. What is missing is told."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +103,34 @@ def test_an_id_that_is_a_string_or_has_no_name_left_is_kept_once(run_job: Score,
         run_job(file, keep="id,n", rename={"id": "number"}, schema={"id": "string"})
 
 
-def test_uuids_and_decimals_are_kept_in_their_own_type(run_job: Score, tmp_path: Path) -> None:
-    import decimal
-
-    keys = pa.array([decimal.Decimal("12"), decimal.Decimal("13")], pa.decimal128(20, 0))
+def test_decimals_are_kept_in_their_own_type(run_job: Score, tmp_path: Path) -> None:
+    keys = pa.array([Decimal("12"), Decimal("13")], pa.decimal128(20, 0))
     file = write_parquet(tmp_path / "a.parquet", pa.table({"key": keys, "text": ["x", "y"]}))
     rows = run_job(file, id_column="key", keep="key").rows()
-    assert {row["id"]: row["key"] for row in rows} == {"12": decimal.Decimal("12"), "13": decimal.Decimal("13")}
+    assert {row["id"]: row["key"] for row in rows} == {"12": Decimal("12"), "13": Decimal("13")}
+
+
+@pytest.mark.parametrize(
+    ("keys", "ids"),
+    [
+        (pa.array([12.0, 2.0**53 - 1, None]), {"12", "9007199254740991"}),
+        (
+            pa.ExtensionArray.from_storage(
+                pa.uuid(), pa.array([bytes(15) + b"\1", bytes(range(16)), None], pa.binary(16))
+            ),
+            {"00000000-0000-0000-0000-000000000001", "00010203-0405-0607-0809-0a0b0c0d0e0f"},
+        ),
+        (pa.array([Decimal("12"), Decimal("-3"), None], pa.decimal128(20, 0)), {"12", "-3"}),
+    ],
+    ids=["double", "uuid", "decimal"],
+)
+def test_ids_of_other_types_are_planned_and_scored(
+    keys: pa.Array, ids: set[str], run_job: Score, tmp_path: Path
+) -> None:
+    file = write_parquet(tmp_path / "a.parquet", pa.table({"id": keys, "text": ["x", "y", "z"]}))
+    outcome = run_job(file)
+    assert {row["id"] for row in outcome.rows()} == ids
+    assert outcome.codes() == {None: "missing_id"}
 
 
 @pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.tsv", "in.jsonl", "in.json"])

@@ -11,6 +11,7 @@ from support.jobs import write_parquet
 
 from pipeline.bundling.training import _Texts, train
 from pipeline.bundling.training_job import TrainingJob, plan_rows, training_job
+from pipeline.errors import ConfigError
 from transforms.errors import PlanError
 from transforms.featurize.fit import _TakeTargets
 from transforms.read.step import read_rows
@@ -96,3 +97,10 @@ def test_a_training_on_folders_and_structs_makes_a_bundle(tmp_path: Path) -> Non
     trained = train(job(tmp_path, tmp_path / "in", text_column="doc.text", epochs=1))
     assert set(trained.bundle.labels) == {"pos", "neg"}
     assert trained.bundle.baseline["rows"] == 80
+
+
+def test_files_without_a_row_are_refused_before_the_training(tmp_path: Path) -> None:
+    file = write_parquet(tmp_path / "in.parquet", pa.table({"text": pa.array([], pa.string()), "label": ["x"][:0]}))
+    with pytest.raises(ConfigError, match=r"^--input .*in\.parquet: has no rows; give labelled rows"):
+        train(job(tmp_path, file))
+    assert not (tmp_path / "bundle").exists()

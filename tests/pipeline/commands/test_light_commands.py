@@ -9,8 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from support.commands import ROOT
-from support.runs.publishing import judged, planned, row_counts
+from support.commands import ROOT, invoke
+from support.runs.publishing import DATE, judged, planned, row_counts
 
 from pipeline.commands import start
 from transforms.publish.commit import publish
@@ -109,3 +109,15 @@ def test_the_collector_is_as_usual_once_all_is_imported(monkeypatch: pytest.Monk
     assert calls[0][0] > 10 * usual[0]
     start.imports_are_done()
     assert calls[1:] == [("freeze",), usual]
+
+
+def test_check_and_a_dry_clean_name_files_of_others(output: str, tmp_path: Path) -> None:
+    foreign = Path(output) / f"dt={DATE}" / "part-00000-abc.snappy.parquet"
+    foreign.write_bytes(b"of somebody else")
+    (tmp_path / "a.jsonl").write_text('{"id": "1", "text": "play"}\n')
+    job = ["--bundle", ROOT / "examples/snips/bundle", "--input", tmp_path / "a.jsonl", "--output", output]
+    for command in (["check", *job, "--date", "2026-11-22"], ["clean", "--output", output, "--dry-run"]):
+        code, out, _ = invoke(*command)
+        (told,) = [line for line in "".join(out).splitlines() if line.startswith("not ours ")]
+        assert (code, foreign.name in out.replace("\n", "")) == (0, True), told
+    assert foreign.read_bytes() == b"of somebody else"

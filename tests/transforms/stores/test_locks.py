@@ -14,6 +14,7 @@ from pipeline.runners.silence import quiet_stderr
 from pipeline.terminal.quiet import steps_are_heard
 from transforms.errors import LockedError
 from transforms.stores.local import LocalStore
+from transforms.stores.locks import LOCK_SECONDS
 
 
 def test_a_lock_that_a_reader_holds_is_told_and_given_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -50,3 +51,7 @@ def test_what_the_steps_log_is_seen_while_stderr_is_quiet(capfd: pytest.CaptureF
         root.error(of_a_worker("a text of somebody", "/transforms/venv/apache_beam/runners/worker.py:3"))
         logging.getLogger("somebody").error("a text of somebody")
     assert capfd.readouterr().err == 'warning: /a\\nb: is held\nwarning: "x": is hélas held\n'
+
+
+def test_a_lock_is_given_up_after_a_minute_unless_one_says_otherwise() -> None:
+    assert LocalStore()._lock_seconds == LOCK_SECONDS == 60

@@ -1,9 +1,11 @@
 """Memory follows bytes: blocks are cut by what all their columns have, and texts and values have a limit."""
 
+import bz2
 import gzip
 import io
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -287,3 +289,25 @@ def test_of_a_file_that_grows_while_it_is_planned_no_piece_goes_past_its_listed_
         more.write(b"late\n" * 100)
     os.utime(file, ns=(int(info.version), int(info.version)))
     assert look(info, "text", None, Dialect()).pieces[-1].end == 1_000
+
+
+def test_a_piece_of_a_file_that_grows_ends_where_it_was_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = b"".join(b'{"id": "%d", "text": "x"}\n' % i for i in range(50))
+    monkeypatch.setattr(LocalStore, "open", lambda store, path, version: Growing(data))
+    piece = Piece(number=0, file="in.jsonl", size=len(data), version="", format="jsonl")
+    blocks = list(read_piece(piece, Columns(id="id", text="text")))
+    assert sum(block.rows.num_rows for block in blocks if isinstance(block, Block)) == 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["zeros.jsonl.bz2", "line.txt", "line.csv"])
+def test_a_line_of_a_gigabyte_is_refused_within_seconds(name: str, tmp_path: Path) -> None:
+    file, start = tmp_path / name, time.process_time()
+    if name.endswith("bz2"):
+        file.write_bytes(bz2.compress(bytes(64 << 20)) * 16)
+    else:
+        file.touch()
+        os.truncate(file, 1 << 30)
+    with pytest.raises((NotWhatItClaimsError, PlanError), match="268,435,456 bytes"):
+        plan_inputs([str(file)], ColumnsRequest())
+    assert time.process_time() - start < 30
