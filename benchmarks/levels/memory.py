@@ -5,6 +5,7 @@ Each file is made in a process of its own: a child's peak is never below what it
 
 import argparse
 import base64
+import csv
 import json
 import random
 import subprocess
@@ -36,6 +37,12 @@ CASES = {
     "a few rows": Case(suffix="parquet"),
     "JSONL, a text of 100 MB": Case(suffix="jsonl", text_mb=100),
     "JSONL, a text of 250 MB": Case(suffix="jsonl", text_mb=250),
+    "CSV, a text of 100 MB": Case(suffix="csv", text_mb=100),
+    "CSV, a text of 250 MB": Case(suffix="csv", text_mb=250),
+    "CSV, a kept column of 300 KB, 2,048 rows": Case(suffix="csv", rows=2_048, kept_kb=300),
+    "TSV, a text of 250 MB": Case(suffix="tsv", text_mb=250),
+    "text, a line of 100 MB": Case(suffix="txt", text_mb=100),
+    "text, a line of 250 MB": Case(suffix="txt", text_mb=250),
     "Parquet, a text of 100 MB": Case(suffix="parquet", text_mb=100),
     "Parquet, a text of 250 MB": Case(suffix="parquet", text_mb=250),
     "Parquet, a kept column of 300 KB, 2,048 rows": Case(suffix="parquet", rows=2_048, kept_kb=300),
@@ -51,14 +58,22 @@ def make(case: Case, file: Path) -> None:
     if case.text_mb:
         texts[case.rows // 2] = base64.b64encode(draw.randbytes(case.text_mb * MB * 3 // 4)).decode()
     kept = (base64.b64encode(draw.randbytes(case.kept_kb * 750)).decode() for _ in range(case.rows))
-    if case.suffix == "jsonl":
+    rows = _rows(texts, kept)
+    if case.suffix == "txt":
+        file.write_text("".join(f"{text}\n" for text in texts))
+    elif case.suffix in ("csv", "tsv"):
+        with file.open("w", newline="") as out:
+            written = csv.DictWriter(out, ["id", "text", "note"], delimiter="," if case.suffix == "csv" else "\t")
+            written.writeheader()
+            written.writerows(rows)
+    elif case.suffix == "jsonl":
         with file.open("w") as out:
-            out.writelines(json.dumps(row) + "\n" for row in _rows(texts, kept))
+            out.writelines(json.dumps(row) + "\n" for row in rows)
     else:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        pq.write_table(pa.Table.from_pylist(list(_rows(texts, kept))), file)
+        pq.write_table(pa.Table.from_pylist(list(rows)), file)
 
 
 def _rows(texts: list[str], kept: Iterator[str]) -> Iterator[dict[str, str]]:

@@ -73,6 +73,22 @@ def test_text_and_label_may_lie_in_structs(kind: str, tmp_path: Path) -> None:
     assert sorted(_Texts(plan)) == [f"text {i}".encode() for i in range(4)]
 
 
+@pytest.mark.parametrize("first", [0, 1_500])
+def test_texts_of_a_tsv_that_begin_with_a_quotation_mark_are_all_learned_from(first: int, tmp_path: Path) -> None:
+    """As GLUE and database dumps write them; `first`: behind how many rows the first of them stands."""
+    rows = [(f"plain text {i}", f"l{i % 2}") for i in range(first)]
+    rows += [(f'"quoted once {i}' if i % 3 else f'said "{i}', f"l{i % 2}") for i in range(60)]
+    (tmp_path / "in.tsv").write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows))
+    wanted = sorted((text, label.encode()) for text, label in rows)
+    assert learned(planned(job(tmp_path, tmp_path / "in.tsv", quote="none"))) == wanted
+    unsaid = job(tmp_path, tmp_path / "in.tsv")
+    if first:
+        assert learned(planned(unsaid)) == wanted
+        return
+    with pytest.raises((ConfigError, PlanError), match="--quote none"):
+        planned(unsaid)
+
+
 def test_parts_of_folders_and_numbers_in_them_are_values_of_a_regression(tmp_path: Path) -> None:
     for stars in ("1.5", "2"):
         write_parquet(tmp_path / f"in/stars={stars}/x.parquet", {"text": [f"text {stars}"]})
