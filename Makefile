@@ -170,7 +170,7 @@ lock-deploy: $(DEPLOY)/.ready
 
 # How the shipped bundle was made.
 demo-bundle: $(READY)
-	rm -rf examples/snips/bundle
+	rm -rf examples/snips/bundle examples/snips/bundle.certificates
 	$(BIN)/bert-batch train --name snips --input examples/snips/train.parquet --id-column id \
 		--test-input examples/snips/validation.parquet --output examples/snips/bundle
 

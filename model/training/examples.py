@@ -79,6 +79,13 @@ class Examples:
             starts=self.starts[indices],
         )
 
+    def joined(self) -> np.ndarray:
+        """Returns the tokens of all rows one after the other, int32 `[N]`."""
+        assert self.starts is not None
+        ends = self.starts + self.lengths
+        rows = [self.tokens[start:end] for start, end in zip(self.starts.tolist(), ends.tolist(), strict=True)]
+        return np.concatenate([np.empty(0, np.int32), *rows])
+
     def padded(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the rows at `indices` as a BertClassifier's inputs, int32 `[B, longest of them]`."""
         assert self.starts is not None

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 GOLD = "gold"
 """What the column of right labels is called on its way."""
+ROWS = 5_000
+"""Rows that are compared unless more are asked for."""
 _input, _scoring, _argument = in_panel(INPUT), in_panel(SCORING), in_panel(SCORING, argument="")
 
 
@@ -34,7 +36,7 @@ class CertifyJob(TextFiles):
     schema_: SchemaTypes = _input(
         default_factory=dict, alias="schema", description="Type of text or label: name:type. Repeatable."
     )
-    rows: int = _input(5_000, ge=1, description="Rows to compare at most, from all over the input.")
+    rows: int = _input(ROWS, ge=1, description="Rows to compare at most, from all over the input.")
     precision: Literal["bfloat16", "float16"] | None = _scoring(
         None, description="bfloat16 or float16; by default bfloat16 on a CPU, float16 on a GPU."
     )

@@ -18,6 +18,7 @@ def _train(job: TrainingJob, log_format: str) -> int:
     when_interrupted("no bundle was made")
     with quiet_stderr():
         from pipeline.bundling.training import train as fit
+        from pipeline.terminal.certificate import show_trained
         from pipeline.terminal.console import quiet_libraries
         from pipeline.terminal.report import inspect_path
         from pipeline.terminal.training_report import teller_for
@@ -32,4 +33,5 @@ def _train(job: TrainingJob, log_format: str) -> int:
         emit("bundle", path=job.output, bundle=trained.bundle.reference, quality=dict(trained.bundle.quality))
     else:
         inspect_path(job.output)
+    show_trained(trained, log_format)
     return 0

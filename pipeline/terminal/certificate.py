@@ -1,9 +1,10 @@
-"""What `bert-batch certify` prints."""
+"""What is printed of a certificate, by `bert-batch certify` and by a training."""
 
 from collections.abc import Iterator
 
 from pipeline.bundling.certifying import Certified
-from pipeline.terminal.console import out
+from pipeline.bundling.training import Trained
+from pipeline.terminal.console import emit, out
 from transforms.score.certificates.certificate import Certificate
 
 
@@ -22,6 +23,21 @@ def show_certificate(certified: Certified) -> None:
         out.print(f"{name:<9} {line}")
     out.print(f"verdict   {_verdict(found)}")
     out.print(f"written   {certified.path}")
+
+
+def show_trained(trained: Trained, log_format: str) -> None:
+    """Prints what the held-out rows of a training said about bfloat16, in a line or two."""
+    certified = trained.certified
+    if log_format == "json":
+        found = None if certified is None else certified.certificate.model_dump(mode="json")
+        path = None if certified is None else certified.path
+        emit("certificate", path=path, certificate=found, problem=trained.not_certified or None)
+    elif certified is None:
+        out.print(f"bfloat16  not certified: {trained.not_certified}")
+    else:
+        made = certified.certificate
+        out.print(f"bfloat16  {made.rows:,} held-out rows, {made.engine}, class {made.chip.kind}: {_verdict(made)}")
+        out.print(f"written   {certified.path}")
 
 
 def _measured(found: Certificate) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """BERT's tokenization one character at a time, as two makers do it: what the graph is held against.
 
 Written from the makers' descriptions (reference, data.md section 5, bert_classifier_semantics.md section 5).
-`benchmarks/workloads/tokenizer_truth.py` checked `Fast` against the Rust tokenizers on every code point and on random
+`benchmarks/workloads/tokenizer_truth.py` checked both against their makers on every code point and on random
 texts.
 """
 

@@ -40,7 +40,7 @@ def check_numbers_stay(columns: Columns, output: str, names: Mapping[str, pa.Dat
     if newest is None:
         return
     date, schema = newest
-    # Columns of ours are never null; those of the user always may be.
+    # Columns of ours are not null unless declared so; those of the user always may be.
     before = {field.name: _known(field.type, names) for field in schema if field.nullable}
     changed = {texts[name]: kind for name, kind in before.items() if kind is not None and name in texts}
     if changed:

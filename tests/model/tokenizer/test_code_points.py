@@ -91,13 +91,15 @@ def test_each_text_of_a_low_code_point_by_itself_has_the_ids_that_its_maker_gave
         assert digest(known(flavour, case)(texts).values.numpy().tolist()) == expected, hex(block[0])
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_texts_of_many_code_points_have_the_ids_of_the_rust_tokenizers(case: str) -> None:
-    lines = (TRUTH.parent / "fast_texts.jsonl").read_text(encoding="utf-8").splitlines()
+@MAKERS_AND_CASES
+def test_texts_of_many_code_points_have_the_ids_of_their_maker(flavour: str, case: str) -> None:
+    """Of the Rust tokenizers, and of the tokenizer that google-research published."""
+    lines = (TRUTH.parent / "texts.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     assert len(rows) > 400
-    found = known("huggingface", case)([row["text"] for row in rows]).to_list()
-    assert [row["text"] for row, ids in zip(rows, found, strict=True) if ids != row[case]] == []
+    expected = [row[case if flavour == "huggingface" else f"{flavour} {case}"] for row in rows]
+    found = known(flavour, case)([row["text"] for row in rows]).to_list()
+    assert [row["text"] for row, a, b in zip(rows, found, expected, strict=True) if a != b] == []
 
 
 @MAKERS_AND_CASES

@@ -10,13 +10,15 @@ import pyarrow as pa
 import pytest
 from support.jobs import write_parquet
 
+from model.bundle import Bundle
 from model.training.fine_tune import Progress, Step, TrainingResult
 from pipeline.bundling.labelled_rows import Classes, check_labels
 from pipeline.bundling.telling import RowsFound, Silent
 from pipeline.bundling.training import train
 from pipeline.bundling.training_job import TrainingJob, plan_rows, training_job
 from pipeline.errors import ConfigError, RunFailedError
-from transforms.errors import PlanError
+from transforms.errors import DeviceMemoryError, PlanError
+from transforms.score.certificates.certificate import read_certificates
 
 pytestmark = pytest.mark.slow  # Trainings.
 
@@ -83,6 +85,27 @@ def test_dropped_rows_are_told_by_part_and_code_and_kept_in_the_bundle_with_ever
     # What lies in the bundle belongs to it: it has its checksum.
     assert {"training/history.json", "training/plot.svg"} <= trained.bundle.files.keys()
     ET.fromstring((trained.bundle.path / "training" / "plot.svg").read_text())
+
+    assert trained.certified is not None
+    found, path = trained.certified.certificate, Path(trained.certified.path)
+    assert path.parent == tmp_path / "bundle.certificates"
+    assert (found.bundle, found.precision) == (trained.bundle.reference, "bfloat16")
+    assert found.rows + found.copies == heard.rows.rows["validation"]
+    assert found.gold is not None
+    # All copies aside, it is the accuracy that the training itself has measured.
+    assert found.gold.plain == pytest.approx(trained.bundle.quality["validation"]["accuracy"], abs=1e-6)
+    assert not found.copies
+    assert [found] == read_certificates(str(tmp_path / "bundle"), trained.bundle, found.chip.kind)
+
+
+def test_a_bundle_is_made_even_where_nothing_can_be_certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise DeviceMemoryError("there is no room for one row more")
+
+    monkeypatch.setattr("pipeline.bundling.certifying.certify_rows", lambda *_, **__: refused())
+    trained = train(job(tmp_path, {"text": ["a b", "c d"] * 30, "label": [0.5, 1.5] * 30}, task="regression"))
+    assert (trained.certified, trained.not_certified) == (None, "there is no room for one row more")
+    assert trained.bundle.fingerprint == Bundle.load(tmp_path / "bundle").fingerprint
 
 
 def test_bad_test_rows_are_not_charged_to_the_training_rows_nor_the_other_way_round(tmp_path: Path) -> None:

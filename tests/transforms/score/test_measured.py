@@ -94,7 +94,7 @@ def test_both_score_every_row_by_turns_and_are_timed(monkeypatch: pytest.MonkeyP
     np.testing.assert_array_equal(found.plain[:, 0], np.arange(30) + 100)
     np.testing.assert_array_equal(found.other, found.plain + 5)
     assert min(found.speed.plain, found.speed.other) > 0
-    # First four rows of both; then parts of eight, and another one begins each time.
+    # First a part of both that is not timed; then parts of eight, and another one begins each time.
     assert turns == ["plain", "other", *["plain", "other", "other", "plain"] * 2]
 
 

@@ -25,6 +25,7 @@ from transforms.score.engines.chips import Chip
 from transforms.score.engines.choice import Choice, load_scorer
 from transforms.score.engines.scorer import Scorer
 from transforms.score.macro_batch import Ragged, score_rows
+from transforms.score.memo import Memo
 from transforms.score.micro_batches import unique_rows
 
 AT_ONCE = 512
@@ -94,21 +95,26 @@ def certify(
 
 
 def compare(rows: Ragged, plain: Scorer, other: Scorer) -> Compared:
-    """Scores all rows with both, by turns; the first rows are scored once before anything is timed."""
+    """Scores all rows with both, by turns; each of them compiles what the first turn needs before anything is timed.
+
+    What later turns still compile is in the time of a few: the speeds are the medians of the turns.
+    """
     count, both = len(rows.first_segment), (plain, other)
     for scorer in both:
-        score_rows(rows.slice(slice(0, min(count, 4))), scorer)
+        score_rows(rows.slice(slice(0, min(count, AT_ONCE))), scorer)
+        # The rows are scored once more, and timed.
+        scorer.memo = Memo(scorer.width)
     outputs = [np.empty((count, scorer.width), np.float32) for scorer in both]
-    timed, nanos = [0, 0], [0, 0]
+    speeds: tuple[list[float], list[float]] = ([], [])
     for turn, start in enumerate(range(0, count, AT_ONCE)):
         part = slice(start, min(count, start + AT_ONCE))
         for which in (0, 1) if turn % 2 == 0 else (1, 0):
             found = score_rows(rows.slice(part), both[which])
             outputs[which][part] = found.outputs
-            timed[which] += found.work.scored
-            nanos[which] += found.work.model_nanos
-    speeds = [1e9 * rows / time if time else 0.0 for rows, time in zip(timed, nanos, strict=True)]
-    return Compared(outputs[0], outputs[1], Speed(plain=speeds[0], other=speeds[1]))
+            if found.work.model_nanos:
+                speeds[which].append(1e9 * found.work.scored / found.work.model_nanos)
+    middle = [float(np.median(found)) if found else 0.0 for found in speeds]
+    return Compared(outputs[0], outputs[1], Speed(plain=middle[0], other=middle[1]))
 
 
 def changed_labels(plain: Numbers, other: Numbers) -> Changed:
