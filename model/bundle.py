@@ -19,6 +19,8 @@ _SINCE = {"activation": 2, "engines": 3}
 """Key -> the first format that has it."""
 DESCRIPTION = "bundle.json"
 SCORING = "scoring"
+INT8 = "int8"
+"""A precision, and the folder of its graph: what `bert-batch quantize` adds to the files of another bundle."""
 TASKS = ("classification", "regression")
 ACTIVATIONS = ("none", "sigmoid")
 """What may stand between the one output of a regression and its value."""
@@ -71,6 +73,11 @@ class Bundle:
     def scoring(self) -> str:
         """Folder of the scoring graph."""
         return str(self.path / SCORING)
+
+    @property
+    def int8(self) -> str:
+        """File of the graph with products in int8, where the bundle has that precision."""
+        return str(self.path / INT8 / "model.xml")
 
     @classmethod
     def describe(cls, path: str | Path) -> "Bundle":

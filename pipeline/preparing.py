@@ -1,7 +1,8 @@
 """A job that is ready to run: bundle, input, outputs and earlier attempts were checked, nothing is written yet."""
 
+import contextlib
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +19,7 @@ from pipeline.jobs.record import about_run, compared_precision, digest
 from pipeline.runners.computing import choose_for
 from transforms.batches.schemas import Columns
 from transforms.bigquery.names import table_name
+from transforms.errors import NoInputError
 from transforms.publish.table_commit import check_record
 from transforms.publish.table_sink import TableSink, check_tables, table_sink
 from transforms.read.columns import check_names
@@ -89,6 +91,16 @@ class Comparison(NamedTuple):
 Tell = Callable[["Bundle | Plan | Run | FoundTable | Labelling | Comparison | Choice"], None]
 
 
+@contextlib.contextmanager
+def _other_way_out() -> Iterator[None]:
+    """A job may go on without input; a training cannot."""
+    try:
+        yield
+    except NoInputError as error:
+        raise NoInputError(f"{error} (or --allow-missing)") from error
+
+
+@_other_way_out()
 def first_look(job: JobConfig, date: dt.date) -> None:
     """Checks names and `bundle.json`, without TensorFlow, whose import takes ten seconds.
 
@@ -196,6 +208,7 @@ def prepare(
     )
 
 
+@_other_way_out()
 def plan_of(job: JobConfig, date: dt.date) -> Plan:
     """What the job reads for `date`: files, a table, or the result of a query; raises what the plans raise."""
     if job.input_query is not None:

@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from model.bundle import Bundle
 from model.training.examples import Examples
-from pipeline.bundling.certify_job import GOLD, ROWS, CertifyJob
+from pipeline.bundling.certify_job import GOLD, ROWS, CertifyJob, SampleJob
 from pipeline.errors import ConfigError
+from pipeline.jobs.bundle import check_precision
 from transforms.batches.schemas import KEPT
 from transforms.batches.texts import as_text
 from transforms.featurize.step import TransformGraph, featurize
@@ -73,7 +74,7 @@ def certify_bundle(job: CertifyJob) -> Certified:
     A certificate of the same bundle, precision, engine and class of chips is replaced.
     """
     bundle = open_bundle(job.bundle)
-    _check_pairs(job, bundle)
+    check_pairs(job, bundle)
     plan = plan_inputs(job.input, job.columns(bundle.task), file_format=job.format, dialect=job.dialect)
     rows = read_tokens(plan, bundle, job.rows)
     if not rows.lengths:
@@ -102,15 +103,16 @@ def certify_rows(
     """The certificate of the bundle at `path` from token rows, measured on this machine and written beside the bundle.
 
     `gold` is the right label, or value, of each row. `precision` None: bfloat16 on a CPU, float16 on a GPU. Raises
-    ConfigError if the bundle does not have it, ValueError without rows.
+    ConfigError if the bundle does not have it, or nothing computes it here, ValueError without rows.
     """
     place = Place(device=find_device(), chip=find_chip())
     assert place.device is not None
     wanted = precision or ("float16" if place.kind == GPU else "bfloat16")
+    check_precision(bundle, path, wanted)
     try:
         choice = choose(bundle, wanted, place)
     except ValueError as error:
-        raise ConfigError(f"--precision {wanted}: {error}; make the bundle anew with this version") from error
+        raise ConfigError(f"--precision {wanted}: {error}") from error
     certificate = certify(
         bundle,
         rows,
@@ -172,7 +174,8 @@ def _sampled(plan: Plan, step: int, found: TokenRows) -> Iterator[pa.RecordBatch
                         yield batch.take(pa.array(taken))
 
 
-def _check_pairs(job: CertifyJob, bundle: Bundle) -> None:
+def check_pairs(job: SampleJob, bundle: Bundle) -> None:
+    """Raises ConfigError if the job has one text for pairs, or two for single texts."""
     if (bundle.segments == 2) != (job.text_pair_column is not None):
         way_out = "name the second text with --text-pair-column" if bundle.segments == 2 else "leave the flag out"
         raise ConfigError(f"{job.bundle}: scores {'pairs' if bundle.segments == 2 else 'single texts'}; {way_out}")

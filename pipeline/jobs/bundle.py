@@ -37,9 +37,16 @@ def _fits(bundle: "Bundle", job: JobConfig) -> "Bundle":
             f"--text-pair-column {job.text_pair_column!r}: {job.bundle} scores single texts; leave the flag out, "
             "or choose a bundle trained on pairs"
         )
-    if job.precision not in ("auto", "fastest", *bundle.precisions):
-        raise ConfigError(
-            f"--precision {job.precision}: {job.bundle} has {', '.join(bundle.precisions)} only; make the bundle anew "
-            "with this version, or leave the flag out"
-        )
+    if job.precision not in ("auto", "fastest"):
+        check_precision(bundle, job.bundle, job.precision)
     return bundle
+
+
+def check_precision(bundle: "Bundle", path: str, precision: str) -> None:
+    """Raises ConfigError if the bundle at `path` does not have the precision."""
+    if precision in bundle.precisions:
+        return
+    way_out = "make the bundle anew with this version, or leave the flag out"
+    if precision == "int8":
+        way_out = "`bert-batch quantize` makes one that has it"
+    raise ConfigError(f"--precision {precision}: {path} has {', '.join(bundle.precisions)} only; {way_out}")

@@ -86,8 +86,8 @@ class JobConfig(TextFiles):
     token_budget: int | None = _scoring(
         None, ge=1, description="Padded tokens of one micro-batch; by default by device."
     )
-    precision: Literal["auto", "float32", "bfloat16", "float16", "fastest"] = _scoring(
-        "auto", description="float32, bfloat16, float16, auto: by device, or fastest: by certificate."
+    precision: Literal["auto", "float32", "bfloat16", "float16", "int8", "fastest"] = _scoring(
+        "auto", description="float32, bfloat16, float16, int8, auto: by device, or fastest: by certificate."
     )
     max_changed_labels: float = _scoring(
         0.01, gt=0, lt=1, description="Share of labels that --precision fastest may change."

@@ -25,7 +25,10 @@ def choose_for(job: JobConfig, bundle: Bundle, needs_gpu: bool = False) -> "Choi
     place = place_of(job, needs_gpu)
     if job.precision == "fastest":
         return fastest_for(job, bundle, place)
-    return choose(bundle, None if job.precision == "auto" else job.precision, place)
+    try:
+        return choose(bundle, None if job.precision == "auto" else job.precision, place)
+    except ValueError as error:
+        raise ConfigError(f"--precision {job.precision}: {error}") from error
 
 
 def fastest_for(job: JobConfig, bundle: Bundle, place: "Place") -> "Choice":

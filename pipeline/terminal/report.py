@@ -126,6 +126,9 @@ def inspect_path(path: str) -> None:
 
 def _inspect_bundle(bundle: Bundle) -> None:
     table = Table(show_header=False, box=None)
+    table.add_column()
+    # A fingerprint that is cut short is none.
+    table.add_column(overflow="fold")
     names = ("name", "fingerprint", "format", "task", "labels", "activation", "max_tokens", "segments", "tokenizer")
     for name in (*names, "model", "precisions"):
         table.add_row(name, str(getattr(bundle, name)))

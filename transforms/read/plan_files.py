@@ -169,7 +169,7 @@ def list_inputs(
     for info in inputs:
         check(info)
     if not inputs and not allow_missing:
-        raise NoInputError(f"no input file matches {', '.join(patterns)}; is it written yet? (or --allow-missing)")
+        raise NoInputError(f"no input file matches {', '.join(patterns)}; is it written yet?")
     for info in inputs:
         if not info.path.isprintable() and any("\udc80" <= c <= "\udcff" for c in info.path):
             raise PlanError(f"{info.path!a}: the name of the file is not UTF-8; rename it")

@@ -167,7 +167,7 @@ def _refusals(source: str, flag: str) -> Iterator[None]:
     try:
         yield
     except NotFound as error:
-        raise NoInputError(f"{source}: {_said(error)}; is it written yet? (or --allow-missing)") from error
+        raise NoInputError(f"{source}: {_said(error)}; is it written yet?") from error
     except BadRequest as error:
         raise PlanError(f"{source}: {_said(error)}; correct {flag}") from error
     except Forbidden as error:

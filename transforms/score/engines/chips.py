@@ -21,6 +21,8 @@ CLASSES = (*_X86, *_ARM, OTHER, GPU)
 """Every class of chips; a GPU is one of its own."""
 BFLOAT16 = ("amx", "avx512_bf16")
 """Classes of chips on which OpenVINO computes in bfloat16."""
+EIGHT_BIT = ("avx512_bf16", "avx512_vnni", "avx2_vnni")
+"""Classes of chips on which OpenVINO computes in int8 and gains by it; on amx, bfloat16 is as fast."""
 _CEILING = {"avx512_core_vnni": "avx512_vnni", "avx512_core": "avx512", "avx2_vnni": "avx2_vnni", "avx2": "avx2"}
 _CEILING |= {"avx512_core_bf16": "avx512_bf16", "avx": OTHER, "sse41": OTHER}
 _CEILING |= {"avx512_core_fp16": "avx512_bf16", "avx10_1_512": "avx512_bf16", "avx2_vnni_2": "avx2_vnni"}

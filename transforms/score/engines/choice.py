@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model.bundle import OPENVINO, TENSORFLOW, Bundle
+from model.bundle import INT8, OPENVINO, TENSORFLOW, Bundle
 from transforms.score.certificates.certificate import Certificate
 from transforms.score.certificates.statistics import PASSED, UNDECIDED
 from transforms.score.compute import Compute
 from transforms.score.devices import Device
-from transforms.score.engines.chips import BFLOAT16, GPU, Chip
+from transforms.score.engines.chips import BFLOAT16, EIGHT_BIT, GPU, Chip
 from transforms.score.engines.openvino_scorer import INSTALL, OpenVinoScorer, computes, is_installed
 from transforms.score.engines.scorer import Scorer
 
@@ -56,15 +56,34 @@ def load_scorer(bundle: Bundle, compute: Compute, device: Device) -> Scorer:
 def choose(bundle: Bundle, wanted: str | None, place: Place) -> Choice:
     """The engine for the precision that is `wanted` (None: by device): OpenVINO where it computes bfloat16 itself.
 
-    Raises ValueError if the bundle does not have the precision.
+    Raises ValueError if the bundle does not have the precision, or nothing computes it there (int8 has one engine).
     """
     precision = wanted if place.device is None else place.device.precision(wanted, bundle.precisions)
+    if precision == INT8:
+        if (problem := _why_not_int8(place)) is not None:
+            raise ValueError(problem)
+        return Choice(engine=OPENVINO, precision=INT8)
     if precision != "bfloat16" or place.kind == GPU:
         return Choice(precision=precision)
     reason = _why_not_openvino(bundle, place)
     if reason is None:
         return Choice(engine=OPENVINO, precision=precision)
     return Choice(precision=precision, notes=(f"bfloat16 is computed by TensorFlow: {reason}",))
+
+
+def _why_not_int8(place: Place) -> str | None:
+    if place.kind == GPU:
+        return "a GPU does not compute it; take float16"
+    if place.chip is None:
+        return f"the chips of the workers are not known here; say their class with --chip ({', '.join(EIGHT_BIT)})"
+    if place.chip.kind not in EIGHT_BIT:
+        better = "; take bfloat16, which is as fast there" if place.chip.kind in BFLOAT16 else "; take float32"
+        return f"{place.chip.name} (class {place.chip.kind}) gains nothing by it{better}"
+    if place.device is None:
+        return None
+    if not is_installed():
+        return f"only OpenVINO computes it, which is not installed; {INSTALL}"
+    return None if computes(INT8) else f"OpenVINO does not compute it on {place.chip.name}"
 
 
 def _why_not_openvino(bundle: Bundle, place: Place) -> str | None:
@@ -114,6 +133,8 @@ def _why_not(bundle: Bundle, found: Certificate, limit: float, place: Place) -> 
         return f"that of {found.precision} in {found.engine} passed, but it is {found.times:.2f} times as fast"
     if found.precision not in bundle.precisions:
         return f"{found.precision} is not in the bundle"
+    if found.precision == INT8 and (problem := _why_not_int8(place)) is not None:
+        return f"int8: {problem}"
     if found.engine == OPENVINO and choose(bundle, found.precision, place).engine != OPENVINO:
         return f"OpenVINO does not compute {found.precision} here"
     return None

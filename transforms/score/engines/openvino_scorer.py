@@ -1,4 +1,4 @@
-"""OpenVINO: the same weights, several times as fast in bfloat16 on a CPU that has instructions for it.
+"""OpenVINO: the same weights, several times as fast in bfloat16 on a CPU that has instructions for it, or in int8.
 
 An optional dependency (the extra `openvino`), imported when a job first computes with it.
 """
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.bundle import OPENVINO, Bundle
+from model.bundle import INT8, OPENVINO, Bundle
 from transforms.errors import EngineError, OutOfMemoryError
 from transforms.score.compute import Compute
 from transforms.score.devices import Device
-from transforms.score.engines.chips import find_chip
+from transforms.score.engines.chips import EIGHT_BIT, find_chip
 from transforms.score.engines.scorer import Limits, Scorer, Tokens, check_rows, padded
 from transforms.score.memo import Memo
 from transforms.score.micro_batches import Indices, plan_micro_batches
@@ -26,7 +26,8 @@ from transforms.stores.loaded import once_a_process
 INSTALL = "pip install 'bert-batch[openvino]'"
 THREADS = "TF_NUM_INTRAOP_THREADS"
 """The share of the cores of one process: TensorFlow reads it itself, and never computes while OpenVINO does."""
-_TYPES = {"float32": "f32", "bfloat16": "bf16"}
+_TYPES = {"float32": "f32", "bfloat16": "bf16", INT8: "f32"}
+"""Precision -> the type of what is not quantized."""
 _NO_MEMORY = ("bad_alloc", "Failed to allocate", "out of memory", "Cannot allocate memory")
 
 
@@ -37,7 +38,12 @@ def is_installed() -> bool:
 
 def computes(precision: str) -> bool:
     """Whether OpenVINO is there, and computes in `precision` on the chip of this machine."""
-    return precision in _TYPES and is_installed() and _TYPES[precision].upper() in {"F32", *capabilities()}
+    if precision not in _TYPES or not is_installed():
+        return False
+    if precision == INT8:
+        # It computes int8 on every chip, and on those without instructions for it slowly.
+        return find_chip().kind in EIGHT_BIT and "INT8" in capabilities()
+    return _TYPES[precision].upper() in {"F32", *capabilities()}
 
 
 @functools.cache
@@ -63,7 +69,9 @@ class OpenVinoScorer(Scorer):
         _check(bundle, self.precision)
         self._output = "probabilities" if bundle.task == "classification" else "value"
         self._compiled = once_a_process(
-            f"openvino {self.precision}", bundle.fingerprint, lambda: Compiled(bundle.scoring, self.precision)
+            f"openvino {self.precision}",
+            bundle.fingerprint,
+            lambda: Compiled(bundle.int8 if self.precision == INT8 else bundle.scoring, self.precision),
         )
 
     def plan(self, lengths: npt.NDArray[np.integer]) -> list[Indices]:
@@ -88,8 +96,9 @@ class Compiled:
     brings the process down.
     """
 
-    def __init__(self, folder: str, precision: str) -> None:
-        self._folder, self._precision = folder, precision
+    def __init__(self, graph: str, precision: str) -> None:
+        """`graph` is a folder with a SavedModel, or a file of OpenVINO's own."""
+        self._graph, self._precision = graph, precision
         self._lock = threading.Lock()
         self._request: Any = self._compile()
 
@@ -120,11 +129,22 @@ class Compiled:
             hint.enable_cpu_pinning(): False,
         }
         # Reads the signature PADDED of scoring_graph.py; its weights are mapped, not copied.
-        compiled = _core().compile_model(_core().read_model(self._folder), "CPU", settings)
+        compiled = _core().compile_model(_core().read_model(self._graph), "CPU", settings)
         found = compiled.get_property(hint.inference_precision()).get_type_name()
-        if found != _TYPES[self._precision]:
+        if found != _TYPES[self._precision] or (self._precision == INT8 and not _has_int8(compiled)):
             raise EngineError(_other_chip(self._precision))
         return compiled.create_infer_request()
+
+
+def _has_int8(compiled: Any) -> bool:
+    """Whether products are computed in int8: the hint above is of what is not quantized."""
+    of_products = (op.get_rt_info() for op in compiled.get_runtime_model().get_ordered_ops())
+    kinds = {info["runtimePrecision"].astype(str) for info in of_products if _is_product(info)}
+    return bool(kinds & {"i8", "u8"})
+
+
+def _is_product(info: Any) -> bool:
+    return "layerType" in info and info["layerType"].astype(str) in ("FullyConnected", "MatMul")
 
 
 @functools.cache
@@ -139,6 +159,8 @@ def _check(bundle: Bundle, precision: str) -> None:
         raise EngineError(
             f"{bundle.name}: has no graph that OpenVINO reads, it is of an earlier version; make the bundle anew"
         )
+    if precision == INT8 and INT8 not in bundle.precisions:
+        raise EngineError(f"--precision int8: {bundle.name} has no graph for it; `bert-batch quantize` makes one")
     if precision not in _TYPES:
         raise EngineError(f"--precision {precision}: OpenVINO computes in {' and '.join(_TYPES)} here")
     if not is_installed():
