@@ -1,7 +1,8 @@
 """What `train` reaches from a real encoder: `make quality`, or `python -m benchmarks.nightly.quality trec-defaults`.
 
 Reads the folder $SHARED (default ../shared) and fails when it is missing. Trains and scores with the project's own
-commands; every task named is trained anew and replaces its section of benchmarks/reports/QUALITY.md.
+commands; every task named is trained anew and replaces its section of benchmarks/reports/QUALITY.md. Bundles trained
+with defaults are certified in other precisions, see precisions.py.
 """
 
 import argparse
@@ -24,6 +25,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.nightly.precisions import certify
+from benchmarks.nightly.precisions import write_report as write_precisions
 from benchmarks.nightly.quality_tasks import TASKS, Task
 from benchmarks.paths import REPORTS, ROOT, encoder_folder, shared
 from model.training.metrics import macro_f1, pearson, spearman
@@ -47,6 +50,10 @@ def run(name: str, task: Task, folder: Path, rows: int | None) -> tuple[str, boo
     figures = ", ".join(f"{metric} {_listed(values)}" for metric, values in measured.items())
     mean = f"{task.metric} {np.mean(measured[task.metric]):.4f}"
     of_seeds = f", mean of seeds {', '.join(map(str, task.seeds))}" if len(task.seeds) > 1 else ""
+    certified = []
+    if rows is None and name.endswith("-defaults"):
+        certified = certify(name, task, folder / f"{name}-{task.seeds[0]}", folder)
+    told = "".join(f"\n- {line}" for line in certified)
     text = f"""## {name}
 
 {task.title}, {held_out:,} rows scored: **{mean}**{of_seeds}, bar {task.bar:.3g}: \
@@ -54,6 +61,7 @@ def run(name: str, task: Task, folder: Path, rows: int | None) -> tuple[str, boo
 {"" if quick else f", ABOVE {MAX_SECONDS:,} s"}, {_listed([t.cpu for t in trainings], 0)} s of user CPU, \
 {_listed([t.epochs for t in trainings], 0)} epochs; {dt.date.today().isoformat()}, {os.cpu_count()} cores, \
 {platform.machine()}.{"" if reached else " " + task.tried}
+{told}
 
 ```
 {chr(10).join(_shown(command, folder) for command in trainings[0].commands)}
@@ -151,6 +159,7 @@ def main() -> None:
         print(section, flush=True)
         if given.rows is None:
             write_report({name: section})
+            write_precisions()
             failed += [] if good else [name]
     sys.exit(f"below the bar, or longer than {MAX_SECONDS} s: {', '.join(failed)}" if failed else 0)
 
