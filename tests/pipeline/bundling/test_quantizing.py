@@ -33,6 +33,8 @@ from transforms.score.engines.choice import Place, choose, choose_fastest, load_
 from transforms.score.engines.openvino_scorer import Compiled, OpenVinoScorer
 from transforms.score.macro_batch import score_rows
 
+pytestmark = pytest.mark.slow  # Quantizes networks.
+
 CPU, VNNI = Device(kind="cpu"), Chip(kind="avx512_vnni", name="Xeon 2")
 ROWS = [([2, *range(10, 10 + n), *range(70 - n, 70)], n) for n in range(1, 28)]
 
