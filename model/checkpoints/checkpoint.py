@@ -12,7 +12,7 @@ import numpy as np
 import tf_keras
 
 from model.errors import CheckpointError
-from model.network.classifier import BertClassifier
+from model.network.classifier import BertClassifier, build_classifier
 from model.network.config import BertConfig
 from model.network.encoder import BertEncoder
 from model.network.weights import ENCODER_PREFIX, canonical_variables
@@ -29,7 +29,8 @@ class Checkpoint:
     `strip_accents` also where accents go with the case. `text_fields` are the names of the texts of a row in training,
     if it says. `flavour_assumed` means that nothing says how the training
     tokenized. `truncator` is how pairs were cut. `activation` is where a function after the one or more outputs is
-    named, and its name there; `activation_assumed` means that nothing says what becomes of the one output.
+    named, and its name there; `activation_assumed` means that nothing says what becomes of the one output. Without
+    `has_pooler` the encoder was never trained with one, and its weights for it are zero.
     """
 
     origin: str
@@ -50,6 +51,7 @@ class Checkpoint:
     truncator: str = "round_robin"
     activation: tuple[str, str] | None = None
     activation_assumed: bool = False
+    has_pooler: bool = True
 
     def check_segments(self, segments: int) -> None:
         """Raises CheckpointError if the model was trained on fewer segment types than `segments`."""
@@ -82,12 +84,7 @@ def build_from(checkpoint: Checkpoint) -> BertClassifier:
             "(`bert-batch train --encoder`)"
         )
     head = tf_keras.layers.Dense(checkpoint.outputs) if "classifier/kernel" in checkpoint.weights else None
-    classifier = BertClassifier(
-        BertEncoder.from_bert_config(checkpoint.config),
-        checkpoint.outputs,
-        use_encoder_pooler=checkpoint.config.use_encoder_pooler,
-        cls_head=head,
-    )
+    classifier = build_classifier(checkpoint.config, checkpoint.outputs, cls_head=head)
     assign(classifier, checkpoint.weights, origin=checkpoint.origin)
     return classifier
 

@@ -116,12 +116,16 @@ def _noted(checkpoint: Checkpoint, note: str) -> Checkpoint:
 
 
 def load_encoder(path: str | Path, *, output_range: int | None = None) -> tuple[BertConfig, BertEncoder]:
-    """Loads the encoder at `path`, in any layout, to be fine-tuned; its new head reads the encoder's pooled output.
+    """Loads the encoder at `path`, in any layout, to be fine-tuned; its new head reads the encoder's pooled output, or
+    pools for itself where the encoder has no pooler.
 
-    That is of the first token, so `output_range` 1, with which the last layer computes no other, suffices for it.
+    Both are of the first token, so `output_range` 1, with which the last layer computes no other, suffices for it.
     """
     checkpoint = load(path, head=False)
-    return checkpoint.config.replace(use_encoder_pooler=True), build_encoder_from(checkpoint, output_range=output_range)
+    config = checkpoint.config
+    if checkpoint.has_pooler:
+        config = config.replace(use_encoder_pooler=True)
+    return config, build_encoder_from(checkpoint, output_range=output_range)
 
 
 def _prefix(path: Path) -> Path:

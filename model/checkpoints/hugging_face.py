@@ -8,38 +8,17 @@ import numpy as np
 
 from model.checkpoints.checkpoint import Checkpoint, as_weights, some
 from model.checkpoints.cross_encoder import read_activation
+from model.checkpoints.families import Family, family_of
 from model.checkpoints.json_files import read_json
 from model.checkpoints.safetensors_files import INDEX, SINGLE, read_tensors
 from model.checkpoints.tokenizer_files import read_tokenizer
 from model.errors import CheckpointError
-from model.network.config import BertConfig
 from model.network.weights import encoder_shapes
-
-_CLASSIFIERS = tuple(f"{library}BertForSequenceClassification" for library in ("", "TF", "Flax"))
-
-_LAYERS = {
-    "_network/_embedding_layer": "bert.embeddings.word_embeddings",
-    "_network/_position_embedding_layer": "bert.embeddings.position_embeddings",
-    "_network/_type_embedding_layer": "bert.embeddings.token_type_embeddings",
-    "_network/_embedding_norm_layer": "bert.embeddings.LayerNorm",
-    "_network/_pooler_layer": "bert.pooler.dense",
-    "classifier/out_proj": "classifier",
-}
-
-_SUBLAYERS = {
-    "_attention_layer/_query_dense": "attention.self.query",
-    "_attention_layer/_key_dense": "attention.self.key",
-    "_attention_layer/_value_dense": "attention.self.value",
-    "_attention_layer/_output_dense": "attention.output.dense",
-    "_attention_layer_norm": "attention.output.LayerNorm",
-    "_intermediate_dense": "intermediate.dense",
-    "_output_dense": "output.dense",
-    "_output_layer_norm": "output.LayerNorm",
-}
 
 
 def read_hugging_face(folder: str | Path, *, head: bool = True) -> Checkpoint:
-    """Reads a BertForSequenceClassification, or a BERT without head or with pretraining heads.
+    """Reads a BertForSequenceClassification or that of its kin (families.py), or one without head or with pretraining
+    heads.
 
     A single label means regression. Without `head` a classifier in the file is ignored.
     Raises CheckpointError for everything that would score differently here.
@@ -53,37 +32,39 @@ def read_hugging_face(folder: str | Path, *, head: bool = True) -> Checkpoint:
             )
     described = read_json(folder / "config.json")
     try:
-        config = BertConfig.from_hugging_face(described)
+        family = family_of(described)
+        config = family.config(described)
     except ValueError as error:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
     stored = read_tensors(folder)
     path, notes = stored.origin, list(stored.notes)
-    tensors = _modern(path, stored.arrays)
+    tensors = _modern(path, stored.arrays, family)
     shapes = encoder_shapes(config)
     labels, activation, assumed = None, None, False
-    if head and "classifier.weight" in tensors:
-        notes += _check_architecture(folder / "config.json", described)
-        labels = _labels(folder / "config.json", described, len(tensors["classifier.weight"]))
+    if head and _has_classifier(path, tensors, family):
+        notes += _check_architecture(folder / "config.json", described, family)
+        out = f"{family.head['classifier/out_proj']}.weight"
+        labels = _labels(folder / "config.json", described, len(tensors.get(out, ())))
         activation = read_activation(folder, described)
         assumed = len(labels) == 1 and activation is None and described.get("problem_type") is None
-        shapes |= {
-            "classifier/out_proj/kernel": (config.hidden_size, len(labels)),
-            "classifier/out_proj/bias": (len(labels),),
-        }
-    weights = {name: _reshaped(path, tensors, name, shape) for name, shape in shapes.items()}
+        widths = {"classifier/dense": config.hidden_size, "classifier/out_proj": len(labels)}
+        for layer in family.head:
+            shapes |= {f"{layer}/kernel": (config.hidden_size, widths[layer]), f"{layer}/bias": (widths[layer],)}
+    weights = {name: _reshaped(path, tensors, name, shape, family) for name, shape in shapes.items()}
     return Checkpoint(
         origin=str(path),
         layout="Hugging Face folder" if stored.files == 1 else f"Hugging Face folder, weights in {stored.files} files",
         config=config,
         weights=weights,
-        ignored=_ignored(path, tensors, {_key(name) for name in shapes}, head),
+        ignored=_ignored(path, tensors, {key for name in shapes if (key := family.key(name))}, head, family),
         notes=tuple(notes),
-        said_by={"activation": str(folder / "config.json"), "norm_first": "Hugging Face's BERT"},
+        said_by={"activation": str(folder / "config.json"), "norm_first": f"Hugging Face's {family.name}"},
         labels=labels,
         flavour="huggingface",
         truncator="longest_first",
         activation=activation,
         activation_assumed=assumed,
+        has_pooler=family.has_pooler,
         **read_tokenizer(folder, config.vocab_size),
     )
 
@@ -121,43 +102,60 @@ def _named(file: Path, described: dict[str, Any]) -> dict[int, str]:
     return {int(number): str(label) for number, label in named.items()}
 
 
-def _check_architecture(file: Path, described: dict[str, Any]) -> list[str]:
+def _has_classifier(path: Path, tensors: Mapping[str, np.ndarray], family: Family) -> bool:
+    """Whether there is the head of a text classifier; refused where there is one for tokens."""
+    if family.of_texts in tensors:
+        return True
+    if family.of_tokens in tensors:
+        raise CheckpointError(
+            f"{path}: has {family.of_tokens} but no {family.of_texts}: a label for each token, not for a text; bring a "
+            f"{family.architecture}"
+        )
+    return False
+
+
+def _check_architecture(file: Path, described: dict[str, Any], family: Family) -> list[str]:
     """Other heads, of tokens or of multiple choice, have the same names and shapes and are read in another way.
 
     Returns a note where nothing says which head it is.
     """
     named = described.get("architectures")
     if not named:
-        return [f"head: classifier.weight is taken for that of {_CLASSIFIERS[0]}; {file} names no architectures"]
-    if not set(_CLASSIFIERS) & set(map(str, named)):
+        taken = f"head: {family.of_texts} is taken for that of {family.architecture}"
+        return [f"{taken}; {file} names no architectures"]
+    if not set(family.classifiers) & set(map(str, named)):
         raise CheckpointError(
-            f"{file}: architectures is {named!r}, but classifier.weight can only be scored as the head of "
-            f"{_CLASSIFIERS[0]}: bring such a model"
+            f"{file}: architectures is {named!r}, but {family.of_texts} can only be scored as the head of "
+            f"{family.architecture}: bring such a model"
         )
     return []
 
 
-def _ignored(path: Path, tensors: dict[str, np.ndarray], used: set[str], head: bool) -> dict[str, str]:
+def _ignored(path: Path, tensors: dict[str, np.ndarray], used: set[str], head: bool, family: Family) -> dict[str, str]:
     ignored, left_over = {}, []
     for key in sorted(tensors.keys() - used):
-        if key == "bert.embeddings.position_ids":
+        if key == f"{family.prefix}.embeddings.position_ids":
             ignored[key] = "the numbers 0, 1, 2 …, no weights"
-        elif key.startswith("cls."):
+        elif key.startswith(family.pretraining):
             ignored[key] = "head of pretraining"
-        elif key.startswith("classifier.") and not head:
+        elif key.startswith(("classifier.", "pre_classifier.")) and not head:
             ignored[key] = "head, to be trained anew"
         else:
             left_over.append(key)
     if left_over:
         raise CheckpointError(
             f"{path}: {some(left_over)} would not be used, so the scores would be wrong; "
-            "does config.json belong to this file, and is it a plain BertForSequenceClassification?"
+            f"does config.json belong to this file, and is it a plain {family.architecture}?"
         )
     return ignored
 
 
-def _reshaped(path: Path, tensors: dict[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
-    key = _key(name)
+def _reshaped(
+    path: Path, tensors: dict[str, np.ndarray], name: str, shape: tuple[int, ...], family: Family
+) -> np.ndarray:
+    key = family.key(name)
+    if key is None:
+        return np.zeros(shape, np.float32)
     if key not in tensors:
         raise CheckpointError(
             f"{path}: has no {key} for {name}; the file holds less than the network that its "
@@ -179,29 +177,16 @@ def _reshaped(path: Path, tensors: dict[str, np.ndarray], name: str, shape: tupl
     return (tensor.T if name.endswith("/kernel") else tensor).reshape(shape)
 
 
-def _modern(path: Path, stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The tensors under today's names, those of a bare encoder below `bert.`."""
+def _modern(path: Path, stored: Mapping[str, np.ndarray], family: Family) -> dict[str, np.ndarray]:
+    """The tensors under today's names, those of a bare encoder below its prefix (`bert.`)."""
     tensors: dict[str, np.ndarray] = {}
     for name, array in stored.items():
-        key = _modern_key(name)
+        key = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+        # A bare BertModel has the encoder at the top.
+        key = f"{family.prefix}.{key}" if key.startswith(family.top) else key
         if key in tensors:
             raise CheckpointError(
                 f"{path}: has {key} twice, under an old and a new name; only one can be right: save the model again"
             )
         tensors[key] = array
     return tensors
-
-
-def _modern_key(key: str) -> str:
-    key = key.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-    # A bare BertModel has the encoder at the top.
-    return f"bert.{key}" if key.startswith(("embeddings.", "encoder.", "pooler.")) else key
-
-
-def _key(name: str) -> str:
-    layer, leaf = name.rsplit("/", 1)
-    suffix = "bias" if leaf in ("bias", "beta") else "weight"
-    if layer in _LAYERS:
-        return f"{_LAYERS[layer]}.{suffix}"
-    index, sublayer = layer.removeprefix("_network/_transformer_layers/").split("/", 1)
-    return f"bert.encoder.layer.{index}.{_SUBLAYERS[sublayer]}.{suffix}"

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from model.network.config import BertConfig
-from model.network.encoder import BertEncoder, require_names, save_by_name
+from model.network.encoder import HEAD_FUNCTIONS, BertEncoder, require_names, save_by_name
 
 
 @tf_keras.utils.register_keras_serializable(package="bert_batch")
@@ -171,12 +171,26 @@ class BertClassifier(tf_keras.Model):
 
 
 def build_classifier(
-    config: BertConfig, num_classes: int, *, encoder: BertEncoder | None = None, dropout_rate: float = 0.1
+    config: BertConfig,
+    num_classes: int,
+    *,
+    encoder: BertEncoder | None = None,
+    dropout_rate: float = 0.1,
+    cls_head: tf_keras.layers.Layer | None = None,
 ) -> BertClassifier:
     """Builds the classifier that `config` describes; weights are fresh, the given `encoder`'s apart."""
+    if cls_head is None and config.head_activation != "tanh":
+        cls_head = ClassificationHead(
+            config.hidden_size,
+            num_classes,
+            activation=HEAD_FUNCTIONS[config.head_activation],
+            dropout_rate=dropout_rate,
+            name="sentence_prediction",
+        )
     return BertClassifier(
         encoder or BertEncoder.from_bert_config(config),
         num_classes,
         dropout_rate=dropout_rate,
         use_encoder_pooler=config.use_encoder_pooler,
+        cls_head=cls_head,
     )

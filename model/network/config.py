@@ -7,6 +7,11 @@ from typing import Any, Literal, Self
 Activation = Literal["gelu_tanh", "gelu_erf", "relu"]
 
 ACTIVATIONS: tuple[str, ...] = ("gelu_tanh", "gelu_erf", "relu")
+HeadActivation = Literal["tanh", "relu", "gelu_erf"]
+HEAD_ACTIVATIONS: tuple[str, ...] = ("tanh", "relu", "gelu_erf")
+"""Those of BERT, DistilBERT and ELECTRA, between the two layers of a head that pools for itself."""
+_UNSAID = {"norm_first": False, "embedding_width": None, "head_activation": "tanh"}
+"""What bundles before these fields mean."""
 
 # Layers, hidden size and attention heads of the published sizes (google-research/bert README); inner = 4 hidden.
 PRESETS: dict[str, tuple[int, int, int]] = {
@@ -29,6 +34,20 @@ _HUGGING_FACE_ACTIVATIONS: dict[str, Activation] = {
 
 LAYER_NORM_EPSILON = 1e-12
 
+HUGGING_FACE_NAMES = {
+    "vocab_size": "vocab_size",
+    "hidden_size": "hidden_size",
+    "num_layers": "num_hidden_layers",
+    "num_attention_heads": "num_attention_heads",
+    "inner_dim": "intermediate_size",
+    "max_sequence_length": "max_position_embeddings",
+    "type_vocab_size": "type_vocab_size",
+    "output_dropout": "hidden_dropout_prob",
+    "attention_dropout": "attention_probs_dropout_prob",
+    "initializer_range": "initializer_range",
+}
+"""Our fields -> keys of a BERT's config.json."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BertConfig:
@@ -36,7 +55,8 @@ class BertConfig:
 
     `max_sequence_length` is the number of positions the model has, the longest row it can score.
     `use_encoder_pooler` says whether the classifier reads the encoder's pooled output or owns a
-    pooling layer in its head. `norm_first` and `embedding_width` (None: `hidden_size`) are the encoder's.
+    pooling layer in its head, with `head_activation` behind it. `norm_first` and `embedding_width` (None:
+    `hidden_size`) are the encoder's.
     Raises ValueError for values no BERT can have.
     """
 
@@ -54,12 +74,17 @@ class BertConfig:
     use_encoder_pooler: bool = True
     norm_first: bool = False
     embedding_width: int | None = None
+    head_activation: HeadActivation = "tanh"
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check_type(field.name, getattr(self, field.name), field.type)
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation is {self.activation!r}; use one of {', '.join(ACTIVATIONS)}")
+        if self.head_activation not in HEAD_ACTIVATIONS:
+            raise ValueError(f"head_activation is {self.head_activation!r}; use one of {', '.join(HEAD_ACTIVATIONS)}")
+        if self.head_activation != "tanh" and self.use_encoder_pooler:
+            raise ValueError(f"head_activation is {self.head_activation}, but the encoder's own pooler is a tanh")
         for name in ("output_dropout", "attention_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; a dropout rate lies in [0, 1)")
@@ -88,34 +113,28 @@ class BertConfig:
         return cls(**{**sizes, **changes})
 
     @classmethod
-    def from_hugging_face(cls, config: Mapping[str, Any]) -> Self:
-        """Reads the content of a Hugging Face `config.json`.
+    def from_hugging_face(
+        cls,
+        config: Mapping[str, Any],
+        *,
+        names: Mapping[str, str] = HUGGING_FACE_NAMES,
+        activation: str = "hidden_act",
+        **unsaid: Any,
+    ) -> Self:
+        """Reads the content of a Hugging Face `config.json` of a BERT, or of its kin that is described.
 
-        Raises ValueError for a model that is not BERT, or a BERT whose formula differs from ours.
+        `names` maps our fields to their keys, `activation` is the key of it; `unsaid` are fields that the file need not
+        say, else they are BERT-base's. Raises ValueError for a model whose formula differs from ours.
         """
-        _require(config, "model_type", "bert", default=None)
         _require(config, "position_embedding_type", "absolute", default="absolute")
         _require(config, "layer_norm_eps", LAYER_NORM_EPSILON, default=LAYER_NORM_EPSILON)
         _require(config, "is_decoder", False, default=False)
-        hidden_act = config.get("hidden_act", "gelu")
-        if str(hidden_act) not in _HUGGING_FACE_ACTIVATIONS:
+        named = config.get(activation, "gelu")
+        if str(named) not in _HUGGING_FACE_ACTIVATIONS:
             known = ", ".join(_HUGGING_FACE_ACTIVATIONS)
-            raise ValueError(f"hidden_act is {hidden_act!r}; supported are {known}: bring a model with one of them")
-        names = {
-            "vocab_size": "vocab_size",
-            "hidden_size": "hidden_size",
-            "num_layers": "num_hidden_layers",
-            "num_attention_heads": "num_attention_heads",
-            "inner_dim": "intermediate_size",
-            "max_sequence_length": "max_position_embeddings",
-            "type_vocab_size": "type_vocab_size",
-            "output_dropout": "hidden_dropout_prob",
-            "attention_dropout": "attention_probs_dropout_prob",
-            "initializer_range": "initializer_range",
-        }
-        # A key that is not written has Hugging Face's default, which is ours (BERT-base).
+            raise ValueError(f"{activation} is {named!r}; supported are {known}: bring a model with one of them")
         given = {ours: config[theirs] for ours, theirs in names.items() if theirs in config}
-        return cls(**given, activation=_HUGGING_FACE_ACTIVATIONS[hidden_act])
+        return cls(**{**unsaid, **given, "activation": _HUGGING_FACE_ACTIVATIONS[named]})
 
     @property
     def width(self) -> int:
@@ -123,8 +142,11 @@ class BertConfig:
         return self.embedding_width or self.hidden_size
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns every field, ready for JSON."""
-        return dataclasses.asdict(self)
+        """Returns every field, ready for JSON; a head as all had at first is not named."""
+        fields = dataclasses.asdict(self)
+        if self.head_activation == _UNSAID["head_activation"]:
+            del fields["head_activation"]
+        return fields
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
@@ -132,8 +154,7 @@ class BertConfig:
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(fields.keys() - known):
             raise ValueError(f"BertConfig has no {', '.join(unknown)}; its keys are {', '.join(sorted(known))}")
-        # The first bundles do not have these two.
-        if missing := sorted(known - fields.keys() - {"norm_first", "embedding_width"}):
+        if missing := sorted(known - fields.keys() - _UNSAID.keys()):
             raise ValueError(f"BertConfig needs {', '.join(missing)}; write it with BertConfig.to_dict()")
         return cls(**fields)
 

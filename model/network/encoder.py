@@ -43,6 +43,13 @@ ACTIVATION_FUNCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
 }
 
 
+HEAD_FUNCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "tanh": tf_keras.activations.tanh,
+    "relu": tf_keras.activations.relu,
+    "gelu_erf": gelu_erf,
+}
+
+
 def require_names(inputs: Any, owner: str) -> None:
     """Raises TypeError unless `inputs` are given by name."""
     if not isinstance(inputs, Mapping):

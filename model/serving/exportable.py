@@ -8,7 +8,7 @@ import tf_keras
 from model.bundle import ACTIVATIONS
 from model.network.classifier import BertClassifier, ClassificationHead
 from model.network.config import BertConfig
-from model.network.encoder import BertEncoder
+from model.network.encoder import HEAD_FUNCTIONS, BertEncoder
 
 # How Keras writes the activations that compute ours.
 _KERAS_NAMES = {
@@ -31,7 +31,7 @@ _SIZES = (
 
 def check_exportable(classifier: BertClassifier, config: BertConfig) -> None:
     """Raises ValueError, with the reason, unless the ScoringGraph of `config` has the scores of `classifier`."""
-    _check_head(classifier)
+    _check_head(classifier, config)
     if not isinstance(classifier.network, BertEncoder):
         raise ValueError(
             f"the network is a {type(classifier.network).__name__}, whose arguments cannot be compared with a config: "
@@ -73,7 +73,7 @@ def check_finite(weights: Mapping[str, np.ndarray]) -> None:
             )
 
 
-def _check_head(classifier: BertClassifier) -> None:
+def _check_head(classifier: BertClassifier, config: BertConfig) -> None:
     head, pooled = classifier.classifier, classifier.use_encoder_pooler
     if isinstance(head, ClassificationHead):
         problem = None
@@ -81,8 +81,9 @@ def _check_head(classifier: BertClassifier) -> None:
             problem = f"inner_dim={head.inner_dim} with use_encoder_pooler={pooled}; only one of the two may pool"
         elif head.inner_dim and head.cls_token_idx != 0:
             problem = f"cls_token_idx={head.cls_token_idx}; only token 0 is computed"
-        elif head.inner_dim and head.activation is not tf_keras.activations.tanh:
-            problem = f"activation {tf_keras.activations.serialize(head.activation)!r}; only 'tanh' is computed"
+        elif head.inner_dim and head.activation is not HEAD_FUNCTIONS[config.head_activation]:
+            found = tf_keras.activations.serialize(head.activation)
+            problem = f"activation {found!r}; the config to export has {config.head_activation!r}"
         if problem:
             raise ValueError(f"the classifier's head has {problem}")
     elif not (

@@ -15,6 +15,7 @@ import tensorflow as tf
 from model.bundle import OPENVINO, TENSORFLOW
 from model.network.classifier import BertClassifier
 from model.network.config import BertConfig
+from model.network.encoder import HEAD_FUNCTIONS
 from model.network.weights import read_weights
 from model.serving.exportable import check_activation, check_exportable, check_finite
 from model.serving.fused_layers import Dense, Form, LastLayer, Layer, LayerNorm, Weights, constant
@@ -78,6 +79,7 @@ class ScoringGraph(tf.Module):
         self._pooler = Dense.read(
             weights, f"{network}_pooler_layer" if config.use_encoder_pooler else "classifier/dense"
         )
+        self._pooled = HEAD_FUNCTIONS[config.head_activation]
         # A plain Dense in place of the default head stands there itself.
         own_head = "classifier/kernel" in weights
         head = "classifier" if own_head else "classifier/out_proj"
@@ -153,7 +155,7 @@ class ScoringGraph(tf.Module):
         adder = tf.where(place < lengths[:, tf.newaxis], 0.0, _MASKED)[:, tf.newaxis, tf.newaxis, :]
         for layer in self._layers:
             rows = layer(rows, adder, form)
-        return self._out(tf.tanh(self._pooler(self._last_layer(rows, adder, form))))
+        return self._out(self._pooled(self._pooler(self._last_layer(rows, adder, form))))
 
     def _outputs(self, logits: tf.Tensor) -> Outputs:
         if self._activation == "softmax":

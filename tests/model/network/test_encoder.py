@@ -10,6 +10,7 @@ import tf_keras
 from support.checkpoints.networks import arrays_of
 from support.commands import DATA
 
+from model.checkpoints.families import family_of
 from model.network.config import PRESETS, BertConfig
 from model.network.encoder import INPUT_NAMES, BertEncoder
 
@@ -251,8 +252,6 @@ def test_hugging_face_names_of_activations_are_understood(name: str, activation:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"model_type": "roberta"},
-        {"model_type": None},
         {"position_embedding_type": "relative_key"},
         {"layer_norm_eps": 1e-5},
         {"hidden_act": "silu"},
@@ -262,3 +261,10 @@ def test_hugging_face_names_of_activations_are_understood(name: str, activation:
 def test_a_hugging_face_model_with_another_formula_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(changes))):
         BertConfig.from_hugging_face(HUGGING_FACE | changes)
+
+
+@pytest.mark.parametrize("name", ["roberta", None, "Bert"])
+def test_a_model_of_another_family_is_refused(name: str | None) -> None:
+    assert family_of(HUGGING_FACE).name == "BERT"
+    with pytest.raises(ValueError, match=f"model_type is {name!r}, but only 'bert', 'distilbert', 'electra' can be"):
+        family_of(HUGGING_FACE | {"model_type": name})
