@@ -194,6 +194,7 @@ def prepare(
             precision=choice.precision,
             engine=choice.engine,
             # Workers elsewhere cannot write to a file of this machine.
+            chip=choice.chip,
             progress=progress if job.runner in LOCAL else None,
             hints=dict(hints or {}),
             needs_gpu=needs_gpu,

@@ -7,7 +7,7 @@ import pydantic
 
 from pipeline.jobs.column_types import GUESS, SchemaTypes, arrow_types, check_schema, declared
 from pipeline.jobs.fields import BUNDLE, INPUT, SCORING, in_panel
-from pipeline.jobs.outputs import FolderPath, check_writable
+from pipeline.jobs.outputs import FolderPath, check_new_bundle
 from pipeline.jobs.text_files import TextFiles
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class QuantizeJob(SampleJob):
 
     @pydantic.model_validator(mode="after")
     def _check_output(self) -> Any:
-        if os.path.exists(self.output):
-            raise ValueError(f"output {self.output!r} exists; a bundle is never overwritten: choose another folder")
-        check_writable(self.output)
+        check_new_bundle(self.output)
+        if f"{os.path.abspath(self.output)}/".startswith(f"{self.bundle}/"):
+            raise ValueError(f"--output {self.output!r}: lies in the bundle {self.bundle}; choose a folder beside it")
         return self

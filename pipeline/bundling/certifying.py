@@ -2,31 +2,36 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from model.bundle import Bundle
-from model.training.examples import Examples
 from pipeline.bundling.certify_job import GOLD, ROWS, CertifyJob, SampleJob
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, cause
 from pipeline.jobs.bundle import check_precision
+from pipeline.jobs.outputs import check_writable
 from transforms.batches.schemas import KEPT
 from transforms.batches.texts import as_text
+from transforms.errors import DeviceMemoryError, EngineError, RecordError
 from transforms.featurize.step import TransformGraph, featurize
 from transforms.read.plan_files import plan_inputs
 from transforms.read.step import read_rows
 from transforms.runs.plan import Plan
-from transforms.score.certificates.certificate import Certificate, write_certificate
+from transforms.score.certificates.certificate import Certificate, folder_of, write_certificate
 from transforms.score.certificates.measure import certify
 from transforms.score.devices import find_device
-from transforms.score.engines.chips import GPU, Chip, find_chip
+from transforms.score.engines.chips import BFLOAT16, GPU, Chip, find_chip
 from transforms.score.engines.choice import Choice, Place, choose
 from transforms.score.macro_batch import Ragged
 from transforms.stores.bundles import open_bundle
 from transforms.stores.loaded import once_a_process
 from transforms.validate import validate
+
+if TYPE_CHECKING:
+    from model.training.examples import Examples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +112,7 @@ def certify_rows(
     """
     place = Place(device=find_device(), chip=find_chip())
     assert place.device is not None
+    check_certificates_place(path)
     wanted = precision or ("float16" if place.kind == GPU else "bfloat16")
     check_precision(bundle, path, wanted)
     try:
@@ -126,15 +132,49 @@ def certify_rows(
     return Certified(certificate=certificate, path=write_certificate(path, certificate), choice=choice)
 
 
-def certify_held_out(path: str, bundle: Bundle, rows: Examples) -> Certified:
-    """The certificate in bfloat16 of a bundle that was just trained, from rows that it was not trained on.
+class HeldOut(NamedTuple):
+    """Rows that a training held out, and the right label, or value, of each."""
 
-    Of many rows some, evenly from all of them. Raises what certify_rows raises.
+    rows: Ragged
+    gold: Sequence[str | float]
+
+
+def held_out_rows(examples: "Examples", labels: Sequence[str]) -> HeldOut:
+    """Of many examples ROWS at most, evenly from all of them."""
+    examples = examples.take(np.arange(0, len(examples), max(1, -(-len(examples) // ROWS))))
+    ends = np.cumsum(np.concatenate([np.zeros(1, np.int64), examples.lengths]), dtype=np.int64)
+    gold = [labels[target] for target in examples.targets] if labels else examples.targets.tolist()
+    return HeldOut(Ragged(examples.joined(), ends, examples.first_segment), gold)
+
+
+def certify_held_out(path: str, bundle: Bundle, held_out: HeldOut) -> "Certified | str":
+    """The certificate of a bundle that was just trained, or why there is none: the bundle is good without it.
+
+    Where a CPU has no instructions for bfloat16 nothing is measured: it would be slower than float32.
     """
-    rows = rows.take(np.arange(0, len(rows), max(1, -(-len(rows) // ROWS))))
-    ends = np.cumsum(np.concatenate([np.zeros(1, np.int64), rows.lengths]), dtype=np.int64)
-    gold = [bundle.labels[target] for target in rows.targets] if bundle.labels else rows.targets.tolist()
-    return certify_rows(path, bundle, Ragged(rows.joined(), ends, rows.first_segment), gold=gold, precision="bfloat16")
+    place = Place(device=find_device(), chip=find_chip())
+    assert place.chip is not None
+    if place.kind not in (GPU, *BFLOAT16):
+        return (
+            f"{place.chip.name} (class {place.chip.kind}) has no instructions for bfloat16; `bert-batch certify` "
+            "measures on a machine that scores"
+        )
+    try:
+        return certify_rows(path, bundle, held_out.rows, gold=held_out.gold)
+    except Exception as error:
+        own = isinstance(error, (ConfigError, EngineError, DeviceMemoryError, RecordError))
+        return f"{error if own else cause(error)}; `bert-batch certify` can be asked again"
+
+
+def check_certificates_place(path: str) -> None:
+    """Raises ConfigError if no certificate can be written beside the bundle at `path`: before minutes are spent."""
+    try:
+        check_writable(folder_of(path))
+    except ValueError:
+        raise ConfigError(
+            f"{folder_of(path)}: cannot be written to, and certificates lie beside their bundle; copy the bundle to a "
+            "folder of your own"
+        ) from None
 
 
 def chip_that_computes(place: Place) -> Chip:
@@ -145,12 +185,12 @@ def chip_that_computes(place: Place) -> Chip:
 
 def read_tokens(plan: Plan, bundle: Bundle, most: int) -> TokenRows:
     """Tokens of about `most` rows, evenly from all over the input: files may be sorted."""
-    found, step = TokenRows(), max(1, plan.rows // most)
+    found = TokenRows()
     graph = once_a_process(
         "preprocessing", bundle.fingerprint, lambda: TransformGraph(str(bundle.path), bundle.segments)
     )
     left = most
-    for batch in _sampled(plan, step, found):
+    for batch in _sampled(plan, most, found):
         texts, dead = validate(batch, plan.columns)
         tokens, failed = featurize(texts, graph, plan.columns)
         found.left_out += sum(one.num_rows for one in (dead, failed) if one is not None)
@@ -160,15 +200,16 @@ def read_tokens(plan: Plan, bundle: Bundle, most: int) -> TokenRows:
     return found
 
 
-def _sampled(plan: Plan, step: int, found: TokenRows) -> Iterator[pa.RecordBatch]:
-    """Every `step`-th row of the input; of what could not be read, the count goes to `found`."""
-    seen = 0
+def _sampled(plan: Plan, most: int, found: TokenRows) -> Iterator[pa.RecordBatch]:
+    """`most` rows of the input at equal distances, or all; of what could not be read, the count goes to `found`."""
+    seen, total = 0, max(1, plan.rows)
     for split in plan.splits:
         for piece in split.pieces:
             for rows, dead, _ in read_rows(piece, split.number, plan.columns):
                 found.left_out += sum(batch.num_rows for batch in dead)
                 for batch in rows:
-                    taken = np.arange(-seen % step, batch.num_rows, step)
+                    places = np.arange(seen, seen + batch.num_rows, dtype=np.int64)
+                    taken = np.flatnonzero(places * min(most, total) % total < most)
                     seen += batch.num_rows
                     if len(taken):
                         yield batch.take(pa.array(taken))

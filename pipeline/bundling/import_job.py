@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +9,7 @@ import pydantic
 
 from pipeline.errors import ConfigError
 from pipeline.jobs.fields import BUNDLE, MODEL, TOKENIZER, in_panel
-from pipeline.jobs.outputs import check_writable
+from pipeline.jobs.outputs import check_new_bundle
 
 if TYPE_CHECKING:
     # With them comes TensorFlow, which a wrong flag is not to wait for.
@@ -67,9 +66,7 @@ class ImportJob(pydantic.BaseModel):
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> ImportJob:
-        if os.path.exists(self.output):
-            raise ValueError(f"output {self.output!r} exists; a bundle is never overwritten: choose another folder")
-        check_writable(self.output)
+        check_new_bundle(self.output)
         if self.labels and self.labels_file:
             raise ValueError("--labels and --labels-file are both given; give one of them")
         if self.tokenizer is not None:

@@ -11,6 +11,7 @@ from pipeline.bundling.certifying import check_pairs, read_tokens
 from pipeline.bundling.sealing import copy_files, described, move_bundle
 from pipeline.errors import ConfigError
 from transforms.read.plan_files import plan_inputs
+from transforms.score.engines.openvino_scorer import Compiled, computes
 from transforms.score.engines.quantize import INSTALL, is_installed, quantize
 from transforms.stores.bundles import open_bundle
 
@@ -39,6 +40,9 @@ def quantize_bundle(job: QuantizeJob) -> Bundle:
         folder = Path(temp) / "bundle"
         copy_files(bundle, folder)
         looked_at = quantize(bundle.scoring, rows.ragged, folder / INT8)
+        if computes(INT8):
+            # Raises EngineError for a graph without products in int8.
+            Compiled(str(folder / INT8 / "model.xml"), INT8)
         description = {
             **described(bundle),
             "precisions": [*bundle.precisions, INT8],

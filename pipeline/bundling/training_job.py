@@ -1,6 +1,5 @@
 """TrainingJob: one validated description of a training."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +9,7 @@ from pipeline.errors import ConfigError
 from pipeline.jobs.column_types import GUESS, SchemaTypes, arrow_types, check_schema, declared
 from pipeline.jobs.config import described
 from pipeline.jobs.fields import BUNDLE, INPUT, MODEL, TOKENIZER, TRAINING, in_panel
-from pipeline.jobs.outputs import check_writable
+from pipeline.jobs.outputs import check_new_bundle
 from pipeline.jobs.text_files import TextFiles
 
 if TYPE_CHECKING:
@@ -78,9 +77,7 @@ class TrainingJob(TextFiles):
         check_schema(self.schema_)
         if self.task == "regression" and self.schema_.get(self.label_column, "float64") not in ("float64", "int64"):
             raise ValueError(f"--schema {self.label_column}:…: the label of a regression is a float64 or an int64")
-        if os.path.exists(self.output):
-            raise ValueError(f"output {self.output!r} exists; a bundle is never overwritten: choose another folder")
-        check_writable(self.output)
+        check_new_bundle(self.output)
         return self
 
     @property

@@ -19,12 +19,14 @@ def _quantize(job: QuantizeJob) -> int:
     when_interrupted("no bundle was made")
     with quiet_stderr():
         from pipeline.bundling.quantizing import quantize_bundle
-        from pipeline.terminal.console import quiet_libraries
+        from pipeline.terminal.console import out, quiet_libraries
         from pipeline.terminal.report import inspect_path
 
     imports_are_done()
     quiet_libraries()
     with quiet_stderr():
         quantize_bundle(job)
+    when_interrupted("the bundle is made")
     inspect_path(job.output)
+    out.print(f"next     bert-batch certify {job.output} --input … --precision int8, with other texts than these")
     return 0

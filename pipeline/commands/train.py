@@ -17,6 +17,7 @@ def train(log_format: LogFormat = "text", **flags: Any) -> None:
 def _train(job: TrainingJob, log_format: str) -> int:
     when_interrupted("no bundle was made")
     with quiet_stderr():
+        from pipeline.bundling.certifying import certify_held_out
         from pipeline.bundling.training import train as fit
         from pipeline.terminal.certificate import show_trained
         from pipeline.terminal.console import quiet_libraries
@@ -33,5 +34,8 @@ def _train(job: TrainingJob, log_format: str) -> int:
         emit("bundle", path=job.output, bundle=trained.bundle.reference, quality=dict(trained.bundle.quality))
     else:
         inspect_path(job.output)
-    show_trained(trained, log_format)
+    when_interrupted("the bundle is made; only its certificate is missing")
+    with quiet_stderr():
+        certified = certify_held_out(job.output, trained.bundle, trained.held_out)
+    show_trained(certified, log_format)
     return 0

@@ -48,5 +48,7 @@ def check_precision(bundle: "Bundle", path: str, precision: str) -> None:
         return
     way_out = "make the bundle anew with this version, or leave the flag out"
     if precision == "int8":
-        way_out = "`bert-batch quantize` makes one that has it"
+        # What quantize reads is in no bundle of an earlier version.
+        first = "" if "openvino" in bundle.engines else "make the bundle anew with this version, then "
+        way_out = f"{first}`bert-batch quantize` makes one that has it"
     raise ConfigError(f"--precision {precision}: {path} has {', '.join(bundle.precisions)} only; {way_out}")

@@ -31,6 +31,15 @@ def check_writable(folder: str) -> None:
         raise ValueError(f"--output {folder!r}: nothing can be written into {there}; name another folder")
 
 
+def check_new_bundle(folder: str) -> None:
+    """Raises ValueError if no bundle can be made there: something is there, or it is no folder of this machine."""
+    if "://" in folder:
+        raise ValueError(f"--output {folder!r}: a bundle is made on this machine; name a folder here and copy it")
+    if os.path.lexists(folder):
+        raise ValueError(f"output {folder!r} exists; a bundle is never overwritten: choose another folder")
+    check_writable(folder)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
     """`folder` is local or gs://, `table` is `project.dataset.table`, `staging` a gs:// folder; each may be missing.

@@ -1,5 +1,6 @@
 """What computes a job: the engine, the precision, and the chips as far as they are known where it is planned."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from model.bundle import Bundle
@@ -26,9 +27,22 @@ def choose_for(job: JobConfig, bundle: Bundle, needs_gpu: bool = False) -> "Choi
     if job.precision == "fastest":
         return fastest_for(job, bundle, place)
     try:
-        return choose(bundle, None if job.precision == "auto" else job.precision, place)
+        found = choose(bundle, None if job.precision == "auto" else job.precision, place)
     except ValueError as error:
         raise ConfigError(f"--precision {job.precision}: {error}") from error
+    if job.precision == "int8" and not _passed(job, bundle, place):
+        note = f"no certificate in int8 passed for class {place.kind}; `bert-batch certify --precision int8` makes one"
+        return replace(found, notes=(*found.notes, note))
+    return found
+
+
+def _passed(job: JobConfig, bundle: Bundle, place: "Place") -> bool:
+    from transforms.score.certificates.certificate import read_certificates
+    from transforms.score.certificates.statistics import PASSED
+
+    made = read_certificates(job.bundle, bundle, str(place.kind))
+    limit = job.max_changed_labels
+    return any(one.precision == job.precision and one.judged(limit).verdict == PASSED for one in made)
 
 
 def fastest_for(job: JobConfig, bundle: Bundle, place: "Place") -> "Choice":

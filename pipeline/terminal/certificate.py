@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from pipeline.bundling.certifying import Certified
-from pipeline.bundling.training import Trained
 from pipeline.terminal.console import emit, out
 from transforms.score.certificates.certificate import Certificate
 
@@ -25,19 +24,23 @@ def show_certificate(certified: Certified) -> None:
     out.print(f"written   {certified.path}")
 
 
-def show_trained(trained: Trained, log_format: str) -> None:
-    """Prints what the held-out rows of a training said about bfloat16, in a line or two."""
-    certified = trained.certified
+def show_trained(certified: Certified | str, log_format: str) -> None:
+    """Prints what the held-out rows of a training said about a precision below float32, or why they did not."""
+    if isinstance(certified, str):
+        if log_format == "json":
+            emit("certificate", path=None, certificate=None, problem=certified)
+        else:
+            out.print(f"certificate  none: {certified}")
+        return
+    made = certified.certificate
     if log_format == "json":
-        found = None if certified is None else certified.certificate.model_dump(mode="json")
-        path = None if certified is None else certified.path
-        emit("certificate", path=path, certificate=found, problem=trained.not_certified or None)
-    elif certified is None:
-        out.print(f"bfloat16  not certified: {trained.not_certified}")
-    else:
-        made = certified.certificate
-        out.print(f"bfloat16  {made.rows:,} held-out rows, {made.engine}, class {made.chip.kind}: {_verdict(made)}")
-        out.print(f"written   {certified.path}")
+        emit("certificate", path=certified.path, certificate=made.model_dump(mode="json"), problem=None)
+        return
+    by = f"{made.precision} by {made.engine} on class {made.chip.kind}, {made.times:.2f} times as fast as float32"
+    out.print(f"certificate  {by}; {made.rows:,} held-out rows: {_verdict(made)}")
+    for note in certified.choice.notes:
+        out.print(f"             {note}")
+    out.print(f"             {certified.path}")
 
 
 def _measured(found: Certificate) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,8 @@ from model.bundle import TENSORFLOW
 class Compute:
     """How scoring uses the machine.
 
-    `token_budget` and `precision` None: by device; `engine` is what computes, or ends the run where it cannot;
+    `token_budget` and `precision` None: by device; `engine` is what computes, or ends the run where it cannot, and
+    where the chips are of another class than `chip` (None: of any);
     `progress` is the file through which local workers tell how far they are; `heartbeats` the folder for their
     heartbeats, if a listener is there. `hints` are Beam's resource hints for the workers that score
     (`accelerator`, `min_ram`); with `needs_gpu` a worker without one does not score.
@@ -19,6 +20,7 @@ class Compute:
     token_budget: int | None = None
     precision: str | None = None
     engine: str = TENSORFLOW
+    chip: str | None = None
     progress: str | None = None
     heartbeats: str | None = None
     hints: Mapping[str, str] = field(default_factory=dict)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.bundles import Built
-from support.commands import command, invoke
+from support.commands import ROOT, command, invoke
 from support.files.bad_files import Refusal, jsonl, published
 from support.jobs import DATE, Score, many_texts, write_parquet
 
@@ -157,7 +157,11 @@ def test_no_matching_file_is_not_yet_there_unless_that_is_allowed(
     refusal: Refusal, run_job: Score, tmp_path: Path
 ) -> None:
     message = refusal(tmp_path / "nothing-*.parquet", error=NoInputError)
-    assert "nothing-*.parquet" in message
+    assert message.endswith("nothing-*.parquet; is it written yet? (or --allow-missing)")
+    # These have no such flag.
+    for other in (("train", "--name", "n", "--output", tmp_path / "b"), ("certify", ROOT / "examples/snips/bundle")):
+        code, _, err = invoke(*other, "--input", tmp_path / "nothing-*.parquet")
+        assert (code, err.rstrip().endswith("nothing-*.parquet; is it written yet?")) == (75, True), err
     published(run_job(tmp_path / "nothing-*.parquet", allow_missing=True), scored=0)
 
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.bundles import Built
 from support.commands import ROOT, invoke
@@ -112,7 +113,7 @@ def test_certify_measures_the_shipped_bundle_on_its_validation_rows(tmp_path: Pa
         (("--text-column", "nothing"), "has no column 'nothing'"),
         (("--label-column", "nothing"), "no column 'nothing' in the input"),
         (("--text-pair-column", "label"), "scores single texts; leave the flag out"),
-        (("--precision", "int8"), "--precision"),
+        (("--precision", "int8"), "only; make the bundle anew with this version, then `bert-batch quantize` makes one"),
         (("--max-changed-labels", "1"), "--max-changed-labels"),
         (("--rows", "0"), "--rows"),
     ],
@@ -124,8 +125,13 @@ def test_certify_refuses_what_it_cannot_measure(flags: tuple[str, ...], message:
 
 
 def test_rows_are_sampled_from_all_over_a_file_that_may_be_sorted(tmp_path: Path) -> None:
-    path = tmp_path / "in.csv"
-    path.write_text("id,text\n" + "".join(f"r{i},text {i}\n" for i in range(1_000)))
+    rows = {"id": [f"r{i}" for i in range(1_000)], "text": [f"text {i}" for i in range(1_000)]}
+    path = write_parquet(tmp_path / "in.parquet", rows)
     plan = plan_inputs((str(path),), ColumnsRequest(text="text", id="id"))
-    ids = [i for batch in _sampled(plan, 10, TokenRows()) for i in batch.column("id").to_pylist()]
-    assert ids == [f"r{i}" for i in range(0, 1_000, 10)]
+    for most, first in ((100, ["r0", "r10", "r20"]), (300, ["r0", "r4", "r7"]), (999, ["r0", "r2", "r3"])):
+        ids = [i for batch in _sampled(plan, most, TokenRows()) for i in batch.column("id").to_pylist()]
+        assert (ids[:3], len(ids), len({*ids})) == (first, most, most)
+        # As many of each tenth of the file, to one row.
+        tenths = np.bincount([int(i[1:]) // 100 for i in ids])
+        assert tenths.max() - tenths.min() <= 1
+    assert sum(batch.num_rows for batch in _sampled(plan, 5_000, TokenRows())) == 1_000

@@ -8,17 +8,24 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from support.commands import invoke
 from support.jobs import write_parquet
 
 from model.bundle import Bundle
+from model.training.examples import Examples
 from model.training.fine_tune import Progress, Step, TrainingResult
+from pipeline.bundling import certifying
+from pipeline.bundling.certifying import HeldOut, certify_held_out, held_out_rows
 from pipeline.bundling.labelled_rows import Classes, check_labels
 from pipeline.bundling.telling import RowsFound, Silent
 from pipeline.bundling.training import train
 from pipeline.bundling.training_job import TrainingJob, plan_rows, training_job
 from pipeline.errors import ConfigError, RunFailedError
+from pipeline.terminal.certificate import show_trained
 from transforms.errors import DeviceMemoryError, PlanError
 from transforms.score.certificates.certificate import read_certificates
+from transforms.score.devices import Device
+from transforms.score.engines.chips import Chip
 
 pytestmark = pytest.mark.slow  # Trainings.
 
@@ -86,26 +93,87 @@ def test_dropped_rows_are_told_by_part_and_code_and_kept_in_the_bundle_with_ever
     assert {"training/history.json", "training/plot.svg"} <= trained.bundle.files.keys()
     ET.fromstring((trained.bundle.path / "training" / "plot.svg").read_text())
 
-    assert trained.certified is not None
-    found, path = trained.certified.certificate, Path(trained.certified.path)
-    assert path.parent == tmp_path / "bundle.certificates"
-    assert (found.bundle, found.precision) == (trained.bundle.reference, "bfloat16")
-    assert found.rows + found.copies == heard.rows.rows["validation"]
+
+def a_chip(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certifying, "find_chip", lambda: Chip(kind=kind, name="Chip 1"))
+    monkeypatch.setattr(certifying, "find_device", lambda: Device(kind="cpu"))
+
+
+def test_the_command_certifies_what_it_has_trained_on_the_rows_that_it_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_chip("avx512_bf16", monkeypatch)
+    # OpenVINO says that it does not compute it here, whatever the chip of the machine: TensorFlow does.
+    monkeypatch.setattr("transforms.score.engines.choice.computes", lambda precision: False)
+    texts = [f"{'play a song' if i % 3 else 'book a table'} {i}" for i in range(200)]
+    file = write_parquet(tmp_path / "in.parquet", {"text": texts, "label": [f"l{i % 2}" for i in range(200)]})
+    flags = ("--input", file, "--epochs", "1", "--max-tokens", "16", "--vocabulary-size", "300", "--name", "n")
+    code, out, err = invoke("train", *flags, "--output", tmp_path / "bundle", "--log-format", "json")
+    assert code == 0, err
+    bundle = Bundle.load(tmp_path / "bundle")
+    told = [json.loads(line) for line in out.splitlines()]
+    (event,) = [line for line in told if line["event"] == "certificate"]
+    (found,) = read_certificates(str(tmp_path / "bundle"), bundle, "avx512_bf16")
+    assert (event["certificate"]["rows"], event["problem"]) == (found.rows, None)
+    assert Path(event["path"]).parent == tmp_path / "bundle.certificates"
+    assert (found.bundle, found.precision, found.copies) == (bundle.reference, "bfloat16", 0)
+    assert found.rows == bundle.quality["validation"]["rows"]
     assert found.gold is not None
-    # All copies aside, it is the accuracy that the training itself has measured.
-    assert found.gold.plain == pytest.approx(trained.bundle.quality["validation"]["accuracy"], abs=1e-6)
-    assert not found.copies
-    assert [found] == read_certificates(str(tmp_path / "bundle"), trained.bundle, found.chip.kind)
+    # It is the accuracy that the training itself has measured.
+    assert found.gold.plain == pytest.approx(bundle.quality["validation"]["accuracy"], abs=1e-6)
 
 
-def test_a_bundle_is_made_even_where_nothing_can_be_certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: object) -> None:
-        raise DeviceMemoryError("there is no room for one row more")
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (DeviceMemoryError("there is no room for one row more"), "there is no room for one row more; `bert-batch cert"),
+        (RuntimeError("play the song"), "RuntimeError (its message is withheld: it may quote a text); `bert-batch"),
+    ],
+)
+def test_a_certificate_that_fails_costs_no_bundle_and_quotes_nobody(
+    error: Exception, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_chip("amx", monkeypatch)
 
-    monkeypatch.setattr("pipeline.bundling.certifying.certify_rows", lambda *_, **__: refused())
-    trained = train(job(tmp_path, {"text": ["a b", "c d"] * 30, "label": [0.5, 1.5] * 30}, task="regression"))
-    assert (trained.certified, trained.not_certified) == (None, "there is no room for one row more")
-    assert trained.bundle.fingerprint == Bundle.load(tmp_path / "bundle").fingerprint
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(certifying, "certify_rows", fails)
+    nothing: Any = None
+    found = certify_held_out("b", nothing, HeldOut(nothing, []))
+    assert isinstance(found, str)
+    assert found.startswith(told)
+    show_trained(found, "text")
+    show_trained(found, "json")
+    text, line = capsys.readouterr().out.splitlines()
+    assert text == f"certificate  none: {found}"
+    assert json.loads(line)["problem"] == found
+
+
+def test_where_bfloat16_would_be_slower_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    a_chip("avx2", monkeypatch)
+    monkeypatch.setattr(certifying, "certify_rows", None)
+    nothing: Any = None
+    found = certify_held_out("b", nothing, HeldOut(nothing, []))
+    assert "Chip 1 (class avx2) has no instructions for bfloat16" in str(found)
+
+
+def test_of_many_held_out_rows_some_are_taken_from_all_over_pairs_with_their_first_segment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(certifying, "ROWS", 4)
+    lengths = np.array([3, 1, 2, 4, 2, 3, 1], np.int32)
+    tokens = np.concatenate([np.full(n, i, np.int32) for i, n in enumerate(lengths)])
+    first = np.array([1, 1, 2, 3, 1, 2, 1], np.int32)
+    for targets, labels, gold in (
+        (np.array([0, 1, 1, 0, 0, 1, 0]), ("no", "yes"), ["no", "yes", "no", "no"]),
+        (np.array([0, 1, 2, 3, 4, 5, 6], np.float32), (), [0, 2, 4, 6]),
+    ):
+        found = held_out_rows(Examples(tokens, lengths, first, targets), labels)
+        assert found.gold == gold
+        assert found.rows.values.tolist() == [0, 0, 0, 2, 2, 4, 4, 6]
+        assert found.rows.offsets.tolist() == [0, 3, 5, 7, 8]
+        assert found.rows.first_segment.tolist() == [1, 2, 1, 1]
 
 
 def test_bad_test_rows_are_not_charged_to_the_training_rows_nor_the_other_way_round(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Which engine computes a job, and in which precision: decided once, when the job is planned."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from model.bundle import INT8, OPENVINO, TENSORFLOW, Bundle
 from transforms.score.certificates.certificate import Certificate
@@ -17,6 +17,7 @@ from transforms.score.engines.scorer import Scorer
 class Choice:
     """`precision` None: each worker takes that of its device. `notes`: a sentence each on what was not taken, or why.
 
+    `chip` is the class of chips that OpenVINO is to compute on; TensorFlow computes on all.
     `certificate` is the one that a choice of the fastest precision rests on.
     """
 
@@ -24,6 +25,7 @@ class Choice:
     precision: str | None = None
     notes: tuple[str, ...] = ()
     certificate: Certificate | None = None
+    chip: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +64,12 @@ def choose(bundle: Bundle, wanted: str | None, place: Place) -> Choice:
     if precision == INT8:
         if (problem := _why_not_int8(place)) is not None:
             raise ValueError(problem)
-        return Choice(engine=OPENVINO, precision=INT8)
+        return Choice(engine=OPENVINO, precision=INT8, chip=place.kind)
     if precision != "bfloat16" or place.kind == GPU:
         return Choice(precision=precision)
     reason = _why_not_openvino(bundle, place)
     if reason is None:
-        return Choice(engine=OPENVINO, precision=precision)
+        return Choice(engine=OPENVINO, precision=precision, chip=place.kind)
     return Choice(precision=precision, notes=(f"bfloat16 is computed by TensorFlow: {reason}",))
 
 
@@ -77,8 +79,8 @@ def _why_not_int8(place: Place) -> str | None:
     if place.chip is None:
         return f"the chips of the workers are not known here; say their class with --chip ({', '.join(EIGHT_BIT)})"
     if place.chip.kind not in EIGHT_BIT:
-        better = "; take bfloat16, which is as fast there" if place.chip.kind in BFLOAT16 else "; take float32"
-        return f"{place.chip.name} (class {place.chip.kind}) gains nothing by it{better}"
+        better = "; take bfloat16, which is more exact" if place.chip.kind in BFLOAT16 else "; take float32"
+        return f"{place.chip.name} (class {place.chip.kind}) is not expected to gain by it{better}"
     if place.device is None:
         return None
     if not is_installed():
@@ -114,10 +116,11 @@ def choose_fastest(
         if problem is not None:
             notes.append(problem)
         elif best is None:
-            best = Choice(engine=found.engine, precision=found.precision, certificate=found)
+            chip = kind if found.engine == OPENVINO else None
+            best = Choice(engine=found.engine, precision=found.precision, certificate=found, chip=chip)
     if best is not None:
         why = f"{best.precision} in {best.engine} is the fastest, {told(best.certificate, limit)}"
-        return Choice(engine=best.engine, precision=best.precision, certificate=best.certificate, notes=(why, *notes))
+        return replace(best, notes=(why, *notes))
     if not certificates:
         of = "only other bundles have one" if others else "there is none"
         notes.append(f"{of} for chips of class {kind}; `bert-batch certify` makes one")

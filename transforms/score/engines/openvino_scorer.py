@@ -66,7 +66,7 @@ class OpenVinoScorer(Scorer):
         self.token_budget = compute.token_budget or device.token_budget
         self.memo = Memo(self.width)
         self._limits = Limits.of(bundle.model)
-        _check(bundle, self.precision)
+        _check(bundle, self.precision, compute.chip)
         self._output = "probabilities" if bundle.task == "classification" else "value"
         self._compiled = once_a_process(
             f"openvino {self.precision}",
@@ -131,12 +131,14 @@ class Compiled:
         # Reads the signature PADDED of scoring_graph.py; its weights are mapped, not copied.
         compiled = _core().compile_model(_core().read_model(self._graph), "CPU", settings)
         found = compiled.get_property(hint.inference_precision()).get_type_name()
-        if found != _TYPES[self._precision] or (self._precision == INT8 and not _has_int8(compiled)):
+        if found != _TYPES[self._precision]:
             raise EngineError(_other_chip(self._precision))
+        if self._precision == INT8 and not has_int8(compiled):
+            raise EngineError(f"{self._graph}: computes no product in int8; make the bundle anew with `quantize`")
         return compiled.create_infer_request()
 
 
-def _has_int8(compiled: Any) -> bool:
+def has_int8(compiled: Any) -> bool:
     """Whether products are computed in int8: the hint above is of what is not quantized."""
     of_products = (op.get_rt_info() for op in compiled.get_runtime_model().get_ordered_ops())
     kinds = {info["runtimePrecision"].astype(str) for info in of_products if _is_product(info)}
@@ -154,7 +156,7 @@ def _core() -> Any:
     return openvino.Core()
 
 
-def _check(bundle: Bundle, precision: str) -> None:
+def _check(bundle: Bundle, precision: str, planned: str | None) -> None:
     if OPENVINO not in bundle.engines:
         raise EngineError(
             f"{bundle.name}: has no graph that OpenVINO reads, it is of an earlier version; make the bundle anew"
@@ -162,11 +164,18 @@ def _check(bundle: Bundle, precision: str) -> None:
     if precision == INT8 and INT8 not in bundle.precisions:
         raise EngineError(f"--precision int8: {bundle.name} has no graph for it; `bert-batch quantize` makes one")
     if precision not in _TYPES:
-        raise EngineError(f"--precision {precision}: OpenVINO computes in {' and '.join(_TYPES)} here")
+        raise EngineError(f"--precision {precision}: OpenVINO computes in {', '.join(_TYPES)} here")
     if not is_installed():
         raise EngineError(
             f"--precision {precision}: the run was planned for OpenVINO, which is not installed where this worker is; "
-            f"{INSTALL} there, or leave --chip out"
+            f"{INSTALL} there, or take --precision float32"
+        )
+    chip = find_chip()
+    if planned not in (None, chip.kind):
+        raise EngineError(
+            f"--precision {precision}: the run was planned for chips of class {planned}, and this worker's is "
+            f"{chip.name} (class {chip.kind}): scores of two kinds would stand in one date. Take machines of one kind "
+            "and name their class with --chip, or take --precision float32"
         )
     if not computes(precision):
         raise EngineError(_other_chip(precision))
@@ -176,6 +185,6 @@ def _other_chip(precision: str) -> str:
     chip = find_chip()
     return (
         f"--precision {precision}: the run was planned for OpenVINO, which does not compute it on this worker's chip, "
-        f"{chip.name} (class {chip.kind}): it has no instructions for it. Take machines of one kind and name their "
-        "class with --chip, or leave it out"
+        f"{chip.name} (class {chip.kind}). Take machines of one kind and name their class with --chip, or take "
+        "--precision float32"
     )
