@@ -1,17 +1,17 @@
 """A job that is ready to run: bundle, input, outputs and earlier attempts were checked, nothing is written yet."""
 
-import contextlib
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from model.bundle import Bundle
 from pipeline.errors import ConfigError
 from pipeline.jobs.bundle import bundle_of, describe_for
 from pipeline.jobs.column_types import arrow_types
 from pipeline.jobs.config import LOCAL, JobConfig
-from pipeline.jobs.dates import fill, fill_sql
+from pipeline.jobs.dates import fill, fill_sql, unpadded
 from pipeline.jobs.inputs import read_query, table_of
 from pipeline.jobs.outputs import check_writable
 from pipeline.jobs.own_files import check_file, check_input_apart
@@ -88,19 +88,24 @@ class Comparison(NamedTuple):
     about: Mapping[str, Any]
 
 
+T = TypeVar("T")
 Tell = Callable[["Bundle | Plan | Run | FoundTable | Labelling | Comparison | Choice"], None]
 
 
-@contextlib.contextmanager
-def _other_way_out() -> Iterator[None]:
-    """A job may go on without input; a training cannot."""
-    try:
-        yield
-    except NoInputError as error:
-        raise NoInputError(f"{error} (or --allow-missing)") from error
+def _with_ways_out(look: Callable[[JobConfig, dt.date], T]) -> Callable[[JobConfig, dt.date], T]:
+    """What a job without input may do: a training could not."""
+
+    @functools.wraps(look)
+    def looked(job: JobConfig, date: dt.date) -> T:
+        try:
+            return look(job, date)
+        except NoInputError as error:
+            raise NoInputError(f"{error} (or --allow-missing){unpadded(job.input)}") from error
+
+    return looked
 
 
-@_other_way_out()
+@_with_ways_out
 def first_look(job: JobConfig, date: dt.date) -> None:
     """Checks names and `bundle.json`, without TensorFlow, whose import takes ten seconds.
 
@@ -209,7 +214,7 @@ def prepare(
     )
 
 
-@_other_way_out()
+@_with_ways_out
 def plan_of(job: JobConfig, date: dt.date) -> Plan:
     """What the job reads for `date`: files, a table, or the result of a query; raises what the plans raise."""
     if job.input_query is not None:

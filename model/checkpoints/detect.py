@@ -121,7 +121,11 @@ def load_encoder(path: str | Path, *, output_range: int | None = None) -> tuple[
 
     Both are of the first token, so `output_range` 1, with which the last layer computes no other, suffices for it.
     """
-    checkpoint = load(path, head=False)
+    return encoder_of(load(path, head=False), output_range=output_range)
+
+
+def encoder_of(checkpoint: Checkpoint, *, output_range: int | None = None) -> tuple[BertConfig, BertEncoder]:
+    """The same of a checkpoint that was read without its head."""
     config = checkpoint.config
     if checkpoint.has_pooler:
         config = config.replace(use_encoder_pooler=True)

@@ -157,6 +157,11 @@ def _reshaped(
     if key is None:
         return np.zeros(shape, np.float32)
     if key not in tensors:
+        if prefix := next((other.removesuffix(key) for other in tensors if other.endswith(f".{key}")), None):
+            raise CheckpointError(
+                f"{path}: {key} stands there as {prefix}{key}, as the weights of a model inside another one; save the "
+                f"inner model itself, with save_pretrained(folder)"
+            )
         raise CheckpointError(
             f"{path}: has no {key} for {name}; the file holds less than the network that its "
             "config.json describes. Save the whole model again, pooler included"

@@ -24,8 +24,12 @@ _HALVES = _FLOAT_TYPES[:2]
 _WRAPPERS = {
     "module": ("torch.nn.DataParallel or DistributedDataParallel", "model.module"),
     "_orig_mod": ("torch.compile", "model._orig_mod"),
+    "_fsdp_wrapped_module": ("FullyShardedDataParallel", "model._fsdp_wrapped_module"),
+    "_forward_module": ("Lightning's strategies, as for DeepSpeed,", "model._forward_module"),
 }
-_PEFT = ("base_model.model.", ".lora_", ".base_layer.", ".modules_to_save.")
+_PEFT = ("base_model.model.", ".lora_", ".base_layer.", ".modules_to_save.", ".ia3_")
+_ADAPTERS = (".adapters.", ".loras.")
+"""Of AdapterHub, which cannot always be merged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +145,11 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
 
 def _unwrapped(origin: Path, tensors: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], list[str]]:
     """The tensors under the names they have in the model itself, and notes on what was taken off."""
+    if adapted := [key for key in tensors if any(part in key for part in _ADAPTERS)]:
+        raise CheckpointError(
+            f"{origin}: {some(adapted)} are weights of adapters (AdapterHub), which are computed beside the model; "
+            "bring a model that was fine-tuned whole, or merge them with model.merge_adapter(name) if they can be"
+        )
     if adapted := [key for key in tensors if key.startswith(_PEFT[0]) or any(part in key for part in _PEFT[1:])]:
         raise CheckpointError(
             f"{origin}: {some(adapted)} are the names of a model that PEFT adapts; merge the adapter first: "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 
+from pipeline.bundling.formula import HiddenActivation, OutputActivation
 from pipeline.errors import ConfigError
 from pipeline.jobs.fields import BUNDLE, MODEL, TOKENIZER, in_panel
 from pipeline.jobs.outputs import check_new_bundle
@@ -39,10 +40,10 @@ class ImportJob(pydantic.BaseModel):
     task: Literal["classification", "regression"] | None = _model(
         None, description="classification or regression; by default by outputs."
     )
-    activation: Literal["none", "sigmoid"] | None = _model(
+    activation: OutputActivation | None = _model(
         None, description="Of one output: none (raw) or sigmoid; by default as the files say, else none."
     )
-    hidden_activation: Literal["gelu_tanh", "gelu_erf", "relu"] | None = _model(
+    hidden_activation: HiddenActivation | None = _model(
         None, description="Of the encoder's layers, where no file says it: gelu_tanh, gelu_erf or relu; else gelu_tanh."
     )
     norm_first: bool | None = _model(

@@ -19,6 +19,7 @@ from model.network.classifier import BertClassifier, build_classifier
 from model.serving.scoring_graph import ENGINES, PRECISIONS, ScoringGraph
 from model.tokenizer.tokenization import TokenizerSpec
 from model.training.fine_tune import seed_everything
+from pipeline.bundling.formula import with_formula
 from pipeline.bundling.import_job import (
     ImportJob,
     choose_activation,
@@ -29,7 +30,6 @@ from pipeline.bundling.import_job import (
     count_outputs,
     label_notes,
 )
-from pipeline.bundling.import_network import with_formula
 from pipeline.bundling.sealing import PACKAGES, move_bundle
 from pipeline.runners.presets import beam_options
 from transforms.featurize.fit import FitPreprocessing, training_batch

@@ -1,6 +1,7 @@
 """Labelled rows -> the TF Transform graph and files of tokens; what of them was dropped, and how many of a class."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,17 +17,27 @@ from model.tokenizer.tokenization import read_vocabulary
 from pipeline.bundling.training_job import TrainingJob
 from pipeline.errors import ConfigError
 from pipeline.runners.presets import beam_options
-from transforms.batches.schemas import REJECTED
+from transforms.batches.schemas import KEPT, REJECTED
+from transforms.batches.texts import as_text
 from transforms.featurize.examples import examples_schema
-from transforms.featurize.fit import CorpusBaseline, FitPreprocessing, Labelled, LabelTexts, MakeExamples
+from transforms.featurize.fit import (
+    TARGET,
+    CorpusBaseline,
+    FitPreprocessing,
+    Labelled,
+    LabelTexts,
+    MakeExamples,
+)
 from transforms.featurize.preprocessing import Preprocessing
-from transforms.read.step import ReadTexts, WriteMarked
+from transforms.read.step import ReadTexts, WriteMarked, read_rows
 from transforms.runs.error_budget import ErrorBudget
 from transforms.runs.plan import Plan, write_plan
 from transforms.stores.choose import store_for
 from transforms.validate import ValidateTexts
 
 TRAIN, TEST = "train", "test"
+_MANY, _NAMED = 50, 5
+"""Classes that may be numbers with fractions, and labels that an error names."""
 RARE_ROWS = 10
 """A class with fewer rows is named: nothing can be measured on the one or none of them that is held out."""
 
@@ -69,8 +80,20 @@ def _labelled(p: beam.Pipeline, plan: Plan, task: str, work: Path, part: str) ->
     read = p | f"Read {part}" >> ReadTexts(path, plan.columns)
     valid = read.rows | f"Validate {part}" >> ValidateTexts(plan.columns)
     read.counts | f"Marks {part}" >> WriteMarked(str(work / f"marked-{part}"))
-    labelled = valid.texts | f"Label {part}" >> LabelTexts(task)
+    labelled = valid.texts | f"Label {part}" >> LabelTexts(task, _short_names(plan))
     return Labelled(labelled.rows, (read.dead, valid.dead, labelled.dead) | f"Dead {part}" >> beam.Flatten())
+
+
+def _short_names(plan: Plan) -> dict[str, str] | None:
+    """File -> its name below the folder that all have in common; None where rows have ids of their own.
+
+    Which rows are held out goes by their ids: the same files in another folder are the same rows.
+    """
+    if plan.columns.id is not None:
+        return None
+    paths = [info.path for info in plan.inputs]
+    folder = paths[0].rpartition("/")[0] if len(paths) == 1 else os.path.commonpath(paths) if paths else ""
+    return {path: path.removeprefix(folder) for path in paths}
 
 
 class _WriteBatches(beam.PTransform):
@@ -135,9 +158,17 @@ class Classes:
         return counts[0] / counts[-1]
 
 
-def check_labels(job: TrainingJob, labels: tuple[str, ...], targets: np.ndarray, test: np.ndarray | None) -> None:
+def check_labels(
+    job: TrainingJob,
+    labels: tuple[str, ...],
+    targets: np.ndarray,
+    test: np.ndarray | None,
+    test_plan: Plan | None = None,
+) -> None:
     """Raises ConfigError for labels that make no classification. TF Transform gives -1 for a label it does not know:
     one that no line of a vocabulary can hold, or, of test rows, one that no training row has.
+
+    `test_plan` is read once more to name these.
     """
     if job.task != "classification":
         return
@@ -151,8 +182,35 @@ def check_labels(job: TrainingJob, labels: tuple[str, ...], targets: np.ndarray,
             f"--label-column {job.label_column}: the rows have {len(labels)} different labels; a classification needs "
             "two or more. For numbers to be predicted give --task regression"
         )
-    if test is not None and (count := int((test < 0).sum())):
+    if len(labels) > max(_MANY, len(targets) // 10) and sum(map(_is_fraction, labels)) > 0.9 * len(labels):
         raise ConfigError(
-            f"--test-input has {count:,} rows with labels that no training row has; leave them out, or add rows with "
-            "these labels to --input"
+            f"--label-column {job.label_column}: the rows have {len(labels):,} different labels, which are numbers; "
+            "for numbers to be predicted give --task regression"
         )
+    if test is not None and (count := int((test < 0).sum())):
+        named = "" if test_plan is None else f" ({', '.join(_others(test_plan, labels))})"
+        raise ConfigError(
+            f"--test-input has {count:,} rows with labels that no training row has{named}; leave them out, or add rows "
+            "with these labels to --input"
+        )
+
+
+def _is_fraction(label: str) -> bool:
+    """Whether it is a number that is no whole one: 3.5, and neither 3 nor 3.0, of which classes may be named."""
+    try:
+        return float(label) % 1 != 0
+    except ValueError:
+        return False
+
+
+def _others(plan: Plan, labels: tuple[str, ...]) -> list[str]:
+    """Up to five labels of a plan that are not among `labels`, as they are shown."""
+    found: dict[str, None] = {}
+    for piece in (piece for split in plan.splits for piece in split.pieces):
+        for batches, _, _ in read_rows(piece, 0, plan.columns):
+            for batch in batches:
+                column = as_text(batch.column(KEPT + TARGET)).drop_null().unique().to_pylist()
+                found |= dict.fromkeys(repr(label) for label in column if label not in labels)
+                if len(found) > _NAMED:
+                    return [*list(found)[:_NAMED], "…"]
+    return list(found)

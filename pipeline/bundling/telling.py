@@ -10,12 +10,16 @@ from pipeline.bundling.labelled_rows import Classes
 
 @dataclass(frozen=True, kw_only=True)
 class RowsFound:
-    """The rows of a training by part (training, validation, test), those dropped by part and code, and the classes."""
+    """The rows of a training by part (training, validation, test), those dropped by part and code, and the classes.
+
+    `notes` say what was assumed of the encoder.
+    """
 
     rows: Mapping[str, int]
     dropped: Mapping[str, Mapping[str, int]]
     classes: Classes | None
     learning_rate: float
+    notes: tuple[str, ...] = ()
 
 
 class Teller(Protocol):

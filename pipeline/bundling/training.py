@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from model.bundle import SCORING, Bundle, seal
 from model.checkpoints.checkpoint import Checkpoint
-from model.checkpoints.detect import load, load_encoder, load_vocabulary, write_vocabulary
+from model.checkpoints.detect import encoder_of, load, load_vocabulary, write_vocabulary
 from model.checkpoints.tokenizer_files import read_tokens
 from model.network.classifier import BertClassifier, build_classifier
 from model.network.config import BertConfig
@@ -23,6 +23,7 @@ from model.tokenizer.tokenization import TokenizerSpec, has_capitals, read_vocab
 from model.tokenizer.vocabulary import learn_vocabulary
 from model.training.fine_tune import DivergedError, TrainingOptions, evaluate, fine_tune, predict, seed_everything
 from pipeline.bundling.certifying import HeldOut, held_out_rows
+from pipeline.bundling.formula import with_formula
 from pipeline.bundling.labelled_rows import TEST, TRAIN, Classes, check_labels, dropped_rows, prepare_rows
 from pipeline.bundling.sealing import PACKAGES, move_bundle
 from pipeline.bundling.telling import RowsFound, Silent, Teller
@@ -67,14 +68,15 @@ def train(job: TrainingJob, teller: Teller | None = None) -> Trained:
         labels = tuple(read_labels(str(folder))) if job.task == "classification" else ()
         examples, keys = read_examples(str(work / f"{TRAIN}-*.parquet"), job.task, work / "train.tokens")
         held_out, _ = read_examples(str(work / f"{TEST}-*.parquet"), job.task, work / "test.tokens")
-        check_labels(job, labels, examples.targets, held_out.targets)
+        check_labels(job, labels, examples.targets, held_out.targets, test)
         training, validation = hold_out(examples, keys, job.validation_share)
         _check_shares(job, len(training), len(validation))
-        config, classifier = _classifier(job, len(read_vocabulary(vocabulary)), max(1, len(labels)))
+        config, classifier, notes = _classifier(job, len(read_vocabulary(vocabulary)), max(1, len(labels)))
         options = _options(job, config.hidden_size)
         classes = Classes.of(labels, examples.targets) if labels else None
         rows = {"training": len(training), "validation": len(validation), **({"test": len(held_out)} if test else {})}
-        teller.found(RowsFound(rows=rows, dropped=dropped, classes=classes, learning_rate=options.learning_rate))
+        rate = options.learning_rate
+        teller.found(RowsFound(rows=rows, dropped=dropped, classes=classes, learning_rate=rate, notes=notes))
         try:
             result = fine_tune(classifier, training, validation, options, teller.epoch, teller.step)
         except DivergedError as error:
@@ -116,6 +118,7 @@ def train(job: TrainingJob, teller: Teller | None = None) -> Trained:
                 "seed": options.seed,
                 **({"dropped": told} if (told := {part: codes for part, codes in dropped.items() if codes}) else {}),
                 **read_marked(work.glob("marked-*")),
+                **({"notes": list(notes)} if notes else {}),
             },
             "versions": {package: version(package) for package in PACKAGES},
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -214,13 +217,17 @@ class _Texts:
                         yield from texts.drop_null().cast(pa.binary()).to_pylist()
 
 
-def _classifier(job: TrainingJob, vocabulary_size: int, width: int) -> tuple[BertConfig, BertClassifier]:
+def _classifier(
+    job: TrainingJob, vocabulary_size: int, width: int
+) -> tuple[BertConfig, BertClassifier, tuple[str, ...]]:
+    """Sizes, network, and what had to be assumed of its encoder."""
     seed_everything(job.seed)
     if job.encoder is not None:
-        config, encoder = load_encoder(job.encoder, output_range=1)
-        return config, build_classifier(config, width, encoder=encoder)
+        checkpoint = with_formula(job, load(job.encoder, head=False))
+        config, encoder = encoder_of(checkpoint, output_range=1)
+        return config, build_classifier(config, width, encoder=encoder), checkpoint.notes
     config = BertConfig.preset(job.preset, vocab_size=vocabulary_size, max_sequence_length=job.max_tokens)
-    return config, build_classifier(config, width)
+    return config, build_classifier(config, width), ()
 
 
 def usual_learning_rate(job: TrainingJob, hidden_size: int) -> float:

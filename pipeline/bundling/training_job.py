@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 
+from pipeline.bundling.formula import HiddenActivation
 from pipeline.errors import ConfigError
 from pipeline.jobs.column_types import GUESS, SchemaTypes, arrow_types, check_schema, declared
 from pipeline.jobs.config import described
+from pipeline.jobs.dates import placeholder_in
 from pipeline.jobs.fields import BUNDLE, INPUT, MODEL, TOKENIZER, TRAINING, in_panel
 from pipeline.jobs.outputs import check_new_bundle
 from pipeline.jobs.text_files import TextFiles
@@ -48,6 +50,12 @@ class TrainingJob(TextFiles):
     preset: Literal["tiny", "mini", "small", "medium", "base", "large"] = _model(
         "tiny", description="Size without --encoder: tiny, mini, small, medium, base or large."
     )
+    hidden_activation: HiddenActivation | None = _model(
+        None, description="Of --encoder's layers, where no file says it: gelu_tanh, gelu_erf or relu; else gelu_tanh."
+    )
+    norm_first: bool | None = _model(
+        None, description="Layers of --encoder normalise before they compute, where no file says it; else after."
+    )
     vocabulary: str | None = _tokenizer(None, description="WordPiece file; by default the encoder's or learned.")
     vocabulary_size: int = _tokenizer(8_000, ge=100, description="Tokens to learn at most.")
     tokenizer: Literal["model_garden", "huggingface", "google_research"] | None = _tokenizer(
@@ -78,6 +86,8 @@ class TrainingJob(TextFiles):
         if self.task == "regression" and self.schema_.get(self.label_column, "float64") not in ("float64", "int64"):
             raise ValueError(f"--schema {self.label_column}:…: the label of a regression is a float64 or an int64")
         check_new_bundle(self.output)
+        if self.encoder is None and (self.hidden_activation, self.norm_first) != (None, None):
+            raise ValueError("--hidden-activation and --norm-first say what an --encoder is, and there is none")
         return self
 
     @property
@@ -107,9 +117,18 @@ def training_job(flags: Mapping[str, Any]) -> TrainingJob:
 
 def plan_rows(job: TrainingJob, flag: str, paths: Sequence[str]) -> "Plan":
     """The labelled rows of some files; raises what plan_inputs raises, and ConfigError if there is none."""
-    from transforms.read.plan_files import plan_inputs
+    from transforms.errors import PlanError
+    from transforms.read.plan_files import list_inputs, plan_inputs
 
-    plan = plan_inputs(paths, job.columns, file_format=job.format, dialect=job.dialect)
+    if odd := next((path for path in paths if placeholder_in(path)), None):
+        raise ConfigError(f"{flag} {odd}: a training has no date to fill in; name the files, or use wildcards")
+    try:
+        kinds = {found.format for found in list_inputs(paths, job.format).values()}
+        # What is said of text files is said of those that are some: a test set may be Parquet beside a CSV.
+        dialect = job.dialect if flag == "--input" or kinds & {"csv", "tsv"} else None
+        plan = plan_inputs(paths, job.columns, file_format=job.format, dialect=dialect)
+    except PlanError as error:
+        raise PlanError(f"{flag}: {error}") from error
     if not plan.rows:
         raise ConfigError(f"{flag} {', '.join(paths)}: has no rows; give labelled rows")
     return plan

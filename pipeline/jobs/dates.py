@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+from collections.abc import Iterable
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pipeline.errors import DateError
@@ -13,7 +14,7 @@ SAMPLE = dt.date(2026, 11, 21)
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 _IN_SQL = re.compile(r"\{(date(?::[^{}]*)?)\}")
-_DIRECTIVE = re.compile(r"%(.?)", re.DOTALL)
+_DIRECTIVE = re.compile(r"%(-?.?)", re.DOTALL)
 _PARTS = {
     "Y": lambda date: f"{date.year:04}",
     "m": lambda date: f"{date.month:02}",
@@ -24,8 +25,16 @@ _PARTS = {
     "V": lambda date: f"{date.isocalendar().week:02}",
     "u": lambda date: str(date.isoweekday()),
     "%": lambda date: "%",
+    # As folders are named by what writes numbers there: month=3.
+    "-m": lambda date: f"{date.month}",
+    "-d": lambda date: f"{date.day}",
+    "-j": lambda date: f"{date.timetuple().tm_yday}",
+    "-V": lambda date: f"{date.isocalendar().week}",
 }
-KNOWN = "{date} (2026-11-21) and {date:…} with %Y %m %d %y %j %G %V %u, as in {date:%Y/%m/%d}"
+KNOWN = (
+    "{date} (2026-11-21) and {date:…} with %Y %m %d %y %j %G %V %u, as in {date:%Y/%m/%d}, and without leading zeros "
+    "%-m %-d %-j %-V"
+)
 
 
 def logical_date(text: str, timezone: str, now: dt.datetime, flag: str = "--date") -> dt.date:
@@ -86,6 +95,12 @@ def fill(pattern: str, date: dt.date, flag: str = "--input") -> str:
 def fill_sql(text: str, date: dt.date, where: str) -> str:
     """The same for SQL, where other braces mean something else and stay as they are."""
     return _IN_SQL.sub(lambda found: _value(found[1], date, where), text)
+
+
+def unpadded(patterns: Iterable[str]) -> str:
+    """What to try where a part of the date is the value of a folder: who writes numbers there pads none."""
+    found = {part for pattern in patterns for part in re.findall(r"=\{date:%([mdjV])\}", pattern)}
+    return f"; for folders without leading zeros write {{date:%-{min(found)}}}" if found else ""
 
 
 def placeholder_in(text: str) -> str | None:

@@ -99,6 +99,7 @@ class JsonTraining:
             classes=None if classes is None else dict(classes.rows),
             rare_classes=None if classes is None else classes.rare,
             learning_rate=rows.learning_rate,
+            notes=list(rows.notes),
         )
         self._began = self._told = time.monotonic()
 
@@ -146,7 +147,7 @@ def rows_told(found: RowsFound) -> list[str]:
         if rare := found.classes.rare:
             more = f" and {len(rare) - _SHOWN:,} more" if len(rare) > _SHOWN else ""
             lines.append(f"warning: fewer than {RARE_ROWS} rows of {', '.join(rare[:_SHOWN])}{more}")
-    return lines
+    return [*lines, *(f"note     {note}" for note in found.notes)]
 
 
 def end_told(result: TrainingResult) -> str:
@@ -207,10 +208,17 @@ def best_told(done: Epoch) -> str:
     return f"best so far: epoch {done.best_epoch}"
 
 
+def _asked(question: str) -> str:
+    """An answer of somebody who sees stderr: stdout may go to a file."""
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    return input()
+
+
 class Interrupts:
     """Ctrl-C of a training: the first one asks whether to keep the best epoch, a second one ends as everywhere."""
 
-    def __init__(self, answer: Callable[[str], str] = input) -> None:
+    def __init__(self, answer: Callable[[str], str] = _asked) -> None:
         self._answer = answer
         self._before: Any = None
         self.pending = False

@@ -1,6 +1,6 @@
 """FitPreprocessing: labelled Texts -> the TF Transform graph, training examples and the corpus baseline."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import apache_beam as beam
@@ -36,18 +36,25 @@ class Labelled(NamedTuple):
 
 
 class LabelTexts(beam.PTransform):
-    """PCollection[RecordBatch of Texts with the kept column `target`] -> Labelled; rows without a target are dead."""
+    """PCollection[RecordBatch of Texts with the kept column `target`] -> Labelled; rows without a target are dead.
 
-    def __init__(self, task: str) -> None:
+    `files` None: the key of a row is its id; else what `files` has for its file, and its place there.
+    """
+
+    def __init__(self, task: str, files: Mapping[str, str] | None = None) -> None:
         super().__init__()
-        self._task = task
+        self._task, self._files = task, files
 
     def expand(self, texts: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
-        outputs = texts | "TakeTargets" >> beam.ParDo(_TakeTargets(), self._task).with_outputs("dead", main="rows")
+        take = beam.ParDo(_TakeTargets(self._files), self._task)
+        outputs = texts | "TakeTargets" >> take.with_outputs("dead", main="rows")
         return Labelled(outputs.rows, outputs.dead)
 
 
 class _TakeTargets(beam.DoFn):
+    def __init__(self, files: Mapping[str, str] | None = None) -> None:
+        self._files = files
+
     def process(
         self, texts: pa.RecordBatch, task: str
     ) -> Iterator[pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch]]:
@@ -65,7 +72,16 @@ class _TakeTargets(beam.DoFn):
             texts, targets = texts.filter(good), targets.filter(good)
         if texts.num_rows:
             pairs = texts.column("text_pair") if "text_pair" in texts.schema.names else None
-            yield training_batch(texts.column("text"), targets, texts.column("id"), task, pairs)
+            yield training_batch(texts.column("text"), targets, row_keys(texts, self._files), task, pairs)
+
+
+def row_keys(texts: pa.RecordBatch, files: Mapping[str, str] | None) -> pa.Array:
+    """What tells the rows of a training apart: their ids, or where `files` is given, `<name of the file>#<row>`."""
+    if files is None:
+        return texts.column("id")
+    source = texts.column("source")
+    names = pa.array([files[path] for path in source.dictionary.to_pylist()], pa.string())
+    return pc.binary_join_element_wise(names.take(source.indices), texts.column("row").cast(pa.string()), "#")
 
 
 class FitPreprocessing(beam.PTransform):

@@ -250,7 +250,8 @@ def _out(name: str, request: ColumnsRequest, paths: Mapping[str, Path]) -> str:
 def _is_kept_id(column: pa.Field, request: ColumnsRequest, paths: Mapping[str, Path]) -> bool:
     """Whether the id is also kept under its own name and in its own type, so that joins need no cast."""
     name = column.name
-    if name != request.id or name not in (request.keep or ()) or pa.types.is_string(column.type):
+    named = name in (request.rename if request.keep is None else request.keep)
+    if name != request.id or not named or pa.types.is_string(column.type):
         return False
     return _out(name, request, paths) != "id"
 

@@ -155,6 +155,8 @@ def _json_schema(
         raise NotWhatItClaimsError(
             f"{whole.file}: is read as JSONL but none of its first lines is a JSON object; jq -c . writes one on each"
         )
+    else:
+        json_array.check_parts(lines, whole.file)
     found = json_kinds.inside(rows, asked)
     kinds = json_kinds.infer(rows) | {name: kind for name, (_, kind) in found.items()}
     return pa.schema(list(kinds.items())), {name: path for name, (path, _) in found.items()}

@@ -62,9 +62,18 @@ def plan_inputs(
     with_header = kinds in (["csv"], ["tsv"])
     union = SchemaUnion(request, loose=with_header, json=kinds == ["jsonl"])
     anywhere = {name for fact in facts if fact.schema is not None for name in fact.schema.names}
+    lacking: list[PlanError] = []
     for info, fact in zip(inputs, facts, strict=True):
         if fact.schema is not None:
-            require_columns(fact.schema, request, info.path, with_header=with_header, anywhere=anywhere)
+            try:
+                require_columns(fact.schema, request, info.path, with_header=with_header, anywhere=anywhere)
+            except PlanError as error:
+                lacking.append(error)
+    if lacking:
+        more = f"; and {len(lacking) - 2:,} more files lack some" if len(lacking) > 2 else ""
+        raise PlanError("; ".join(map(str, lacking[:2])) + more)
+    for info, fact in zip(inputs, facts, strict=True):
+        if fact.schema is not None:
             union.add(fact.schema, info.path)
     only_folders = [name for name in union.schema.names if not any(name in fact.columns for fact in facts)]
     columns = resolve(union.schema, request, paths=_paths(inputs, facts), folders=only_folders)

@@ -29,6 +29,10 @@ def below(path: str, folder: str) -> str | None:
     return path.removeprefix(folder) if path.startswith(folder) and path != folder else None
 
 
+_VISIBLE = "(?![.]|_(?![^/]*=))"
+"""Names that begin with a dot or an underscore are hidden, as by Spark: not those that are keys (`_year=2026`)."""
+
+
 def split_glob(pattern: str) -> tuple[str, re.Pattern[str]]:
     """A pattern's text before its first wildcard, and what whole paths must match (see `Store.match`)."""
     head = re.split(r"[*?[]", pattern, maxsplit=1)[0]
@@ -37,7 +41,7 @@ def split_glob(pattern: str) -> tuple[str, re.Pattern[str]]:
         head = pattern[:-2]
     expression, previous = "", "/"
     for token in _GLOB_TOKEN.findall(pattern):
-        visible = "(?![_.])" if previous.endswith("/") else ""
+        visible = _VISIBLE if previous.endswith("/") else ""
         expression += _wildcard(token, visible)
         previous = token
     try:
@@ -51,7 +55,7 @@ def _wildcard(token: str, visible: str) -> str:
         case "**/":
             return f"(?:{visible}[^/]+/)*"
         case "**":
-            return visible + "(?:[^/]|/(?![_.]))*"
+            return visible + f"(?:[^/]|/{_VISIBLE})*"
         case "*":
             return visible + "[^/]*"
         case "?":

@@ -15,7 +15,7 @@ import pytest
 from support.jobs import DATE, Outcome, Score, write_parquet
 
 from pipeline.errors import RunFailedError
-from transforms.errors import PlanError
+from transforms.errors import NoInputError, PlanError
 from transforms.score import macro_batch
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -31,6 +31,28 @@ def column(outcome: Outcome, name: str) -> dict[str, Any]:
 def file(path: Path, *ids: str, **columns: list[Any]) -> Path:
     """A Parquet file of texts with these ids."""
     return write_parquet(path, {"id": list(ids), "text": [f"play {id}" for id in ids], **columns})
+
+
+def test_folders_whose_keys_begin_with_an_underscore_are_read_and_other_such_names_are_not(
+    run_job: Score, tmp_path: Path
+) -> None:
+    """As Spark does."""
+    file(tmp_path / "in/_lang=de/x.parquet", "a")
+    file(tmp_path / "in/_lang=en/_day=3/y.parquet", "b")
+    for hidden in ("_temporary/z.parquet", "_lang=de/_SUCCESS.parquet", ".x=1/z.parquet", "_lang=de/.part.parquet"):
+        file(tmp_path / "in" / hidden, "c")
+    for source in (tmp_path / "in", tmp_path / "in/**/*.parquet"):
+        outcome = run_job(source, keep="_lang")
+        assert column(outcome, "_lang") == {"a": "de", "b": "en"}
+
+
+def test_folders_of_numbers_are_found_by_parts_without_leading_zeros(run_job: Score, tmp_path: Path) -> None:
+    file(tmp_path / "in/year=2026/month=3/day=5/x.parquet", "a")
+    pattern = f"{tmp_path}/in/year={{date:%Y}}/month={{date:%-m}}/day={{date:%-d}}"
+    outcome = run_job(pattern, date="2026-03-05")
+    assert outcome.verdict.counts["read"] == 1
+    with pytest.raises(NoInputError, match=r"--allow-missing\); for folders without leading zeros write \{date:%-d\}"):
+        run_job(pattern.replace("%-", "%"), date="2026-03-05")
 
 
 VALUES = ["de", "New York", "ü", "a=b", "50%", "a/b", "a%2Fb", "x+y", "'\"#:?*[]{}", "tab\there", "🙂", "1e5", None]

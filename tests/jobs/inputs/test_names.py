@@ -44,6 +44,15 @@ def test_columns_that_are_called_like_inner_ones_are_kept_as_they_are(
     }
 
 
+@pytest.mark.parametrize("keep", ["all", "id,n"])
+def test_an_id_that_is_called_so_is_kept_beside_itself_under_another_name(
+    keep: str, run_job: Score, tmp_path: Path
+) -> None:
+    file = write_parquet(tmp_path / "in.parquet", {"id": [7, 8], "text": ["x", "y"], "n": [1, 2]})
+    outcome = run_job(file, keep=keep, rename={"id": "number"})
+    assert {(row["id"], row["number"], row["n"]) for row in outcome.rows()} == {("7", 7, 1), ("8", 8, 2)}
+
+
 def test_a_regression_writes_no_label_and_a_classification_no_value(
     run_job: Score, classes: Built, regression: Built, tmp_path: Path
 ) -> None:

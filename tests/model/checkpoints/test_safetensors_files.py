@@ -171,6 +171,11 @@ def test_a_shard_may_be_a_link_as_in_the_cache_of_the_hub(folder: Path) -> None:
         ("_orig_mod.", ["weights: _orig_mod. was taken off every name; torch.compile puts it there"]),
         ("_orig_mod.module.", ["weights: _orig_mod. was", "weights: module. was"]),
         ("module._orig_mod.", ["weights: module. was", "weights: _orig_mod. was"]),
+        (
+            "_fsdp_wrapped_module.",
+            ["weights: _fsdp_wrapped_module. was taken off every name; FullySharded"],
+        ),
+        ("_forward_module.module.", ["weights: _forward_module. was", "weights: module. was"]),
     ],
 )
 def test_the_prefix_of_a_wrapper_on_every_name_is_taken_off(folder: Path, prefix: str, notes: list[str]) -> None:
@@ -192,9 +197,25 @@ def test_the_prefix_of_a_wrapper_on_some_names_is_refused(folder: Path) -> None:
                 load(folder)
 
 
+@pytest.mark.parametrize("prefix", ["model.", "base_model.", "bert_model.", "net.encoder."])
+def test_another_prefix_is_named_with_the_way_out(folder: Path, prefix: str) -> None:
+    renamed(folder, prefix)
+    with pytest.raises(CheckpointError, match=rf"stands there as {prefix}bert\..*save the inner model itself"):
+        load(folder)
+
+
+@pytest.mark.parametrize("part", ["adapters.sst.adapter_down.0.weight", "loras.sst.lora_a.weight"])
+def test_adapters_that_are_computed_beside_the_model_are_refused(folder: Path, part: str) -> None:
+    key = f"bert.encoder.layer.0.output.{part}"
+    save_file(load_file(folder / SINGLE) | {key: np.zeros((4, 4), np.float32)}, folder / SINGLE)
+    with pytest.raises(CheckpointError, match=r"weights of adapters \(AdapterHub\).*merge_adapter"):
+        load(folder)
+
+
 @pytest.mark.parametrize(
     ("key", "names"),
     [
+        ("bert.encoder.layer.0.output.ia3_l.default", "ia3_l"),
         (None, "base_model.model."),
         ("bert.encoder.layer.0.attention.self.query.lora_A.default.weight", "lora_A"),
         ("bert.encoder.layer.0.attention.self.query.base_layer.weight", "base_layer"),

@@ -9,11 +9,12 @@ import pyarrow as pa
 import pytest
 from support.jobs import write_parquet
 
+from pipeline.bundling.labelled_rows import _short_names
 from pipeline.bundling.training import _Texts, train
 from pipeline.bundling.training_job import TrainingJob, plan_rows, training_job
 from pipeline.errors import ConfigError
 from transforms.errors import PlanError
-from transforms.featurize.fit import _TakeTargets
+from transforms.featurize.fit import _TakeTargets, row_keys
 from transforms.read.step import read_rows
 from transforms.runs.plan import Plan
 from transforms.validate import validate
@@ -103,6 +104,48 @@ def test_columns_that_are_missing_are_told_by_the_flags_of_a_training(tmp_path: 
         planned(job(tmp_path, file))
     with pytest.raises(PlanError, match=r"no column 'label' in the input; it has 'body', 'gold'"):
         planned(job(tmp_path, file, text_column="body"))
+
+
+def test_columns_that_are_missing_in_several_files_are_told_together(tmp_path: Path) -> None:
+    for name, columns in {"a": ["label", "key"], "b": ["label", "text"], "c": ["label"]}.items():
+        write_parquet(tmp_path / f"in/{name}.parquet", {column: ["x"] for column in columns})
+    with pytest.raises(PlanError, match=r"a\.parquet.*'text'.*; .*b\.parquet.*'key'.*; and 1 more files lack some"):
+        planned(job(tmp_path, tmp_path / "in", id_column="key"))
+
+
+def test_a_training_has_no_date_to_fill_in(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^--input .*\{date\}.*: a training has no date to fill in; name the files"):
+        planned(job(tmp_path, tmp_path / "{date}" / "x.parquet"))
+
+
+def test_a_test_set_may_be_of_another_format_and_errors_name_its_flag(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("text;label\na;x\nb;y\n")
+    test = write_parquet(tmp_path / "test.parquet", {"text": ["a"], "label": ["x"]})
+    wanted = job(tmp_path, tmp_path / "in.csv", delimiter=";", test_input=[str(test)])
+    assert plan_rows(wanted, "--input", wanted.input).texts == ("text", "label")
+    assert plan_rows(wanted, "--test-input", wanted.test_input).rows == 1
+    other = write_parquet(tmp_path / "other.parquet", {"text": ["a"]})
+    wanted = job(tmp_path, tmp_path / "in.csv", delimiter=";", test_input=[str(other)])
+    with pytest.raises(PlanError, match=r"^--test-input: no column 'label' in the input; it has 'text'"):
+        plan_rows(wanted, "--test-input", wanted.test_input)
+
+
+def test_rows_without_ids_are_told_by_their_place_below_the_folder_that_all_have_in_common(tmp_path: Path) -> None:
+    found = []
+    for folder in ("here", "there/deep"):
+        for name in ("b/x.parquet", "a.parquet"):
+            write_parquet(tmp_path / folder / name, {"text": ["t", "u"], "label": ["x", "y"]})
+        plan = planned(job(tmp_path, tmp_path / folder))
+        keys = []
+        for piece in (piece for split in plan.splits for piece in split.pieces):
+            for batches, _, _ in read_rows(piece, 0, plan.columns):
+                for batch in batches:
+                    texts, _ = validate(batch, plan.columns)
+                    keys += row_keys(texts, _short_names(plan)).to_pylist()
+        found.append(sorted(keys))
+    assert found[0] == found[1] == ["/a.parquet#0", "/a.parquet#1", "/b/x.parquet#0", "/b/x.parquet#1"]
+    with_ids = planned(job(tmp_path, tmp_path / "here" / "a.parquet", id_column="text"))
+    assert _short_names(with_ids) is None
 
 
 @pytest.mark.slow  # A training.

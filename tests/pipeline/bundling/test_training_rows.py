@@ -12,6 +12,7 @@ from support.commands import invoke
 from support.jobs import write_parquet
 
 from model.bundle import Bundle
+from model.network.weights import read_weights
 from model.training.examples import Examples
 from model.training.fine_tune import Progress, Step, TrainingResult
 from pipeline.bundling import certifying
@@ -183,6 +184,40 @@ def test_bad_test_rows_are_not_charged_to_the_training_rows_nor_the_other_way_ro
         train(job(tmp_path, rows, test_input=[str(test)], max_dead_fraction=0.3))
 
 
+def test_labels_of_test_rows_that_training_has_not_are_named(tmp_path: Path) -> None:
+    rows = {"text": ["a b", "c d"] * 30, "label": ["x", "y"] * 30}
+    labels = ["x", "Y", "z ", *map(str, range(5))]
+    test = write_parquet(tmp_path / "test.parquet", {"text": ["a"] * 8, "label": labels})
+    with pytest.raises(ConfigError, match=r"7 rows with labels that no .* row has \('Y', 'z ', '0', '1', '2', …\)"):
+        train(job(tmp_path, rows, test_input=[str(test)]))
+
+
+def test_numbers_with_fractions_are_no_classes_and_the_flag_is_named(tmp_path: Path) -> None:
+    def labels(values: list[str]) -> None:
+        targets = np.arange(300) % len(values)
+        check_labels(job(tmp_path, {"text": ["a"], "label": ["x"]}), tuple(values), targets, None)
+
+    with pytest.raises(ConfigError, match=r"60 different labels, which are numbers; .* --task regression"):
+        labels([f"{i / 7 + 0.01:.3f}" for i in range(60)])
+    for classes in ([f"{i / 2:.1f}" for i in range(10)], list(map(str, range(60))), [f"c{i}.5" for i in range(60)]):
+        labels(classes)
+
+
+def test_the_same_rows_in_another_folder_make_the_same_bundle(tmp_path: Path) -> None:
+    texts = [f"{'play a song' if i % 3 else 'book a table'} {i}" for i in range(120)]
+    rows = {"text": texts, "label": [f"l{i % 2}" for i in range(120)]}
+    made = []
+    for folder in ("one", "two/deep"):
+        file = write_parquet(tmp_path / folder / "in.parquet", rows)
+        given = {"name": "n", "max_tokens": 16, "vocabulary_size": 300, "epochs": 1}
+        made.append(train(training_job({"input": [str(file)], "output": str(tmp_path / folder / "b"), **given})))
+    one, two = made
+    assert one.held_out.rows.values.tolist() == two.held_out.rows.values.tolist()
+    assert len(one.held_out.gold) > 3
+    weights = read_weights(one.classifier)
+    assert all((weights[name] == array).all() for name, array in read_weights(two.classifier).items())
+
+
 def test_a_training_that_diverges_makes_no_bundle_and_names_the_way_out(tmp_path: Path) -> None:
     rows = {"text": ["a b", "c d"] * 60, "label": ["x", "y"] * 60}
     with pytest.raises(RunFailedError, match=r"epoch 1, step \d of \d, .*1e\+30; .*a lower --learning-rate"):
@@ -193,7 +228,11 @@ def test_a_training_that_diverges_makes_no_bundle_and_names_the_way_out(tmp_path
 @pytest.mark.parametrize(
     ("rows", "settings", "message"),
     [
-        ({"text": ["a", "b"], "label": ["x", "y"]}, {}, "of 2 labelled rows .*--validation-share"),
+        (
+            {"text": ["a", "b"], "label": ["x", "y"]},
+            {"validation_share": 1e-4},
+            "of 2 labelled rows .*--validation-share",
+        ),
         (
             {"text": ["a", "b"] * 9, "label": ["good", "bad"] * 9},
             {"task": "regression"},

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import ConfigError, DateError
 from pipeline.jobs.config import load_job
-from pipeline.jobs.dates import fill, fill_sql, logical_date
+from pipeline.jobs.dates import fill, fill_sql, logical_date, unpadded
 
 NIGHT = dt.datetime(2026, 11, 22, 1, 30, tzinfo=dt.UTC)
 
@@ -88,7 +88,8 @@ def test_early_years_have_four_digits() -> None:
         ("{date:}", "{date:} says no part of the date"),
         ("{date:iso}", "{date:iso} says no part of the date"),
         ("{date:%H}", "%H in {date:%H} is unknown"),
-        ("{date:%-d}", "%- in {date:%-d} is unknown"),
+        ("{date:%-Y}", "%-Y in {date:%-Y} is unknown"),
+        ("{date:%-}", "%- in {date:%-} is unknown"),
         ("{date:%Y%}", "% in {date:%Y%} is unknown"),
     ],
 )
@@ -98,6 +99,14 @@ def test_a_placeholder_that_is_unknown_is_named_with_those_that_are_known(patter
     assert str(error.value).startswith(f"--input {pattern}: ")
     assert said in str(error.value)
     assert "%Y %m %d" in str(error.value) or "," in pattern
+
+
+def test_parts_without_leading_zeros_are_those_of_folders_that_hold_numbers() -> None:
+    assert fill("y={date:%Y}/m={date:%-m}/d={date:%-d}/{date:%-j}/{date:%-V}", DAY) == "y=2026/m=1/d=3/3/1"
+    later = dt.date(2026, 11, 21)
+    assert fill("m={date:%-m}/d={date:%-d}", later) == fill("m={date:%m}/d={date:%d}", later)
+    assert unpadded(["a/{date:%m}", "y={date:%Y}"]) == ""
+    assert unpadded(["y={date:%Y}/m={date:%m}"]) == "; for folders without leading zeros write {date:%-m}"
 
 
 def test_in_sql_only_dates_are_replaced() -> None:

@@ -14,7 +14,13 @@ FILES = [
     ROOT / "pipeline/bundling/training_job.py",
     ROOT / "pipeline/bundling/import_job.py",
 ]
-OURS = ("pipeline.jobs.", "pipeline.errors", "transforms.errors", "transforms.batches.formats")
+OURS = (
+    "pipeline.jobs.",
+    "pipeline.bundling.formula",
+    "pipeline.errors",
+    "transforms.errors",
+    "transforms.batches.formats",
+)
 """What of the project these files may import when they are imported themselves."""
 
 

@@ -1,6 +1,7 @@
 """What a training prints, and what Ctrl-C asks: without a network."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import signal
@@ -38,6 +39,8 @@ def test_rows_dropped_rows_and_classes_are_told() -> None:
         "classes  9, from 1,900 rows (a) to 3 (r6): 633 to 1",
         "warning: fewer than 10 rows of r0, r1, r2, r3, r4 and 2 more",
     ]
+    noted = dataclasses.replace(FOUND, notes=("activation: assumed",))
+    assert rows_told(noted) == [*rows_told(FOUND), "note     activation: assumed"]
 
 
 def test_an_epoch_is_a_line_in_a_pipe_too() -> None:
@@ -124,6 +127,15 @@ def test_the_first_one_asks_and_yes_keeps_the_best_epoch() -> None:
     # Asked once: the next one ends.
     with pytest.raises(EndedError):
         signal.raise_signal(signal.SIGINT)
+
+
+def test_the_question_is_seen_where_stdout_goes_to_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert Interrupts()._answer("stop now? ") == "y"
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "stop now? ")
 
 
 @pytest.mark.usefixtures("_as_everywhere")

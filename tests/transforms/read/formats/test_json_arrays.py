@@ -100,6 +100,28 @@ REFUSED: dict[str, tuple[str, str]] = {
 }
 
 
+IN_PARTS: dict[str, str] = {
+    "Prettier, whose first object is short": "[\n" + f"  {DUMPED[0]},\n" + json.dumps(ROWS * 5, indent=2)[1:],
+    "an answer of an API": '{"data": [\n' + ",\n".join(DUMPED * 3) + "\n]}",
+    "an answer of an API, indented": '{"a": 1}\n' + json.dumps({"data": ROWS * 3}, indent=1),
+    "lines with commas": ",\n".join(DUMPED * 3),
+}
+
+
+@pytest.mark.parametrize("kind", IN_PARTS)
+def test_lines_that_are_parts_of_something_larger_are_refused_and_no_dead_letters(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "in.json"
+    path.write_text(IN_PARTS[kind])
+    with pytest.raises(PlanError, match=r"lines are parts of a larger JSON value.*jq -c '\.\[\]'"):
+        plan_inputs([str(path)], ColumnsRequest())
+
+
+def test_damaged_lines_among_good_ones_are_no_parts_of_something_larger(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text("\n".join([*DUMPED, *DUMPED, '{"id": "x", "text": "cut', "null", "x,", '"just": 1']))
+    assert plan_inputs([str(path)], ColumnsRequest()).rows
+
+
 @pytest.mark.parametrize("kind", REFUSED)
 @pytest.mark.parametrize("packed", [False, True])
 def test_other_arrays_are_refused_with_the_way_out(kind: str, packed: bool, tmp_path: Path) -> None:

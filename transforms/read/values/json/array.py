@@ -17,6 +17,8 @@ _OPENS = re.compile(rb"\[\s*(?:[{\]]|$)")
 _SPACE = re.compile(r"\s*")
 _LINE_END = re.compile(r"[\r\n]")
 _DECODER = json.JSONDecoder()
+_PART = re.compile(rb'[\[\]{},]|.*[\[{,]|[\]}]\s*,?|"[^"]*"\s*:.*', re.DOTALL)
+"""A line that begins or ends inside of an object or an array."""
 WAY_OUT = "a JSON array is read with one object on each line: write it so with jq -c '.[]', and read that as JSONL"
 
 
@@ -121,11 +123,22 @@ def check_form(head: bytes, file: str) -> None:
 
 
 def check_lines(elements: Sequence[bytes], objects: int, file: str) -> None:
-    """Raises NotWhatItClaimsError if a line of an array has several objects, or if no line has one."""
+    """Raises NotWhatItClaimsError if a line of an array has several objects, or if most lines have none."""
     if any(map(_is_several, elements)):
         raise NotWhatItClaimsError(f"{file}: is a JSON array with several objects on a line; {WAY_OUT}")
     if elements and not objects:
         raise NotWhatItClaimsError(f"{file}: none of its first lines is a JSON object; {WAY_OUT}")
+    check_parts(elements, file)
+
+
+def check_parts(lines: Sequence[bytes], file: str) -> None:
+    """Raises NotWhatItClaimsError if most lines are parts of a larger JSON value, and so no rows that are damaged."""
+    parts = sum(_PART.fullmatch(line.strip()) is not None for line in lines)
+    if parts > len(lines) // 2:
+        raise NotWhatItClaimsError(
+            f"{file}: {parts:,} of its first {len(lines):,} lines are parts of a larger JSON value: an object over "
+            f"several lines, or with a comma behind it; {WAY_OUT}, or jq -c '.data[]' for one inside an object"
+        )
 
 
 def _is_several(element: bytes) -> bool:

@@ -1,18 +1,49 @@
-"""What the flags of an import say of a network, where its checkpoint does not."""
+"""What flags say of a network, where its checkpoint does not: of an import, and of the encoder of a training."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+import pydantic
 
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from model.checkpoints.checkpoint import Checkpoint
-    from pipeline.bundling.import_job import ImportJob
 
 
-def with_formula(job: ImportJob, checkpoint: Checkpoint) -> Checkpoint:
+def _of_layers(value: Any) -> Any:
+    if value == "gelu":
+        raise ValueError(
+            "gelu is gelu_tanh as Model Garden and google-research compute it, gelu_erf as Hugging Face does"
+        )
+    return value
+
+
+def _of_output(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(("gelu", "relu")):
+        raise ValueError(
+            f"{value} is a function inside the encoder: --hidden-activation says it; this is of the one output"
+        )
+    return value
+
+
+HiddenActivation = Annotated[Literal["gelu_tanh", "gelu_erf", "relu"], pydantic.BeforeValidator(_of_layers)]
+OutputActivation = Annotated[Literal["none", "sigmoid"], pydantic.BeforeValidator(_of_output)]
+
+
+class Formula(Protocol):
+    """A job that says what shows in no weight."""
+
+    @property
+    def hidden_activation(self) -> str | None: ...
+
+    @property
+    def norm_first(self) -> bool | None: ...
+
+
+def with_formula(job: Formula, checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint with --hidden-activation and --norm-first in place of what would be assumed, and of its notes.
 
     Raises ConfigError where its files, or its makers, say otherwise.

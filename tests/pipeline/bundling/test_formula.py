@@ -17,8 +17,10 @@ from support.commands import DATA
 from model.checkpoints.checkpoint import build_from
 from model.checkpoints.detect import load
 from model.network.encoder import INPUT_NAMES
-from pipeline.bundling.import_network import with_formula
+from pipeline.bundling.formula import with_formula
 from pipeline.bundling.importing import import_model
+from pipeline.bundling.training import _classifier
+from pipeline.bundling.training_job import training_job
 from pipeline.errors import ConfigError
 
 NORM_FIRST = DATA / "norm_first"
@@ -143,3 +145,34 @@ def test_a_bundle_has_the_network_that_the_flags_say(bare: Path, tmp_path: Path)
     bundle = import_model(job(bare, tmp_path, **flags)).bundle
     assert (bundle.model["activation"], bundle.model["norm_first"]) == ("gelu_erf", True)
     assert not [note for note in bundle.origin["notes"] if note.startswith(("activation", "norm_first"))]
+
+
+def test_the_encoder_of_a_training_may_be_told_too_and_what_is_assumed_is_noted(bare: Path, tmp_path: Path) -> None:
+    def built(**flags: Any) -> tuple[Any, Any, tuple[str, ...]]:
+        given = {"input": ["x.csv"], "output": str(tmp_path / "b"), "name": "n", "max_tokens": 16, "encoder": str(bare)}
+        return _classifier(training_job({**given, **flags}), 64, 3)
+
+    config, _, notes = built()
+    assert config.activation == "gelu_tanh"
+    assert [note.split(":")[0] for note in notes] == ["activation", "norm_first"]
+    config, classifier, notes = built(hidden_activation="gelu_erf", norm_first=False)
+    assert (config.activation, notes) == ("gelu_erf", ())
+    assert "gelu_erf" in classifier.network.get_config()["inner_activation"]
+    with pytest.raises(ConfigError, match="--hidden-activation and --norm-first say what an --encoder is"):
+        training_job({"input": ["x.csv"], "output": str(tmp_path / "b"), "name": "n", "norm_first": True})
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [
+        ("activation", "gelu", "gelu is a function inside the encoder: --hidden-activation says it"),
+        (
+            "hidden_activation",
+            "gelu",
+            "gelu is gelu_tanh as Model Garden and google-research compute it",
+        ),
+    ],
+)
+def test_a_function_without_its_maker_is_asked_for(flag: str, value: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=said):
+        job(tmp_path, tmp_path, **{flag: value})
