@@ -153,7 +153,7 @@ def prepare(
     # Before the input is listed: this run must not overtake one that lists more and publishes meanwhile.
     manifest, _ = read_manifest(manifest_path(job.home, date))
     plan = plan_of(job, date)
-    check_names(plan.columns, bundle.task)
+    check_names(plan.columns, bundle.task, folder=job.outputs.folder is not None)
     tell(plan)
     # BigQuery takes no file with a time outside its calendar.
     columns = replace(plan.columns, digests=job.digests, bounded=job.outputs.table is not None)

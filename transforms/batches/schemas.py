@@ -216,9 +216,9 @@ def scores_schema(kept: pa.Schema, task: str) -> pa.Schema:
     )
 
 
-def written_names(task: str) -> frozenset[str]:
-    """The names that no kept column can have: those of the columns that a job writes, by the task of its bundle."""
-    return frozenset({*scores_schema(pa.schema([]), task).names, DATE_KEY})
+def written_names(task: str, *, folder: bool = True) -> frozenset[str]:
+    """The names no kept column can have: of columns that a job writes, and in a `folder` the key of its dates."""
+    return frozenset({*scores_schema(pa.schema([]), task).names, *([DATE_KEY] if folder else [])})
 
 
 def plain(kind: pa.DataType) -> pa.DataType:

@@ -231,9 +231,9 @@ def resolve(
     )
 
 
-def check_names(columns: Columns, task: str) -> None:
-    """Raises PlanError if a kept column has the name of a column that the job writes, by the task of its bundle."""
-    taken = written_names(task)
+def check_names(columns: Columns, task: str, *, folder: bool = True) -> None:
+    """Raises PlanError if a kept column has the name of a column that the job writes (see written_names)."""
+    taken = written_names(task, folder=folder)
     for name, kept in zip(columns.kept_from, columns.kept, strict=True):
         if kept.name in taken:
             raise PlanError(

@@ -11,7 +11,7 @@ from support.jobs import write_parquet
 
 from transforms.errors import PlanError
 from transforms.read import inspect_file as look
-from transforms.read.columns import ColumnsRequest, SchemaUnion, resolve
+from transforms.read.columns import ColumnsRequest, SchemaUnion, check_names, resolve
 from transforms.read.formats.lines import lines_of
 from transforms.read.plan_files import plan_inputs
 from transforms.runs.plan import Piece, read_plan, write_plan
@@ -111,6 +111,14 @@ def test_names_that_clash_or_do_nothing_are_refused() -> None:
         resolve(schema, ColumnsRequest(keep=("a",), rename={"b": "c"}))
     with pytest.raises(PlanError, match="no column 'c' in the input; it has 'id', 'text', 'a', 'b'"):
         resolve(schema, ColumnsRequest(keep=("c",)))
+
+
+def test_a_table_has_no_folders_of_dates_whose_key_could_clash() -> None:
+    schema = pa.schema([("id", pa.int64()), ("text", pa.string()), ("dt", pa.string()), ("n", pa.int64())])
+    columns = resolve(schema, ORDINARY)
+    check_names(columns, "classification", folder=False)
+    with pytest.raises(PlanError, match="column 'dt' has the name of an output column"):
+        check_names(columns, "classification")
 
 
 def test_a_small_job_has_some_splits_and_a_large_one_splits_of_the_full_size(
