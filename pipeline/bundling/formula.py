@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
-
-import pydantic
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pipeline.errors import ConfigError
 
@@ -13,7 +11,12 @@ if TYPE_CHECKING:
     from model.checkpoints.checkpoint import Checkpoint
 
 
-def _of_layers(value: Any) -> Any:
+HiddenActivation = Literal["gelu_tanh", "gelu_erf", "relu"]
+OutputActivation = Literal["none", "sigmoid"]
+
+
+def of_layers(value: Any) -> Any:
+    """The value of --hidden-activation; raises ValueError for a name that means two functions."""
     if value == "gelu":
         raise ValueError(
             "gelu is gelu_tanh as Model Garden and google-research compute it, gelu_erf as Hugging Face does"
@@ -21,16 +24,13 @@ def _of_layers(value: Any) -> Any:
     return value
 
 
-def _of_output(value: Any) -> Any:
+def of_output(value: Any) -> Any:
+    """The value of --activation; raises ValueError for what is said by another flag."""
     if isinstance(value, str) and value.startswith(("gelu", "relu")):
         raise ValueError(
             f"{value} is a function inside the encoder: --hidden-activation says it; this is of the one output"
         )
     return value
-
-
-HiddenActivation = Annotated[Literal["gelu_tanh", "gelu_erf", "relu"], pydantic.BeforeValidator(_of_layers)]
-OutputActivation = Annotated[Literal["none", "sigmoid"], pydantic.BeforeValidator(_of_output)]
 
 
 class Formula(Protocol):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 
-from pipeline.bundling.formula import HiddenActivation, OutputActivation
+from pipeline.bundling.formula import HiddenActivation, OutputActivation, of_layers, of_output
 from pipeline.errors import ConfigError
 from pipeline.jobs.fields import BUNDLE, MODEL, TOKENIZER, in_panel
 from pipeline.jobs.outputs import check_new_bundle
@@ -59,6 +59,9 @@ class ImportJob(pydantic.BaseModel):
     truncator: Literal["round_robin", "longest_first", "waterfall"] | None = _tokenizer(
         None, description="Of pairs: round_robin, longest_first, waterfall; by default by origin."
     )
+
+    _layers = pydantic.field_validator("hidden_activation", mode="before")(of_layers)
+    _output = pydantic.field_validator("activation", mode="before")(of_output)
 
     @pydantic.field_validator("labels", mode="before")
     @classmethod

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 
-from pipeline.bundling.formula import HiddenActivation
+from pipeline.bundling.formula import HiddenActivation, of_layers
 from pipeline.errors import ConfigError
 from pipeline.jobs.column_types import GUESS, SchemaTypes, arrow_types, check_schema, declared
 from pipeline.jobs.config import described
@@ -79,6 +79,8 @@ class TrainingJob(TextFiles):
     )
     test_input: tuple[str, ...] = _input((), description="Rows to measure on, never trained on. Repeatable.")
     seed: int = _training(1, description="Same seed, same rows, same machine: same bundle.")
+
+    _layers = pydantic.field_validator("hidden_activation", mode="before")(of_layers)
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "TrainingJob":
