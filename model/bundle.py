@@ -13,19 +13,23 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-FORMAT = 3
+FORMAT = 4
 """The format that is written. Every one from 1 on is read; see _SINCE."""
-_SINCE = {"activation": 2, "engines": 3}
+_SINCE = {"activation": 2, "engines": 3, "thresholds": 4}
 """Key -> the first format that has it."""
 DESCRIPTION = "bundle.json"
 SCORING = "scoring"
 INT8 = "int8"
 """A precision, and the folder of its graph: what `bert-batch quantize` adds to the files of another bundle."""
-TASKS = ("classification", "regression")
+TASKS = ("classification", "multilabel", "regression")
+"""One label of several, any number of several labels, or a value."""
+USUAL_THRESHOLD = 0.5
+"""The probability from which a label of several is given, where nothing says more."""
 ACTIVATIONS = ("none", "sigmoid")
 """What may stand between the one output of a regression and its value."""
 TENSORFLOW, OPENVINO = "tensorflow", "openvino"
 """Engines: what can compute a scoring graph."""
+_LISTS = ("labels", "precisions", "engines", "thresholds")
 _OUTSIDE_FINGERPRINT = ("fingerprint", "created", "versions")
 
 
@@ -38,8 +42,10 @@ class Bundle:
     """What `bundle.json` says, read from `path`.
 
     `labels` is empty for a regression. `activation` is what makes the shown numbers of the logits: softmax for a
-    classification, none or sigmoid for a regression; it is part of the scoring graph. `engines` can compute that graph:
-    OpenVINO reads no graph of a bundle of format 1 or 2. `segments` is 1, or 2 for pairs.
+    classification, a sigmoid of each for several labels, none or sigmoid for a regression; it is part of the scoring
+    graph. `thresholds` has the probability from which each label of several is given, and is empty for other tasks.
+    `engines` can compute that graph: OpenVINO reads no graph of a bundle of format 1 or 2. `segments` is 1, or 2 for
+    pairs.
     `quality` is what was measured when the bundle was built, `baseline` describes the texts it was trained on, `files`
     maps each other file to its sha256.
     """
@@ -49,6 +55,7 @@ class Bundle:
     task: str
     labels: tuple[str, ...]
     activation: str
+    thresholds: tuple[float, ...]
     max_tokens: int
     tokenizer: Mapping[str, Any]
     segments: int
@@ -104,9 +111,12 @@ class Bundle:
         if found["fingerprint"] != fingerprint(found):
             raise BundleError(f"{path / DESCRIPTION}: was edited, its fingerprint does not match; restore the bundle")
         # After the fingerprint, which is of the file as it is: keys of later formats are no part of it.
-        read = {"activation": default_activation(found["task"]), "engines": [TENSORFLOW], **found}
+        read = {"activation": default_activation(found["task"]), "engines": [TENSORFLOW], "thresholds": [], **found}
         _check_kinds(read, path / DESCRIPTION)
-        return cls(path=path, **{**read, **{key: tuple(read[key]) for key in ("labels", "precisions", "engines")}})
+        return cls(
+            path=path,
+            **{**read, **{key: tuple(read[key]) for key in ("labels", "precisions", "engines", "thresholds")}},
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> "Bundle":
@@ -131,7 +141,8 @@ def seal(path: str | Path, description: Mapping[str, Any]) -> Bundle:
     """Writes `bundle.json` over the files in the folder `path`, with their checksums and the fingerprint.
 
     `description` has every field of Bundle but path, format, files and fingerprint; `activation` may be left out where
-    it is that of every model of the task, `engines` where only TensorFlow reads the graph. Raises BundleError.
+    it is that of every model of the task, `engines` where only TensorFlow reads the graph, `thresholds` where all are
+    USUAL_THRESHOLD. Raises BundleError.
     """
     path = Path(path)
     task = description["task"]
@@ -144,8 +155,10 @@ def seal(path: str | Path, description: Mapping[str, Any]) -> Bundle:
             f"activation is {activation!r}, which no {task} has; a classification has softmax, a "
             f"regression {' or '.join(ACTIVATIONS)}"
         )
+    thresholds = [USUAL_THRESHOLD] * len(description["labels"]) if task == "multilabel" else []
     files = {name: _sha256(file) for name, file in sorted(_files(path).items())}
-    content = {"activation": activation, "engines": [TENSORFLOW], **description, "format": FORMAT, "files": files}
+    usual_values = {"activation": activation, "engines": [TENSORFLOW], "thresholds": thresholds}
+    content = {**usual_values, **description, "format": FORMAT, "files": files}
     content["fingerprint"] = fingerprint(content)
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
     (path / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
@@ -154,7 +167,7 @@ def seal(path: str | Path, description: Mapping[str, Any]) -> Bundle:
 
 def default_activation(task: str) -> str:
     """The activation of a bundle that does not say any: that of every bundle of format 1."""
-    return "softmax" if task == "classification" else "none"
+    return {"classification": "softmax", "multilabel": "sigmoid"}.get(task, "none")
 
 
 def _check_format(path: Path, found: Any) -> None:
@@ -189,7 +202,11 @@ def _check_kinds(found: Mapping[str, Any], where: Path) -> None:
         for key in ("labels", "precisions", "engines")
     )
     numbers = all(type(found[key]) is int and found[key] > 0 for key in ("max_tokens", "segments"))
-    if not (texts and lists and numbers and all(isinstance(found[key], dict) for key in mappings)):
+    thresholds = found["thresholds"]
+    shares = isinstance(thresholds, list) and all(type(one) is float and 0 <= one <= 1 for one in thresholds)
+    if shares and len(thresholds) != (len(found["labels"]) if found["task"] == "multilabel" else 0):
+        raise BundleError(f"{where}: has {len(thresholds)} thresholds, which is not one a label; restore the bundle")
+    if not (texts and lists and numbers and shares and all(isinstance(found[key], dict) for key in mappings)):
         raise BundleError(f"{where}: is no description of a bundle; restore the bundle")
     if odd := [name for name in found["files"] if not is_file_name(name)]:
         raise BundleError(f"{where}: names the file {odd[0]!r}, which is no place inside the bundle; do not use it")

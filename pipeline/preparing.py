@@ -1,25 +1,23 @@
 """A job that is ready to run: bundle, input, outputs and earlier attempts were checked, nothing is written yet."""
 
 import datetime as dt
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from model.bundle import Bundle
 from pipeline.errors import ConfigError
-from pipeline.jobs.bundle import bundle_of, describe_for
+from pipeline.jobs.bundle import bundle_of, describe_for, thresholds_of
 from pipeline.jobs.column_types import arrow_types
 from pipeline.jobs.config import LOCAL, JobConfig
-from pipeline.jobs.dates import fill, fill_sql, unpadded
-from pipeline.jobs.inputs import read_query, table_of
+from pipeline.jobs.dates import fill, fill_sql
+from pipeline.jobs.inputs import read_query, table_of, with_ways_out
 from pipeline.jobs.outputs import check_writable
 from pipeline.jobs.own_files import check_file, check_input_apart
 from pipeline.jobs.record import about_run, compared_precision, digest
 from pipeline.runners.computing import choose_for
 from transforms.batches.schemas import Columns
 from transforms.bigquery.names import table_name
-from transforms.errors import NoInputError
 from transforms.publish.table_commit import check_record
 from transforms.publish.table_sink import TableSink, check_tables, table_sink
 from transforms.read.columns import check_names
@@ -88,24 +86,10 @@ class Comparison(NamedTuple):
     about: Mapping[str, Any]
 
 
-T = TypeVar("T")
 Tell = Callable[["Bundle | Plan | Run | FoundTable | Labelling | Comparison | Choice"], None]
 
 
-def _with_ways_out(look: Callable[[JobConfig, dt.date], T]) -> Callable[[JobConfig, dt.date], T]:
-    """What a job without input may do: a training could not."""
-
-    @functools.wraps(look)
-    def looked(job: JobConfig, date: dt.date) -> T:
-        try:
-            return look(job, date)
-        except NoInputError as error:
-            raise NoInputError(f"{error} (or --allow-missing){unpadded(job.input)}") from error
-
-    return looked
-
-
-@_with_ways_out
+@with_ways_out
 def first_look(job: JobConfig, date: dt.date) -> None:
     """Checks names and `bundle.json`, without TensorFlow, whose import takes ten seconds.
 
@@ -184,7 +168,7 @@ def prepare(
     if job.only_new:
         tell(Comparison(about))
     compared = compared_precision(choice.precision, needs_gpu)
-    about |= {"digest": digest(job, plan, run, earlier, sink, compared, choice.engine)}
+    about |= {"digest": digest(job, plan, run, earlier, sink, compared, choice.engine, choice.chip)}
     resumed = find_resumable(run, about["digest"])
     # An attempt that died is resumed under its own run id.
     run = run if resumed is None else resumed.run
@@ -214,7 +198,7 @@ def prepare(
     )
 
 
-@_with_ways_out
+@with_ways_out
 def plan_of(job: JobConfig, date: dt.date) -> Plan:
     """What the job reads for `date`: files, a table, or the result of a query; raises what the plans raise."""
     if job.input_query is not None:
@@ -242,7 +226,8 @@ def _patterns(job: JobConfig, date: dt.date) -> list[str]:
 
 def _labelling(job: JobConfig, bundle: Bundle, plan: Plan, run: Run) -> Labelling:
     try:
-        return Labelling(labels=bundle.labels, columns=plan.columns, run=run, top_k=job.top_k)
+        thresholds = thresholds_of(job, bundle)
+        return Labelling(labels=bundle.labels, columns=plan.columns, run=run, top_k=job.top_k, thresholds=thresholds)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
@@ -276,4 +261,5 @@ def _earlier(job: JobConfig, bundle: Bundle, run: Run, precision: str, engine: s
         precision=precision,
         engine=engine,
         top_k=job.top_k,
+        threshold=job.threshold,
     )

@@ -30,7 +30,8 @@ class Checkpoint:
     if it says. `flavour_assumed` means that nothing says how the training
     tokenized. `truncator` is how pairs were cut. `activation` is where a function after the one or more outputs is
     named, and its name there; `activation_assumed` means that nothing says what becomes of the one output. Without
-    `has_pooler` the encoder was never trained with one, and its weights for it are zero.
+    `has_pooler` the encoder was never trained with one, and its weights for it are zero. `several`: a text may have any
+    number of the labels.
     """
 
     origin: str
@@ -52,6 +53,7 @@ class Checkpoint:
     activation: tuple[str, str] | None = None
     activation_assumed: bool = False
     has_pooler: bool = True
+    several: bool = False
 
     def check_segments(self, segments: int) -> None:
         """Raises CheckpointError if the model was trained on fewer segment types than `segments`."""

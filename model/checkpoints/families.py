@@ -73,6 +73,9 @@ class Family:
 
     def config(self, described: Mapping[str, Any]) -> BertConfig:
         """The sizes that a config.json describes; raises ValueError for a formula that is not ours."""
+        others = {theirs: self.names[ours] for ours, theirs in HUGGING_FACE_NAMES.items() if ours in self.names}
+        if odd := next((key for key, own in others.items() if key != own and key in described), None):
+            raise ValueError(f"{odd} is there, which a {self.name} calls {others[odd]}; say it by that name")
         given = dict(self.unsaid)
         if not self.has_pooler:
             given |= {"use_encoder_pooler": False, "head_activation": self.head_activation}

@@ -15,6 +15,9 @@ from model.checkpoints.tokenizer_files import read_tokenizer
 from model.errors import CheckpointError
 from model.network.weights import encoder_shapes
 
+SEVERAL = "multi_label_classification"
+"""The problem_type of a model that gives any number of its labels."""
+
 
 def read_hugging_face(folder: str | Path, *, head: bool = True) -> Checkpoint:
     """Reads a BertForSequenceClassification or that of its kin (families.py), or one without head or with pretraining
@@ -64,6 +67,7 @@ def read_hugging_face(folder: str | Path, *, head: bool = True) -> Checkpoint:
         truncator="longest_first",
         activation=activation,
         activation_assumed=assumed,
+        several=labels is not None and described.get("problem_type") == SEVERAL,
         has_pooler=family.has_pooler,
         **read_tokenizer(folder, config.vocab_size),
     )
@@ -71,11 +75,11 @@ def read_hugging_face(folder: str | Path, *, head: bool = True) -> Checkpoint:
 
 def _labels(file: Path, described: dict[str, Any], rows: int) -> tuple[str, ...]:
     problem = described.get("problem_type")
-    wrong = {"regression": rows != 1, "single_label_classification": rows == 1, None: False}.get(problem, True)
-    if wrong:
+    known = {"regression": rows != 1, "single_label_classification": rows == 1, SEVERAL: rows == 1, None: False}
+    if known.get(problem, True):
         raise CheckpointError(
-            f"{file}: problem_type is {problem!r} with {rows} outputs; only one label of several, "
-            "or one regression value, can be scored: bring such a model"
+            f"{file}: problem_type is {problem!r} with {rows} outputs; only one label of several, any "
+            "number of several, or one regression value, can be scored: bring such a model"
         )
     named = _named(file, described)
     named = named or {i: f"LABEL_{i}" for i in range(rows)}
@@ -164,7 +168,7 @@ def _reshaped(
             )
         raise CheckpointError(
             f"{path}: has no {key} for {name}; the file holds less than the network that its "
-            "config.json describes. Save the whole model again, pooler included"
+            "config.json describes. Save the whole model again, and all its parts"
         )
     tensor, wanted = tensors[key], shape
     if name.endswith("/kernel"):

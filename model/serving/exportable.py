@@ -57,7 +57,7 @@ def check_exportable(classifier: BertClassifier, config: BertConfig) -> None:
 
 def check_activation(activation: str | None, outputs: int) -> str:
     """The activation of a model with so many outputs, None the usual one; raises ValueError if they do not fit."""
-    known = ACTIVATIONS if outputs == 1 else ("softmax",)
+    known = ACTIVATIONS if outputs == 1 else ("softmax", "sigmoid")
     if activation not in (None, *known):
         raise ValueError(f"activation is {activation!r} with {outputs} outputs; it must be {' or '.join(known)}")
     return activation or known[0]

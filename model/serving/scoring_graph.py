@@ -158,8 +158,9 @@ class ScoringGraph(tf.Module):
         return self._out(self._pooled(self._pooler(self._last_layer(rows, adder, form))))
 
     def _outputs(self, logits: tf.Tensor) -> Outputs:
-        if self._activation == "softmax":
-            return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
+        if logits.shape[1] > 1:
+            probabilities = tf.nn.softmax(logits) if self._activation == "softmax" else tf.sigmoid(logits)
+            return {"logits": logits, "probabilities": probabilities}
         value = logits[:, 0]
         return {"logits": logits, "value": tf.sigmoid(value) if self._activation == "sigmoid" else value}
 

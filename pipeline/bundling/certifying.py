@@ -80,6 +80,7 @@ def certify_bundle(job: CertifyJob) -> Certified:
     """
     bundle = open_bundle(job.bundle)
     check_pairs(job, bundle)
+    check_labels_known(job, bundle)
     plan = plan_inputs(job.input, job.columns(bundle.task), file_format=job.format, dialect=job.dialect)
     rows = read_tokens(plan, bundle, job.rows)
     if not rows.lengths:
@@ -141,7 +142,8 @@ class HeldOut(NamedTuple):
 
 def held_out_rows(examples: "Examples", labels: Sequence[str]) -> HeldOut:
     """Of many examples ROWS at most, evenly from all of them."""
-    examples = examples.take(np.arange(0, len(examples), max(1, -(-len(examples) // ROWS))))
+    count = max(1, len(examples))
+    examples = examples.take(np.flatnonzero(np.arange(len(examples)) * min(ROWS, count) % count < ROWS))
     ends = np.cumsum(np.concatenate([np.zeros(1, np.int64), examples.lengths]), dtype=np.int64)
     gold = [labels[target] for target in examples.targets] if labels else examples.targets.tolist()
     return HeldOut(Ragged(examples.joined(), ends, examples.first_segment), gold)
@@ -150,13 +152,13 @@ def held_out_rows(examples: "Examples", labels: Sequence[str]) -> HeldOut:
 def certify_held_out(path: str, bundle: Bundle, held_out: HeldOut) -> "Certified | str":
     """The certificate of a bundle that was just trained, or why there is none: the bundle is good without it.
 
-    Where a CPU has no instructions for bfloat16 nothing is measured: it would be slower than float32.
+    Where OpenVINO does not compute bfloat16 on a CPU nothing is measured: TensorFlow's is slower than float32 there.
     """
     place = Place(device=find_device(), chip=find_chip())
     assert place.chip is not None
     if place.kind not in (GPU, *BFLOAT16):
         return (
-            f"{place.chip.name} (class {place.chip.kind}) has no instructions for bfloat16; `bert-batch certify` "
+            f"bfloat16 would be no faster on {place.chip.name} (class {place.chip.kind}); `bert-batch certify` "
             "measures on a machine that scores"
         )
     try:
@@ -213,6 +215,15 @@ def _sampled(plan: Plan, most: int, found: TokenRows) -> Iterator[pa.RecordBatch
                     seen += batch.num_rows
                     if len(taken):
                         yield batch.take(pa.array(taken))
+
+
+def check_labels_known(job: CertifyJob, bundle: Bundle) -> None:
+    """Raises ConfigError for right labels of a bundle that gives several: what is right is no one label then."""
+    if job.label_column is not None and bundle.task == "multilabel":
+        raise ConfigError(
+            f"--label-column {job.label_column}: {job.bundle} gives several labels a text, and is certified without "
+            "right ones; leave the flag out"
+        )
 
 
 def check_pairs(job: SampleJob, bundle: Bundle) -> None:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from model.checkpoints.checkpoint import Checkpoint
 
 
+ASSUMED = ("activation:", "norm_first:")
+"""How notes on what nobody said begin."""
 HiddenActivation = Literal["gelu_tanh", "gelu_erf", "relu"]
 OutputActivation = Literal["none", "sigmoid"]
 

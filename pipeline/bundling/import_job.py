@@ -37,8 +37,8 @@ class ImportJob(pydantic.BaseModel):
         None, description="model_garden, huggingface or google_research; by default the maker's."
     )
     lower_case: bool | None = _tokenizer(None, description="Fold case; by default as the files say.")
-    task: Literal["classification", "regression"] | None = _model(
-        None, description="classification or regression; by default by outputs."
+    task: Literal["classification", "multilabel", "regression"] | None = _model(
+        None, description="classification, multilabel or regression; by default by outputs and files."
     )
     activation: OutputActivation | None = _model(
         None, description="Of one output: none (raw) or sigmoid; by default as the files say, else none."
@@ -96,18 +96,26 @@ def count_outputs(job: ImportJob, checkpoint: Checkpoint) -> int:
 
 
 def choose_task(job: ImportJob, checkpoint: Checkpoint, outputs: int) -> str:
-    """One output is a regression, several are a classification; raises ConfigError if the flag says otherwise."""
-    task = "regression" if outputs == 1 else "classification"
+    """One output is a regression, several are one label of several or, if files or the flag say so, any number of them.
+
+    Raises ConfigError if the flag says what cannot be.
+    """
+    task = "regression" if outputs == 1 else "multilabel" if checkpoint.several else "classification"
+    if job.task == "multilabel" and outputs > 1:
+        return job.task
     if job.task not in (None, task):
         raise ConfigError(
             f"--task {job.task}: {checkpoint.origin} has {outputs} outputs, which is a {task}; a regression has "
-            "exactly one output, a classification several"
+            "exactly one output, labels several"
         )
     return task
 
 
-def choose_activation(job: ImportJob, checkpoint: Checkpoint, outputs: int) -> tuple[str, list[str]]:
-    """The function after the head: softmax of several outputs, none or sigmoid of one; and notes on who decided it.
+def choose_activation(
+    job: ImportJob, checkpoint: Checkpoint, outputs: int, task: str = "classification"
+) -> tuple[str, list[str]]:
+    """The function after the head, and notes on who decided it: softmax of several outputs or a sigmoid of each, by the
+    task; none or sigmoid of one.
 
     Raises ConfigError where the model's maker has a function that no bundle has.
     """
@@ -120,10 +128,13 @@ def choose_activation(job: ImportJob, checkpoint: Checkpoint, outputs: int) -> t
                 f"--activation {job.activation}: {checkpoint.origin} has {outputs} outputs, a classification, whose "
                 "probabilities are always a softmax; the flag is for a model of one output: leave it out"
             )
-        if name and name not in (*IDENTITY, *SOFTMAX):
+        if task == "multilabel" and (not name or name in (*IDENTITY, *SIGMOID)):
+            said = checkpoint.several
+            return "sigmoid", [] if said else ["task: multilabel as asked; no file says that texts have several labels"]
+        if task == "multilabel" or (name and name not in (*IDENTITY, *SOFTMAX)):
             raise ConfigError(
-                f"{place} is {name!r} with {outputs} outputs; only one label of several, by softmax, can be scored "
-                "(a sigmoid for each output is a multi-label model): bring such a model"
+                f"{place} is {name!r} with {outputs} outputs, and the task {task}; one label of several is scored by "
+                "softmax, several labels (--task multilabel) by a sigmoid of each: bring such a model"
             )
         return "softmax", []
     meant = "sigmoid" if name in SIGMOID else "none" if name in IDENTITY else None

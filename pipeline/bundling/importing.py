@@ -59,7 +59,7 @@ def import_model(job: ImportJob) -> Imported:
     labels = choose_labels(job, checkpoint, outputs)
     tokens = choose_vocabulary(job, checkpoint)
     spec, notes = choose_tokenizer(job, checkpoint, tokens)
-    activation, more = choose_activation(job, checkpoint, outputs)
+    activation, more = choose_activation(job, checkpoint, outputs, task)
     notes += [*label_notes(checkpoint, labels), *more]
     if checkpoint.outputs is None:
         notes.append(
@@ -102,6 +102,7 @@ def import_model(job: ImportJob) -> Imported:
 
 def _fit(vocabulary: Path, spec: TokenizerSpec, task: str, work: Path) -> None:
     """Writes bundle/transform_fn to `work`. Nothing is learned: one neutral row shows TF Transform the types."""
+    task = "regression" if task == "regression" else "classification"
     target = "neutral" if task == "classification" else 0.0
     text = pa.array(["neutral"])
     pair = text if spec.segments == 2 else None

@@ -1,7 +1,8 @@
 """Labelled rows -> the TF Transform graph and files of tokens; what of them was dropped, and how many of a class."""
 
+import itertools
 import json
-import os
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from transforms.read.step import ReadTexts, WriteMarked, read_rows
 from transforms.runs.error_budget import ErrorBudget
 from transforms.runs.plan import Plan, write_plan
 from transforms.stores.choose import store_for
-from transforms.validate import ValidateTexts
+from transforms.validate import ValidateTexts, validate
 
 TRAIN, TEST = "train", "test"
 _MANY, _NAMED = 50, 5
@@ -92,8 +93,10 @@ def _short_names(plan: Plan) -> dict[str, str] | None:
     if plan.columns.id is not None:
         return None
     paths = [info.path for info in plan.inputs]
-    folder = paths[0].rpartition("/")[0] if len(paths) == 1 else os.path.commonpath(paths) if paths else ""
-    return {path: path.removeprefix(folder) for path in paths}
+    # Not by os.path, which takes the slashes of gs:// for one.
+    levels = zip(*(path.split("/")[:-1] for path in paths), strict=False)
+    common = sum(1 for _ in itertools.takewhile(lambda names: len({*names}) == 1, levels))
+    return {path: "/".join(path.split("/")[common:]) for path in paths}
 
 
 class _WriteBatches(beam.PTransform):
@@ -182,13 +185,15 @@ def check_labels(
             f"--label-column {job.label_column}: the rows have {len(labels)} different labels; a classification needs "
             "two or more. For numbers to be predicted give --task regression"
         )
-    if len(labels) > max(_MANY, len(targets) // 10) and sum(map(_is_fraction, labels)) > 0.9 * len(labels):
+    said = job.schema_.get(job.label_column) == "string"
+    if not said and len(labels) > max(_MANY, len(targets) // 10) and sum(map(_is_fraction, labels)) > 0.9 * len(labels):
         raise ConfigError(
             f"--label-column {job.label_column}: the rows have {len(labels):,} different labels, which are numbers; "
-            "for numbers to be predicted give --task regression"
+            f"for numbers to be predicted give --task regression, for classes --schema {job.label_column}:string"
         )
     if test is not None and (count := int((test < 0).sum())):
-        named = "" if test_plan is None else f" ({', '.join(_others(test_plan, labels))})"
+        others = [] if test_plan is None else _others(test_plan, labels)
+        named = f" ({', '.join(others)})" if others else ""
         raise ConfigError(
             f"--test-input has {count:,} rows with labels that no training row has{named}; leave them out, or add rows "
             "with these labels to --input"
@@ -198,7 +203,7 @@ def check_labels(
 def _is_fraction(label: str) -> bool:
     """Whether it is a number that is no whole one: 3.5, and neither 3 nor 3.0, of which classes may be named."""
     try:
-        return float(label) % 1 != 0
+        return math.isfinite(float(label)) and float(label) % 1 != 0
     except ValueError:
         return False
 
@@ -206,11 +211,14 @@ def _is_fraction(label: str) -> bool:
 def _others(plan: Plan, labels: tuple[str, ...]) -> list[str]:
     """Up to five labels of a plan that are not among `labels`, as they are shown."""
     found: dict[str, None] = {}
+    known = frozenset(labels)
     for piece in (piece for split in plan.splits for piece in split.pieces):
         for batches, _, _ in read_rows(piece, 0, plan.columns):
             for batch in batches:
-                column = as_text(batch.column(KEPT + TARGET)).drop_null().unique().to_pylist()
-                found |= dict.fromkeys(repr(label) for label in column if label not in labels)
+                # Rows that became dead letters were not counted either.
+                texts, _ = validate(batch, plan.columns)
+                column = as_text(texts.column(KEPT + TARGET)).drop_null().unique().to_pylist()
+                found |= dict.fromkeys(repr(label) for label in column if label not in known)
                 if len(found) > _NAMED:
                     return [*list(found)[:_NAMED], "…"]
     return list(found)

@@ -23,7 +23,7 @@ from model.tokenizer.tokenization import TokenizerSpec, has_capitals, read_vocab
 from model.tokenizer.vocabulary import learn_vocabulary
 from model.training.fine_tune import DivergedError, TrainingOptions, evaluate, fine_tune, predict, seed_everything
 from pipeline.bundling.certifying import HeldOut, held_out_rows
-from pipeline.bundling.formula import with_formula
+from pipeline.bundling.formula import ASSUMED, with_formula
 from pipeline.bundling.labelled_rows import TEST, TRAIN, Classes, check_labels, dropped_rows, prepare_rows
 from pipeline.bundling.sealing import PACKAGES, move_bundle
 from pipeline.bundling.telling import RowsFound, Silent, Teller
@@ -118,7 +118,8 @@ def train(job: TrainingJob, teller: Teller | None = None) -> Trained:
                 "seed": options.seed,
                 **({"dropped": told} if (told := {part: codes for part, codes in dropped.items() if codes}) else {}),
                 **read_marked(work.glob("marked-*")),
-                **({"notes": list(notes)} if notes else {}),
+                # Those that name a path are told, and no part of what the bundle is.
+                **({"notes": said} if (said := [note for note in notes if note.startswith(ASSUMED)]) else {}),
             },
             "versions": {package: version(package) for package in PACKAGES},
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -157,7 +158,8 @@ def tokenizer_of(job: TrainingJob) -> TokenizerSpec:
     flavour, lower_case, strip_accents = "model_garden", True, None
     segments = 2 if job.text_pair_column else 1
     if job.encoder is not None:
-        checkpoint = load(job.encoder, head=False)
+        # Also for what the flags say of it: before any row is read.
+        checkpoint = with_formula(job, load(job.encoder, head=False))
         checkpoint.check_segments(segments)
         positions = checkpoint.config.max_sequence_length
         if job.max_tokens > positions:

@@ -120,15 +120,14 @@ def training_job(flags: Mapping[str, Any]) -> TrainingJob:
 def plan_rows(job: TrainingJob, flag: str, paths: Sequence[str]) -> "Plan":
     """The labelled rows of some files; raises what plan_inputs raises, and ConfigError if there is none."""
     from transforms.errors import PlanError
-    from transforms.read.plan_files import list_inputs, plan_inputs
+    from transforms.read.plan_files import plan_inputs
 
     if odd := next((path for path in paths if placeholder_in(path)), None):
         raise ConfigError(f"{flag} {odd}: a training has no date to fill in; name the files, or use wildcards")
     try:
-        kinds = {found.format for found in list_inputs(paths, job.format).values()}
-        # What is said of text files is said of those that are some: a test set may be Parquet beside a CSV.
-        dialect = job.dialect if flag == "--input" or kinds & {"csv", "tsv"} else None
-        plan = plan_inputs(paths, job.columns, file_format=job.format, dialect=dialect)
+        # A test set may be of another format than a CSV with a delimiter of its own.
+        loose = flag != "--input"
+        plan = plan_inputs(paths, job.columns, file_format=job.format, dialect=job.dialect, loose_dialect=loose)
     except PlanError as error:
         raise PlanError(f"{flag}: {error}") from error
     if not plan.rows:

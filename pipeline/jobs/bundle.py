@@ -37,9 +37,19 @@ def _fits(bundle: "Bundle", job: JobConfig) -> "Bundle":
             f"--text-pair-column {job.text_pair_column!r}: {job.bundle} scores single texts; leave the flag out, "
             "or choose a bundle trained on pairs"
         )
+    if job.threshold is not None and bundle.task != "multilabel":
+        raise ConfigError(
+            f"--threshold {job.threshold:g}: {job.bundle} is a {bundle.task}; the flag is for bundles of several "
+            "labels a text: leave it out"
+        )
     if job.precision not in ("auto", "fastest"):
         check_precision(bundle, job.bundle, job.precision)
     return bundle
+
+
+def thresholds_of(job: JobConfig, bundle: "Bundle") -> tuple[float, ...]:
+    """The probability from which each label is given: of the job, else of the bundle; empty where texts have one."""
+    return bundle.thresholds if job.threshold is None else (job.threshold,) * len(bundle.thresholds)
 
 
 def check_precision(bundle: "Bundle", path: str, precision: str) -> None:

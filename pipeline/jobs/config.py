@@ -31,7 +31,9 @@ LOCAL = ("direct", "local")
 Chips = Literal["amx", "avx512_bf16", "avx512_vnni", "avx512", "avx2_vnni", "avx2", "arm_bf16", "arm", "other", "gpu"]
 """Classes of chips; `bert-batch certify` shows that of a machine."""
 
-LATER: frozenset[str] = frozenset({"keep_text_digests", "max_text_bytes", "strict_columns", *TextFiles.model_fields})
+LATER: frozenset[str] = frozenset(
+    {"keep_text_digests", "max_text_bytes", "strict_columns", "threshold", *TextFiles.model_fields}
+)
 """Settings (by flag, `schema` not `schema_`) that came after the first outputs. At its default, such a setting is left
 out of what resume compares: a run staged by an earlier version is the same work."""
 
@@ -74,6 +76,12 @@ class JobConfig(TextFiles):
     )
     strict_columns: bool = _output(False, description="A kept value that does not fit: a dead letter, not null.")
     top_k: int | None = _scoring(None, ge=1, description="Classes to list per row; by default all.")
+    threshold: float | None = _scoring(
+        None,
+        ge=0,
+        le=1,
+        description="Of several labels a text: probability from which one is given; else the bundle's.",
+    )
     max_text_bytes: int = _input(
         LONGEST_TEXT, ge=1, le=1 << 30, description="Bytes of one text; a longer one is a dead letter."
     )

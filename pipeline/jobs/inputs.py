@@ -1,10 +1,25 @@
 """What a job may read: files, or one BigQuery table, or the result of one query; and what is a path."""
 
+import datetime as dt
+import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 from pipeline.errors import ConfigError
-from pipeline.jobs.dates import SAMPLE, fill, placeholder_in
+from pipeline.jobs.dates import SAMPLE, fill, placeholder_in, unpadded
+from transforms.errors import NoInputError
+
+
+class Reads(Protocol):
+    """A job with an input."""
+
+    @property
+    def input(self) -> Sequence[str]: ...
+
+
+J = TypeVar("J", bound=Reads)
+T = TypeVar("T")
 
 
 def table_of(input: Sequence[str]) -> str | None:
@@ -73,3 +88,16 @@ def read_query(file: str) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"--input-query {file}: is not UTF-8; save it as such") from error
+
+
+def with_ways_out(look: Callable[[J, dt.date], T]) -> Callable[[J, dt.date], T]:
+    """The function, whose errors name what a job without input may do: a training could not."""
+
+    @functools.wraps(look)
+    def looked(job: J, date: dt.date) -> T:
+        try:
+            return look(job, date)
+        except NoInputError as error:
+            raise NoInputError(f"{error} (or --allow-missing){unpadded(job.input)}") from error
+
+    return looked

@@ -43,6 +43,7 @@ def digest(
     sink: "TableSink | None",
     precision: str,
     engine: str,
+    chip: str | None = None,
 ) -> str:
     """One string for all attempts at the same work: everything that decides the rows, and nothing else."""
     from model.bundle import TENSORFLOW
@@ -51,9 +52,9 @@ def digest(
 
     about = about_run(job, plan, run, earlier, sink)
     settings = {**job.compared_settings, "date": run.date.isoformat(), "bundle": run.bundle}
-    content = {"version": SAME_ROWS_SINCE, "precision": precision}
+    content: dict[str, str | None] = {"version": SAME_ROWS_SINCE, "precision": precision}
     # Attempts of versions that knew no other one do not say it.
-    content |= {} if engine == TENSORFLOW else {"engine": engine}
+    content |= {} if engine == TENSORFLOW else {"engine": engine, "chip": chip}
     # An attempt of an earlier version compared by `text_hash`: its rows are not taken over.
     compared = None if earlier is None else {**about["compared_with"], "by": DIGEST}
     return plan_digest(plan, {**settings, **content, "table": about["table"], "compared": compared})

@@ -30,19 +30,25 @@ def choose_for(job: JobConfig, bundle: Bundle, needs_gpu: bool = False) -> "Choi
         found = choose(bundle, None if job.precision == "auto" else job.precision, place)
     except ValueError as error:
         raise ConfigError(f"--precision {job.precision}: {error}") from error
-    if job.precision == "int8" and not _passed(job, bundle, place):
-        note = f"no certificate in int8 passed for class {place.kind}; `bert-batch certify --precision int8` makes one"
+    if job.precision == "int8" and (note := _not_certified(job, bundle, place)):
         return replace(found, notes=(*found.notes, note))
     return found
 
 
-def _passed(job: JobConfig, bundle: Bundle, place: "Place") -> bool:
+def _not_certified(job: JobConfig, bundle: Bundle, place: "Place") -> str | None:
+    """What a job in int8 without a certificate that passed is told; never a reason to fail."""
     from transforms.score.certificates.certificate import read_certificates
     from transforms.score.certificates.statistics import PASSED
 
-    made = read_certificates(job.bundle, bundle, str(place.kind))
-    limit = job.max_changed_labels
-    return any(one.precision == job.precision and one.judged(limit).verdict == PASSED for one in made)
+    try:
+        made = read_certificates(job.bundle, bundle, str(place.kind))
+    except RecordError as error:
+        return str(error)
+    except Exception as error:
+        return f"the certificates cannot be read: {cause(error)}"
+    if any(one.precision == job.precision and one.judged(job.max_changed_labels).verdict == PASSED for one in made):
+        return None
+    return f"no certificate in int8 passed for class {place.kind}; `bert-batch certify --precision int8` makes one"
 
 
 def fastest_for(job: JobConfig, bundle: Bundle, place: "Place") -> "Choice":

@@ -49,14 +49,15 @@ def flip(name: str) -> Callable[[Path], None]:
         (edit({"labels": ["book", "play", "rate"]}), "bundle.json: was edited"),
         (edit({"max_tokens": 32}), "bundle.json: was edited"),
         (edit({"extra": 1}), "'extra' is missing or not known"),
-        (edit({"format": 4}), "format 4; this version reads formats 1 to 3: score it with the version of bert-batch"),
-        (edit({"format": 0}), "format 0; this version reads formats 1 to 3: restore the bundle"),
+        (edit({"format": 5}), "format 5; this version reads formats 1 to 4: score it with the version of bert-batch"),
+        (edit({"format": 0}), "format 0; this version reads formats 1 to 4: restore the bundle"),
         (edit({"format": True}), "format True; this version reads"),
         (edit({"format": "3"}), "format '3'; this version reads"),
         (edit({"format": None}), "format None; this version reads"),
-        # Format 1 had no activation, format 2 no engines; format 3 always has both.
+        # Format 1 had no activation, format 2 no engines, format 3 no thresholds; format 4 always has all.
         (edit({"format": 1}), "'activation' is missing or not known"),
         (edit({"format": 2}), "'engines' is missing or not known"),
+        (edit({"format": 3}), "'thresholds' is missing or not known"),
         (edit({"activation": "none"}), "bundle.json: was edited"),
     ],
 )
@@ -118,8 +119,19 @@ def test_a_newer_format_ends_a_command_with_2(copy: Path) -> None:
 def test_a_bundle_of_format_2_is_read_and_only_tensorflow_computes_it(copy: Path) -> None:
     found = json.loads((copy / "bundle.json").read_text())
     assert found.pop("engines") == ["tensorflow", "openvino"]
+    assert found.pop("thresholds") == []
     found["format"] = 2
     found["fingerprint"] = fingerprint(found)
     (copy / "bundle.json").write_text(json.dumps(found))
     bundle = Bundle.load(copy)
     assert (bundle.format, bundle.engines, bundle.fingerprint) == (2, ("tensorflow",), found["fingerprint"])
+
+
+def test_a_bundle_of_format_3_is_read_and_has_no_thresholds(copy: Path) -> None:
+    found = json.loads((copy / "bundle.json").read_text())
+    assert found.pop("thresholds") == []
+    found["format"] = 3
+    found["fingerprint"] = fingerprint(found)
+    (copy / "bundle.json").write_text(json.dumps(found))
+    bundle = Bundle.load(copy)
+    assert (bundle.format, bundle.thresholds, bundle.fingerprint) == (3, (), found["fingerprint"])

@@ -190,16 +190,12 @@ PROBABILITIES = pa.list_(
 
 
 def scores_schema(kept: pa.Schema, task: str) -> pa.Schema:
-    """Score -> Write, and the Parquet files: one row per scored text; `task` classification or regression."""
-    result = (
-        [_required("value", pa.float32())]
-        if task == "regression"
-        else [
-            _required("label", LABEL),
-            _required("probability", pa.float32()),
-            _required("probabilities", PROBABILITIES),
-        ]
-    )
+    """Score -> Write, and the Parquet files: one row per scored text; `task` is that of a bundle."""
+    one = [_required("label", LABEL), _required("probability", pa.float32())]
+    several = [_required("labels", PROBABILITIES)]
+    listed = _required("probabilities", PROBABILITIES)
+    results = {"classification": [*one, listed], "multilabel": [*several, listed]}
+    result = results.get(task, [_required("value", pa.float32())])
     return pa.schema(
         [
             _required("id", pa.string()),

@@ -36,7 +36,8 @@ class Earlier:
     @property
     def columns(self) -> list[str]:
         """The columns of a row that stay as they are when its text has not changed."""
-        own = {"label", "probability", "probabilities", "value", "token_count", "truncated", "text_hash", "scored_at"}
+        own = {"label", "probability", "labels", "probabilities", "value"}
+        own |= {"token_count", "truncated", "text_hash", "scored_at"}
         return [name for name in scores_schema(pa.schema([]), self.task).names if name in own]
 
     @property
@@ -72,6 +73,7 @@ def find_earlier(
     precision: str,
     top_k: int | None,
     engine: str = TENSORFLOW,
+    threshold: float | None = None,
 ) -> Found:
     """The newest date up to `date` below `output` whose rows this job would score the same way, if there is one.
 
@@ -83,6 +85,8 @@ def find_earlier(
     for day in sorted((day for day in published if day <= date.isoformat()), reverse=True):
         manifest = published[day]
         if not _fits(manifest, fingerprint, precision, top_k, engine):
+            continue
+        if manifest["settings"].get("threshold") != threshold:
             continue
         run_id, files = manifest["run_id"], manifest["files"]
         whole = each(lambda part: _beside(output, part), files)

@@ -44,8 +44,11 @@ def plan_inputs(
     allow_missing: bool = False,
     check: Callable[[FileInfo], None] = lambda _: None,
     dialect: Dialect | None = None,
+    loose_dialect: bool = False,
 ) -> Plan:
     """Lists and looks at every input file; `check` may raise for one before any is looked at.
+
+    With `loose_dialect` what the dialect says of files of another format is passed over, and else an error.
 
     Raises NoInputError when nothing matches (unless `allow_missing`), and PlanError, naming the file, when one is
     not what it claims to be, lacks a column, or does not fit the others.
@@ -54,6 +57,8 @@ def plan_inputs(
     inputs = list(formats)
     kinds = sorted({found.format for found in formats.values()})
     dialect = dialect or Dialect()
+    if loose_dialect and not {*kinds} & {*DELIMITERS}:
+        dialect = Dialect() if kinds == ["parquet"] else Dialect(encoding=dialect.encoding)
     _check_dialect(dialect, kinds)
     if kinds == ["text"]:
         request = replace(request, id=None, text="text")

@@ -14,12 +14,16 @@ STAGE = "Score"
 
 @dataclass(frozen=True, kw_only=True)
 class Labelling:
-    """What turns a model's numbers into the columns of Scores. `labels` is empty for a regression."""
+    """What turns a model's numbers into the columns of Scores. `labels` is empty for a regression.
+
+    `thresholds` has the probability from which each label is given, where a text may have several; else it is empty.
+    """
 
     labels: tuple[str, ...]
     columns: Columns
     run: Run
     top_k: int | None = None
+    thresholds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.top_k is not None and not 1 <= self.top_k <= max(1, len(self.labels)):
@@ -38,7 +42,9 @@ class Labelling:
 
     @property
     def _task(self) -> str:
-        return "classification" if self.labels else "regression"
+        if not self.labels:
+            return "regression"
+        return "multilabel" if self.thresholds else "classification"
 
 
 def same_for_all(labelling: Labelling, rows: int, precision: str) -> dict[str, pa.Array]:

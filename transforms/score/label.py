@@ -39,21 +39,35 @@ def label(batch: pa.RecordBatch, labelling: Labelling) -> tuple[pa.RecordBatch, 
 
 
 def _classes(probabilities: npt.NDArray[np.float32], labelling: Labelling) -> dict[str, pa.Array]:
-    """label, probability and probabilities, most probable first; equal ones in the order of the labels."""
+    """label and probability, or labels, and probabilities, most probable first; equal ones in the order of the labels.
+
+    What is given of several labels does not depend on top_k.
+    """
+    several = bool(labelling.thresholds)
     kept = labelling.top_k or len(labelling.labels)
-    order = _top(probabilities, kept).astype(np.int32)
+    order = _top(probabilities, len(labelling.labels) if several else kept).astype(np.int32)
     ranked = np.take_along_axis(probabilities, order, axis=1)
-    item = labelling.schema.field("probabilities").type.value_type
-    entries = pa.StructArray.from_arrays(
-        [_labels(order.reshape(-1), labelling.labels), pa.array(ranked.reshape(-1))], fields=list(item)
-    )
-    offsets = pa.array(np.arange(len(order) + 1, dtype=np.int32) * kept)
-    listed = labelling.schema.field("probabilities").type
+    cut = (slice(None), slice(kept))
+    listed = _listed(order[cut], ranked[cut], np.ones((len(order), kept), bool), labelling)
+    if several:
+        given = ranked >= np.array(labelling.thresholds, np.float32)[order]
+        return {"labels": _listed(order, ranked, given, labelling), "probabilities": listed}
     return {
         "label": _labels(order[:, 0], labelling.labels),
         "probability": pa.array(np.ascontiguousarray(ranked[:, 0])),
-        "probabilities": pa.ListArray.from_arrays(offsets, entries, type=listed),
+        "probabilities": listed,
     }
+
+
+def _listed(
+    order: npt.NDArray[np.int32], ranked: npt.NDArray[np.float32], given: npt.NDArray[np.bool_], labelling: Labelling
+) -> pa.ListArray:
+    """Of each row the entries that are `given`: numbers of labels [B, K] and their probabilities."""
+    kind = labelling.schema.field("probabilities").type
+    columns = [_labels(order[given], labelling.labels), pa.array(ranked[given])]
+    entries = pa.StructArray.from_arrays(columns, fields=list(kind.value_type))
+    offsets = np.concatenate([np.zeros(1, np.int32), np.cumsum(given.sum(axis=1), dtype=np.int32)])
+    return pa.ListArray.from_arrays(pa.array(offsets), entries, type=kind)
 
 
 def _top(probabilities: npt.NDArray[np.float32], kept: int) -> npt.NDArray[np.intp]:

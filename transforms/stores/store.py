@@ -24,9 +24,9 @@ class Store(Protocol):
         """Files that a pattern names, sorted by path; empty when there are none.
 
         A pattern is a file, a folder (every file below it) or a glob: `*`, `?` and `[a-z]` stay within one
-        folder level, `**` crosses levels. Globs name files, never folders. Names that begin with `_` or `.`
-        are left out where a wildcard would have to match that first character. On a file system, links are
-        followed, but not in circles.
+        folder level, `**` crosses levels. Globs name files, never folders. Names that begin with `.`, or
+        with `_` and are no keys (`_lang=de`), are left out where a wildcard would have to match that first
+        character. On a file system, links are followed, but not in circles.
         """
 
     def stat(self, path: str) -> FileInfo | None:

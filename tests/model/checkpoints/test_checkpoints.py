@@ -195,7 +195,7 @@ def test_labels_come_in_the_order_of_the_logits(tmp_path: Path) -> None:
             "has bert.embeddings.word_embeddings.weight twice",
         ),
         ({"add": {"bert.embeddings.LayerNorm.gamma": np.zeros(16, np.float32)}}, "LayerNorm.weight twice"),
-        ({"config": {"problem_type": "multi_label_classification"}}, "multi_label_classification"),
+        ({"config": {"problem_type": "token_classification"}}, "token_classification"),
         ({"config": {"model_type": "roberta"}}, "config.json: model_type is 'roberta'"),
         ({"add": {"classifier.bias": np.zeros(3, np.int32)}}, "classifier.bias has type I32"),
     ],

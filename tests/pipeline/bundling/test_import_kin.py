@@ -199,15 +199,15 @@ REFUSED: dict[str, tuple[str, Callable[[Path], None], str]] = {
         lambda folder: changed_config(folder, architectures=["DistilBertForMultipleChoice"]),
         "can only be scored as the head of DistilBertForSequenceClassification",
     ),
-    "several labels a text": (
+    "a DistilBERT that is described as a BERT is": (
         "distilbert_cls2",
-        lambda folder: changed_config(folder, problem_type="multi_label_classification"),
-        "problem_type is 'multi_label_classification' with 2 outputs",
+        lambda folder: changed_config(folder, num_attention_heads=8),
+        "num_attention_heads is there, which a DistilBERT calls n_heads",
     ),
-    "a BERT that says it is a DistilBERT": (
+    "an ELECTRA that says it is a DistilBERT": (
         "electra_cls3_same",
         lambda folder: changed_config(folder, model_type="distilbert"),
-        "has no distilbert.",
+        "is there, which a DistilBERT calls",
     ),
 }
 

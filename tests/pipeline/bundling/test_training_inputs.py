@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from transforms.errors import PlanError
 from transforms.featurize.fit import _TakeTargets, row_keys
 from transforms.read.step import read_rows
 from transforms.runs.plan import Plan
+from transforms.stores.store import FileInfo
 from transforms.validate import validate
 
 
@@ -130,6 +132,13 @@ def test_a_test_set_may_be_of_another_format_and_errors_name_its_flag(tmp_path: 
         plan_rows(wanted, "--test-input", wanted.test_input)
 
 
+def test_a_test_set_has_the_encoding_of_the_training(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_bytes('{"text": "Füße", "label": "x"}\n'.encode("latin-1"))
+    wanted = job(tmp_path, tmp_path / "a.jsonl", encoding="latin-1", test_input=[str(tmp_path / "b.jsonl")])
+    assert learned(plan_rows(wanted, "--test-input", wanted.test_input)) == [("Füße", b"x")]
+
+
 def test_rows_without_ids_are_told_by_their_place_below_the_folder_that_all_have_in_common(tmp_path: Path) -> None:
     found = []
     for folder in ("here", "there/deep"):
@@ -143,7 +152,11 @@ def test_rows_without_ids_are_told_by_their_place_below_the_folder_that_all_have
                     texts, _ = validate(batch, plan.columns)
                     keys += row_keys(texts, _short_names(plan)).to_pylist()
         found.append(sorted(keys))
-    assert found[0] == found[1] == ["/a.parquet#0", "/a.parquet#1", "/b/x.parquet#0", "/b/x.parquet#1"]
+    assert found[0] == found[1] == ["a.parquet#0", "a.parquet#1", "b/x.parquet#0", "b/x.parquet#1"]
+    named = [FileInfo(path=path, size=1, version="") for path in ("gs://b/x/a", "gs://b/y/c", "gs://b/y/d/e")]
+    assert [*_short_names(replace(plan, inputs=tuple(named))).values()] == ["x/a", "y/c", "y/d/e"]
+    named.append(FileInfo(path="/data/a", size=1, version=""))
+    assert [*_short_names(replace(plan, inputs=tuple(named))).values()] == [info.path for info in named]
     with_ids = planned(job(tmp_path, tmp_path / "here" / "a.parquet", id_column="text"))
     assert _short_names(with_ids) is None
 

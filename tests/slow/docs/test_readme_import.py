@@ -26,7 +26,7 @@ from model.checkpoints import (
     tokenizer_json,
 )
 from model.checkpoints import stored_variables as stored
-from pipeline.bundling import import_job, import_network
+from pipeline.bundling import formula, import_job
 
 PAGE = (ROOT / "docs/models/import.md").read_text(encoding="utf-8")
 
@@ -80,10 +80,10 @@ def test_the_page_shows_no_other_import() -> None:
 
 # === Refusals ===
 
-MODULES = (checkpoints, hf, import_job, import_network, json_files, layouts, model_garden, run_configs)
+MODULES = (checkpoints, hf, formula, import_job, json_files, layouts, model_garden, run_configs)
 MODULES = (*MODULES, safetensors_files, stored, tf1, tokenizer_files, tokenizer_json)
 # What flags say before anything is read, what only a training or only a library can meet.
-ELSEWHERE = {"ImportJob", "load_vocabulary", "build_from"}
+ELSEWHERE = {"ImportJob", "load_vocabulary", "build_from", "of_layers", "of_output"}
 
 
 @pytest.fixture(scope="module")

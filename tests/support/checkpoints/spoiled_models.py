@@ -187,7 +187,7 @@ HEAD = [
     Refusal(nothing, "encoder"),
     Refusal(lambda: tensors({"classifier.weight": None, "classifier.bias": None}), "hf"),
     Refusal(nothing, "run --labels a,b,c --new-head 2"),
-    Refusal(lambda: config(problem_type="multi_label_classification"), "hf"),
+    Refusal(lambda: config(problem_type="token_classification"), "hf"),
     Refusal(lambda: config(problem_type="regression"), "hf"),
     Refusal(nothing, "run --task regression"),
     Refusal(nothing, "weights/w --task classification"),

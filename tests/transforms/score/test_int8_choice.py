@@ -12,7 +12,8 @@ from pipeline.jobs.bundle import check_precision
 from pipeline.jobs.config import JobConfig
 from pipeline.runners import computing
 from pipeline.runners.computing import choose_for
-from transforms.errors import EngineError
+from transforms.errors import EngineError, RecordError
+from transforms.score.certificates import certificate
 from transforms.score.compute import Compute
 from transforms.score.devices import Device
 from transforms.score.engines import choice, openvino_scorer
@@ -30,6 +31,8 @@ def bundle(classes: Built) -> Bundle:
 @pytest.fixture(autouse=True)
 def computed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "computes", lambda precision: True)
+    for module in (choice, openvino_scorer):
+        monkeypatch.setattr(module, "is_installed", lambda: True)
 
 
 def place(kind: str | None, *, here: bool = True) -> Place:
@@ -56,6 +59,14 @@ def test_without_the_chip_or_the_extra_it_is_refused_with_the_way_out(
     given = {"bundle": str(bundle.path), "input": str(tmp_path), "output": str(tmp_path / "out"), "precision": "int8"}
     with pytest.raises(ConfigError, match=r"--precision int8: the chips .* with --chip \(avx512_bf16, avx512_vnni"):
         choose_for(JobConfig(runner="portable", **given), bundle)
+
+    def torn(*_: object) -> None:
+        raise RecordError("torn")
+
+    # What cannot be read is said, and ends no night.
+    with monkeypatch.context() as patch:
+        patch.setattr(certificate, "read_certificates", torn)
+        assert choose_for(JobConfig(runner="portable", chip="avx2_vnni", **given), bundle).notes == ("torn",)
     found = choose_for(JobConfig(runner="portable", chip="avx2_vnni", **given), bundle)
     assert (found.engine, found.precision, found.chip) == ("openvino", "int8", "avx2_vnni")
     (note,) = found.notes

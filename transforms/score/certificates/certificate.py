@@ -86,7 +86,7 @@ class Certificate(_Part):
 
     format: Literal[1] = 1
     bundle: str
-    task: Literal["classification", "regression"]
+    task: Literal["classification", "multilabel", "regression"]
     precision: str
     engine: str
     chip: ChipOfCertificate

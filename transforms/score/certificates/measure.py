@@ -71,7 +71,7 @@ def certify(
     known = None if gold is None else [gold[row] for row in first[sound]]
     if not len(plain):
         raise ValueError("float32 gave no finite number for any row")
-    labelled = bundle.task == "classification"
+    labelled = bundle.task != "regression"
     made = Certificate(
         bundle=bundle.reference,
         task=bundle.task,  # type: ignore[arg-type]
@@ -83,7 +83,7 @@ def certify(
         rows=len(plain),
         copies=len(rows.first_segment) - len(first),
         left_out=left_out + len(first) - len(plain),
-        changed=changed_labels(plain, other) if labelled else None,
+        changed=changed_labels(plain, other, bundle.thresholds) if labelled else None,
         probabilities=changed_probabilities(plain, other) if labelled else None,
         values=None if labelled else changed_values(plain[:, 0], other[:, 0]),
         gold=None if known is None else against_gold(plain, other, known, bundle.labels),
@@ -117,9 +117,16 @@ def compare(rows: Ragged, plain: Scorer, other: Scorer) -> Compared:
     return Compared(outputs[0], outputs[1], Speed(plain=middle[0], other=middle[1]))
 
 
-def changed_labels(plain: Numbers, other: Numbers) -> Changed:
-    """Rows [B, C] whose largest entry is another one; a row without finite numbers has changed."""
-    count = int((_best(plain) != _best(other)).sum())
+def changed_labels(plain: Numbers, other: Numbers, thresholds: Sequence[float] = ()) -> Changed:
+    """Rows [B, C] whose largest entry is another one, or of several labels, whose entries at or above their thresholds
+    are others; a row without finite numbers has changed.
+    """
+    if thresholds:
+        least = np.array(thresholds, np.float32)
+        moved = ((plain >= least) != (other >= least)).any(axis=1) | ~np.isfinite(other).all(axis=1)
+        count = int(moved.sum())
+    else:
+        count = int((_best(plain) != _best(other)).sum())
     low, high = wilson(count, len(plain))
     return Changed(labels=count, share=count / len(plain), low=low, high=high)
 

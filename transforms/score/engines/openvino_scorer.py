@@ -67,7 +67,7 @@ class OpenVinoScorer(Scorer):
         self.memo = Memo(self.width)
         self._limits = Limits.of(bundle.model)
         _check(bundle, self.precision, compute.chip)
-        self._output = "probabilities" if bundle.task == "classification" else "value"
+        self._output = "value" if bundle.task == "regression" else "probabilities"
         self._compiled = once_a_process(
             f"openvino {self.precision}",
             bundle.fingerprint,

@@ -33,7 +33,7 @@ class TensorFlowScorer(Scorer):
         # The signature dies with the object it came from.
         self._loaded = once_a_process("scoring", bundle.fingerprint, lambda: tf.saved_model.load(bundle.scoring))
         self._signature: Any = self._loaded.signatures[f"compiled_{self.precision}" if self._static else name]
-        self._output = "probabilities" if bundle.task == "classification" else "value"
+        self._output = "value" if bundle.task == "regression" else "probabilities"
 
     def plan(self, lengths: npt.NDArray[np.integer]) -> list[Indices]:
         return (plan_static if self._static else plan_micro_batches)(lengths, self.token_budget)

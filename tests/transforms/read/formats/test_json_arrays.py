@@ -118,8 +118,10 @@ def test_lines_that_are_parts_of_something_larger_are_refused_and_no_dead_letter
 
 def test_damaged_lines_among_good_ones_are_no_parts_of_something_larger(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
-    path.write_text("\n".join([*DUMPED, *DUMPED, '{"id": "x", "text": "cut', "null", "x,", '"just": 1']))
-    assert plan_inputs([str(path)], ColumnsRequest()).rows
+    cut = ['{"id": "x", "text": "cut', "null", "x,", '"just": 1']
+    for lines in ([*DUMPED, *DUMPED, *cut], [DUMPED[0], "x,", "y,"]):
+        path.write_text("\n".join(lines))
+        assert plan_inputs([str(path)], ColumnsRequest()).rows
 
 
 @pytest.mark.parametrize("kind", REFUSED)
