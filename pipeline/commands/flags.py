@@ -98,4 +98,7 @@ def _pairs(flags: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         if wrong := [value for value, (left, _, right) in parts.items() if not (left and right)]:
             raise ConfigError(f"--{name} {wrong[0]!r} is not of the form name{separator}value")
         found[name] = {left: right for left, _, right in parts.values()}
+        if len(found[name]) < len(parts):
+            twice = next(left for left in found[name] if sum(left == other for other, _, _ in parts.values()) > 1)
+            raise ConfigError(f"--{name} gives {twice!r} two values; give one")
     return found

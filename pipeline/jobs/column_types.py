@@ -33,11 +33,13 @@ def schema_of(value: Any) -> Any:
     if not isinstance(value, str | list | tuple):
         return value
     entries = [value] if isinstance(value, str) else value
-    pairs = {}
+    pairs: dict[str, str] = {}
     for entry in entries:
         name, separator, kind = str(entry).rpartition(":")
         if entry != "auto" and not (separator and name and kind):
             raise ValueError(f"{entry!r} is not of the form name:type, nor auto")
+        if entry != "auto" and pairs.get(name, kind) != kind:
+            raise ValueError(f"column {name!r} has two types, {pairs[name]} and {kind}; give one")
         pairs.update({GUESS: "auto"} if entry == "auto" else {name: kind})
     return pairs
 

@@ -12,7 +12,7 @@ SAMPLE = dt.date(2026, 11, 21)
 """Any date, to see whether a pattern can be filled in."""
 
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _IN_SQL = re.compile(r"\{(date(?::[^{}]*)?)\}")
 _DIRECTIVE = re.compile(r"%(-?.?)", re.DOTALL)
 _PARTS = {
@@ -75,6 +75,11 @@ def fill(pattern: str, date: dt.date, flag: str = "--input") -> str:
     """
 
     def part(found: re.Match[str]) -> str:
+        if found[0] in ("{", "}"):
+            raise DateError(
+                f"{flag} {pattern}: has a {found[0]} alone; known are {KNOWN}; write {{{{ and }}}} for braces in the "
+                "name of a file"
+            )
         if found[1] is None:
             return found[0][0]
         if found[1] == "date" or found[1].startswith("date:"):

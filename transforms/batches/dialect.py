@@ -23,7 +23,7 @@ class Marks(NamedTuple):
     """The dialect of one format: single bytes, None where there is none.
 
     `doubtful`: the job does not say whether a field that begins with a quotation mark is quoted, and files of this kind
-    differ.
+    differ. `unsaid`: it does not say it, and of files of this kind it is expected.
     """
 
     delimiter: bytes
@@ -31,6 +31,7 @@ class Marks(NamedTuple):
     escape: bytes | None
     max_lines: int = MAX_RECORD_LINES
     doubtful: bool = False
+    unsaid: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,8 @@ class Dialect:
             )
         quote_byte = None if quote is None else quote.encode()
         escape = None if self.escape is None else self.escape.encode()
-        return Marks(delimiter.encode(), quote_byte, escape, self.max_record_lines, doubtful)
+        unsaid = self.quote is None and not doubtful
+        return Marks(delimiter.encode(), quote_byte, escape, self.max_record_lines, doubtful, unsaid)
 
     @property
     def can_be_cut(self) -> bool:

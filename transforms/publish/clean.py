@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from transforms.errors import PublishError, RecordError
+from transforms.errors import LockedError, PublishError, RecordError
 from transforms.outputs import deletion
 from transforms.outputs.names import MANIFEST
 from transforms.publish.commit import drop_staging
@@ -107,10 +107,18 @@ def clean(
         elif not _is_worth_keeping(run, expired, last_heard[run.run_id], now):
             unclear = _why_unclear(run, dates.get(run.run_id, set()), manifests)
             kept = Cleaned(what=f"run {run.run_id}", why=unclear, kept=True)
-            deleted = kept if unclear else _delete(output, run, now, now - older_than, dry_run)
+            deleted = kept if unclear else _try_to_delete(output, run, now, now - older_than, dry_run)
             # A tombstone alone is not reported.
             if deleted.kept or deleted.files or not run.cleaned:
                 yield deleted
+
+
+def _try_to_delete(output: str, run: _Leftover, now: dt.datetime, before: dt.datetime, dry_run: bool) -> Cleaned:
+    """One that may not be touched, or that somebody holds, does not stop the others."""
+    try:
+        return _delete(output, run, now, before, dry_run)
+    except (OSError, LockedError, RecordError) as error:
+        return Cleaned(what=f"run {run.run_id}", why=str(error), kept=True)
 
 
 def _is_worth_keeping(run: _Leftover, expired: set[str], last_heard: dt.datetime, now: dt.datetime) -> bool:

@@ -49,8 +49,11 @@ def is_expired(manifest: Manifest) -> bool:
 
 def read_manifests(output: str) -> Manifests:
     """All manifests below `output`, listed once and read side by side."""
-    found = store_for(output).match(join(literal(output), "dt=*", MANIFEST))
-    dates = sorted(match[1] for info in found if (match := DATE_FOLDER.fullmatch(info.path.rsplit("/", 2)[1])))
+    closed: list[str] = []
+    found = [info.path for info in store_for(output).match(join(literal(output), "dt=*", MANIFEST), closed.append)]
+    # One of somebody else, who lets nobody look into it: read, it says so, and no other date waits for it.
+    found += [join(folder, MANIFEST) for folder in closed]
+    dates = sorted(match[1] for path in found if (match := DATE_FOLDER.fullmatch(path.rsplit("/", 2)[1])))
 
     def read(date: str) -> Manifest | str | None:
         try:
@@ -160,15 +163,17 @@ def _unpublished_run(output: str, run_id: str, manifests: Manifests) -> Unpublis
     if run is None:
         return Unpublished(run_id=run_id, date="", state="unreadable", reason="its plan is gone")
     state, reason = _standing(run, verdict, manifests)
-    job = _job(run) if verdict is None else {}
+    job = _job(output, run) if verdict is None else {}
     if job:
         reason = f"Dataflow job {job['job_id']} works on it, or has failed: {job['url']}"
     return Unpublished(run_id=run_id, date=run.date.isoformat(), state=state, reason=reason, job=job)
 
 
-def _job(run: Run) -> dict[str, str]:
+def _job(output: str, run: Run) -> dict[str, str]:
+    # Beside its plan, wherever that was copied to, and not where the run once wrote.
+    path = run_file(output, run.run_id, "job.json")
     try:
-        content = records.parse(records.read(run.job) or b"{}", run.job)
+        content = records.parse(records.read(path) or b"{}", path)
         return {key: str(content[key]) for key in ("job_id", "project", "region", "url")} if content else {}
     except (ValueError, KeyError, TypeError, OSError):
         return {}  # The file only helps to find the job.

@@ -5,6 +5,7 @@ import builtins
 import functools
 import os
 import re
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from google.api_core.exceptions import NotFound, PreconditionFailed
@@ -31,7 +32,7 @@ class GcsStore:
     server, which the client then uses without credentials.
     """
 
-    def match(self, pattern: str) -> list[FileInfo]:
+    def match(self, pattern: str, closed: Callable[[str], None] | None = None) -> list[FileInfo]:
         if exact := self.stat(pattern):
             return [exact]
         head, expression = split_glob(pattern)

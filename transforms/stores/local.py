@@ -2,7 +2,6 @@
 
 import builtins
 import errno
-import fcntl
 import glob
 import io
 import os
@@ -10,20 +9,22 @@ import re
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import BinaryIO
 
 import google_crc32c
 
-from transforms.errors import LockedError, NotAFileError, TooLargeError, file_changed
-from transforms.stores.locks import LOCK_SECONDS, wait_for_lock
+from transforms.errors import NotAFileError, TooLargeError, file_changed
+from transforms.stores.lock_files import delete_lock, is_own_lock, locked
+from transforms.stores.locks import LOCK_SECONDS
 from transforms.stores.paths import SCHEME, split_glob
 from transforms.stores.store import FileInfo
-from transforms.stores.walking import entries, files_below, link_on
+from transforms.stores.walking import entries, files_below, link_on, make_folder, sync_folder
 
-_LOCK_NAME = re.compile(r"\..+\.lock")
+_SUBFOLDERS = re.compile("staged|load|beats-[0-9TZ]+-[0-9a-f]+")
+"""What a folder of a run may have in it when all files are gone."""
 
 
 class LocalStore:
@@ -35,7 +36,7 @@ class LocalStore:
     def __init__(self, lock_seconds: float = LOCK_SECONDS) -> None:
         self._lock_seconds = lock_seconds
 
-    def match(self, pattern: str) -> list[FileInfo]:
+    def match(self, pattern: str, closed: Callable[[str], None] | None = None) -> list[FileInfo]:
         pattern = _local(pattern)
         if exact := self.stat(pattern):
             return [exact]
@@ -45,7 +46,7 @@ class LocalStore:
         wild = pattern.removeprefix(head)
         levels = None if not wild or "**" in wild else 1 + wild.count("/")
         folder, _, begin = head.rpartition("/")
-        below = files_below(folder or "/", levels, begin)
+        below = files_below(folder or "/", levels, begin, closed)
         paths = sorted(path for path in below if expression.fullmatch(path))
         # A file deleted since it was listed and a link to nowhere have no stat.
         return [info for info in map(self.stat, paths) if info]
@@ -100,7 +101,7 @@ class LocalStore:
             file.write(data)
 
     def swap(self, path: str, old: bytes | None, new: bytes) -> bool:
-        with _locked(_local(path), self._lock_seconds):
+        with locked(_local(path), self._lock_seconds):
             if self.read(path) != old:
                 return False
             self.write(path, new)
@@ -120,7 +121,7 @@ class LocalStore:
         source, target = _local(source), _local(target)
         if not os.path.isfile(source):
             raise FileNotFoundError(errno.ENOENT, "no such file to copy", source)
-        _make_folder(os.path.dirname(target))
+        make_folder(os.path.dirname(target))
         temporary = _temporary(target)
         try:
             try:
@@ -133,12 +134,11 @@ class LocalStore:
             # Renaming one link of a file onto another does nothing, by POSIX: the first one stays.
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
-        _sync_folder(os.path.dirname(target))
+        sync_folder(os.path.dirname(target))
 
     def list(self, folder: str, begin: str = "") -> builtins.list[str]:
-        paths = entries(_local(folder), begin)
         # Only prune may delete a lock file: it holds it meanwhile.
-        return sorted(path for path in paths if not _LOCK_NAME.fullmatch(os.path.basename(path)))
+        return sorted(path for path in entries(_local(folder), begin) if not is_own_lock(path))
 
     def link_on(self, path: str, below: str) -> str | None:
         return link_on(_local(path), _local(below))
@@ -150,22 +150,23 @@ class LocalStore:
     def prune(self, folder: str) -> None:
         folder = _local(folder)
         files = list(entries(folder))
-        if os.path.islink(folder) or not all(_LOCK_NAME.fullmatch(os.path.basename(file)) for file in files):
-            return
-        if any(map(os.path.islink, files)):
+        if os.path.islink(folder) or not all(map(is_own_lock, files)):
             return
         for file in files:
-            _delete_lock(file)
-        for below, _, _ in os.walk(folder, topdown=False):
-            with suppress(OSError):  # A file written since: the folder is in use again and stays.
-                os.rmdir(below)
+            delete_lock(file)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            inside = [entry.path for entry in os.scandir(folder) if _SUBFOLDERS.fullmatch(entry.name)]
+            for own in (*inside, folder):
+                # One that is not empty stays: a file was written since, or it is somebody else's.
+                with suppress(OSError):
+                    os.rmdir(own)
 
 
 class _NewFile(io.BufferedWriter):
     """Writes beside its path and moves there, durably, when closed."""
 
     def __init__(self, path: str) -> None:
-        _make_folder(os.path.dirname(path))
+        make_folder(os.path.dirname(path))
         self._path, self._temporary = path, _temporary(path)
         super().__init__(io.FileIO(self._temporary, "xb"), buffer_size=1 << 20)
 
@@ -180,7 +181,7 @@ class _NewFile(io.BufferedWriter):
         except BaseException:
             self._discard()
             raise
-        _sync_folder(os.path.dirname(self._path))
+        sync_folder(os.path.dirname(self._path))
 
     def _discard(self) -> None:
         self.raw.close()
@@ -201,57 +202,9 @@ class _NewFile(io.BufferedWriter):
             self._discard()
 
 
-@contextmanager
-def _locked(path: str, seconds: float) -> Iterator[None]:
-    folder, name = os.path.split(path)
-    with _lock(os.path.join(folder, f".{name}.lock"), seconds):
-        yield
-
-
-def _lock(path: str, seconds: float) -> BinaryIO:
-    """The lock file at `path`, ours until it is closed."""
-    while True:
-        _make_folder(os.path.dirname(path))
-        with suppress(FileNotFoundError):
-            lock = _open_lock(path)
-            try:
-                wait_for_lock(lock, path, seconds)
-            except BaseException:
-                lock.close()
-                raise
-            if _is_named(path, lock):
-                return lock
-            # It was deleted while we waited: no other process would see this lock.
-            lock.close()
-
-
 def _open(path: str, flags: int) -> int:
     # Without O_NONBLOCK a pipe in the place of a file would be waited for, for ever.
     return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _open_lock(path: str) -> BinaryIO:
-    try:
-        # Never through a link: it would make a file where it leads to.
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        raise LockedError(f"{path}: is a link, in the place of a lock file of ours; remove the link") from error
-    return os.fdopen(handle, "ab")
-
-
-def _delete_lock(path: str) -> None:
-    """Deletes a lock file that no process holds and whose file is gone."""
-    folder, name = os.path.split(path)
-    with suppress(FileNotFoundError, BlockingIOError), open(path, "r+b") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _is_named(path, lock) and not os.path.exists(os.path.join(folder, name[1 : -len(".lock")])):
-            os.unlink(path)
-
-
-def _is_named(path: str, file: BinaryIO) -> bool:
-    return os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(file.fileno()))
 
 
 def _local(path: str) -> str:
@@ -263,18 +216,3 @@ def _local(path: str) -> str:
 def _temporary(path: str) -> str:
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
-
-
-def _make_folder(folder: str) -> None:
-    if not os.path.isdir(folder):
-        _make_folder(os.path.dirname(folder))
-        os.makedirs(folder, exist_ok=True)
-        _sync_folder(os.path.dirname(folder))
-
-
-def _sync_folder(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,6 +1,7 @@
 """What a run needs from the place where its files are."""
 
 import builtins
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -20,13 +21,14 @@ class FileInfo:
 class Store(Protocol):
     """What a run needs from the place where its files are."""
 
-    def match(self, pattern: str) -> list[FileInfo]:
+    def match(self, pattern: str, closed: Callable[[str], None] | None = None) -> list[FileInfo]:
         """Files that a pattern names, sorted by path; empty when there are none.
 
         A pattern is a file, a folder (every file below it) or a glob: `*`, `?` and `[a-z]` stay within one
         folder level, `**` crosses levels. Globs name files, never folders. Names that begin with `.`, or
         with `_` and are no keys (`_lang=de`), are left out where a wildcard would have to match that first
-        character. On a file system, links are followed, but not in circles.
+        character. On a file system, links are followed, but not in circles, and a folder that may not be looked
+        into is an error, or `closed` is told of it.
         """
 
     def stat(self, path: str) -> FileInfo | None:

@@ -1,4 +1,4 @@
-"""Files below a folder of a file system: input is found through links, our own files without following them."""
+"""Folders of a file system: made durably, and the files below them: input is found through links, our own without."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -41,13 +41,23 @@ def entries(folder: str, begin: str = "") -> Iterator[str]:
         yield from (path for path in paths if os.path.islink(path))
 
 
-def files_below(folder: str, levels: int | None = None, begin: str = "") -> Iterator[str]:
+def files_below(
+    folder: str, levels: int | None = None, begin: str = "", closed: Callable[[str], None] | None = None
+) -> Iterator[str]:
     """Paths of files in a folder and in those below it, links followed, so many levels deep (None: all).
 
-    Right in the folder only those whose names begin with `begin` are looked at.
+    Right in the folder only those whose names begin with `begin` are looked at. `closed` is told the folders that may
+    not be looked into, which is an error without it.
     """
+
+    def stop(error: OSError) -> None:
+        if closed is None or not isinstance(error, PermissionError) or error.filename == folder:
+            _stop(error)
+        else:
+            closed(str(error.filename))
+
     above: dict[str, set[str]] = {}
-    for below, folders, names in os.walk(folder, onerror=_stop, followlinks=True):
+    for below, folders, names in os.walk(folder, onerror=stop, followlinks=True):
         real = os.path.realpath(below)
         known = above.get(os.path.dirname(below), set())
         if real in known:
@@ -61,3 +71,20 @@ def files_below(folder: str, levels: int | None = None, begin: str = "") -> Iter
         depth = below.rstrip("/").count("/") - folder.rstrip("/").count("/")
         if depth + 1 == levels:
             folders.clear()
+
+
+def make_folder(folder: str) -> None:
+    """Makes a folder and those above it, durably."""
+    if not os.path.isdir(folder):
+        make_folder(os.path.dirname(folder))
+        os.makedirs(folder, exist_ok=True)
+        sync_folder(os.path.dirname(folder))
+
+
+def sync_folder(folder: str) -> None:
+    """Returns when the names in a folder are on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,6 +1,7 @@
 """Flags are derived from the fields of the jobs, and `--help` shows each of them whole, with its default."""
 
 import re
+from pathlib import Path
 
 import pydantic
 import pytest
@@ -93,3 +94,14 @@ def test_no_command_is_answered_with_the_list_of_them() -> None:
     result = CliRunner().invoke(app, [])
     assert (result.exit_code, result.stderr) == (2, "")
     assert all(re.search(rf"^  {name} ", result.stdout, re.MULTILINE) for name in COMMANDS)
+
+
+def test_a_column_that_is_given_two_names_or_types_is_refused(tmp_path: Path) -> None:
+    job = ["score", "--bundle", "b", "--input", str(tmp_path), "--output", str(tmp_path / "o"), "--date", "2026-11-21"]
+    for flag, values, said in (
+        ("--rename", ("a=b", "a=c"), "--rename gives 'a' two values; give one"),
+        ("--schema", ("a:int64", "a:string"), "column 'a' has two types, int64 and string; give one"),
+    ):
+        result = CliRunner().invoke(app, [*job, flag, values[0], flag, values[1]])
+        assert result.exit_code == 2
+        assert said in result.output

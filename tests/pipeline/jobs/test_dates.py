@@ -64,7 +64,7 @@ DAY = dt.date(2026, 1, 3)
         ("{date:100%%-%Y}", "100%-2026"),
         ("bq://p.d.t_{date:%Y%m%d}", "bq://p.d.t_20260103"),
         ("a{{b,c}}/{{date}}/{date}", "a{b,c}/{date}/2026-01-03"),
-        ("a}b{c", "a}b{c"),
+        ("a}}b{{c", "a}b{c"),
     ],
 )
 def test_a_pattern_is_filled_with_the_date_and_its_parts(pattern: str, filled: str) -> None:
@@ -85,6 +85,9 @@ def test_early_years_have_four_digits() -> None:
         ("{date-1}", "the placeholder {date-1} is unknown"),
         ("{dates}", "the placeholder {dates} is unknown"),
         ("{a,b}.csv", "no alternatives in braces; repeat --input"),
+        ("{date/x", "has a { alone"),
+        ("a}b", "has a } alone"),
+        ("{date}}/x", "has a } alone"),
         ("{date:}", "{date:} says no part of the date"),
         ("{date:iso}", "{date:iso} says no part of the date"),
         ("{date:%H}", "%H in {date:%H} is unknown"),

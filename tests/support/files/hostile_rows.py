@@ -124,11 +124,11 @@ def _judged(id: str, text: str, kept: dict[str, Any]) -> Expected:
 
 
 _CSV_KINDS = {
-    "csv": {},
+    "csv": {"quote": '"'},
     "csv semicolon": {"delimiter": ";", "quote": "'"},
     "csv escaped": {"delimiter": "|", "quote": '"', "escape": "\\", "max_record_lines": 3},
-    "csv latin": {"encoding": "cp1252"},
-    "csv wide": {"encoding": "utf-16"},
+    "csv latin": {"encoding": "cp1252", "quote": '"'},
+    "csv wide": {"encoding": "utf-16", "quote": '"'},
     "tsv plain": {"quote": "none"},
     "tsv quoted": {"quote": '"'},
 }

@@ -3,6 +3,7 @@
 import datetime as dt
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.runs.cleaning import (
@@ -22,11 +23,14 @@ from support.runs.publishing import (
     COMMITTED,
     DATE,
     assert_holds,
+    planned,
     ready,
     status,
     visible,
 )
 
+from transforms.errors import LockedError, RecordError
+from transforms.publish import clean as cleaning
 from transforms.publish.clean import REPLACED_DAYS, TOMBSTONE_DAYS
 from transforms.publish.commit import publish
 from transforms.runs.run import read_manifest
@@ -225,3 +229,22 @@ def test_a_run_whose_files_are_damaged_is_named_or_goes(output: str) -> None:
     store_for(output).write(verdict.verdict, b"damaged")
     found = {item.what: item.kept for item in clean(output)}
     assert found == {f"run {plan.run_id}": False, f"run {verdict.run_id}": True}
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), LockedError("held"), RecordError("torn")])
+def test_a_run_that_may_not_be_touched_stops_no_other(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = str(tmp_path / "out")
+    first, second = (planned(output, started=LONG_AGO - dt.timedelta(days)) for days in (2, 1))
+    real = cleaning._delete
+
+    def refuses(output: str, run: Any, *more: Any) -> Any:
+        if run.run_id == first.run_id:
+            raise error
+        return real(output, run, *more)
+
+    monkeypatch.setattr(cleaning, "_delete", refuses)
+    found = {one.what: one.kept for one in clean(output)}
+    assert found == {f"run {first.run_id}": True, f"run {second.run_id}": False}
+    assert folder_of(first)

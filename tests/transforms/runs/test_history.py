@@ -1,7 +1,11 @@
 """What `runs` shows: every published date once, every run that did not publish, and why."""
 
 import datetime as dt
+import errno
+import io
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -272,3 +276,48 @@ def test_four_hundred_dates_take_two_listings_and_one_request_each(gcs: FakeGcs)
     assert len(listings) <= 2 * (1 + 3 * dates // 1000)
     assert sum(path.endswith("_manifest.json") and "dt%3D2" in path for path in paths) == dates
     assert len(paths) <= dates + len(listings) + 6
+
+
+def test_a_date_that_nobody_may_look_into_is_named_and_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = str(tmp_path / "out")
+    run = ready(output)
+    publish(run)
+    closed = tmp_path / "out" / "dt=2030-01-01"
+    closed.mkdir()
+    scandir, stat = os.scandir, os.stat
+
+    def refuses(path: Any, real: Any) -> Any:
+        # Root, which tests may run as, may look everywhere.
+        if str(path).startswith(str(closed)):
+            raise PermissionError(errno.EACCES, "Permission denied", str(closed))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", lambda path=".": refuses(path, scandir))
+    monkeypatch.setattr(io, "FileIO", _closed_file(closed))
+    found = shown(output)
+    assert [row["date"] for row in found["dates"]] == [DATE.isoformat()]
+    assert "cannot be read (PermissionError)" in found["broken"]["2030-01-01"]
+    monkeypatch.undo()
+    assert stat(closed)
+
+
+def _closed_file(folder: Path) -> Any:
+    class Closed(io.FileIO):
+        def __init__(self, path: Any, *arguments: Any, **named: Any) -> None:
+            if str(path).startswith(str(folder)):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            super().__init__(path, *arguments, **named)
+
+    return Closed
+
+
+def test_an_output_that_was_copied_is_shown_by_what_lies_in_the_copy(tmp_path: Path) -> None:
+    run = planned(str(tmp_path / "out"))
+    job = {"job_id": "j", "project": "p", "region": "r", "url": "https://x"}
+    store_for(run.output).write(run.job, json.dumps(job).encode())
+    shutil.copytree(tmp_path / "out", tmp_path / "copy")
+    shutil.rmtree(tmp_path / "out")
+    (found,) = shown(str(tmp_path / "copy"))["runs"]
+    assert (found["state"], found["job"]) == ("not_ended", job)

@@ -15,7 +15,7 @@ from transforms.stores.local import LocalStore
 
 
 def test_an_error_in_the_middle_of_a_swap_leaves_the_old_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, path = LocalStore(), str(tmp_path / "manifest")
+    store, path = LocalStore(), str(tmp_path / "_manifest.json")
     store.write(path, b"old")
 
     def fail(source: str, target: str) -> None:
@@ -46,7 +46,7 @@ def test_bytes_are_on_the_disk_before_the_name_and_the_name_before_the_answer(
 
     monkeypatch.setattr("os.fsync", record_fsync)
     monkeypatch.setattr("os.replace", record_replace)
-    assert LocalStore().swap(str(tmp_path / "dt=1" / "manifest"), None, b"new")
+    assert LocalStore().swap(str(tmp_path / "dt=1" / "_manifest.json"), None, b"new")
     assert done[0] == tmp_path.name
     assert done[1].endswith(".tmp")
     assert done[2:] == ["replace", "dt=1"]
@@ -58,7 +58,7 @@ def die_in_the_middle_of_a_swap(path: str) -> None:
 
 
 def test_a_process_that_dies_in_a_swap_leaves_the_old_bytes_and_no_lock(tmp_path: Path) -> None:
-    store, path = LocalStore(), str(tmp_path / "manifest")
+    store, path = LocalStore(), str(tmp_path / "verdict.json")
     store.write(path, b"old")
     process = multiprocessing.get_context("spawn").Process(target=die_in_the_middle_of_a_swap, args=(path,))
     process.start()
@@ -89,14 +89,34 @@ def test_a_copy_is_a_hard_link_and_without_links_a_real_copy(tmp_path: Path, mon
 
 def test_prune_removes_folders_only_when_no_file_is_left(tmp_path: Path) -> None:
     store, folder = LocalStore(), tmp_path / "folder"
-    store.write(str(folder / "deep" / "er" / "file"), b"x")
-    (folder / "empty").mkdir()
+    store.write(str(folder / "staged" / "file"), b"x")
+    for own in ("load", "beats-20261122T020000Z-0123ab"):
+        (folder / own).mkdir()
     store.prune(str(folder))
-    assert (folder / "empty").exists()
-    store.delete(str(folder / "deep" / "er" / "file"))
+    assert (folder / "load").exists()
+    store.delete(str(folder / "staged" / "file"))
     store.prune(str(folder))
     store.prune(str(folder))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_prune_takes_no_folder_and_no_lock_of_others(tmp_path: Path) -> None:
+    store, folder = LocalStore(), tmp_path / "folder"
+    for other in ("mine/deep", "staged/mine"):
+        (folder / other).mkdir(parents=True)
+    store.prune(str(folder))
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*")} == {
+        "mine",
+        "mine/deep",
+        "staged",
+        "staged/mine",
+    }
+    for name, content in ((".thesis.lock", b""), (".verdict.json.lock", b"my only copy"), (".thesis.txt.lock", b"x")):
+        other = tmp_path / name[1:]
+        store.write(str(other / name), content)
+        store.prune(str(other))
+        assert (other / name).read_bytes() == content
+        assert store.list(str(other)) == [str(other / name)], "what is not ours is seen"
 
 
 def test_prune_takes_the_locks_of_files_that_are_gone(tmp_path: Path) -> None:
@@ -115,7 +135,7 @@ def test_prune_takes_the_locks_of_files_that_are_gone(tmp_path: Path) -> None:
 
 
 def test_a_swap_that_waited_for_a_lock_file_that_was_deleted_waits_for_the_new_one(tmp_path: Path) -> None:
-    store, path, lock, ends = LocalStore(), str(tmp_path / "manifest"), tmp_path / ".manifest.lock", []
+    store, path, lock, ends = LocalStore(), str(tmp_path / "_manifest.json"), tmp_path / "._manifest.json.lock", []
     waiting = threading.Thread(target=lambda: ends.append(store.swap(path, None, b"late")))
     with lock.open("wb") as first:
         fcntl.flock(first, fcntl.LOCK_EX)
@@ -135,9 +155,9 @@ def test_a_swap_that_waited_for_a_lock_file_that_was_deleted_waits_for_the_new_o
 def swap_and_prune(folder: str, count: int, wins: Any) -> None:
     store = LocalStore()
     for number in range(count):
-        path = f"{folder}/{number}/verdict"
+        path = f"{folder}/{number}/verdict.json"
         wins.put((number, store.swap(path, None, str(os.getpid()).encode())))
-        store.delete(f"{folder}/{number - 1}/verdict")
+        store.delete(f"{folder}/{number - 1}/verdict.json")
         store.prune(f"{folder}/{number - 1}")
 
 

@@ -5,7 +5,7 @@ What lies beyond even those is found by reading the column a second time, in sec
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -31,7 +31,9 @@ class Twin:
     def __init__(self, file: BinaryIO, parquet: pq.ParquetFile, wanted: Sequence[str]) -> None:
         leaves, names = parquet.schema, parquet.schema_arrow.names
         times = [leaves.column(i).path + "." for i in range(len(leaves)) if _is_int96(leaves.column(i))]
-        of = {part: _column(part, names) for part in wanted}
+        # Without such a time nothing is looked at: there may be very many columns.
+        of = {part: _column(part, frozenset(names)) for part in wanted} if times else {}
+        wanted = wanted if times else ()
         self._columns = list(dict.fromkeys(of[part] for part in wanted if any(t.startswith(part + ".") for t in times)))
         # Of a struct the same parts as `parquet` reads.
         self._parts = [part for part in wanted if of[part] in self._columns]
@@ -61,7 +63,7 @@ class Twin:
             yield batch, wrapped
 
 
-def _column(part: str, names: Sequence[str]) -> str:
+def _column(part: str, names: Collection[str]) -> str:
     """The column that `part` is, or is a part of."""
     return part if part in names else max((name for name in names if part.startswith(name + ".")), key=len)
 

@@ -84,11 +84,11 @@ def picked(block: Block, columns: Columns) -> Block:
     """A block of columns as read -> the wanted ones: parts of structs as columns, and kept structs without texts."""
     if not columns.paths and not columns.without:
         return block
-    rows = block.rows
+    rows, there = block.rows, frozenset(block.rows.schema.names)
     found: dict[str, pa.Array] = {}
     for name in columns.wanted:
-        path = (name,) if name in rows.schema.names else columns.paths.get(name, (name,))
-        column = inside(rows.column(path[0]), path[1:]) if path[0] in rows.schema.names else None
+        path = (name,) if name in there else columns.paths.get(name, (name,))
+        column = inside(rows.column(path[0]), path[1:]) if path[0] in there else None
         for text in columns.without:
             if column is not None and text[:1] == path:
                 column = pruned(column, text[1:])

@@ -13,6 +13,7 @@ from support.files.csv_reading import read
 from transforms.batches.dialect import ENCODINGS, Dialect
 from transforms.errors import DialectError, NotWhatItClaimsError
 from transforms.read.formats.delimited import read_blocks, read_header
+from transforms.read.formats.doubts import doubt
 from transforms.runs.plan import Piece
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -209,3 +210,21 @@ def test_no_name_of_a_header_that_cannot_be_read_is_quoted(head: bytes, says: st
     with pytest.raises(NotWhatItClaimsError, match=says) as caught:
         read_header(head, Dialect().of("csv"), True, "f")
     assert "SECRET" not in str(caught.value)
+
+
+DUMP = 'id|text\n1|plain\n2|"Alien" is a film\n3|"never closed\n4|middle\n5|end" of it\n6|last\n'
+QUOTED = 'id|text\n1|"a|b"\n2|"several\nlines"\n3|"x ""y"" z"\n4|"damaged" here\n5|plain "marks" inside\n'
+
+
+@pytest.mark.parametrize("delimiter", ["|", ",", ";"])
+def test_an_unquoted_dump_of_any_delimiter_is_asked_about_and_a_quoted_file_is_not(delimiter: str) -> None:
+    """Read with quoting, the dump would lose rows without a word."""
+    head = DUMP.replace("|", delimiter).encode()
+    asked = doubt(head, "f", Dialect(delimiter=delimiter).of("csv"))
+    assert asked is not None
+    assert "the first 7 lines are 5 records with the header; read without, every line is a record (7)" in asked
+    assert asked.endswith("--quote '\"' or --quote none")
+    for quote in ('"', "none", "'"):
+        assert doubt(head, "f", Dialect(delimiter=delimiter, quote=quote).of("csv")) is None
+    # A damaged record, and fields that take several lines, are no dump of texts.
+    assert doubt(QUOTED.replace("|", delimiter).encode(), "f", Dialect(delimiter=delimiter).of("csv")) is None
