@@ -1,10 +1,9 @@
 """A run that cannot keep its error budget any more ends early, and one that could keep it never does."""
 
 import bz2
-from pathlib import 
+from pathlib import Path
 from typing import Any
 
-import Path
 import pyarrow as pa
 import pytest
 from hypothesis import given
