@@ -16,6 +16,7 @@ from transforms.read.formats.blocks import Block, Blocks, Damage, Unfit, no_rows
 from transforms.read.formats.bounded import Limits
 from transforms.read.formats.int96 import UNIT, Twin
 from transforms.read.formats.large_pages.columns import Lost, beside, with_large_pages
+from transforms.read.formats.large_pages.inner_dictionaries import rows_at_once
 from transforms.read.values.paths import find, inside
 from transforms.runs.plan import Piece
 
@@ -75,6 +76,8 @@ def read_blocks(file: BinaryIO, piece: Piece, wanted: Sequence[str], limits: Lim
         # column, Arrow's maps can have no dictionaries for keys.
         named = [chunk.path_in_schema for chunk in chunks if at_once > 1 and _may_repeat(chunk)]
         repeated = _of_large_values(file, parquet, group, [name for name in named if name in small], at_once)
+        inner = [chunk for chunk in chunks if _may_repeat(chunk) and chunk.path_in_schema not in small]
+        at_once = rows_at_once(file, parquet, group, inner, at_once)
         # Threads that read ahead would seek in the file while a large page is read.
         ahead = not large and sum(chunk.total_compressed_size for chunk in chunks) <= LARGE_GROUP_BYTES
         if (repeated, at_once < FEW_ROWS, ahead) != opened:

@@ -30,7 +30,10 @@ def convert(column: pa.Array, kind: pa.DataType, *, exact: bool = False) -> tupl
         values, unfit = parse(texts, kind, exact=exact)
         return values, bad | unfit
     if pa.types.is_string(kind):
-        return as_text(column), fine
+        if not has_times(column.type) or not (beyond := outside_calendar(column)).any():
+            return as_text(column), fine
+        # Arrow writes a sentence in the place of what has no date, and Python none at all.
+        return as_text(column.take(pa.array(np.arange(len(column)), mask=beyond))), beyond
     return _cast(column, kind)
 
 

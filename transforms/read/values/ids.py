@@ -45,7 +45,7 @@ def id_strings(column: pa.Array, declared: pa.DataType | None = None) -> tuple[p
         strings = try_cast(column, _DIGITS).cast(pa.string())
         strings = pc.coalesce(strings, as_text(column)) if any_text else strings
     else:
-        strings = as_text(column)
+        strings, _ = convert(column, pa.string())
     lost = pc.and_(column.is_valid(), strings.is_null()).to_numpy(zero_copy_only=False)
     return strings, bad | lost
 

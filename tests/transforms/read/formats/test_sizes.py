@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.jobs import write_parquet
 
 from transforms.batches.dialect import Dialect
 from transforms.batches.schemas import Columns
@@ -311,3 +312,29 @@ def test_a_line_of_a_gigabyte_is_refused_within_seconds(name: str, tmp_path: Pat
     with pytest.raises((NotWhatItClaimsError, PlanError), match="268,435,456 bytes"):
         plan_inputs([str(file)], ColumnsRequest())
     assert time.process_time() - start < 30
+
+
+@pytest.mark.parametrize("kind", ["list", "struct", "list of structs", "map"])
+def test_a_value_that_is_repeated_inside_of_a_column_is_read_in_few_rows_at_once(kind: str, tmp_path: Path) -> None:
+    """A file of some kilobytes stands for gigabytes, written out."""
+    value, rows = "x" * 300_000, 400
+    column = {
+        "list": pa.array([[value]] * rows),
+        "struct": pa.array([{"body": value}] * rows),
+        "list of structs": pa.array([[{"body": value}]] * rows),
+        "map": pa.array([[("k", value)]] * rows, pa.map_(pa.string(), pa.string())),
+    }[kind]
+    texts = pa.array([f"text {i}" for i in range(rows)])
+    file = write_parquet(tmp_path / "in.parquet", pa.table({"id": texts, "text": texts, "k": column}))
+    assert file.stat().st_size < 2_000_000
+    before = pa.total_allocated_bytes()
+    plan = plan_inputs([str(file)], ColumnsRequest())
+    peak, read = 0, 0
+    for piece in (piece for split in plan.splits for piece in split.pieces):
+        for batches, dead, _ in read_rows(piece, 0, plan.columns):
+            assert not dead
+            read += sum(batch.num_rows for batch in batches)
+            peak = max(peak, pa.total_allocated_bytes() - before)
+            del batches
+    assert read == rows
+    assert peak < 100_000_000, "all of them at once are 120 MB, several times"

@@ -227,3 +227,24 @@ def test_an_interval_is_text_as_python_writes_it() -> None:
     texts = as_text(pa.array([(1, 2, 3), None], pa.month_day_nano_interval()))
     assert texts.to_pylist() == [str(pa.MonthDayNano([1, 2, 3])), None]
     assert texts.type == pa.string()
+
+
+BEYOND = 50_000_000
+"""Days: the year 138864."""
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1, BEYOND, None], pa.date32()),
+        pa.array([1, 8 * 10**18, None], pa.timestamp("us")),
+        pa.array([{"t": 1}, {"t": 4 * 10**17}, None], pa.struct([("t", pa.timestamp("us"))])),
+        pa.array([[1], [2, BEYOND], None], pa.list_(pa.date32())),
+    ],
+)
+def test_a_time_beyond_the_calendar_is_null_and_counted_as_text_too(column: pa.Array) -> None:
+    found, unfit = convert(column, pa.string())
+    assert unfit.tolist() == [False, True, False]
+    first, second, third = found.to_pylist()
+    assert "1970-01-" in first
+    assert (second, third) == (None, None)
