@@ -112,8 +112,8 @@ def _has_classifier(path: Path, tensors: Mapping[str, np.ndarray], family: Famil
         return True
     if family.of_tokens in tensors:
         raise CheckpointError(
-            f"{path}: has {family.of_tokens} but no {family.of_texts}: a label for each token, not for a text; bring a "
-            f"{family.architecture}"
+            f"{path}: has {family.of_tokens} but no {family.of_texts}: a label for each token, not for a text; bring a model "
+            f"of {family.architecture}"
         )
     return False
 
@@ -168,7 +168,7 @@ def _reshaped(
             )
         raise CheckpointError(
             f"{path}: has no {key} for {name}; the file holds less than the network that its "
-            "config.json describes. Save the whole model again, and all its parts"
+            "config.json describes. Save the whole model again, with all its parts"
         )
     tensor, wanted = tensors[key], shape
     if name.endswith("/kernel"):

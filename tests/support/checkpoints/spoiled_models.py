@@ -17,15 +17,22 @@ from support.checkpoints.layouts import oracle_classifier, write_tf1
 from support.checkpoints.tokenizer_files import template, tokenizer_json
 
 
+HF = "hf/model.safetensors"
+
+
 def config(**changes: Any) -> None:
     edit("hf/config.json", **changes)
 
 
 def tensors(changes: dict[str, Any]) -> None:
     """Sets tensors of the Hugging Face model; None takes one out."""
-    path = "hf/model.safetensors"
-    kept = {key: value for key, value in (load_file(path) | changes).items() if value is not None}
-    save_file(kept, path)
+    save_file({key: value for key, value in (load_file(HF) | changes).items() if value is not None}, HF)
+
+
+def inside_another() -> None:
+    """The encoder as a part of a bigger model, with its head beside it."""
+    weights = load_file(HF)
+    save_file({f"model.{key}" if key.startswith("bert.") else key: array for key, array in weights.items()}, HF)
 
 
 def sharded(change: Callable[[Path, dict[str, str]], object]) -> Callable[[], object]:
@@ -160,6 +167,8 @@ NETWORK = [
     Refusal(lambda: tensors({"bert.pooler.dense.bias": np.full(16, np.nan, np.float32)}), "hf"),
     Refusal(lambda: renamed(Path("hf"), "base_model.model."), "hf"),
     Refusal(lambda: tensors({"module.classifier.bias": ONE}), "hf"),
+    Refusal(lambda: tensors({"bert.encoder.layer.0.output.adapters.a.adapter_up.bias": ONE}), "hf"),
+    Refusal(inside_another, "hf"),
     Refusal(nothing, "hf --hidden-activation gelu_tanh"),
     Refusal(nothing, "weights/w --norm-first"),
     Refusal(lambda: params("run", {}, encoder={"type": "albert"}), "run"),
@@ -195,6 +204,7 @@ HEAD = [
     Refusal(lambda: config(sentence_transformers=activation("Sigmoid")), "hf"),
     Refusal(nothing, "hf --activation sigmoid"),
     Refusal(lambda: config(architectures=["BertForTokenClassification"]), "hf"),
+    Refusal(lambda: config(model_type="electra"), "hf"),
     Refusal(lambda: config(id2label={"0": "bad", "1": "good"}), "hf"),
     Refusal(lambda: config(id2label=["bad", "good"]), "hf"),
     Refusal(lambda: config(label2id={"LABEL_0": 2, "LABEL_1": 1, "LABEL_2": 0}), "hf"),
