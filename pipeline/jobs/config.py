@@ -87,7 +87,7 @@ class JobConfig(TextFiles):
     )
     max_dead_fraction: float = _output(0.01, description="Share of rows that may be dead letters.")
     max_dead_rows: int | None = _output(None, description="Number of rows that may be dead letters.")
-    allow_missing: bool = _input(False, description="No matching file: publish an empty date.")
+    allow_missing: bool = _input(False, description="An input that no file matches is empty.")
     trust_ids: bool = _input(False, description="Do not look for duplicate ids.")
     only_new: bool = _nights(False, description="Take scores of unchanged texts from the newest published date.")
     keep_text_digests: bool = _nights(False, description="Keep digests of the texts for a later --only-new.")

@@ -57,7 +57,9 @@ def explain(error: Exception, log_format: str) -> int:
     elif isinstance(error, USAGE_ERRORS) or type(error) is ValueError:
         code, lines = 2, [str(error)]
     elif isinstance(error, OSError) and error.errno in OF_A_PATH and isinstance(error.filename, str):
-        code, lines = 2, [f"{error.filename}: {os.strerror(error.errno).lower()}"]
+        # Stores of the cloud have a sentence of their own.
+        said = error.strerror if error.strerror != os.strerror(error.errno) else error.strerror.lower()
+        code, lines = 2, [f"{error.filename}: {said}"]
     else:
         code, lines = 1, [str(error) if isinstance(error, RunFailedError) else cause(error)]
         source = error.__cause__ if isinstance(error, RunFailedError) else error.__cause__ or error

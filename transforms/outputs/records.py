@@ -7,6 +7,7 @@ this program is refused. Unknown keys are left as they are; keys that earlier ve
 import datetime as dt
 import json
 import math
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -142,7 +143,9 @@ def read(path: str) -> bytes | None:
     except TooLargeError:
         broken(path, "is too large to be a file of ours")
     except OSError as error:
-        broken(path, f"cannot be read ({type(error).__name__})")
+        # A store of the cloud says the way out in a sentence of its own.
+        own = error.errno is not None and error.strerror != os.strerror(error.errno)
+        broken(path, f"cannot be read ({error.strerror if own else type(error).__name__})")
 
 
 def parse(raw: bytes, path: str) -> dict[str, Any]:

@@ -201,9 +201,13 @@ def _leftover(output: str, run_id: str, dates: set[str]) -> _Leftover | Cleaned:
     except (ValueError, KeyError, TypeError, OSError):
         return Cleaned(what=f"run {run_id}", why="its verdict.json cannot be read", kept=True)
     run = None
-    with suppress(ValueError, KeyError, TypeError):  # The plan cannot be read, by any command.
+    try:
         run = find_run(output, run_id)
         dates = dates if run is None else {*dates, run.date.isoformat()}
+    except PermissionError:
+        return Cleaned(what=f"run {run_id}", why="its plan.parquet may not be read", kept=True)
+    except (ValueError, KeyError, TypeError):  # The plan is damaged: no command can read it.
+        pass
     return _Leftover(run_id=run_id, verdict=verdict, dates=frozenset(dates), planned=run)
 
 

@@ -3,6 +3,7 @@
 What workers shuffle is these descriptions, never texts.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,6 +22,7 @@ from transforms.read.values.folders import folders_of, unnamed_part
 from transforms.read.values.paths import Path
 from transforms.runs.plan import Folders, Piece, Plan, Split
 from transforms.stores.choose import store_for
+from transforms.stores.paths import SCHEME
 from transforms.stores.store import FileInfo
 
 SPLIT_ROWS = 65_536
@@ -50,8 +52,8 @@ def plan_inputs(
 
     With `loose_dialect` what the dialect says of files of another format is passed over, and else an error.
 
-    Raises NoInputError when nothing matches (unless `allow_missing`), and PlanError, naming the file, when one is
-    not what it claims to be, lacks a column, or does not fit the others.
+    Raises NoInputError for patterns that nothing matches (unless `allow_missing`), and PlanError, naming the file, when
+    one is not what it claims to be, lacks a column, or does not fit the others.
     """
     formats = list_inputs(patterns, file_format, allow_missing=allow_missing, check=check)
     inputs = list(formats)
@@ -176,14 +178,16 @@ def list_inputs(
     """The input files in order, each with what its name says; their contents are not looked at.
 
     `check` may raise for a file.
-    Raises NoInputError when nothing matches (unless `allow_missing`), PlanError where the names do not go together.
+    Raises NoInputError for patterns that nothing matches (unless `allow_missing`), PlanError where the names do not go
+    together.
     """
-    matched = {info: unnamed_part(pattern) for pattern in patterns for info in _match(pattern)}
+    found = {pattern: _match(pattern) for pattern in patterns}
+    if not allow_missing and (lacking := [pattern for pattern, infos in found.items() if not infos]):
+        raise NoInputError(f"no input file matches {', '.join(lacking)}; is it written yet?")
+    matched = {info: unnamed_part(pattern) for pattern, infos in found.items() for info in infos}
     inputs = sorted({info.path: info for info in matched}.values(), key=_path)
     for info in inputs:
         check(info)
-    if not inputs and not allow_missing:
-        raise NoInputError(f"no input file matches {', '.join(patterns)}; is it written yet?")
     for info in inputs:
         if not info.path.isprintable() and any("\udc80" <= c <= "\udcff" for c in info.path):
             raise PlanError(f"{info.path!a}: the name of the file is not UTF-8; rename it")
@@ -213,7 +217,12 @@ def _path(info: FileInfo) -> str:
 
 
 def _match(pattern: str) -> list[FileInfo]:
-    return store_for(pattern).match(pattern)
+    found = store_for(pattern).match(pattern)
+    if not found and SCHEME.match(pattern) is None and os.path.exists(pattern) and not os.path.isdir(pattern):
+        raise PlanError(
+            f"{pattern}: is a pipe, a device or the like; a run reads its input several times: write it to a file"
+        )
+    return found
 
 
 def _format(path: str, declared: str | None) -> tuple[str, str | None]:

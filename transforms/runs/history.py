@@ -122,6 +122,8 @@ def find_run(output: str, run_id: str) -> Run | None:
         run = Run.from_json(read_about(store, path)["run"])
     except FileNotFoundError:
         return None
+    except PermissionError:
+        raise  # Whether it is damaged is not known.
     except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
         raise RecordError(f"{path}: is damaged, so the run is lost: score the date again") from error
     if run.run_id != run_id:

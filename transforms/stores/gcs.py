@@ -14,6 +14,7 @@ from google.cloud.storage.fileio import BlobReader, BlobWriter
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from transforms.errors import FileChangedError, TooLargeError, file_changed
+from transforms.stores.gcs_refusals import named, refusals
 from transforms.stores.paths import split_glob
 from transforms.stores.store import FileInfo
 
@@ -32,16 +33,19 @@ class GcsStore:
     server, which the client then uses without credentials.
     """
 
+    @named
     def match(self, pattern: str, closed: Callable[[str], None] | None = None) -> list[FileInfo]:
         if exact := self.stat(pattern):
             return [exact]
         head, expression = split_glob(pattern)
         return [info for info in self._below(head) if expression.fullmatch(info.path)]
 
+    @named
     def stat(self, path: str) -> FileInfo | None:
         blob = _live(path)
         return None if blob is None else _info(blob)
 
+    @named
     def open(self, path: str, version: str | None = None) -> BinaryIO:
         blob = _live(path)
         if blob is None and version is None:
@@ -54,15 +58,18 @@ class GcsStore:
     def create(self, path: str) -> BinaryIO:
         return _Writer(_blob(path), chunk_size=_CHUNK, ignore_flush=True, retry=DEFAULT_RETRY)
 
+    @named
     def read(self, path: str, most: int | None = None) -> bytes | None:
         data = _download(path)[0]
         if data is not None and most is not None and len(data) > most:
             raise TooLargeError(f"{path}: is larger than {most:,} bytes")
         return data
 
+    @named
     def write(self, path: str, data: bytes) -> None:
         _blob(path).upload_from_string(data, "application/octet-stream", retry=DEFAULT_RETRY)
 
+    @named
     def swap(self, path: str, old: bytes | None, new: bytes) -> bool:
         current, generation = _download(path)
         if current != old:
@@ -77,10 +84,12 @@ class GcsStore:
             return self.read(path) == new
         return True
 
+    @named
     def checksum(self, path: str) -> str | None:
         blob = _live(path)
         return None if blob is None else f"crc32c:{base64.b64decode(blob.crc32c).hex()}"
 
+    @named
     def copy(self, source: str, target: str) -> None:
         blob, token = _blob(target), None
         try:
@@ -89,9 +98,11 @@ class GcsStore:
                 token, _, _ = blob.rewrite(_blob(source), token=token, retry=DEFAULT_RETRY)
         except NotFound as error:
             if self.stat(source):  # Then it is the target's bucket that is missing.
-                raise
+                with refusals(target):
+                    raise
             raise FileNotFoundError(f"{source}: no such object to copy to {target}") from error
 
+    @named
     def list(self, folder: str, begin: str = "") -> builtins.list[str]:
         return [info.path for info in self._below(folder.rstrip("/") + "/" + begin)]
 
@@ -99,6 +110,7 @@ class GcsStore:
         """Nothing: there are no links on `gs://`."""
         return None
 
+    @named
     def delete(self, path: str) -> None:
         try:
             _blob(path).delete(retry=DEFAULT_RETRY)
@@ -129,10 +141,11 @@ class _Reader(BlobReader):
         super().__init__(blob, chunk_size=_CHUNK, retry=DEFAULT_RETRY, raw_download=True)
 
     def read(self, size: int = -1) -> bytes:
-        try:
-            return bytes(super().read(size))
-        except NotFound as error:
-            raise self._changed() from error
+        with refusals(_path(self._blob)):
+            try:
+                return bytes(super().read(size))
+            except NotFound as error:
+                raise self._changed() from error
 
     def _changed(self) -> FileChangedError:
         now = _live(_path(self._blob))
@@ -143,6 +156,14 @@ class _Reader(BlobReader):
 class _Writer(BlobWriter):
     def __del__(self) -> None:
         """Nothing: the base class would close, and so publish half a file."""
+
+    def write(self, data: Any) -> int:
+        with refusals(_path(self._blob)):
+            return int(super().write(data))
+
+    def close(self) -> None:
+        with refusals(_path(self._blob)):
+            super().close()
 
 
 @functools.cache

@@ -27,8 +27,8 @@ class Store(Protocol):
         A pattern is a file, a folder (every file below it) or a glob: `*`, `?` and `[a-z]` stay within one
         folder level, `**` crosses levels. Globs name files, never folders. Names that begin with `.`, or
         with `_` and are no keys (`_lang=de`), are left out where a wildcard would have to match that first
-        character. On a file system, links are followed, but not in circles, and a folder that may not be looked
-        into is an error, or `closed` is told of it.
+        character. On a file system, links are followed, but not in circles; a folder that may not be looked
+        into and a link to a file that is not there are errors, or `closed` is told of them.
         """
 
     def stat(self, path: str) -> FileInfo | None:

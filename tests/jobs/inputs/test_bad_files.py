@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from support.jobs import DATE, Score, many_texts, write_parquet
 
 import pipeline.scoring
 from pipeline.errors import BadInputError
+from pipeline.terminal.report import explain
 from transforms.errors import NoInputError
 
 
@@ -163,6 +165,36 @@ def test_no_matching_file_is_not_yet_there_unless_that_is_allowed(
         code, _, err = invoke(*other, "--input", tmp_path / "nothing-*.parquet")
         assert (code, err.rstrip().endswith("nothing-*.parquet; is it written yet?")) == (75, True), err
     published(run_job(tmp_path / "nothing-*.parquet", allow_missing=True), scored=0)
+
+
+def test_each_of_several_inputs_must_be_there(run_job: Score, tmp_path: Path) -> None:
+    """Half of the inputs of a night are not a night."""
+    here, there = write_parquet(tmp_path / "shop.parquet", {"id": ["1"], "text": ["x"]}), tmp_path / "web-*.parquet"
+    (tmp_path / "empty").mkdir()
+    for missing in (there, tmp_path / "web.parquet", tmp_path / "empty"):
+        for inputs in ((here, missing), (missing, here)):
+            with pytest.raises(NoInputError, match=f"^no input file matches {re.escape(str(missing))}; is it written"):
+                run_job([*inputs])
+    published(run_job([here, there], allow_missing=True), scored=1)
+
+
+def test_a_link_to_a_file_that_is_not_there_is_told(run_job: Score, tmp_path: Path) -> None:
+    """Of a disk that is not mounted, for example: its rows would be missing."""
+    write_parquet(tmp_path / "in" / "1.parquet", {"id": ["1"], "text": ["x"]})
+    (tmp_path / "in" / "2.parquet").symlink_to(tmp_path / "disk" / "2.parquet")
+    for source in (tmp_path / "in", tmp_path / "in" / "*.parquet"):
+        with pytest.raises(FileNotFoundError, match="is a link to a file that is not there") as raised:
+            run_job(source)
+        assert raised.value.filename == str(tmp_path / "in" / "2.parquet")
+        assert explain(raised.value, "text") == 2
+    write_parquet(tmp_path / "disk" / "2.parquet", {"id": ["2"], "text": ["y"]})
+    published(run_job(tmp_path / "in"), scored=2)
+
+
+def test_a_pipe_is_refused(refusal: Refusal, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "rows.jsonl")
+    assert "rows.jsonl: is a pipe, a device or the like" in refusal(tmp_path / "rows.jsonl")
+    assert "/dev/null: is a pipe, a device or the like" in refusal("/dev/null", allow_missing=True)
 
 
 @pytest.mark.parametrize(

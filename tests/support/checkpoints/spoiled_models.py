@@ -16,7 +16,6 @@ from support.checkpoints.every_layout import GELU, activation, edit, params
 from support.checkpoints.layouts import oracle_classifier, write_tf1
 from support.checkpoints.tokenizer_files import template, tokenizer_json
 
-
 HF = "hf/model.safetensors"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from google.api_core.exceptions import Forbidden, NotFound
+from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 from support.cloud.fake_gcs import FakeGcs
 
 from transforms.errors import FileChangedError
@@ -92,9 +92,42 @@ def test_transient_errors_are_retried_and_others_are_not(operation: str, gcs: Fa
     gcs.put("file", b"old")
     gcs.requests.clear()
     gcs.fail_next(status=403)
-    with pytest.raises(Forbidden):
+    with pytest.raises(PermissionError, match="403: these credentials may not use it; grant them") as raised:
         act(store, path)
+    assert raised.value.filename in (path, "gs://bucket", "gs://bucket/*")
     assert len(gcs.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "sentence"),
+    [
+        (DefaultCredentialsError("secret"), PermissionError, "are not found or not readable; sign in with"),
+        (RefreshError("secret"), PermissionError, "have run out or been taken back; sign in with"),
+        (TransportError("secret"), TransportError, "secret"),
+    ],
+)
+def test_what_is_wrong_with_the_credentials_is_said_of_the_path(
+    error: Exception, kind: type[Exception], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise error
+
+    monkeypatch.setattr(gcs_module, "_client", refuse)
+    for operation, act in OPERATIONS.items():
+        with pytest.raises(kind, match=sentence) as raised:
+            act(GcsStore(), "gs://bucket/file")
+        if kind is PermissionError:
+            assert "secret" not in str(raised.value), operation
+            assert raised.value.filename.startswith("gs://bucket"), operation  # type: ignore[attr-defined]
+
+
+def test_an_upload_that_is_refused_names_its_file(gcs: FakeGcs) -> None:
+    writer = GcsStore().create("gs://bucket/file")
+    writer.write(b"x" * 1000)
+    gcs.fail_next(status=403)
+    with pytest.raises(PermissionError, match="403: ") as raised:
+        writer.close()
+    assert raised.value.filename == "gs://bucket/file"
 
 
 @pytest.mark.parametrize("operation", ["write", "swap", "copy", "delete"])
@@ -165,9 +198,9 @@ def test_a_bucket_that_does_not_exist_is_an_error_and_not_an_empty_result(gcs: F
         lambda: store.write("gs://missing/x", b""),
         lambda: store.copy("gs://bucket/file", "gs://missing/x"),
     ):
-        with pytest.raises(NotFound) as error:
+        with pytest.raises(FileNotFoundError, match="there is no such bucket") as error:
             act()
-        assert "missing" in str(error.value)
+        assert error.value.filename.startswith("gs://missing")
 
 
 def test_beam_reads_and_writes_the_same_objects(gcs: FakeGcs) -> None:
