@@ -3,7 +3,6 @@
 What workers shuffle is these descriptions, never texts.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,15 +13,14 @@ import pyarrow as pa
 from transforms.batches.dialect import DELIMITERS, Dialect
 from transforms.batches.formats import COMPRESSIONS, FORMATS
 from transforms.batches.schemas import MAX_ROWS, Columns
-from transforms.errors import DialectError, NoInputError, NotWhatItClaimsError, PlanError
+from transforms.errors import DialectError, NotWhatItClaimsError, PlanError
 from transforms.read.columns import ColumnsRequest, SchemaUnion, require_columns, resolve
 from transforms.read.formats.piece import read_piece
 from transforms.read.inspect_file import PIECE_BYTES, SPLIT_BYTES, Facts, look
 from transforms.read.values.folders import folders_of, unnamed_part
 from transforms.read.values.paths import Path
 from transforms.runs.plan import Folders, Piece, Plan, Split
-from transforms.stores.choose import store_for
-from transforms.stores.paths import SCHEME
+from transforms.stores.matching import match_input
 from transforms.stores.store import FileInfo
 
 SPLIT_ROWS = 65_536
@@ -181,10 +179,12 @@ def list_inputs(
     Raises NoInputError for patterns that nothing matches (unless `allow_missing`), PlanError where the names do not go
     together.
     """
-    found = {pattern: _match(pattern) for pattern in patterns}
-    if not allow_missing and (lacking := [pattern for pattern, infos in found.items() if not infos]):
-        raise NoInputError(f"no input file matches {', '.join(lacking)}; is it written yet?")
-    matched = {info: unnamed_part(pattern) for pattern, infos in found.items() for info in infos}
+    suffixes = [kind + packed for kind in FORMATS for packed in ("", *COMPRESSIONS)]
+    matched = {
+        info: unnamed_part(pattern)
+        for pattern in patterns
+        for info in match_input(pattern, suffixes, allow_missing=allow_missing)
+    }
     inputs = sorted({info.path: info for info in matched}.values(), key=_path)
     for info in inputs:
         check(info)
@@ -214,15 +214,6 @@ def _check_dialect(dialect: Dialect, kinds: Sequence[str]) -> None:
 
 def _path(info: FileInfo) -> str:
     return info.path
-
-
-def _match(pattern: str) -> list[FileInfo]:
-    found = store_for(pattern).match(pattern)
-    if not found and SCHEME.match(pattern) is None and os.path.exists(pattern) and not os.path.isdir(pattern):
-        raise PlanError(
-            f"{pattern}: is a pipe, a device or the like; a run reads its input several times: write it to a file"
-        )
-    return found
 
 
 def _format(path: str, declared: str | None) -> tuple[str, str | None]:

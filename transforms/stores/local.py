@@ -48,8 +48,13 @@ class LocalStore:
         folder, _, begin = head.rpartition("/")
         below = files_below(folder or "/", levels, begin, closed)
         paths = sorted(path for path in below if expression.fullmatch(path))
+        for path in filter(_leads_nowhere, paths):
+            if closed is None:
+                said = "is a link to a file that is not there; bring the file back, or remove the link"
+                raise FileNotFoundError(errno.ENOENT, said, path)
+            closed(path)
         # A file deleted since it was listed has no stat.
-        return [info for path in paths if (info := self.stat(path)) or _leads_nowhere(path, closed)]
+        return [info for info in map(self.stat, paths) if info]
 
     def stat(self, path: str) -> FileInfo | None:
         path = _local(path)
@@ -207,14 +212,8 @@ def _open(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def _leads_nowhere(path: str, closed: Callable[[str], None] | None) -> None:
-    """Tells, or raises FileNotFoundError, where a path is a link to what is not there: its rows would be missing."""
-    if not os.path.islink(path) or os.path.exists(path):
-        return
-    if closed is None:
-        said = "is a link to a file that is not there; bring the file back, or remove the link"
-        raise FileNotFoundError(errno.ENOENT, said, path)
-    closed(path)
+def _leads_nowhere(path: str) -> bool:
+    return os.path.islink(path) and not os.path.exists(path)
 
 
 def _local(path: str) -> str:

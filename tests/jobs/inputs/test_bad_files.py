@@ -191,6 +191,25 @@ def test_a_link_to_a_file_that_is_not_there_is_told(run_job: Score, tmp_path: Pa
     published(run_job(tmp_path / "in"), scored=2)
 
 
+def test_folders_that_are_named_like_files_are_told(run_job: Score, refusal: Refusal, tmp_path: Path) -> None:
+    """Spark's output `b.parquet` is a folder: a pattern of files would pass it over."""
+    write_parquet(tmp_path / "a.parquet", {"id": ["1"], "text": ["x"]})
+    published(run_job(tmp_path / "*.parquet", output=tmp_path / "1"), scored=1)
+    (tmp_path / "b.parquet").mkdir()
+    (tmp_path / "b.parquet" / "_SUCCESS").touch()
+    published(run_job(tmp_path / "*.parquet", output=tmp_path / "22"), scored=1)
+    write_parquet(tmp_path / "b.parquet" / "part-0.parquet", {"id": ["2"], "text": ["y"]})
+    said = refusal(tmp_path / "*.parquet")
+    assert f"matches a folder, that of {tmp_path}/b.parquet/part-0.parquet" in said
+    assert f"--input '{tmp_path}/*.parquet/**'" in said
+    both = [tmp_path / "a.parquet", tmp_path / "*.parquet" / "**"]
+    published(run_job(both, output=tmp_path / "23"), scored=2)
+    # A pattern that is not for files of a kind may match folders: what is in them is not asked for.
+    published(run_job(tmp_path / "[ab].*", output=tmp_path / "24"), scored=1)
+    said = refusal(tmp_path / "b*", error=NoInputError)
+    assert f"it matches folders, whose files '{tmp_path}/b*/**' names; is it written yet?" in said
+
+
 def test_a_pipe_is_refused(refusal: Refusal, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "rows.jsonl")
     assert "rows.jsonl: is a pipe, a device or the like" in refusal(tmp_path / "rows.jsonl")
