@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import queue
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from transforms.errors import FileChangedError
+from transforms.errors import FileChangedError, NoInputError, PlanError
 from transforms.stores.choose import store_for
 from transforms.stores.local import LocalStore
+from transforms.stores.matching import match_input
 from transforms.stores.paths import join
 from transforms.stores.store import Store
 
@@ -71,6 +73,28 @@ def test_a_file_that_does_not_exist_is_none_or_named_in_an_error(store: Store, r
         store.copy(path, join(root, "target"))
     assert path in str(missing.value)
     assert store.list(root) == []
+
+
+def test_an_input_names_all_the_rows_that_one_would_think_it_names(store: Store, root: str) -> None:
+    def found(pattern: str, *, allow_missing: bool = False) -> list[str]:
+        infos = match_input(join(root, pattern), (".parquet",), allow_missing=allow_missing)
+        return names(root, [info.path for info in infos])
+
+    store.write(join(root, "a.parquet"), b"x")
+    store.write(join(root, "b.PARQUET/part"), b"x")
+    store.write(join(root, "deep/c.parquet"), b"x")
+    store.write(join(root, "b.PARQUET/_SUCCESS"), b"")
+    assert found("*.parquet") == found("a.parquet") == found("a.parque[t]") == found("*") == ["a.parquet"]
+    assert found("b.PARQUET") == found("*.PARQUET/**") == ["b.PARQUET/part"]
+    assert found("**/*.parquet") == ["a.parquet", "deep/c.parquet"]
+    assert found("none", allow_missing=True) == found("de*", allow_missing=True) == []
+    for missing in ("none", "none/*", "*.csv", "deep/*.PARQUET"):
+        with pytest.raises(NoInputError, match=re.escape(f"{missing}; is it written yet?")):
+            found(missing)
+    with pytest.raises(NoInputError, match=r"de\*; it matches folders, whose files '.*/de\*/\*\*' names"):
+        found("de*")
+    with pytest.raises(PlanError, match=r"matches a folder, that of .*b.PARQUET/part, and a pattern names files only"):
+        found("*.PARQUET", allow_missing=True)
 
 
 def test_a_folder_is_not_a_file(store: Store, root: str) -> None:
