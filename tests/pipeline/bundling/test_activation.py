@@ -15,7 +15,7 @@ from support.checkpoints.networks import case_model, random_rows
 from support.commands import invoke
 from support.jobs import Score, write_parquet
 
-from model.bundle import Bundle
+from model.bundle import FORMAT, Bundle
 from model.checkpoints.checkpoint import Checkpoint
 from model.checkpoints.cross_encoder import read_activation
 from model.checkpoints.detect import load
@@ -195,7 +195,7 @@ def test_a_cross_encoder_scores_as_its_predict_does(run_job: Score, tmp_path: Pa
     folder = one_output(tmp_path, sentence_transformers={"activation_fn": SIGMOID, "version": "5.1.0"})
     done = import_model(job(folder, tmp_path, segments=2))
     bundle = Bundle.load(done.bundle.path)
-    assert (bundle.task, bundle.activation, bundle.format) == ("regression", "sigmoid", 3)
+    assert (bundle.task, bundle.activation, bundle.format) == ("regression", "sigmoid", FORMAT)
     assert f"sentence_transformers.activation_fn is {SIGMOID}" in "".join(done.report)
     # One letter is one token of this vocabulary: [CLS] first [SEP] second [SEP].
     firsts, seconds = ["a", "b", "c", "z"], ["d", "e", "a", "q"]
@@ -210,4 +210,4 @@ def test_a_cross_encoder_scores_as_its_predict_does(run_job: Score, tmp_path: Pa
     np.testing.assert_allclose([row["value"] for row in rows], sigmoid(logits), rtol=0, atol=1e-5)
     _, out, _ = invoke("inspect", bundle.path)
     shown = dict(line.split(maxsplit=1) for line in out.splitlines() if len(line.split(maxsplit=1)) == 2)
-    assert (shown["activation"].strip(), shown["format"].strip()) == ("sigmoid", "3")
+    assert (shown["activation"].strip(), shown["format"].strip()) == ("sigmoid", str(FORMAT))

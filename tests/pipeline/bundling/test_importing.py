@@ -120,7 +120,7 @@ def test_an_untrained_head_is_made_only_on_request_and_the_bundle_says_so(tmp_pa
         ({"labels": "a,b,c", "max_tokens": 17}, "--max-tokens 17: the model has 16 positions"),
         ({"labels": "a,b,c", "vocabulary": "nowhere.txt"}, "--vocabulary nowhere.txt: not there"),
         ({"labels_file": "nowhere.txt"}, "--labels-file nowhere.txt: cannot be read"),
-        ({"labels": "a,b,c", "tokenizer": "sentencepiece"}, "flavour 'sentencepiece' is unknown"),
+        ({"labels": "a,b,c", "tokenizer": "sentencepiece"}, "--tokenizer 'sentencepiece': Input should be 'mod"),
     ],
 )
 def test_flags_that_do_not_fit_the_model_are_refused(tmp_path: Path, settings: dict[str, object], message: str) -> None:
