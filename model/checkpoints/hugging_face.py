@@ -112,8 +112,8 @@ def _has_classifier(path: Path, tensors: Mapping[str, np.ndarray], family: Famil
         return True
     if family.of_tokens in tensors:
         raise CheckpointError(
-            f"{path}: has {family.of_tokens} but no {family.of_texts}: a label for each token, not for a text; bring a model "
-            f"of {family.architecture}"
+            f"{path}: has {family.of_tokens} but no {family.of_texts}: a label for each token, not for a text; bring a "
+            f"model of {family.architecture}"
         )
     return False
 
