@@ -1,5 +1,7 @@
 """Every way a run can fail, and the sentences that say so. Imports nothing of the project."""
 
+import os
+
 
 class PlanError(ValueError):
     """The input is not as the job declares it; nothing has been scored."""
@@ -69,6 +71,11 @@ def file_changed(path: str, expected: str, found: str) -> FileChangedError:
         f"{path}: expected version {expected}, found {found}. Files must not change between the plan and the "
         "end of a run; start the run again when they are complete"
     )
+
+
+def own_sentence(error: OSError) -> str | None:
+    """What a store of ours says of a path that the cloud refuses, with its way out; None of the system's own words."""
+    return None if error.errno is None or error.strerror == os.strerror(error.errno) else error.strerror
 
 
 class LockedError(RuntimeError):

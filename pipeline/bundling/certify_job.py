@@ -39,13 +39,17 @@ class SampleJob(TextFiles):
         check_schema(self.schema_)
         return self
 
+    @property
+    def labelled_by(self) -> tuple[str, ...]:
+        """The column with the right label, if there is one."""
+        return ()
+
     def columns(self, task: str) -> "ColumnsRequest":
         """The text, and the right label of the task where there is one, as a training takes it."""
         from transforms.read.columns import ColumnsRequest
 
         kind = arrow_types()["string" if task == "classification" else "float64"]
-        named = getattr(self, "label_column", None)
-        label = () if named is None else (named,)
+        label = self.labelled_by
         return ColumnsRequest(
             text=self.text_column,
             text_pair=self.text_pair_column,
@@ -72,6 +76,11 @@ class CertifyJob(SampleJob):
     max_changed_labels: float = _scoring(
         0.01, gt=0, lt=1, description="Share of labels that may change; of a regression, RMS of the spread."
     )
+
+    @property
+    def labelled_by(self) -> tuple[str, ...]:
+        """The column with the right label, if the job names one."""
+        return () if self.label_column is None else (self.label_column,)
 
 
 class QuantizeJob(SampleJob):

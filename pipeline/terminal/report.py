@@ -16,7 +16,7 @@ from pipeline.errors import BadInputError, ConfigError, DateError, RunFailedErro
 from pipeline.preparing import Comparison, FoundTable
 from pipeline.terminal.console import emit, err, out, print_json
 from pipeline.terminal.summary import compared, computed_in
-from transforms.errors import NoInputError, NotWhatItClaimsError, PlanError, RecordError
+from transforms.errors import NoInputError, NotWhatItClaimsError, PlanError, RecordError, own_sentence
 from transforms.outputs.deletion import examples, foreign
 from transforms.outputs.names import MANIFEST
 from transforms.runs.history import read_manifests
@@ -57,9 +57,7 @@ def explain(error: Exception, log_format: str) -> int:
     elif isinstance(error, USAGE_ERRORS) or type(error) is ValueError:
         code, lines = 2, [str(error)]
     elif isinstance(error, OSError) and error.errno in OF_A_PATH and isinstance(error.filename, str):
-        # Stores of the cloud have a sentence of their own.
-        said = error.strerror if error.strerror != os.strerror(error.errno) else error.strerror.lower()
-        code, lines = 2, [f"{error.filename}: {said}"]
+        code, lines = 2, [f"{error.filename}: {own_sentence(error) or os.strerror(error.errno).lower()}"]
     else:
         code, lines = 1, [str(error) if isinstance(error, RunFailedError) else cause(error)]
         source = error.__cause__ if isinstance(error, RunFailedError) else error.__cause__ or error

@@ -7,13 +7,12 @@ this program is refused. Unknown keys are left as they are; keys that earlier ve
 import datetime as dt
 import json
 import math
-import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NoReturn
 
 import pydantic
 
-from transforms.errors import RecordError, TooLargeError
+from transforms.errors import RecordError, TooLargeError, own_sentence
 from transforms.outputs.names import DATE_FOLDER, RUN_ID, is_below
 from transforms.stores.choose import store_for
 
@@ -143,9 +142,7 @@ def read(path: str) -> bytes | None:
     except TooLargeError:
         broken(path, "is too large to be a file of ours")
     except OSError as error:
-        # A store of the cloud says the way out in a sentence of its own.
-        own = error.errno is not None and error.strerror != os.strerror(error.errno)
-        broken(path, f"cannot be read ({error.strerror if own else type(error).__name__})")
+        broken(path, f"cannot be read ({own_sentence(error) or type(error).__name__})")
 
 
 def parse(raw: bytes, path: str) -> dict[str, Any]:
