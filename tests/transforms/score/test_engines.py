@@ -91,6 +91,8 @@ NO_MEMORY = {
         # As version 2026.4 says it, in three places.
         RuntimeError("[CPU] Add node: Check 'ptr' failed at cpu_memory.cpp:257:\nFailed to allocate 61440000 bytes"),
         RuntimeError("Exception from src/core/src/runtime/allocator.cpp:79:\nstd::bad_alloc\n"),
+        RuntimeError("[CPU] ReduceMean node with name 'Mean' can't alloc"),
+        RuntimeError("could not create a memory object: Could not allocate memory"),
         MemoryError(),
     ],
 }

@@ -28,7 +28,15 @@ THREADS = "TF_NUM_INTRAOP_THREADS"
 """The share of the cores of one process: TensorFlow reads it itself, and never computes while OpenVINO does."""
 _TYPES = {"float32": "f32", "bfloat16": "bf16", INT8: "f32"}
 """Precision -> the type of what is not quantized."""
-_NO_MEMORY = ("bad_alloc", "Failed to allocate", "out of memory", "Cannot allocate memory")
+_NO_MEMORY = (
+    "bad_alloc",
+    "Failed to allocate",
+    "out of memory",
+    "Cannot allocate memory",
+    "Could not allocate memory",
+    "can't alloc",
+)
+"""What the parts of OpenVINO say of it; the last is the assembler's, which compiles a kernel for a shape that is new."""
 
 
 def is_installed() -> bool:
