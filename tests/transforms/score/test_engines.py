@@ -88,7 +88,7 @@ def fails(scorer: Scorer, times: int, error: Exception, monkeypatch: pytest.Monk
 NO_MEMORY = {
     TENSORFLOW: [tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")],
     OPENVINO: [
-        # As version 2026.4 says it, in three places.
+        # As version 2026.4 says it, in one place or another.
         RuntimeError("[CPU] Add node: Check 'ptr' failed at cpu_memory.cpp:257:\nFailed to allocate 61440000 bytes"),
         RuntimeError("Exception from src/core/src/runtime/allocator.cpp:79:\nstd::bad_alloc\n"),
         RuntimeError("[CPU] ReduceMean node with name 'Mean' can't alloc"),
