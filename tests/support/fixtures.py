@@ -20,6 +20,7 @@ import pytest
 from apache_beam.runners.portability import local_job_service
 from google.auth.transport.requests import AuthorizedSession
 from support.bundles import Built, planned_bundle, write_bundle
+from support.checkpoints.fitted_once import fitted_once
 from support.checkpoints.networks import case_model
 from support.cloud.bigquery_proxy import BigQueryProxy, bigquery_proxy
 from support.cloud.emulators import Emulators, empty_dataset, emulators
@@ -40,6 +41,13 @@ from pipeline.scoring import score
 keep_what_beam_inspects()
 # Tests would spend a tenth of their time in fsync, and no test cuts the power.
 os.fsync = lambda handle: None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imports_are_fitted_once() -> Iterator[None]:
+    """A tenth of the time of the fast tests went into graphs that another test had made before."""
+    with fitted_once():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -100,9 +100,12 @@ def test_what_is_not_used_may_hold_anything(tmp_path: Path) -> None:
     assert load(write_tf1(tmp_path, add=moment)).outputs == 3
 
 
-def test_no_graph_is_made_of_them_wherever_they_come_from() -> None:
+def test_no_graph_is_made_of_them_wherever_they_come_from(request: pytest.FixtureRequest) -> None:
     classifier, config = case_model("reg1_pooler_v1")
-    classifier.classifier.out_proj.bias.assign([np.inf])
+    bias = classifier.classifier.out_proj.bias
+    before = bias.numpy()
+    bias.assign([np.inf])
+    request.addfinalizer(lambda: bias.assign(before))
     with pytest.raises(ValueError, match=r"weights classifier/out_proj/bias are not finite"):
         ScoringGraph.from_classifier(classifier, config)
 

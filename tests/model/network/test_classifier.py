@@ -1,5 +1,6 @@
 """BertClassifier against the reference's numbers, names and checkpoints."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -28,6 +29,15 @@ SETS = ["main", "short", "full", "one", "main_pad16", "edge_allzero_mask", "edge
 
 
 def case_classifier(case: str) -> BertClassifier:
+    """The network of a case, made once; no weight of it is that of an earlier test."""
+    classifier = network_of(case)
+    generator = np.random.default_rng()
+    classifier.set_weights([generator.normal(size=array.shape) for array in classifier.get_weights()])
+    return classifier
+
+
+@functools.cache
+def network_of(case: str) -> BertClassifier:
     arguments = dict(CASES[case])
     if "cls_head" in arguments:
         arguments["cls_head"] = tf_keras.layers.Dense(arguments["cls_head"], name="my_dense")

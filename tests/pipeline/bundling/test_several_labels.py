@@ -1,8 +1,10 @@
 """Bundles that give any number of labels: as their maker gives the probabilities, and what is published of them."""
 
 import datetime as dt
+import functools
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,9 +42,25 @@ def kept(case: str) -> tuple[list[int], list[str], np.ndarray]:
     return rows, [texts[i] for i in rows], tf.sigmoid(logits).numpy()
 
 
-def imported(case: str, tmp_path: Path) -> Bundle:
-    length = json.loads((KIN / case / "ids.json").read_text())["max_length"]
-    return import_model(job(KIN / case / "model", tmp_path, max_tokens=length)).bundle
+Imported = Callable[[str], Bundle]
+
+
+@pytest.fixture(scope="module")
+def imports(tmp_path_factory: pytest.TempPathFactory) -> Imported:
+    """The bundles of cases, each imported once."""
+
+    @functools.cache
+    def imported(case: str) -> Bundle:
+        length = json.loads((KIN / case / "ids.json").read_text())["max_length"]
+        return import_model(job(KIN / case / "model", tmp_path_factory.mktemp(case), max_tokens=length)).bundle
+
+    return imported
+
+
+@pytest.fixture
+def imported(imports: Imported, tmp_path: Path) -> Imported:
+    """A copy for one test."""
+    return lambda case: Bundle.load(shutil.copytree(imports(case).path, tmp_path / "bundle"))
 
 
 def file_of(texts: list[str], path: Path) -> Path:
@@ -54,8 +72,10 @@ def listed(row: dict[str, Any], column: str) -> list[tuple[str, float]]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_label_has_its_own_probability_as_transformers_gives_it(case: str, run_job: Score, tmp_path: Path) -> None:
-    bundle = imported(case, tmp_path)
+def test_each_label_has_its_own_probability_as_transformers_gives_it(
+    case: str, run_job: Score, imported: Imported, tmp_path: Path
+) -> None:
+    bundle = imported(case)
     assert (bundle.task, bundle.activation, bundle.format) == ("multilabel", "sigmoid", 4)
     assert bundle.thresholds == (0.5,) * len(bundle.labels)
     _, texts, expected = kept(case)
@@ -75,8 +95,10 @@ def test_each_label_has_its_own_probability_as_transformers_gives_it(case: str, 
     assert abs(float(expected.sum(axis=1).mean()) - 1) > 0.1, "a softmax would sum to 1"
 
 
-def test_labels_are_never_cut_and_a_threshold_of_the_job_overrides(run_job: Score, tmp_path: Path) -> None:
-    bundle = imported("bert_multi5", tmp_path)
+def test_labels_are_never_cut_and_a_threshold_of_the_job_overrides(
+    run_job: Score, imported: Imported, tmp_path: Path
+) -> None:
+    bundle = imported("bert_multi5")
     _, texts, expected = kept("bert_multi5")
     file = file_of(texts, tmp_path / "in.parquet")
     given = {"bundle": str(bundle.path), "top_k": 1}
@@ -93,8 +115,8 @@ def test_labels_are_never_cut_and_a_threshold_of_the_job_overrides(run_job: Scor
         assert [label for label, _ in listed(row, "labels")][: len(wanted)] == wanted
 
 
-def test_each_label_has_the_threshold_of_its_bundle(run_job: Score, tmp_path: Path) -> None:
-    bundle = imported("bert_multi5", tmp_path)
+def test_each_label_has_the_threshold_of_its_bundle(run_job: Score, imported: Imported, tmp_path: Path) -> None:
+    bundle = imported("bert_multi5")
     folder = Path(shutil.copytree(bundle.path, tmp_path / "other"))
     thresholds = [0.0, 1.0, 0.45, 0.5, 0.55]
     seal(folder, {**described(bundle), "thresholds": thresholds})
@@ -108,9 +130,11 @@ def test_each_label_has_the_threshold_of_its_bundle(run_job: Score, tmp_path: Pa
         assert given == wanted
 
 
-def test_unchanged_texts_keep_their_labels_and_another_threshold_scores_anew(run_job: Score, tmp_path: Path) -> None:
+def test_unchanged_texts_keep_their_labels_and_another_threshold_scores_anew(
+    run_job: Score, imported: Imported, tmp_path: Path
+) -> None:
 
-    bundle = imported("bert_multi5", tmp_path)
+    bundle = imported("bert_multi5")
     _, texts, _ = kept("bert_multi5")
     file = file_of(texts, tmp_path / "in.parquet")
     first = run_job(file, bundle=str(bundle.path), keep_text_digests=True)
@@ -151,13 +175,13 @@ def test_a_model_of_which_nothing_is_said_has_one_label_unless_the_flag_says_sev
         import_model(job(KIN / "electra_one_output" / "model", tmp_path, task="multilabel", output=str(tmp_path / "x")))
 
 
-def test_a_certificate_counts_texts_whose_labels_are_others(tmp_path: Path) -> None:
+def test_a_certificate_counts_texts_whose_labels_are_others(imported: Imported, tmp_path: Path) -> None:
     plain = np.array([[0.6, 0.2], [0.4, 0.9], [0.49, 0.1], [0.7, 0.7]], np.float32)
     other = np.array([[0.51, 0.3], [0.4, 0.4], [0.5, 0.1], [np.nan, 0.7]], np.float32)
     assert changed_labels(plain, other, (0.5, 0.5)).labels == 3
     assert changed_labels(plain, other, (0.3, 0.95)).labels == 1
     assert changed_labels(plain, plain, (0.5, 0.5)).labels == 0
-    bundle = imported("bert_multi5", tmp_path)
+    bundle = imported("bert_multi5")
     _, texts, _ = kept("bert_multi5")
     file = file_of(texts, tmp_path / "in.parquet")
     code, out, err = invoke("certify", bundle.path, "--input", file)
@@ -166,8 +190,8 @@ def test_a_certificate_counts_texts_whose_labels_are_others(tmp_path: Path) -> N
     assert (code, "gives several labels a text, and is certified without right ones" in err) == (2, True)
 
 
-def test_a_bundle_has_one_threshold_a_label(tmp_path: Path) -> None:
-    bundle = imported("bert_multi5", tmp_path)
+def test_a_bundle_has_one_threshold_a_label(imported: Imported, tmp_path: Path) -> None:
+    bundle = imported("bert_multi5")
     for thresholds, message in (
         ([0.5] * 4, "has 4 thresholds, which is not one a label"),
         ([0.5] * 4 + [2.0], "is no de"),

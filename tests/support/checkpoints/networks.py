@@ -1,5 +1,6 @@
 """Small networks of every kind, and rows for them."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,9 @@ def arrays_of(path: Path) -> dict[str, np.ndarray]:
         return dict(file)
 
 
+@functools.cache
 def case_model(case: str) -> tuple[BertClassifier, BertConfig]:
+    """A case with the weights of its maker, made once a process: nobody changes them."""
     classes, pooler = CASES[case]
     config = CONFIG.replace(use_encoder_pooler=pooler)
     encoder = BertEncoder.from_bert_config(config, output_range=1 if case == "output_range1_v1" else None)
