@@ -39,8 +39,9 @@ class Examples:
     """Labelled rows of tokens: those of row i are `tokens[starts[i] : starts[i] + lengths[i]]`.
 
     `tokens` are int32 `[N]`, or a file of them; `lengths` and `first_segment` int32 `[B]`, `starts` int64 `[B]` (None:
-    the rows stand one after the other). `targets` are class numbers int64 `[B]` or values float32 `[B]`. Tokens include
-    [CLS] and [SEP], no padding; the first `first_segment` tokens of a row have type id 0, the rest 1.
+    the rows stand one after the other). `targets` are class numbers int64 `[B]`, which of C labels a row has, bool
+    `[B, C]`, or values float32 `[B]`. Tokens include [CLS] and [SEP], no padding; the first `first_segment` tokens of a
+    row have type id 0, the rest 1.
     """
 
     tokens: np.ndarray | TokenFile
@@ -62,8 +63,10 @@ class Examples:
             object.__setattr__(self, "starts", starts)
         elif (end := int((self.starts + self.lengths).max(initial=0))) > len(self.tokens):
             raise ValueError(f"a row ends at {end}, but there are {len(self.tokens)} tokens")
-        if self.targets.dtype not in (np.int64, np.float32):
-            raise ValueError(f"targets are {self.targets.dtype}; use int64 for classes, float32 for values")
+        if self.targets.dtype not in (np.int64, np.bool_, np.float32):
+            raise ValueError(
+                f"targets are {self.targets.dtype}; use int64 for classes, bool for several labels, float32 for values"
+            )
 
     def __len__(self) -> int:
         return len(self.lengths)

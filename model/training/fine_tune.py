@@ -11,6 +11,7 @@ from model.network.classifier import BertClassifier
 from model.network.encoder import INPUT_NAMES
 from model.training.examples import Examples
 from model.training.metrics import metrics_of
+from model.training.objective import LOSSES, SCORES, check_targets
 from model.training.optimizer import AdamW
 from model.training.schedule import ASKED, Schedule
 from model.training.target_scale import TargetScale
@@ -117,19 +118,20 @@ def fine_tune(
 ) -> TrainingResult:
     """Trains `classifier` in place and leaves it with the weights of its best epoch.
 
-    Classes: cross-entropy, best by macro F1 (then loss). Regression (`num_classes=1`): squared error, best by it.
+    Classes: cross-entropy, best by macro F1 (then loss). Several labels: binary cross-entropy of each, best by average
+    precision (then loss). Regression (`num_classes=1`): squared error, best by it.
     AdamW, gradients clipped to norm 1. The same seed, weights and rows give the same result on one machine. If
     `on_step` answers True after a step, the epochs that are through are all there will be; there must be one.
     Raises ValueError for rows that do not fit the classifier, DivergedError for a loss that is not finite.
     """
-    _check(classifier, train, "training")
-    _check(classifier, validation, "validation")
+    check_targets(classifier, train, "training")
+    check_targets(classifier, validation, "validation")
     tf_keras.utils.set_random_seed(options.seed)
     generator = np.random.default_rng(options.seed)
     scale = TargetScale.of(classifier, train)
     scale.enter(classifier)
     train = dataclasses.replace(train, targets=scale.to_model(train.targets))
-    forward, train_step = _forward(classifier), _train_step(classifier, options)
+    forward, train_step = _forward(classifier), _train_step(classifier, options, train.targets)
     steps = -(-len(train) // options.batch_size)
     schedule = Schedule(steps, peak=options.learning_rate, cap=options.epochs, patience=options.patience)
 
@@ -154,10 +156,10 @@ def fine_tune(
         metrics = metrics_of(scale.from_model(_predict(forward, validation)), validation.targets)
         if not np.isfinite(metrics["loss"]):
             raise DivergedError(epoch, 0, steps, options.learning_rate)
-        quality = (metrics.get("macro_f1", 0.0), -metrics["loss"])
+        quality = (metrics.get(SCORES.get(train.targets.dtype.type, ""), 0.0), -metrics["loss"])
         if best is None or quality > best:
             best, best_epoch, best_weights = quality, epoch, classifier.get_weights()
-        schedule.epoch_done(epoch, loss=metrics["loss"], macro_f1=quality[0])
+        schedule.epoch_done(epoch, loss=metrics["loss"], score=quality[0])
         mean = total / steps * scale.spread**2
         history.append(Progress(epoch, schedule.last_epoch, mean, metrics, rate, best_epoch))
         if on_progress:
@@ -172,33 +174,15 @@ def seed_everything(seed: int) -> None:
     tf_keras.utils.set_random_seed(seed)
 
 
-def evaluate(classifier: BertClassifier, examples: Examples) -> dict[str, float]:
-    """Returns accuracy, macro_f1 and loss of a classifier; pearson, spearman, rmse and loss of a regressor."""
-    _check(classifier, examples, "given")
-    return metrics_of(predict(classifier, examples), examples.targets)
+def evaluate(classifier: BertClassifier, examples: Examples, thresholds: tuple[float, ...] = ()) -> dict[str, float]:
+    """Returns what metrics_of does of the logits."""
+    check_targets(classifier, examples, "given")
+    return metrics_of(predict(classifier, examples), examples.targets, thresholds)
 
 
 def predict(classifier: BertClassifier, examples: Examples, *, batch_tokens: int = 8192) -> np.ndarray:
     """Returns logits float32 `[B, C]` in the order of `examples`, in batches of `batch_tokens` padded tokens."""
     return _predict(_forward(classifier), examples, batch_tokens)
-
-
-def _check(classifier: BertClassifier, examples: Examples, which: str) -> None:
-    if not len(examples):
-        raise ValueError(f"there are no {which} rows; give at least one")
-    classes = classifier.num_classes
-    if (examples.targets.dtype == np.float32) != (classes == 1):
-        raise ValueError(
-            f"the {which} targets are {examples.targets.dtype}, but the classifier has num_classes={classes}; "
-            "one output goes with float32 values, several with int64 classes"
-        )
-    if classes > 1 and not 0 <= examples.targets.min() <= examples.targets.max() < classes:
-        raise ValueError(
-            f"the {which} targets run from {examples.targets.min()} to {examples.targets.max()}, but the "
-            f"classifier's classes from 0 to {classes - 1}"
-        )
-    if classes == 1 and not np.isfinite(examples.targets).all():
-        raise ValueError(f"a value of the {which} targets is not finite; leave such rows out")
 
 
 def _forward(classifier: BertClassifier) -> Forward:
@@ -234,20 +218,15 @@ def _batches(lengths: np.ndarray, size: int, generator: np.random.Generator) -> 
         yield batches[i]
 
 
-def _train_step(classifier: BertClassifier, options: TrainingOptions) -> Callable[..., tf.Tensor]:
+def _train_step(classifier: BertClassifier, options: TrainingOptions, targets: np.ndarray) -> Callable[..., tf.Tensor]:
     variables = classifier.trainable_variables
     optimizer = AdamW(variables, weight_decay=options.weight_decay)
-    regression = classifier.num_classes == 1
-    target = tf.TensorSpec([None], tf.float32 if regression else tf.int64)
+    target, loss_of = LOSSES[targets.dtype.type]
 
     @tf.function(input_signature=[_INPUTS, target, tf.TensorSpec([], tf.float32)], autograph=False)
     def step(inputs: dict[str, tf.Tensor], targets: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            logits = classifier(inputs, training=True)
-            if regression:
-                loss = tf.reduce_mean(tf.square(logits[:, 0] - targets))
-            else:
-                loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits))
+            loss = tf.reduce_mean(loss_of(classifier(inputs, training=True), targets))
         # A pooler that the head does not read has no gradient.
         optimizer.apply(tape.gradient(loss, variables), rate)
         return loss

@@ -2,13 +2,19 @@
 
 import numpy as np
 
+from model.training.thresholds import several_metrics, sigmoid
 
-def metrics_of(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Returns the metrics of float32 `[B, C]` against int64 classes or, for C = 1, float32 values `[B]`.
+
+def metrics_of(logits: np.ndarray, targets: np.ndarray, thresholds: tuple[float, ...] = ()) -> dict[str, float]:
+    """Returns the metrics of float32 `[B, C]` against int64 classes `[B]` or, for C = 1, float32 values `[B]`.
+
+    Several labels, bool `[B, C]`, with `thresholds`: see several_metrics.
 
     Classes: `accuracy`, `macro_f1` (over classes that occur or were predicted), `loss` (mean cross-entropy in
     nats). Regression: `pearson`, `spearman` (0 where one side is constant), `rmse` and `loss`, its square.
     """
+    if targets.dtype == np.bool_:
+        return several_metrics(logits, targets, thresholds)
     if logits.shape[1] == 1:
         values = logits[:, 0].astype(np.float64)
         loss = float(np.mean((values - targets) ** 2))
@@ -70,11 +76,17 @@ def confusion(predicted: np.ndarray, targets: np.ndarray, classes: int) -> np.nd
 def reliability(logits: np.ndarray, targets: np.ndarray, bins: int = 10) -> list[dict[str, float]]:
     """How often the likeliest class is right, by how likely it is said to be, in `bins` steps of equal width.
 
-    Each step that has rows: `rows`, their mean `probability` (softmax) and their `accuracy`.
+    Each step that has rows: `rows`, their mean `probability` (softmax) and their `accuracy`. Of several labels (targets
+    bool `[B, C]`) every label of every row counts: how often it is right to give it, by its sigmoid.
     """
+    if targets.dtype == np.bool_:
+        return _steps(sigmoid(logits).ravel(), targets.ravel(), bins)
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     probability = shifted.max(axis=1) / shifted.sum(axis=1)
-    right = logits.argmax(axis=1) == targets
+    return _steps(probability, logits.argmax(axis=1) == targets, bins)
+
+
+def _steps(probability: np.ndarray, right: np.ndarray, bins: int) -> list[dict[str, float]]:
     places = np.minimum((probability * bins).astype(np.int64), bins - 1)
     return [
         {

@@ -14,7 +14,7 @@ _CAP_STEPS = 2_000
 _MOST_EPOCHS = 100
 
 _LESS_LOSS = 0.02
-_MORE_F1 = 0.005
+_MORE = 0.005
 """What counts as progress: less is noise of the validation rows."""
 
 
@@ -49,14 +49,14 @@ class Schedule:
     """The learning rate of each step, and the last epoch, of a training with epochs of `steps` steps.
 
     The rate rises to `peak`, stays there while the training makes progress, and falls to 0 in a straight line, with
-    which the training ends. Progress is a lower validation loss, or a better macro F1; without it for `patience` epochs
+    which the training ends. Progress is a lower validation loss, or a better score; without it for `patience` epochs
     the fall begins. A fall that begins because the cap is near is told from that by `ended`.
     """
 
     def __init__(self, steps: int, *, peak: float, cap: int | None, patience: int) -> None:
         self.lengths = Lengths.of(steps, cap=cap, patience=patience)
         self._steps, self._peak = steps, peak
-        self._loss, self._f1, self._idle = float("inf"), 0.0, 0
+        self._loss, self._score, self._idle = float("inf"), 0.0, 0
         self._falls_after: int | None = None
         self._plateau = False
         self._begin_at_cap(0)
@@ -84,10 +84,10 @@ class Schedule:
             rate = min(rate, self._peak * max(left, 0) / (self.lengths.decay * self._steps))
         return rate
 
-    def epoch_done(self, epoch: int, *, loss: float, macro_f1: float = 0.0) -> None:
-        """Takes what the validation rows say after an epoch, counted from 1."""
-        better = loss < self._loss * (1 - _LESS_LOSS) or macro_f1 >= self._f1 + _MORE_F1
-        self._loss, self._f1 = min(loss, self._loss), max(macro_f1, self._f1)
+    def epoch_done(self, epoch: int, *, loss: float, score: float = 0.0) -> None:
+        """Takes what the validation rows say after an epoch, counted from 1; `score` is 1 at best, such as macro F1."""
+        better = loss < self._loss * (1 - _LESS_LOSS) or score >= self._score + _MORE
+        self._loss, self._score = min(loss, self._loss), max(score, self._score)
         # Before the rate has risen nothing is said about what it can do.
         self._idle = 0 if better or epoch * self._steps <= self.lengths.warmup else self._idle + 1
         if self._falls_after is None and self._idle >= self.lengths.patience:

@@ -134,10 +134,10 @@ def certify_rows(
 
 
 class HeldOut(NamedTuple):
-    """Rows that a training held out, and the right label, or value, of each."""
+    """Rows that a training held out, and the right label, or value, of each; None where a text has several labels."""
 
     rows: Ragged
-    gold: Sequence[str | float]
+    gold: Sequence[str | float] | None
 
 
 def held_out_rows(examples: "Examples", labels: Sequence[str]) -> HeldOut:
@@ -145,7 +145,9 @@ def held_out_rows(examples: "Examples", labels: Sequence[str]) -> HeldOut:
     count = max(1, len(examples))
     examples = examples.take(np.flatnonzero(np.arange(len(examples)) * min(ROWS, count) % count < ROWS))
     ends = np.cumsum(np.concatenate([np.zeros(1, np.int64), examples.lengths]), dtype=np.int64)
-    gold = [labels[target] for target in examples.targets] if labels else examples.targets.tolist()
+    gold = None if examples.targets.ndim > 1 else examples.targets.tolist()
+    if labels and gold is not None:
+        gold = [labels[target] for target in gold]
     return HeldOut(Ragged(examples.joined(), ends, examples.first_segment), gold)
 
 

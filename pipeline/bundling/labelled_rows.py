@@ -19,8 +19,7 @@ from pipeline.bundling.training_job import TrainingJob
 from pipeline.errors import ConfigError
 from pipeline.runners.presets import beam_options
 from transforms.batches.schemas import KEPT, REJECTED
-from transforms.batches.texts import as_text
-from transforms.featurize.examples import examples_schema
+from transforms.featurize.examples import RowsRead, examples_schema
 from transforms.featurize.fit import (
     TARGET,
     CorpusBaseline,
@@ -28,7 +27,9 @@ from transforms.featurize.fit import (
     Labelled,
     LabelTexts,
     MakeExamples,
+    targets_of,
 )
+from transforms.featurize.label_sets import split_labels
 from transforms.featurize.preprocessing import Preprocessing
 from transforms.read.step import ReadTexts, WriteMarked, read_rows
 from transforms.runs.error_budget import ErrorBudget
@@ -43,7 +44,7 @@ RARE_ROWS = 10
 """A class with fewer rows is named: nothing can be measured on the one or none of them that is held out."""
 
 
-def prepare_rows(plan: Plan, test: Plan | None, preprocessing: Preprocessing, work: Path) -> None:
+def prepare_rows(job: TrainingJob, plan: Plan, test: Plan | None, preprocessing: Preprocessing, work: Path) -> None:
     """The Beam jobs: write bundle/transform_fn, train-*, test-* and dead-*.parquet, and baseline.json to `work`.
 
     Two jobs, which read the rows twice: in one, the rows would wait in memory until the graph that they make is done.
@@ -51,14 +52,14 @@ def prepare_rows(plan: Plan, test: Plan | None, preprocessing: Preprocessing, wo
     options = beam_options("direct", 1, ())
     context = {"temp_dir": str(work / "tft"), "passthrough_keys": {"row_key"}}
     with beam.Pipeline(options=options) as p, tft_beam.Context(**context):
-        labelled = _labelled(p, plan, preprocessing.task, work, TRAIN)
+        labelled = _labelled(p, plan, job, work, TRAIN)
         transform_fn = labelled.rows | "Fit" >> FitPreprocessing(preprocessing)
         transform_fn | "WriteGraph" >> tft_beam.WriteTransformFn(str(work / "bundle"))
         labelled.dead | "WriteDead" >> _WriteBatches(str(work / f"dead-{TRAIN}"), REJECTED)
     with beam.Pipeline(options=options) as p, tft_beam.Context(**context):
         transform_fn = p | "ReadGraph" >> tft_beam.ReadTransformFn(str(work / "bundle"))
         for part, rows in {TRAIN: plan, **({} if test is None else {TEST: test})}.items():
-            labelled = _labelled(p, rows, preprocessing.task, work, part)
+            labelled = _labelled(p, rows, job, work, part)
             making = MakeExamples(preprocessing.task, transform_fn, preprocessing.tokenizer.segments)
             examples = labelled.rows | f"MakeExamples {part}" >> making
             schema = examples_schema(preprocessing.task)
@@ -75,13 +76,13 @@ def prepare_rows(plan: Plan, test: Plan | None, preprocessing: Preprocessing, wo
             )
 
 
-def _labelled(p: beam.Pipeline, plan: Plan, task: str, work: Path, part: str) -> Labelled:
+def _labelled(p: beam.Pipeline, plan: Plan, job: TrainingJob, work: Path, part: str) -> Labelled:
     path = str(work / f"{part}-plan")
     write_plan(store_for(path), path, plan, {})
     read = p | f"Read {part}" >> ReadTexts(path, plan.columns)
     valid = read.rows | f"Validate {part}" >> ValidateTexts(plan.columns)
     read.counts | f"Marks {part}" >> WriteMarked(str(work / f"marked-{part}"))
-    labelled = valid.texts | f"Label {part}" >> LabelTexts(task, _short_names(plan))
+    labelled = valid.texts | f"Label {part}" >> LabelTexts(job.task, _short_names(plan), job.label_separator)
     return Labelled(labelled.rows, (read.dead, valid.dead, labelled.dead) | f"Dead {part}" >> beam.Flatten())
 
 
@@ -126,6 +127,14 @@ def dropped_rows(job: TrainingJob, work: Path, part: str, rows: int) -> dict[str
             f"--task regression needs numbers in --label-column {job.label_column}; for classes leave --task out, "
             "for numbers in another column choose it with --label-column"
         )
+    elif job.task == "multilabel" and code == "missing_label":
+        listed = (
+            "strings with labels between which --label-separator stands" if job.label_separator else "lists of strings"
+        )
+        other = "leave the flag out for lists" if job.label_separator else "for strings give --label-separator"
+        way_out = (
+            f"--task multilabel reads {listed} in --label-column {job.label_column}, an empty one for none; {other}"
+        )
     elif code == "missing_label":
         way_out = "choose another --label-column, mend them, or allow more with --max-dead-fraction"
     told = ", ".join(f"{count:,} {name}" for name, count in codes.items())
@@ -139,15 +148,21 @@ def flag_of(part: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Classes:
-    """How many rows each class has, most first: of all labelled rows, those held out included."""
+    """How many rows each class has, most first: of all labelled rows, those held out included.
+
+    `without`: of a text with any number of labels, how many rows have none; None where each row has one.
+    """
 
     rows: Mapping[str, int]
+    without: int | None = None
 
     @classmethod
     def of(cls, labels: tuple[str, ...], targets: np.ndarray) -> "Classes":
-        """Counts class numbers int64 `[B]`."""
-        counts = np.bincount(targets, minlength=len(labels)).tolist()
-        return cls(rows=dict(sorted(zip(labels, counts, strict=True), key=lambda found: -found[1])))
+        """Counts class numbers int64 `[B]`, or labels bool `[B, C]`."""
+        several = targets.dtype == np.bool_
+        counts = (targets.sum(axis=0) if several else np.bincount(targets, minlength=len(labels))).tolist()
+        rows = dict(sorted(zip(labels, counts, strict=True), key=lambda found: -found[1]))
+        return cls(rows=rows, without=int((~targets.any(axis=1)).sum()) if several else None)
 
     @property
     def rare(self) -> list[str]:
@@ -162,41 +177,37 @@ class Classes:
 
 
 def check_labels(
-    job: TrainingJob,
-    labels: tuple[str, ...],
-    targets: np.ndarray,
-    test: np.ndarray | None,
-    test_plan: Plan | None = None,
+    job: TrainingJob, labels: tuple[str, ...], rows: RowsRead, test: RowsRead | None, test_plan: Plan | None = None
 ) -> None:
-    """Raises ConfigError for labels that make no classification. TF Transform gives -1 for a label it does not know:
-    one that no line of a vocabulary can hold, or, of test rows, one that no training row has.
+    """Raises ConfigError for labels that make no classification, and of test rows for those that no training row has.
 
     `test_plan` is read once more to name these.
     """
-    if job.task != "classification":
+    if job.task == "regression":
         return
-    if count := int((targets < 0).sum()):
+    if rows.unknown:
         raise ConfigError(
-            f"--label-column {job.label_column}: {count:,} rows have an empty label, or one with the end of a line; "
-            "mend them, or leave these rows out"
+            f"--label-column {job.label_column}: {rows.unknown:,} rows have an empty label, or one with the end of a "
+            "line; mend them, or leave these rows out"
         )
     if len(labels) < 2:
-        raise ConfigError(
-            f"--label-column {job.label_column}: the rows have {len(labels)} different labels; a classification needs "
-            "two or more. For numbers to be predicted give --task regression"
-        )
-    said = job.schema_.get(job.label_column) == "string"
-    if not said and len(labels) > max(_MANY, len(targets) // 10) and sum(map(_is_fraction, labels)) > 0.9 * len(labels):
+        few = "a classification needs two or more. For numbers to be predicted give --task regression"
+        if job.task == "multilabel":
+            few = "--task multilabel needs two or more. For one that a text has or has not, make a label of each answer"
+        raise ConfigError(f"--label-column {job.label_column}: the rows have {len(labels)} different labels; {few}")
+    said = job.schema_.get(job.label_column) == "string" or job.task == "multilabel"
+    many = len(labels) > max(_MANY, len(rows.examples) // 10)
+    if not said and many and sum(map(_is_fraction, labels)) > 0.9 * len(labels):
         raise ConfigError(
             f"--label-column {job.label_column}: the rows have {len(labels):,} different labels, which are numbers; "
             f"for numbers to be predicted give --task regression, for classes --schema {job.label_column}:string"
         )
-    if test is not None and (count := int((test < 0).sum())):
-        others = [] if test_plan is None else _others(test_plan, labels)
+    if test is not None and test.unknown:
+        others = [] if test_plan is None else _others(test_plan, job, labels)
         named = f" ({', '.join(others)})" if others else ""
         raise ConfigError(
-            f"--test-input has {count:,} rows with labels that no training row has{named}; leave them out, or add rows "
-            "with these labels to --input"
+            f"--test-input has {test.unknown:,} rows with labels that no training row has{named}; leave them out, or "
+            "add rows with these labels to --input"
         )
 
 
@@ -208,7 +219,7 @@ def _is_fraction(label: str) -> bool:
         return False
 
 
-def _others(plan: Plan, labels: tuple[str, ...]) -> list[str]:
+def _others(plan: Plan, job: TrainingJob, labels: tuple[str, ...]) -> list[str]:
     """Up to five labels of a plan that are not among `labels`, as they are shown."""
     found: dict[str, None] = {}
     known = frozenset(labels)
@@ -217,7 +228,10 @@ def _others(plan: Plan, labels: tuple[str, ...]) -> list[str]:
             for batch in batches:
                 # Rows that became dead letters were not counted either.
                 texts, _ = validate(batch, plan.columns)
-                column = as_text(texts.column(KEPT + TARGET)).drop_null().unique().to_pylist()
+                targets, _ = targets_of(texts.column(KEPT + TARGET), job.task, job.label_separator)
+                column = targets.drop_null().unique().to_pylist()
+                if job.task == "multilabel":
+                    column = [label for joined in column for label in split_labels(joined)]
                 found |= dict.fromkeys(repr(label) for label in column if label not in known)
                 if len(found) > _NAMED:
                     return [*list(found)[:_NAMED], "…"]

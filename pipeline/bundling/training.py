@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from model.bundle import SCORING, Bundle, seal
+from model.bundle import SCORING, Bundle, default_activation, seal
 from model.checkpoints.checkpoint import Checkpoint
 from model.checkpoints.detect import encoder_of, load, load_vocabulary, write_vocabulary
 from model.checkpoints.tokenizer_files import read_tokens
@@ -22,6 +22,8 @@ from model.serving.scoring_graph import ENGINES, PRECISIONS, ScoringGraph
 from model.tokenizer.tokenization import TokenizerSpec, has_capitals, read_vocabulary
 from model.tokenizer.vocabulary import learn_vocabulary
 from model.training.fine_tune import DivergedError, TrainingOptions, evaluate, fine_tune, predict, seed_everything
+from model.training.metrics import metrics_of
+from model.training.thresholds import fit_thresholds
 from pipeline.bundling.certifying import HeldOut, held_out_rows
 from pipeline.bundling.formula import ASSUMED, with_formula
 from pipeline.bundling.labelled_rows import TEST, TRAIN, Classes, check_labels, dropped_rows, prepare_rows
@@ -63,13 +65,16 @@ def train(job: TrainingJob, teller: Teller | None = None) -> Trained:
         folder = work / "bundle"
         spec = tokenizer_of(job)
         vocabulary = _vocabulary(job, plan, work, spec)
-        prepare_rows(plan, test, Preprocessing(vocabulary=vocabulary, tokenizer=spec, task=job.task), work)
+        prepare_rows(job, plan, test, Preprocessing(vocabulary=vocabulary, tokenizer=spec, task=job.task), work)
         dropped = {part: dropped_rows(job, work, part, p.rows) for part, p in ((TRAIN, plan), (TEST, test)) if p}
-        labels = tuple(read_labels(str(folder))) if job.task == "classification" else ()
-        examples, keys = read_examples(str(work / f"{TRAIN}-*.parquet"), job.task, work / "train.tokens")
-        held_out, _ = read_examples(str(work / f"{TEST}-*.parquet"), job.task, work / "test.tokens")
-        check_labels(job, labels, examples.targets, held_out.targets, test)
-        training, validation = hold_out(examples, keys, job.validation_share)
+        labels = () if job.task == "regression" else tuple(read_labels(str(folder)))
+        read, read_test = (
+            read_examples(str(work / f"{part}-*.parquet"), job.task, work / f"{part}.tokens", len(labels))
+            for part in (TRAIN, TEST)
+        )
+        check_labels(job, labels, read, read_test, test)
+        examples, held_out = read.examples, read_test.examples
+        training, validation = hold_out(examples, read.row_keys, job.validation_share)
         _check_shares(job, len(training), len(validation))
         config, classifier, notes = _classifier(job, len(read_vocabulary(vocabulary)), max(1, len(labels)))
         options = _options(job, config.hidden_size)
@@ -82,23 +87,29 @@ def train(job: TrainingJob, teller: Teller | None = None) -> Trained:
         except DivergedError as error:
             raise RunFailedError(diverged(error)) from None
         teller.ended(result)
-        quality = {"validation": {"rows": len(validation), **result.metrics}}
+        logits = predict(classifier, validation)
+        thresholds = fit_thresholds(logits, validation.targets) if job.task == "multilabel" else ()
+        metrics = metrics_of(logits, validation.targets, thresholds)
+        quality = {"validation": {"rows": len(validation), **metrics}}
         if test is not None:
-            quality["test"] = {"rows": len(held_out), **evaluate(classifier, held_out)}
-        ScoringGraph.from_classifier(classifier, config).export(folder / SCORING)
+            quality["test"] = {"rows": len(held_out), **evaluate(classifier, held_out, thresholds)}
+        activation = default_activation(job.task)
+        ScoringGraph.from_classifier(classifier, config, activation).export(folder / SCORING)
         Record(
             result=result,
             rows=rows,
             dropped=dropped,
             classes=classes,
             labels=labels,
-            logits=predict(classifier, validation),
+            thresholds=thresholds,
+            logits=logits,
             targets=validation.targets,
         ).write(folder)
         description = {
             "name": job.name,
             "task": job.task,
             "labels": list(labels),
+            "thresholds": list(thresholds),
             "max_tokens": spec.max_tokens,
             "tokenizer": spec.described,
             "segments": spec.segments,

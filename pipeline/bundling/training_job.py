@@ -29,18 +29,22 @@ class TrainingJob(TextFiles):
     its own. `epochs` None: a cap that is not meant to be reached; `learning_rate` None: 1e-3 from scratch, else
     usual_learning_rate. `tokenizer` None: its maker's for an encoder, model_garden from scratch; `lower_case` None: as
     the encoder's tokenizer, else yes.
+    `label_separator` None: the labels of a multilabel training come as lists, and lists in JSON.
     `text_pair_column` makes it a training on pairs, cut by `truncator`. `schema` types id, text and label.
     """
 
     input: tuple[str, ...] = _input(description="File, folder or pattern. Repeatable.")
     output: str = _bundle(description="Folder of the new bundle.")
     name: str = _bundle(description="Name of the bundle; every scored row has it.")
-    task: Literal["classification", "regression"] = _training(
-        "classification", description="classification or regression."
+    task: Literal["classification", "multilabel", "regression"] = _training(
+        "classification", description="classification, multilabel (any number of labels a text) or regression."
     )
     text_column: str = _input("text", description="Column with the text.")
     text_pair_column: str | None = _input(None, description="Column with the second text, for a bundle of pairs.")
     label_column: str = _input("label", description="Column with the label or value.")
+    label_separator: str | None = _input(
+        None, min_length=1, description="Of --task multilabel: stands between labels; by default they are in lists."
+    )
     id_column: str | None = _input(None, description="Column with the unique id; by default the position.")
     format: str | None = _input(None, description="parquet, jsonl, csv, tsv or text; by default from the names.")
     schema_: SchemaTypes = _input(
@@ -87,6 +91,10 @@ class TrainingJob(TextFiles):
         check_schema(self.schema_)
         if self.task == "regression" and self.schema_.get(self.label_column, "float64") not in ("float64", "int64"):
             raise ValueError(f"--schema {self.label_column}:…: the label of a regression is a float64 or an int64")
+        if self.label_separator is not None and self.task != "multilabel":
+            raise ValueError(
+                f"--label-separator is for --task multilabel, and this is a {self.task}; give that task too"
+            )
         check_new_bundle(self.output)
         if self.encoder is None and (self.hidden_activation, self.norm_first) != (None, None):
             raise ValueError("--hidden-activation and --norm-first say what an --encoder is, and there is none")
@@ -97,7 +105,7 @@ class TrainingJob(TextFiles):
         """The text, and the label under the name the graph expects."""
         from transforms.read.columns import ColumnsRequest
 
-        label = arrow_types()["string" if self.task == "classification" else "float64"]
+        label = arrow_types()["float64" if self.task == "regression" else "string"]
         return ColumnsRequest(
             text=self.text_column,
             text_pair=self.text_pair_column,
@@ -105,6 +113,7 @@ class TrainingJob(TextFiles):
             keep=(self.label_column,),
             rename={self.label_column: "target"},
             label=self.label_column,
+            listed=self.task == "multilabel" and self.label_separator is None,
             guess=GUESS in self.schema_,
             types={self.label_column: label, **declared(self.schema_)},
             # The label decides: a row whose label does not fit teaches nothing.

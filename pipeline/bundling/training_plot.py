@@ -13,9 +13,14 @@ Points = Sequence[tuple[float, float]]
 
 
 def drawing(history: Mapping[str, Any], labels: Sequence[str]) -> str:
-    """The SVG of a training/history.json: loss and metric by epoch, then confusion and reliability, or values."""
+    """The SVG of a training/history.json: loss and metric by epoch, then confusion and reliability, or values.
+
+    Of several labels there is no confusion of one with another: the F1 of each is drawn.
+    """
     panels = [_epochs(history)]
-    if labels:
+    if "labels" in history:
+        panels += [_each_label(history["labels"]), _reliability(history["reliability"], _GIVEN)]
+    elif labels:
         panels += [_confusion(history["confusion"], labels), _reliability(history["reliability"])]
     else:
         panels += [_values(history["values"])]
@@ -33,7 +38,7 @@ def drawing(history: Mapping[str, Any], labels: Sequence[str]) -> str:
 
 def _epochs(history: Mapping[str, Any]) -> str:
     epochs, best = history["epochs"], history["best_epoch"]
-    metric = "macro_f1" if "macro_f1" in epochs[0]["validation"] else "pearson"
+    metric = next(name for name in ("average_precision", "macro_f1", "pearson") if name in epochs[0]["validation"])
     last = max(2, epochs[-1]["epoch"])
     losses = {
         TRAINED: [(at["epoch"], at["loss"]) for at in epochs],
@@ -76,11 +81,28 @@ def _confusion(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
     return "\n".join(parts)
 
 
-def _reliability(steps: Sequence[Mapping[str, float]]) -> str:
+def _each_label(labels: Mapping[str, Mapping[str, float]]) -> str:
+    """A bar for each label, the best first."""
+    ranked = sorted(labels.items(), key=lambda entry: -entry[1]["f1"])
+    height = SIDE / len(ranked)
+    parts = [_frame("F1 of each label on the validation rows", ("0", "1"), ("", ""))]
+    for y, (name, found) in enumerate(ranked):
+        place = f"x='0' y='{y * height:.1f}' width='{found['f1'] * SIDE:.1f}' height='{height * 0.8:.1f}'"
+        parts.append(f"<rect {place} fill='{METRIC}' fill-opacity='0.6'/>")
+        if len(ranked) <= _NAMES:
+            parts.append(_text(-4, (y + 0.5) * height + 4, _short(name), anchor="end"))
+    return "\n".join(parts)
+
+
+_PREDICTED = "probability of the predicted class, and how often it is right"
+_GIVEN = "probability of a label, and how often a text has it"
+
+
+def _reliability(steps: Sequence[Mapping[str, float]], title: str = _PREDICTED) -> str:
     points = [(step["probability"], step["accuracy"]) for step in steps]
     most = max(step["rows"] for step in steps)
     dots = [_dot(x, y, 2 + 5 * step["rows"] / most) for (x, y), step in zip(points, steps, strict=True)]
-    frame = _frame("probability of the predicted class, and how often it is right", ("0", "1"), ("0", "1"))
+    frame = _frame(title, ("0", "1"), ("0", "1"))
     return "\n".join([frame, _line([(0, 0), (1, 1)], FAINT), _line(points, METRIC), *dots])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from model.training.fine_tune import TrainingResult
 from model.training.metrics import confusion, reliability
+from model.training.thresholds import label_metrics, sigmoid
 from pipeline.bundling.labelled_rows import Classes
 from pipeline.bundling.training_plot import drawing
 
@@ -22,7 +23,8 @@ class Record:
     """A training as its bundle tells it. No times of day and no durations: equal trainings make equal bundles.
 
     `rows` and `dropped` are by part (training, validation, test; train, test); `classes` is None for a regression.
-    `logits` float32 `[B, C]` are those of the validation rows, whose `targets` are class numbers or values `[B]`.
+    `logits` float32 `[B, C]` are those of the validation rows, whose `targets` are as Examples has them; `thresholds`
+    are those of several labels, else empty.
     """
 
     result: TrainingResult
@@ -30,6 +32,7 @@ class Record:
     dropped: Mapping[str, Mapping[str, int]]
     classes: Classes | None
     labels: tuple[str, ...]
+    thresholds: tuple[float, ...]
     logits: np.ndarray
     targets: np.ndarray
 
@@ -49,13 +52,16 @@ class Record:
         }
         if self.classes is None:
             return {**found, "values": self._values()}
-        return {
-            **found,
-            "classes": dict(self.classes.rows),
-            "rare_classes": self.classes.rare,
-            "confusion": confusion(self.logits.argmax(axis=1), self.targets, len(self.labels)).tolist(),
-            "reliability": reliability(self.logits, self.targets),
-        }
+        found |= {"classes": dict(self.classes.rows), "rare_classes": self.classes.rare}
+        found |= {"reliability": reliability(self.logits, self.targets)}
+        if self.thresholds:
+            return {**found, "rows_without_label": self.classes.without, "labels": self._labels()}
+        return {**found, "confusion": confusion(self.logits.argmax(axis=1), self.targets, len(self.labels)).tolist()}
+
+    def _labels(self) -> dict[str, dict[str, float]]:
+        """How good each label is on the validation rows, on which its threshold was fitted."""
+        each = zip(self.labels, sigmoid(self.logits).T, self.targets.T, self.thresholds, strict=True)
+        return {label: label_metrics(shown, right, threshold) for label, shown, right, threshold in each}
 
     def _values(self) -> list[list[float]]:
         """Some validation rows: the value that is right, and the one that was predicted."""

@@ -132,6 +132,8 @@ def _inspect_bundle(bundle: Bundle) -> None:
     names = ("name", "fingerprint", "format", "task", "labels", "activation", "max_tokens", "segments", "tokenizer")
     for name in (*names, "model", "precisions"):
         table.add_row(name, str(getattr(bundle, name)))
+    if bundle.thresholds:
+        table.add_row("thresholds", ", ".join(f"{threshold:.4f}" for threshold in bundle.thresholds))
     for name, value in (*bundle.quality.items(), ("baseline", bundle.baseline), ("origin", bundle.origin)):
         table.add_row(name, json.dumps(value))
     table.add_row("created", bundle.created)

@@ -98,6 +98,7 @@ class JsonTraining:
             dropped={part: dict(codes) for part, codes in rows.dropped.items()},
             classes=None if classes is None else dict(classes.rows),
             rare_classes=None if classes is None else classes.rare,
+            rows_without_label=None if classes is None else classes.without,
             learning_rate=rows.learning_rate,
             notes=list(rows.notes),
         )
@@ -140,9 +141,11 @@ def rows_told(found: RowsFound) -> list[str]:
     if found.classes is not None:
         counts = list(found.classes.rows.items())
         (most, largest), (least, smallest) = counts[0], counts[-1]
+        without = found.classes.without
+        several = "" if without is None else f"; {without:,} rows have none"
         lines.append(
-            f"classes  {len(counts):,}, from {largest:,} rows ({most}) to {smallest:,} ({least}): "
-            f"{found.classes.imbalance:.3g} to 1"
+            f"{'labels ' if several else 'classes'}  {len(counts):,}, from {largest:,} rows ({most}) to {smallest:,} "
+            f"({least}): {found.classes.imbalance:.3g} to 1{several}"
         )
         if rare := found.classes.rare:
             more = f" and {len(rare) - _SHOWN:,} more" if len(rare) > _SHOWN else ""

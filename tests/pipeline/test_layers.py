@@ -21,7 +21,7 @@ ROWS: Mapping[str, tuple[str, ...]] = {
     "model.tokenizer": ("model.errors",),
     "model.checkpoints": ("model.network", "model.tokenizer", "model.errors"),
     "model.serving": ("model.network", "model.bundle", "model.errors"),
-    "model.training": ("model.network", "model.errors"),
+    "model.training": ("model.network", "model.bundle", "model.errors"),
     "transforms.errors": (),
     "transforms.batches": GROUND,
     "transforms.stores": (*GROUND, "model.bundle", "model.errors"),

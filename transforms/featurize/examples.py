@@ -1,6 +1,7 @@
 """What training reads of the rows that the Beam job has made: their tokens stay in a file."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,19 +17,27 @@ _ROWS = 8_192
 def examples_schema(task: str) -> pa.Schema:
     """What TransformDataset gives for Preprocessing, the row key passed through."""
     integers = pa.large_list(pa.int64())
-    target = integers if task == "classification" else pa.large_list(pa.float32())
+    target = pa.large_list(pa.float32()) if task == "regression" else integers
     columns = {"first_segment": integers, "target": target, "tokens": integers, "truncated": integers}
     return pa.schema([*columns.items(), ("row_key", pa.large_list(pa.large_binary()))])
 
 
-def read_examples(pattern: str, task: str, tokens_file: Path) -> tuple[Examples, pa.Array]:
-    """Examples from the Parquet files that match `pattern`, sorted by row key, and their row keys.
+class RowsRead(NamedTuple):
+    """Examples and their row keys; `unknown` of them have a label that is not in the vocabulary."""
+
+    examples: Examples
+    row_keys: pa.Array
+    unknown: int
+
+
+def read_examples(pattern: str, task: str, tokens_file: Path, labels: int = 0) -> RowsRead:
+    """Examples from the Parquet files that match `pattern`, sorted by row key; `labels` is how many there are.
 
     Their tokens go to `tokens_file` and are read there row by row: they may be more than memory holds.
     """
     folder, name = Path(pattern).parent, Path(pattern).name
-    flat: dict[str, list[pa.Array]] = {name: [] for name in ("first_segment", "target", "row_key")}
-    lengths = [np.empty(0, np.int64)]
+    flat: dict[str, list[pa.Array]] = {name: [] for name in ("first_segment", "row_key")}
+    lengths, targets = [np.empty(0, np.int64)], [_targets(None, task, labels)]
     with tokens_file.open("wb") as written:
         for file in sorted(folder.glob(name)):
             with pq.ParquetFile(file) as opened:
@@ -36,6 +45,7 @@ def read_examples(pattern: str, task: str, tokens_file: Path) -> tuple[Examples,
                     tokens = batch.column("tokens")
                     tokens.flatten().to_numpy().astype("<i4").tofile(written)
                     lengths.append(np.diff(tokens.offsets.to_numpy()))
+                    targets.append(_targets(batch.column("target"), task, labels))
                     for column, found in flat.items():
                         found.append(batch.column(column).flatten())
     schema = examples_schema(task)
@@ -48,10 +58,26 @@ def read_examples(pattern: str, task: str, tokens_file: Path) -> tuple[Examples,
         TokenFile(tokens_file),
         length[order].astype(np.int32),
         columns["first_segment"].to_numpy()[order].astype(np.int32),
-        columns["target"].to_numpy()[order],
+        np.concatenate([part for part, _ in targets])[order],
         (np.cumsum(length) - length)[order],
     )
-    return examples, keys.take(pa.array(order))
+    return RowsRead(examples, keys.take(pa.array(order)), sum(unknown for _, unknown in targets))
+
+
+def _targets(column: pa.Array | None, task: str, labels: int) -> tuple[np.ndarray, int]:
+    """Targets as Examples has them, of a column of examples_schema, and how many rows have an unknown label (-1)."""
+    if column is None:
+        shape = (0, labels) if task == "multilabel" else 0
+        return np.empty(shape, {"classification": np.int64, "multilabel": np.bool_, "regression": np.float32}[task]), 0
+    found = column.flatten().to_numpy()
+    if task == "regression":
+        return found, 0
+    if task == "classification":
+        return found, int((found < 0).sum())
+    rows = pc.list_parent_indices(column).to_numpy()
+    targets = np.zeros((len(column), labels), np.bool_)
+    targets[rows[found >= 0], found[found >= 0]] = True
+    return targets, len(np.unique(rows[found < 0]))
 
 
 def hold_out(examples: Examples, row_keys: pa.Array, share: float) -> tuple[Examples, Examples]:

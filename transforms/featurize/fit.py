@@ -19,6 +19,7 @@ from transforms.batches import coder as coder
 from transforms.batches.dead_letters import reject
 from transforms.batches.schemas import KEPT
 from transforms.batches.texts import as_text
+from transforms.featurize.label_sets import join_labels
 from transforms.featurize.preprocessing import Preprocessing
 
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
@@ -38,41 +39,57 @@ class Labelled(NamedTuple):
 class LabelTexts(beam.PTransform):
     """PCollection[RecordBatch of Texts with the kept column `target`] -> Labelled; rows without a target are dead.
 
-    `files` None: the key of a row is its id; else what `files` has for its file, and its place there.
+    `files` None: the key of a row is its id; else what `files` has for its file, and its place there. `separator`: see
+    join_labels, which reads the labels where the task is multilabel.
     """
 
-    def __init__(self, task: str, files: Mapping[str, str] | None = None) -> None:
+    def __init__(self, task: str, files: Mapping[str, str] | None = None, separator: str | None = None) -> None:
         super().__init__()
-        self._task, self._files = task, files
+        self._task, self._files, self._separator = task, files, separator
 
     def expand(self, texts: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
-        take = beam.ParDo(_TakeTargets(self._files), self._task)
+        take = beam.ParDo(_TakeTargets(self._files, self._separator), self._task)
         outputs = texts | "TakeTargets" >> take.with_outputs("dead", main="rows")
         return Labelled(outputs.rows, outputs.dead)
 
 
 class _TakeTargets(beam.DoFn):
-    def __init__(self, files: Mapping[str, str] | None = None) -> None:
-        self._files = files
+    def __init__(self, files: Mapping[str, str] | None = None, separator: str | None = None) -> None:
+        self._files, self._separator = files, separator
 
     def process(
         self, texts: pa.RecordBatch, task: str
     ) -> Iterator[pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch]]:
-        targets = texts.column(KEPT + TARGET)
-        # --schema may say what a label is; the graph takes a string or a float.
-        targets = as_text(targets) if task == "classification" else targets.cast(pa.float64(), safe=False)
-        good = pc.is_valid(targets)
-        if task == "regression":
-            # In the type that the network is trained in: 1e300 is no number there.
-            good = pc.and_(good, pc.is_finite(pc.fill_null(targets, 0.0).cast(pa.float32())))
+        targets, good = targets_of(texts.column(KEPT + TARGET), task, self._separator)
         bad = np.flatnonzero(~good.to_numpy(zero_copy_only=False))
         if len(bad):
-            reason = "the label is null, absent, or not a number that is finite in float32"
+            reason = f"the label is null, absent, or {_NO_TARGET[task]}"
             yield TaggedOutput("dead", reject(texts, bad, "Label", ["missing_label"] * len(bad), [reason] * len(bad)))
             texts, targets = texts.filter(good), targets.filter(good)
         if texts.num_rows:
             pairs = texts.column("text_pair") if "text_pair" in texts.schema.names else None
             yield training_batch(texts.column("text"), targets, row_keys(texts, self._files), task, pairs)
+
+
+_NO_TARGET = {
+    "classification": "not readable",
+    "multilabel": "no list of labels that are neither empty nor hold the end of a line",
+    "regression": "not a number that is finite in float32",
+}
+
+
+def targets_of(column: pa.Array, task: str, separator: str | None = None) -> tuple[pa.Array, pa.Array]:
+    """The labels of rows as the graph takes them (strings, or numbers of a regression), and which of them are there."""
+    if task == "multilabel":
+        joined, _ = join_labels(as_text(column), separator)
+        return joined, pc.is_valid(joined)
+    # --schema may say what a label is; the graph takes a string or a float.
+    targets = as_text(column) if task == "classification" else column.cast(pa.float64(), safe=False)
+    good = pc.is_valid(targets)
+    if task == "regression":
+        # In the type that the network is trained in: 1e300 is no number there.
+        good = pc.and_(good, pc.is_finite(pc.fill_null(targets, 0.0).cast(pa.float32())))
+    return targets, good
 
 
 def row_keys(texts: pa.RecordBatch, files: Mapping[str, str] | None) -> pa.Array:
@@ -116,7 +133,7 @@ class MakeExamples(beam.PTransform):
 def training_schema(task: str, segments: int = 1) -> pa.Schema:
     """What AnalyzeDataset and TransformDataset read: lists of one value each (plain columns are refused)."""
     texts = [(name, pa.large_list(pa.large_binary())) for name in SEGMENTS[:segments]]
-    target = pa.large_binary() if task == "classification" else pa.float32()
+    target = pa.float32() if task == "regression" else pa.large_binary()
     return pa.schema(
         [
             *texts,

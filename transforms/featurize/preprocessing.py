@@ -1,6 +1,5 @@
 """The TF Transform preprocessing_fn: the one graph that training and scoring share. Graph code only."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from model.tokenizer.tokenization import Tokenizer, TokenizerSpec
+from transforms.featurize.label_sets import END
 
 LABELS = "labels"
 """Name of the label vocabulary among the assets of the graph."""
@@ -21,8 +21,9 @@ class Preprocessing:
     """text, of pairs text_pair too (string [B]) -> tokens, first_segment, truncated (TF Transform emits int64).
 
     While fitting there is `target` too: the label (string [B]) of a classification, which becomes its index in the
-    label vocabulary (most frequent first, ties by name), or the value (float32 [B]) of a regression. Without
-    `with_target` the graph has no target and no label vocabulary: that of a bundle made of a trained model.
+    label vocabulary (most frequent first, ties by name); of several labels what join_labels made of them (string [B]),
+    which becomes the indices of all; or the value (float32 [B]) of a regression. Without `with_target` the graph has no
+    target and no label vocabulary: that of a bundle made of a trained model.
     """
 
     vocabulary: Path
@@ -40,11 +41,15 @@ class Preprocessing:
         }
         if not self.with_target:
             return outputs
-        if self.task == "classification":
-            outputs["target"] = tft.compute_and_apply_vocabulary(inputs["target"], vocab_filename=LABELS)
+        if self.task in ("classification", "multilabel"):
+            target = inputs["target"] if self.task == "classification" else _split(inputs["target"])
+            outputs["target"] = tft.compute_and_apply_vocabulary(target, vocab_filename=LABELS)
         else:
             outputs["target"] = tf.cast(inputs["target"], tf.float32)
         return outputs
 
 
-PreprocessingFn = Callable[[Tensors], Tensors]
+def _split(joined: Any) -> Any:
+    """Strings [B] -> the labels of each, as a sparse tensor; the empty string has none."""
+    labels = tf.strings.split(joined, END)
+    return tf.ragged.boolean_mask(labels, tf.not_equal(labels, "")).to_sparse()

@@ -14,6 +14,7 @@ from transforms.read.missing_columns import Asked, absent, missing
 from transforms.read.values.convert import convertible
 from transforms.read.values.ids import is_id
 from transforms.read.values.kinds import has_nulls, meet_as_text, plain, without_nulls
+from transforms.read.values.label_types import check_label
 from transforms.read.values.paths import Path, pruned_type
 
 
@@ -22,7 +23,8 @@ class ColumnsRequest:
     """What the user said about columns. `id` None asks for ids from positions; `keep` None keeps all but the text.
 
     `types` overrides the types found in the files; `guess` lets numbers of a CSV be numbers. `strict` makes a dead
-    letter of a row with a kept value that does not fit. `label` is the one of `keep` that a training learns.
+    letter of a row with a kept value that does not fit. `label` is the one of `keep` that a training learns; with
+    `listed` its values are lists of labels.
     """
 
     text: str = "text"
@@ -32,6 +34,7 @@ class ColumnsRequest:
     rename: Mapping[str, str] = field(default_factory=dict)
     types: Mapping[str, pa.DataType] = field(default_factory=dict)
     label: str | None = None
+    listed: bool = False
     guess: bool = False
     strict: bool = False
     max_text_bytes: int = LONGEST_TEXT
@@ -95,7 +98,7 @@ class SchemaUnion:
         for found in schema:
             kind = self._request.types.get(found.name)
             if found.name == self._request.label:
-                _check_label(found, kind, file)
+                check_label(found, kind, file, listed=self._request.listed)
             if kind is not None and not convertible(plain(found.type), kind):
                 raise PlanError(
                     f"{file}: column {shown(found.name)} is {found.type}, of which --schema cannot make {kind}; "
@@ -123,17 +126,6 @@ class SchemaUnion:
             merged = pa.field(found.name, pa.string())
             self.met_as_text.add(found.name)
         self._fields[found.name] = merged
-
-
-def _check_label(found: pa.Field, kind: pa.DataType | None, file: str) -> None:
-    """Raises PlanError for a column whose values are no labels of a training that takes `kind`."""
-    if pa.types.is_nested(plain(found.type)):
-        what = "a label is one string, number or boolean"
-    elif kind is not None and not convertible(plain(found.type), kind):
-        what = f"of which no {kind} can be made; for classes leave --task regression out"
-    else:
-        return
-    raise PlanError(f"{file}: label column {shown(found.name)} is {found.type}: {what}, or choose with --label-column")
 
 
 def require_columns(

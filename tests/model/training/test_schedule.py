@@ -21,9 +21,9 @@ def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
 def test_a_better_f1_is_progress_where_the_loss_is_not() -> None:
     schedule = Schedule(250, peak=1.0, cap=20, patience=1)
     for epoch, f1 in enumerate([0.5, 0.6, 0.605], 1):
-        schedule.epoch_done(epoch, loss=float(epoch), macro_f1=f1)
+        schedule.epoch_done(epoch, loss=float(epoch), score=f1)
         assert not schedule.falling
-    schedule.epoch_done(4, loss=4.0, macro_f1=0.609)
+    schedule.epoch_done(4, loss=4.0, score=0.609)
     assert schedule.falling
 
 

@@ -24,6 +24,7 @@ from pipeline.bundling.training_job import TrainingJob, plan_rows, training_job
 from pipeline.errors import ConfigError, RunFailedError
 from pipeline.terminal.certificate import show_trained
 from transforms.errors import DeviceMemoryError, PlanError
+from transforms.featurize.examples import RowsRead
 from transforms.score.certificates.certificate import read_certificates
 from transforms.score.devices import Device
 from transforms.score.engines.chips import Chip
@@ -192,10 +193,17 @@ def test_labels_of_test_rows_that_training_has_not_are_named(tmp_path: Path) -> 
         train(job(tmp_path, rows, test_input=[str(test)]))
 
 
+def rows_read(targets: np.ndarray) -> RowsRead:
+    """Rows of one token each, of which those below 0 have an unknown label."""
+    ones = np.ones(len(targets), np.int32)
+    keys = pa.array([str(i) for i in range(len(targets))])
+    return RowsRead(Examples(ones, ones, ones, targets), keys, int((targets < 0).sum()))
+
+
 def test_numbers_with_fractions_are_no_classes_and_the_flag_is_named(tmp_path: Path) -> None:
     def labels(values: list[str]) -> None:
-        targets = np.arange(300) % len(values)
-        check_labels(job(tmp_path, {"text": ["a"], "label": ["x"]}), tuple(values), targets, None)
+        rows = rows_read(np.arange(300) % len(values))
+        check_labels(job(tmp_path, {"text": ["a"], "label": ["x"]}), tuple(values), rows, None)
 
     with pytest.raises(ConfigError, match=r"60 different labels, which are numbers; .* --task regression"):
         labels([f"{i / 7 + 0.01:.3f}" for i in range(60)])
@@ -273,7 +281,7 @@ def test_a_column_that_holds_no_labels_is_refused_before_anything_is_read(
 def test_labels_of_test_rows_are_looked_at_before_the_training(tmp_path: Path) -> None:
     wanted = job(tmp_path, {"text": ["a"], "label": ["x"]})
     with pytest.raises(ConfigError, match="--test-input has 2 rows with labels that no training row has"):
-        check_labels(wanted, ("x", "y"), np.array([0, 1, 1]), np.array([0, -1, -1]))
+        check_labels(wanted, ("x", "y"), rows_read(np.array([0, 1, 1])), rows_read(np.array([0, -1, -1])))
 
 
 def test_rare_classes_and_imbalance() -> None:

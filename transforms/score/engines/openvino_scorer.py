@@ -36,7 +36,7 @@ _NO_MEMORY = (
     "Could not allocate memory",
     "can't alloc",
 )
-"""What the parts of OpenVINO say of it; the last is the assembler's, which compiles a kernel for a shape that is new."""
+"""What the parts of OpenVINO say of it; the last is the assembler's, which makes a kernel for a shape that is new."""
 
 
 def is_installed() -> bool:

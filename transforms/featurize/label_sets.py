@@ -1,0 +1,51 @@
+"""The labels of texts that have any number of them, on their way from a column to the graph: one string a row."""
+
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+END = "\n"
+"""Stands between the labels of a row. None may hold it: a label is a line of the graph's vocabulary."""
+_LINE_ENDS = ("\n", "\r")
+
+Mask = npt.NDArray[np.bool_]
+
+
+def join_labels(column: pa.Array, separator: str | None = None) -> tuple[pa.Array, Mask]:
+    """Strings of labels with END between them, null where there are none to be read, and a mask of those rows.
+
+    `column` holds strings: labels with `separator` between them, spaces around a label being no part of it, or without
+    one JSON lists of strings, numbers and booleans. A row may have no label: that is the empty string. A label that is
+    there twice is there once. An empty label in a list, or one with the end of a line, makes the row unfit.
+    """
+    found = [None if text is None else _labels(text, separator) for text in column.to_pylist()]
+    joined = [None if labels is None else END.join(dict.fromkeys(labels)) for labels in found]
+    return pa.array(joined, pa.string()), np.array([labels is None for labels in found], bool)
+
+
+def split_labels(joined: str) -> list[str]:
+    """What join_labels joined."""
+    return joined.split(END) if joined else []
+
+
+def _labels(text: str, separator: str | None) -> list[str] | None:
+    if separator is not None:
+        labels = [label for part in text.split(separator) if (label := part.strip())]
+    else:
+        try:
+            # Numbers stay as they are written. NaN and its like are no labels.
+            listed = json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(listed, list) or not all(isinstance(one, (str, bool)) for one in listed):
+            return None
+        labels = [one if isinstance(one, str) else json.dumps(one) for one in listed]
+    fit = all(label and not any(end in label for end in _LINE_ENDS) for label in labels)
+    return labels if fit else None
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(constant)
