@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from model.training.fine_tune import Progress, Step, TrainingResult
+from model.training.fine_tune import DivergedError, Progress, Step, TrainingResult
 from pipeline.bundling.labelled_rows import Classes
 
 
@@ -23,7 +23,10 @@ class RowsFound:
 
 
 class Teller(Protocol):
-    """Follows a training. `step` answers whether it shall end with the best epoch that it has."""
+    """Follows a training. `step` answers whether it shall end with the best epoch that it has.
+
+    `measured` is told what the bundle says of its quality, see training_record.measure.
+    """
 
     def found(self, rows: RowsFound) -> None: ...
 
@@ -32,6 +35,8 @@ class Teller(Protocol):
     def epoch(self, at: Progress) -> None: ...
 
     def ended(self, result: TrainingResult) -> None: ...
+
+    def measured(self, quality: Mapping[str, Any]) -> None: ...
 
 
 class Silent:
@@ -45,3 +50,15 @@ class Silent:
     def epoch(self, at: Progress) -> None: ...
 
     def ended(self, result: TrainingResult) -> None: ...
+
+    def measured(self, quality: Mapping[str, Any]) -> None: ...
+
+
+def diverged(error: DivergedError) -> str:
+    """What is said of a training whose loss is no number any more."""
+    rate = error.learning_rate
+    where = f"step {error.step} of {error.steps}" if error.step else "on the validation rows"
+    return (
+        f"the training diverged: its loss is not finite in epoch {error.epoch}, {where}, at a learning rate of up to "
+        f"{rate:g}; no bundle was made: give a lower --learning-rate, for example {rate / 5:g}"
+    )

@@ -21,16 +21,14 @@ from model.network.config import BertConfig
 from model.serving.scoring_graph import ENGINES, PRECISIONS, ScoringGraph
 from model.tokenizer.tokenization import TokenizerSpec, has_capitals, read_vocabulary
 from model.tokenizer.vocabulary import learn_vocabulary
-from model.training.fine_tune import DivergedError, TrainingOptions, evaluate, fine_tune, predict, seed_everything
-from model.training.metrics import metrics_of
-from model.training.thresholds import fit_thresholds
+from model.training.fine_tune import DivergedError, TrainingOptions, fine_tune, seed_everything
 from pipeline.bundling.certifying import HeldOut, held_out_rows
 from pipeline.bundling.formula import ASSUMED, with_formula
 from pipeline.bundling.labelled_rows import TEST, TRAIN, Classes, check_labels, dropped_rows, prepare_rows
 from pipeline.bundling.sealing import PACKAGES, move_bundle
-from pipeline.bundling.telling import RowsFound, Silent, Teller
-from pipeline.bundling.training_job import TrainingJob, plan_rows
-from pipeline.bundling.training_record import Record
+from pipeline.bundling.telling import RowsFound, Silent, Teller, diverged
+from pipeline.bundling.training_job import TrainingJob, plan_rows, usual_learning_rate
+from pipeline.bundling.training_record import Record, measure
 from pipeline.errors import ConfigError, RunFailedError
 from transforms.batches.sizes import row_bytes
 from transforms.batches.texts import utf8
@@ -87,12 +85,8 @@ def train(job: TrainingJob, teller: Teller | None = None) -> Trained:
         except DivergedError as error:
             raise RunFailedError(diverged(error)) from None
         teller.ended(result)
-        logits = predict(classifier, validation)
-        thresholds = fit_thresholds(logits, validation.targets) if job.task == "multilabel" else ()
-        metrics = metrics_of(logits, validation.targets, thresholds)
-        quality = {"validation": {"rows": len(validation), **metrics}}
-        if test is not None:
-            quality["test"] = {"rows": len(held_out), **evaluate(classifier, held_out, thresholds)}
+        measured = measure(classifier, validation, held_out if test else None)
+        teller.measured(measured.quality)
         activation = default_activation(job.task)
         ScoringGraph.from_classifier(classifier, config, activation).export(folder / SCORING)
         Record(
@@ -101,22 +95,21 @@ def train(job: TrainingJob, teller: Teller | None = None) -> Trained:
             dropped=dropped,
             classes=classes,
             labels=labels,
-            thresholds=thresholds,
-            logits=logits,
+            measured=measured,
             targets=validation.targets,
         ).write(folder)
         description = {
             "name": job.name,
             "task": job.task,
             "labels": list(labels),
-            "thresholds": list(thresholds),
+            "thresholds": list(measured.thresholds),
             "max_tokens": spec.max_tokens,
             "tokenizer": spec.described,
             "segments": spec.segments,
             "model": config.to_dict(),
             "precisions": list(PRECISIONS),
             "engines": list(ENGINES),
-            "quality": quality,
+            "quality": measured.quality,
             "baseline": json.loads((work / "baseline.json").read_text()),
             "origin": {
                 "weights": Path(os.path.abspath(job.encoder)).name if job.encoder else f"{job.preset}, from scratch",
@@ -140,16 +133,6 @@ def train(job: TrainingJob, teller: Teller | None = None) -> Trained:
         # Their tokens are in a file that goes.
         some = held_out_rows(validation, labels)
     return Trained(bundle=Bundle.load(job.output), classifier=classifier, held_out=some)
-
-
-def diverged(error: DivergedError) -> str:
-    """What is said of a training whose loss is no number any more."""
-    rate = error.learning_rate
-    where = f"step {error.step} of {error.steps}" if error.step else "on the validation rows"
-    return (
-        f"the training diverged: its loss is not finite in epoch {error.epoch}, {where}, at a learning rate of up to "
-        f"{rate:g}; no bundle was made: give a lower --learning-rate, for example {rate / 5:g}"
-    )
 
 
 def _check_shares(job: TrainingJob, training: int, validation: int) -> None:
@@ -241,11 +224,6 @@ def _classifier(
         return config, build_classifier(config, width, encoder=encoder), checkpoint.notes
     config = BertConfig.preset(job.preset, vocab_size=vocabulary_size, max_sequence_length=job.max_tokens)
     return config, build_classifier(config, width), ()
-
-
-def usual_learning_rate(job: TrainingJob, hidden_size: int) -> float:
-    """The peak without --learning-rate: 1e-3 from scratch; 5e-5 for BERT-base, more for smaller encoders."""
-    return min(2e-4, 5e-5 * 768 / hidden_size) if job.encoder else 1e-3
 
 
 def _options(job: TrainingJob, hidden_size: int) -> TrainingOptions:

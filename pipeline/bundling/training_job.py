@@ -126,6 +126,11 @@ def training_job(flags: Mapping[str, Any]) -> TrainingJob:
     return described(TrainingJob, flags)
 
 
+def usual_learning_rate(job: TrainingJob, hidden_size: int) -> float:
+    """The peak without --learning-rate: 1e-3 from scratch; 5e-5 for BERT-base, more for smaller encoders."""
+    return min(2e-4, 5e-5 * 768 / hidden_size) if job.encoder else 1e-3
+
+
 def plan_rows(job: TrainingJob, flag: str, paths: Sequence[str]) -> "Plan":
     """The labelled rows of some files; raises what plan_inputs raises, and ConfigError if there is none."""
     from transforms.errors import PlanError

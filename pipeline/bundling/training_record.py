@@ -8,14 +8,68 @@ from typing import Any
 
 import numpy as np
 
-from model.training.fine_tune import TrainingResult
-from model.training.metrics import confusion, reliability
-from model.training.thresholds import label_metrics, sigmoid
+from model.network.classifier import BertClassifier
+from model.training.calibration import (
+    FEWEST_ROWS,
+    calibration_error,
+    decided,
+    divide_logits,
+    fit_temperature,
+)
+from model.training.examples import Examples
+from model.training.fine_tune import TrainingResult, predict
+from model.training.metrics import confusion, metrics_of, reliability
+from model.training.thresholds import fit_thresholds, label_metrics, sigmoid
 from pipeline.bundling.labelled_rows import Classes
 from pipeline.bundling.training_plot import drawing
 
 FOLDER, HISTORY, PLOT = "training", "history.json", "plot.svg"
 _SHOWN_VALUES = 300
+DECIDED_AT = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+"""The values of --min-probability of which a training says what they decide."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A trained classifier on its validation rows: logits float32 `[B, C]`, with the temperature in them.
+
+    `thresholds` are those of several labels, else empty. `quality` is what the bundle says of it.
+    """
+
+    logits: np.ndarray
+    thresholds: tuple[float, ...]
+    quality: Mapping[str, Any]
+
+
+def measure(classifier: BertClassifier, validation: Examples, test: Examples | None) -> Measured:
+    """Fits a temperature, which goes into the classifier, and thresholds on the validation rows, and measures.
+
+    `quality` has metrics of `validation` and `test`, and of a classifier `calibration` (temperature; error before and
+    after, of the test rows too, which nothing was fitted on; of few validation rows the temperature is None) and
+    `decided` (see calibration.decided, of test rows if there are any).
+    """
+    parts = {"validation": validation, **({} if test is None else {"test": test})}
+    logits = {part: predict(classifier, rows) for part, rows in parts.items()}
+    calibration: dict[str, Any] = {}
+    if validation.targets.dtype != np.float32:
+        errors = {"before": {part: calibration_error(logits[part], rows.targets) for part, rows in parts.items()}}
+        temperature = None
+        if len(validation) >= FEWEST_ROWS:
+            temperature = fit_temperature(logits["validation"], validation.targets)
+            divide_logits(classifier, temperature)
+            # As they are computed from now on, to the last bit.
+            logits = {part: predict(classifier, rows) for part, rows in parts.items()}
+            errors["after"] = {part: calibration_error(logits[part], rows.targets) for part, rows in parts.items()}
+        calibration = {"calibration": {"temperature": temperature, "rows": len(validation), **errors}}
+    several = validation.targets.dtype == np.bool_
+    thresholds = fit_thresholds(logits["validation"], validation.targets) if several else ()
+    quality: dict[str, Any] = {
+        part: {"rows": len(rows), **metrics_of(logits[part], rows.targets, thresholds)} for part, rows in parts.items()
+    }
+    if calibration and not several:
+        last = "validation" if test is None else "test"
+        calibration["decided"] = {"of": last, "at": decided(logits[last], parts[last].targets, DECIDED_AT)}
+    return Measured(logits=logits["validation"], thresholds=thresholds, quality={**quality, **calibration})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +77,7 @@ class Record:
     """A training as its bundle tells it. No times of day and no durations: equal trainings make equal bundles.
 
     `rows` and `dropped` are by part (training, validation, test; train, test); `classes` is None for a regression.
-    `logits` float32 `[B, C]` are those of the validation rows, whose `targets` are as Examples has them; `thresholds`
-    are those of several labels, else empty.
+    `measured` is of the validation rows, whose `targets` are as Examples has them.
     """
 
     result: TrainingResult
@@ -32,13 +85,12 @@ class Record:
     dropped: Mapping[str, Mapping[str, int]]
     classes: Classes | None
     labels: tuple[str, ...]
-    thresholds: tuple[float, ...]
-    logits: np.ndarray
+    measured: "Measured"
     targets: np.ndarray
 
     def to_json(self) -> dict[str, Any]:
         """The content of history.json."""
-        result = self.result
+        result, logits = self.result, self.measured.logits
         epochs = [
             {"epoch": at.epoch, "loss": at.loss, "learning_rate": at.learning_rate, "validation": at.metrics}
             for at in result.history
@@ -53,20 +105,21 @@ class Record:
         if self.classes is None:
             return {**found, "values": self._values()}
         found |= {"classes": dict(self.classes.rows), "rare_classes": self.classes.rare}
-        found |= {"reliability": reliability(self.logits, self.targets)}
-        if self.thresholds:
+        found |= {"reliability": reliability(logits, self.targets)}
+        if self.measured.thresholds:
             return {**found, "rows_without_label": self.classes.without, "labels": self._labels()}
-        return {**found, "confusion": confusion(self.logits.argmax(axis=1), self.targets, len(self.labels)).tolist()}
+        return {**found, "confusion": confusion(logits.argmax(axis=1), self.targets, len(self.labels)).tolist()}
 
     def _labels(self) -> dict[str, dict[str, float]]:
         """How good each label is on the validation rows, on which its threshold was fitted."""
-        each = zip(self.labels, sigmoid(self.logits).T, self.targets.T, self.thresholds, strict=True)
+        shown = sigmoid(self.measured.logits).T
+        each = zip(self.labels, shown, self.targets.T, self.measured.thresholds, strict=True)
         return {label: label_metrics(shown, right, threshold) for label, shown, right, threshold in each}
 
     def _values(self) -> list[list[float]]:
         """Some validation rows: the value that is right, and the one that was predicted."""
         every = max(1, len(self.targets) // _SHOWN_VALUES)
-        pairs = zip(self.targets[::every], self.logits[::every, 0], strict=True)
+        pairs = zip(self.targets[::every], self.measured.logits[::every, 0], strict=True)
         return [[float(right), float(predicted)] for right, predicted in pairs]
 
     def write(self, bundle: Path) -> None:

@@ -1,15 +1,14 @@
-"""What a training prints while it goes: its rows, a line for each epoch, a bar on a terminal; and what Ctrl-C asks."""
+"""What a training prints while it goes: its rows, a line for each epoch, how far its probabilities can be relied on."""
 
 import contextlib
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from model.training.calibration import FEWEST_ROWS
 from model.training.fine_tune import Progress as Epoch
 from model.training.fine_tune import Step, TrainingResult
 from model.training.schedule import ASKED, CAP
@@ -17,6 +16,7 @@ from pipeline.bundling.labelled_rows import RARE_ROWS, flag_of
 from pipeline.bundling.telling import RowsFound, Teller
 from pipeline.errors import ConfigError
 from pipeline.terminal.console import PROGRESS_SECONDS, emit, err
+from pipeline.terminal.training_bar import Interrupts, TrainingBar
 
 _SHOWN = 5
 """Classes named in a line; training/history.json of the bundle has all."""
@@ -43,7 +43,7 @@ def _on_console(console: Console) -> Iterator[Teller]:
 class TextTraining:
     """Lines for people. `bar` is there on a terminal, `interrupts` where somebody can be asked."""
 
-    def __init__(self, console: Console, bar: "TrainingBar | None" = None, interrupts: "Interrupts | None" = None):
+    def __init__(self, console: Console, bar: TrainingBar | None = None, interrupts: Interrupts | None = None):
         self._console, self._bar, self._interrupts = console, bar, interrupts
         self._began = time.monotonic()
 
@@ -82,6 +82,11 @@ class TextTraining:
                     self._interrupts.ask(result.best_epoch)
             self._interrupts.end()
         self._console.print(end_told(result))
+
+    def measured(self, quality: Mapping[str, Any]) -> None:
+        """The temperature, and what --min-probability would decide."""
+        for line in measured_told(quality):
+            self._console.print(line)
 
 
 class JsonTraining:
@@ -128,6 +133,9 @@ class JsonTraining:
     def ended(self, result: TrainingResult) -> None:
         emit("trained", ended=result.ended, best_epoch=result.best_epoch, validation=result.metrics)
 
+    def measured(self, quality: Mapping[str, Any]) -> None:
+        """The event of the bundle has it."""
+
 
 def rows_told(found: RowsFound) -> list[str]:
     """Lines on the rows of a training."""
@@ -162,101 +170,23 @@ def end_told(result: TrainingResult) -> str:
     return f"ended as asked: {kept}" if result.ended == ASKED else f"ended without further progress: {kept}"
 
 
-class TrainingBar:
-    """A bar over the steps of an epoch, with its number and the time that is left of it."""
-
-    def __init__(self, console: Console) -> None:
-        columns = (
-            TextColumn("{task.description:<20}"),
-            BarColumn(),
-            TextColumn("{task.fields[steps]}"),
-            TimeRemainingColumn(),
-            TextColumn("left of the epoch  {task.fields[best]}"),
-        )
-        self._progress = Progress(*columns, console=console, transient=True)
-        self._task = self._progress.add_task("preparing rows", total=None, steps="", best="")
-        self._epoch = 0
-
-    @contextlib.contextmanager
-    def drawn(self) -> Iterator[None]:
-        """Draws until the end."""
-        with self._progress:
-            yield
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leaves the terminal alone for a question."""
-        self._progress.stop()
-        try:
-            yield
-        finally:
-            self._progress.start()
-
-    def show(self, at: Step) -> None:
-        """Draws a step."""
-        if at.epoch != self._epoch:
-            self._epoch = at.epoch
-            self._progress.reset(self._task, total=at.steps)
-        self._progress.update(
-            self._task,
-            completed=at.step,
-            description=f"epoch {at.epoch} of at most {at.epochs}",
-            steps=f"{at.step:,}/{at.steps:,} steps",
-            best="" if at.done is None else best_told(at.done),
-        )
-
-
-def best_told(done: Epoch) -> str:
-    """The best epoch so far."""
-    return f"best so far: epoch {done.best_epoch}"
-
-
-def _asked(question: str) -> str:
-    """An answer of somebody who sees stderr: stdout may go to a file."""
-    sys.stderr.write(question)
-    sys.stderr.flush()
-    return input()
-
-
-class Interrupts:
-    """Ctrl-C of a training: the first one asks whether to keep the best epoch, a second one ends as everywhere."""
-
-    def __init__(self, answer: Callable[[str], str] = _asked) -> None:
-        self._answer = answer
-        self._before: Any = None
-        self.pending = False
-
-    def __enter__(self) -> "Interrupts":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
-
-    def begin(self) -> None:
-        """From now on the first Ctrl-C asks."""
-        self._before = signal.signal(signal.SIGINT, self._note)
-
-    def end(self) -> None:
-        """From now on Ctrl-C does what it did before."""
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-        self._before = None
-
-    def _note(self, number: int, frame: Any) -> None:
-        if self.pending and callable(self._before):
-            self._before(number, frame)
-        self.pending = True
-
-    def ask(self, best: int | None) -> bool:
-        """Whether to end with the best epoch; without one, or if the answer is no, ends as Ctrl-C does everywhere."""
-        before = self._before
-        self.end()
-        self.pending = False
-        if best is not None:
-            with contextlib.suppress(EOFError):
-                question = f"stop now, and make the bundle of the best epoch ({best})? [y/N] "
-                if self._answer(question).strip().lower() in ("y", "yes"):
-                    return True
-        if callable(before):
-            before(signal.SIGINT, None)
-        raise KeyboardInterrupt
+def measured_told(quality: Mapping[str, Any]) -> list[str]:
+    """Lines on how far the probabilities of a new bundle can be relied on; none of a regression."""
+    lines = []
+    if (found := quality.get("calibration")) is not None:
+        part = "test" if "test" in found["before"] else "validation"
+        before = f"{found['before'][part]:.4f}"
+        if found["temperature"] is None:
+            lines = [
+                f"note     no temperature: {found['rows']:,} validation rows are fewer than {FEWEST_ROWS}; calibration "
+                f"error {before} on the {part} rows"
+            ]
+        else:
+            lines = [
+                f"fitted   temperature {found['temperature']:.3f}: calibration error {before} before, "
+                f"{found['after'][part]:.4f} after, on the {part} rows"
+            ]
+    if (decided := quality.get("decided")) is not None and decided["at"]:
+        each = ", ".join(f"{at['probability']:g}: {at['share']:.1%} at {at['accuracy']:.2%}" for at in decided["at"])
+        lines.append(f"decided  share of the {decided['of']} rows and their accuracy by --min-probability: {each}")
+    return lines

@@ -4,17 +4,21 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.commands import DATA, ROOT
+from support.files.learned import labels_and_codes
 from support.jobs import Score, write_parquet
 
 from model.errors import CheckpointError
 from model.tokenizer.tokenization import SPECIAL_TOKENS
-from pipeline.bundling.telling import RowsFound, Silent
+from model.training.examples import Examples
+from pipeline.bundling.labelled_rows import check_labels
 from pipeline.bundling.training import tokenizer_of, train
 from pipeline.bundling.training_job import TrainingJob, training_job
 from pipeline.errors import ConfigError
+from transforms.featurize.examples import RowsRead
 
 pytestmark = pytest.mark.slow  # Trainings.
 
@@ -83,10 +87,6 @@ def test_the_tokenizer_is_the_encoders_unless_a_flag_says_otherwise(
     assert (spec.flavour, spec.lower_case) == expected
 
 
-class AllIsReadError(Exception):
-    """How rows are learned does not depend on their file."""
-
-
 def test_rows_of_a_text_file_are_trained_on_to_the_end(tmp_path: Path) -> None:
     rows = "".join(f"{text},{label}\n" for text, label in [("play a song", 1), ("book a table", 2)] * 30)
     (tmp_path / "rows.csv").write_text(f"text,label\n{rows}")
@@ -104,18 +104,7 @@ def test_labelled_rows_may_be_text_files(tmp_path: Path, name: str) -> None:
         separator = "\t" if name.endswith("tsv") else ","
         lines = [separator.join(("text", "label")), *(f"{text}{separator}{label}" for text, label in pairs)]
     (tmp_path / name).write_text("\n".join(lines) + "\n")
-    found: list[RowsFound] = []
-
-    class Listener(Silent):
-        def found(self, rows: RowsFound) -> None:
-            found.append(rows)
-            raise AllIsReadError
-
-    with pytest.raises(AllIsReadError):
-        train(job(tmp_path, input=[str(tmp_path / name)], epochs=1), Listener())
-    assert found[0].classes is not None
-    assert found[0].classes.rows == {"1": 30, "2": 30}
-    assert sum(found[0].rows.values()) == 60
+    assert labels_and_codes(job(tmp_path, input=[str(tmp_path / name)])) == ([b"1", b"2"] * 30, {})
 
 
 def test_labelled_rows_that_cannot_be_used_stop_the_training_by_place(tmp_path: Path) -> None:
@@ -126,23 +115,6 @@ def test_labelled_rows_that_cannot_be_used_stop_the_training_by_place(tmp_path: 
     assert "40 of 60 rows are dead letters" in str(error.value)
     assert f"the first is {file}#" in str(error.value)
     assert not (tmp_path / "bundle").exists()
-
-
-def test_a_test_row_with_a_label_nobody_trained_is_an_error(tmp_path: Path) -> None:
-    file = write_parquet(tmp_path / "train.parquet", {"text": ["a b", "c d"] * 30, "label": ["x", "y"] * 30})
-    other = write_parquet(tmp_path / "test.parquet", {"text": ["a"], "label": ["z"]})
-    with pytest.raises(ConfigError, match="1 rows with labels that no training row has"):
-        train(job(tmp_path, input=[str(file)], test_input=[str(other)], epochs=1))
-
-
-def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
-    few = pq.read_table(SNIPS / "train.parquet").take(list(range(0, 2_100, 10)))
-    file = write_parquet(tmp_path / "few.parquet", few)
-    weights = []
-    for name in ("one", "two"):
-        settings = {"id_column": "id", "epochs": 1, "output": str(tmp_path / name)}
-        weights.append(train(job(tmp_path, input=[str(file)], **settings)).classifier.get_weights())
-    assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
 
 
 def small_encoder(tmp_path: Path, *, vocabulary: bool = True) -> Path:
@@ -179,17 +151,16 @@ def test_a_vocabulary_that_is_not_there_is_refused(tmp_path: Path) -> None:
         train(job(tmp_path, input=[str(file)], vocabulary=str(tmp_path / "nowhere.txt")))
 
 
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        (["x", "y", ""], "20 rows have an empty label"),
-        (["x", "y\nz", "y"], "20 rows have an empty label, or one with the end of a line"),
-        (["x", "x", "x"], "have 1 different labels; a classification needs two or more"),
-    ],
-)
-def test_labels_that_make_no_classification_are_refused_by_column(
-    tmp_path: Path, labels: list[str], message: str
-) -> None:
-    file = write_parquet(tmp_path / "train.parquet", {"text": ["a b", "c d", "e f"] * 20, "label": labels * 20})
+def test_labels_that_no_line_holds_are_refused_by_column(tmp_path: Path) -> None:
+    labels = ["x", "", "y\nz", "y"] * 20
+    file = write_parquet(tmp_path / "train.parquet", {"text": ["a b", "c d", "e f", "g h"] * 20, "label": labels})
+    message = "40 rows have an empty label, or one with the end of a line"
     with pytest.raises(ConfigError, match=f"--label-column label: .*{message}"):
         train(job(tmp_path, input=[str(file)], epochs=1))
+
+
+def test_one_label_is_refused_by_column(tmp_path: Path) -> None:
+    one = np.ones(1, np.int32)
+    rows = RowsRead(Examples(one, one, one, np.zeros(1, np.int64)), pa.array(["a"]), 0)
+    with pytest.raises(ConfigError, match="have 1 different labels; a classification needs two or more"):
+        check_labels(job(tmp_path, input=["rows.csv"]), ("x",), rows, None)

@@ -35,6 +35,9 @@ from transforms.score.macro_batch import score_rows
 pytestmark = pytest.mark.slow  # Quantizes networks.
 
 CPU, VNNI = Device(kind="cpu"), Chip(kind="avx512_vnni", name="Xeon 2")
+MOST = 0.2 if chips.find_chip().kind in ("amx", *chips.EIGHT_BIT) else 0.4
+"""How far random weights, the worst case, may move a probability. Without VNNI sums of two products saturate at 16
+bits, which is one reason why int8 is refused there."""
 ROWS = [([2, *range(10, 10 + n), *range(70 - n, 70)], n) for n in range(1, 28)]
 
 
@@ -143,7 +146,7 @@ def test_a_night_in_int8_says_so_and_its_scores_are_near(
     pairs = zip(found.rows(), usual.rows(), strict=True)
     moved = [abs(a["probability"] - b["probability"]) for a, b in pairs if a["label"] == b["label"]]
     assert len(moved) > 500
-    assert 0 < max(moved) < 0.2
+    assert 0 < max(moved) < MOST
 
 
 def place(kind: str) -> Place:
@@ -194,7 +197,7 @@ def test_values_of_a_regression_are_quantized_too(regression: Built, texts: Path
     found = score_rows(ragged(ROWS), scorer(bundle)).outputs
     moved = np.abs(found - plain(bundle))
     # Random weights are the worst case.
-    assert 0 < moved.mean() < 0.2 * np.ptp(plain(bundle))
+    assert 0 < moved.mean() < MOST * np.ptp(plain(bundle))
 
 
 def test_quantize_refuses_what_it_cannot_make(

@@ -211,7 +211,7 @@ def test_numbers_with_fractions_are_no_classes_and_the_flag_is_named(tmp_path: P
         labels(classes)
 
 
-def test_the_same_rows_in_another_folder_make_the_same_bundle(tmp_path: Path) -> None:
+def test_the_same_rows_and_seed_make_the_same_bundle_in_another_folder_too(tmp_path: Path) -> None:
     texts = [f"{'play a song' if i % 3 else 'book a table'} {i}" for i in range(120)]
     rows = {"text": texts, "label": [f"l{i % 2}" for i in range(120)]}
     made = []

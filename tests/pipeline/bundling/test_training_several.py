@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from support.commands import invoke
+from support.files.learned import labels_and_codes
 from support.jobs import Score, write_parquet
 
 from model.training.examples import Examples
@@ -19,14 +20,10 @@ from pipeline.bundling.labelled_rows import check_labels, dropped_rows
 from pipeline.bundling.training import train
 from pipeline.bundling.training_job import TrainingJob, plan_rows, training_job
 from pipeline.errors import ConfigError
-from transforms.batches.schemas import KEPT, REJECTED
+from transforms.batches.schemas import REJECTED
 from transforms.errors import PlanError
 from transforms.featurize.examples import RowsRead
-from transforms.featurize.fit import TARGET, targets_of
 from transforms.featurize.label_sets import split_labels
-from transforms.read.step import read_rows
-from transforms.runs.plan import Plan
-from transforms.validate import validate
 
 WORDS = {"sport": ["goal", "match"], "money": ["bank", "price"], "food": ["soup", "bread"], "rare": ["quark"]}
 
@@ -66,28 +63,15 @@ def job(folder: Path, **settings: Any) -> TrainingJob:
     return training_job({**usual, **settings})
 
 
-def labels_of(plan: Plan, wanted: TrainingJob) -> dict[str, set[str]]:
-    """Id -> the labels that a training learns of it, without a graph and a network."""
-    found: dict[str, set[str]] = {}
-    for piece in (piece for split in plan.splits for piece in split.pieces):
-        for batches, _, _ in read_rows(piece, 0, plan.columns):
-            for batch in batches:
-                texts, _ = validate(batch, plan.columns)
-                joined, good = targets_of(texts.column(KEPT + TARGET), wanted.task, wanted.label_separator)
-                assert all(good.to_pylist())
-                sets = [set(split_labels(one)) for one in joined.to_pylist()]
-                found |= dict(zip(texts.column("id").to_pylist(), sets, strict=True))
-    return found
-
-
 @pytest.mark.parametrize("written", [in_lists, in_json, in_strings])
 def test_every_format_gives_the_same_labels(
     written: Callable[[Path, dict[str, list[Any]]], dict[str, Any]], tmp_path: Path
 ) -> None:
     rows = texts(300)
     wanted = job(tmp_path, **written(tmp_path, rows))
-    found = labels_of(plan_rows(wanted, "--input", wanted.input), wanted)
-    assert found == {i: set(some) for i, some in zip(rows["id"], rows["label"], strict=True)}
+    found, codes = labels_and_codes(wanted)
+    assert [split_labels(one.decode()) for one in found] == rows["label"]
+    assert codes == {}
     assert [] in rows["label"]
 
 

@@ -16,7 +16,8 @@ from pipeline.bundling.labelled_rows import Classes
 from pipeline.bundling.telling import RowsFound
 from pipeline.bundling.training_plot import drawing
 from pipeline.terminal.console import PLAIN, Terminal
-from pipeline.terminal.training_report import Interrupts, JsonTraining, TextTraining, TrainingBar, end_told, rows_told
+from pipeline.terminal.training_bar import Interrupts, TrainingBar
+from pipeline.terminal.training_report import JsonTraining, TextTraining, end_told, measured_told, rows_told
 
 DONE = Progress(2, 20, 0.5, {"accuracy": 0.9, "macro_f1": 0.85, "loss": 0.4}, 1e-4, 2)
 AT = Step(3, 20, 7, 50, DONE)
@@ -207,3 +208,21 @@ def test_a_drawing_of_values_has_a_dot_for_each() -> None:
     history = {"epochs": EPOCHS, "best_epoch": 3, "values": [[1.0, 1.5], [2.0, 2.0]]}
     svg = ET.fromstring(drawing(history, []))
     assert len(list(svg.iter("{http://www.w3.org/2000/svg}circle"))) == 2
+
+
+def test_how_far_probabilities_can_be_relied_on_is_told_of_rows_that_nothing_was_fitted_on() -> None:
+    both = {"validation": 0.03, "test": 0.05}
+    quality = {
+        "calibration": {"temperature": 1.25, "rows": 300, "before": both, "after": {"validation": 0.01, "test": 0.02}},
+        "decided": {"of": "test", "at": [{"probability": 0.9, "share": 0.5, "accuracy": 0.99}]},
+    }
+    assert measured_told(quality) == [
+        "fitted   temperature 1.250: calibration error 0.0500 before, 0.0200 after, on the test rows",
+        "decided  share of the test rows and their accuracy by --min-probability: 0.9: 50.0% at 99.00%",
+    ]
+    few = {"calibration": {"temperature": None, "rows": 30, "before": {"validation": 0.03}}}
+    assert measured_told(few) == [
+        "note     no temperature: 30 validation rows are fewer than 200; calibration error "
+        "0.0300 on the validation rows"
+    ]
+    assert measured_told({"validation": {"rmse": 1.0}}) == []

@@ -71,7 +71,7 @@ def words(sizes: list[int | None], repeated: int, draw: random.Random) -> list[s
 @given(
     st.lists(st.none() | SIZES, min_size=1, max_size=60), st.sampled_from([1, 2, 8]), st.sampled_from(CODECS),
     st.sampled_from(["1.0", "2.0"]), st.booleans(), st.booleans(), st.booleans(), st.integers(1, 70),
-    st.randoms(use_true_random=False),
+    st.integers(0, 2**32).map(random.Random),
 )  # fmt: skip
 def test_every_value_is_the_one_that_arrow_reads(
     sizes: list[int | None], repeated: int, codec: str, version: str, dictionary: bool, required: bool, checked: bool,

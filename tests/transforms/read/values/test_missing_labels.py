@@ -8,48 +8,30 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from support.files.learned import labels_and_codes as learned
 from support.jobs import write_parquet
 
 from pipeline.bundling.training import train
 from pipeline.bundling.training_job import TrainingJob, training_job
 from pipeline.errors import ConfigError
 from transforms.batches.schemas import Columns
-from transforms.featurize.fit import _TakeTargets
 from transforms.read.formats.blocks import Block
 from transforms.read.formats.jsonl import read_jsonl
 from transforms.read.plan_files import plan_inputs
-from transforms.read.step import read_rows
 from transforms.read.values.conform import conform, without_nan
 from transforms.runs.plan import Piece, plan_digest
-from transforms.validate import validate
 
 NAN = float("nan")
+
+
+def labels_and_codes(path: Path, task: str = "classification") -> tuple[list[Any], dict[int, str]]:
+    return learned(job(path, task))
 
 
 def job(path: Path, task: str = "classification") -> TrainingJob:
     return training_job(
         {"input": [str(path)], "output": str(path.parent / "b"), "name": "n", "task": task, "max_tokens": 16}
     )
-
-
-def labels_and_codes(path: Path, task: str = "classification") -> tuple[list[Any], dict[int, str]]:
-    """What a training learns from `path`, without a network: labels of the rows that are left, codes of the others."""
-    columns = (plan := plan_inputs((str(path),), job(path, task).columns)).columns
-    labels: list[Any] = []
-    codes: dict[int, str] = {}
-    for piece in (piece for split in plan.splits for piece in split.pieces):
-        for batches, dead, _ in read_rows(piece, 0, columns):
-            for batch in batches:
-                texts, rejected = validate(batch, columns)
-                dead += [rejected] if rejected is not None else []
-                for found in _TakeTargets().process(texts, task):
-                    if isinstance(found, pa.RecordBatch):
-                        labels += found.column("target").flatten().to_pylist()
-                    else:
-                        dead.append(found.value)
-            for rejected in dead:
-                codes |= dict(zip(rejected.column("row").to_pylist(), rejected.column("code").to_pylist(), strict=True))
-    return labels, codes
 
 
 @pytest.mark.parametrize(
