@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from google.cloud import bigquery, storage
 
-from transforms.batches.schemas import scores_schema
+from transforms.batches.score_columns import scores_schema
 from transforms.bigquery.clients import client, query
 from transforms.errors import PublishError
 from transforms.publish import table_commit

@@ -137,7 +137,8 @@ def prepare(
     # Before the input is listed: this run must not overtake one that lists more and publishes meanwhile.
     manifest, _ = read_manifest(manifest_path(job.home, date))
     plan = plan_of(job, date)
-    check_names(plan.columns, bundle.task, folder=job.outputs.folder is not None)
+    decision = job.min_probability is not None
+    check_names(plan.columns, bundle.task, folder=job.outputs.folder is not None, decision=decision)
     tell(plan)
     # BigQuery takes no file with a time outside its calendar.
     columns = replace(plan.columns, digests=job.digests, bounded=job.outputs.table is not None)
@@ -226,8 +227,14 @@ def _patterns(job: JobConfig, date: dt.date) -> list[str]:
 
 def _labelling(job: JobConfig, bundle: Bundle, plan: Plan, run: Run) -> Labelling:
     try:
-        thresholds = thresholds_of(job, bundle)
-        return Labelling(labels=bundle.labels, columns=plan.columns, run=run, top_k=job.top_k, thresholds=thresholds)
+        return Labelling(
+            labels=bundle.labels,
+            columns=plan.columns,
+            run=run,
+            top_k=job.top_k,
+            thresholds=thresholds_of(job, bundle),
+            min_probability=job.min_probability,
+        )
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from transforms.batches import coder as coder
 from transforms.batches.schemas import EARLIER, check
-from transforms.runs.labelling import Labelling, same_for_all
+from transforms.runs.labelling import Labelling, decided, same_for_all
 from transforms.runs.progress import advance
 
 STAGE = "Carry"
@@ -45,6 +45,9 @@ def carry(unchanged: pa.RecordBatch, labelling: Labelling, precision: str) -> pa
     schema = labelling.schema
     columns = zip(names, earlier.flatten(), strict=True)
     own |= {name: encode(column, schema.field(name).type) for name, column in columns}
+    if labelling.min_probability is not None:
+        # Of today's flag: what was decided that day may be something else.
+        own |= decided(own["label"], own["probability"], labelling)
     arrays = [own[name] if name in own else unchanged.column(name) for name in schema.names]
     return check(pa.RecordBatch.from_arrays(arrays, schema=schema), schema, STAGE)
 

@@ -42,9 +42,26 @@ def _fits(bundle: "Bundle", job: JobConfig) -> "Bundle":
             f"--threshold {job.threshold:g}: {job.bundle} is a {bundle.task}; the flag is for bundles of several "
             "labels a text: leave it out"
         )
+    if job.min_probability is not None:
+        _check_decision(bundle, job)
     if job.precision not in ("auto", "fastest"):
         check_precision(bundle, job.bundle, job.precision)
     return bundle
+
+
+def _check_decision(bundle: "Bundle", job: JobConfig) -> None:
+    from transforms.batches.score_columns import ABSTAIN
+
+    flag = f"--min-probability {job.min_probability:g}: {job.bundle}"
+    if bundle.task != "classification":
+        instead = (
+            "--threshold says which labels it gives" if bundle.task == "multilabel" else "its values are no labels"
+        )
+        raise ConfigError(f"{flag} is a {bundle.task}; {instead}: leave the flag out")
+    if ABSTAIN in bundle.labels:
+        raise ConfigError(
+            f"{flag} has a label {ABSTAIN!r}, from which no row that is not decided could be told; leave the flag out"
+        )
 
 
 def thresholds_of(job: JobConfig, bundle: "Bundle") -> tuple[float, ...]:

@@ -32,7 +32,7 @@ Chips = Literal["amx", "avx512_bf16", "avx512_vnni", "avx512", "avx2_vnni", "avx
 """Classes of chips; `bert-batch certify` shows that of a machine."""
 
 LATER: frozenset[str] = frozenset(
-    {"keep_text_digests", "max_text_bytes", "strict_columns", "threshold", *TextFiles.model_fields}
+    {"keep_text_digests", "max_text_bytes", "min_probability", "strict_columns", "threshold", *TextFiles.model_fields}
 )
 """Settings (by flag, `schema` not `schema_`) that came after the first outputs. At its default, such a setting is left
 out of what resume compares: a run staged by an earlier version is the same work."""
@@ -81,6 +81,9 @@ class JobConfig(TextFiles):
         ge=0,
         le=1,
         description="Of several labels a text: probability from which one is given; else the bundle's.",
+    )
+    min_probability: float | None = _scoring(
+        None, gt=0, le=1, description="A less probable label is no decision: column decision is the label, or abstain."
     )
     max_text_bytes: int = _input(
         LONGEST_TEXT, ge=1, le=1 << 30, description="Bytes of one text; a longer one is a dead letter."

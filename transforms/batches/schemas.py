@@ -93,7 +93,7 @@ class Columns:
         return list(dict.fromkeys(".".join(path) for path in parts))
 
 
-def _required(name: str, kind: pa.DataType) -> pa.Field:
+def required(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
 
 
@@ -103,7 +103,7 @@ def on_the_way(kept: Iterable[pa.Field]) -> list[pa.Field]:
 
 
 def _position() -> list[pa.Field]:
-    return [_required("source", SOURCE), _required("split", pa.int32()), _required("row", pa.int64())]
+    return [required("source", SOURCE), required("split", pa.int32()), required("row", pa.int64())]
 
 
 def _carried() -> list[pa.Field]:
@@ -116,7 +116,7 @@ def _earlier(columns: Columns) -> list[pa.Field]:
 
 
 def _digest(kept: bool) -> list[pa.Field]:
-    return [_required(DIGEST, DIGEST_TYPE)] if kept else []
+    return [required(DIGEST, DIGEST_TYPE)] if kept else []
 
 
 def rows_schema(columns: Columns) -> pa.Schema:
@@ -129,7 +129,7 @@ def rows_schema(columns: Columns) -> pa.Schema:
             *pair,
             *on_the_way(columns.kept),
             *_carried(),
-            _required("duplicate", pa.bool_()),
+            required("duplicate", pa.bool_()),
             pa.field("duplicate_of", pa.string()),
             *_earlier(columns),
         ]
@@ -138,15 +138,15 @@ def rows_schema(columns: Columns) -> pa.Schema:
 
 def texts_schema(columns: Columns) -> pa.Schema:
     """Validate -> Featurize: valid UTF-8, not blank, ids unique."""
-    pair = [_required("text_pair", pa.string())] if columns.text_pair else []
+    pair = [required("text_pair", pa.string())] if columns.text_pair else []
     return pa.schema(
         [
-            _required("id", pa.string()),
-            _required("text", pa.string()),
+            required("id", pa.string()),
+            required("text", pa.string()),
             *pair,
             *on_the_way(columns.kept),
             *_carried(),
-            _required("text_hash", pa.int64()),
+            required("text_hash", pa.int64()),
             *_digest(columns.digests),
             *_earlier(columns),
         ]
@@ -154,8 +154,8 @@ def texts_schema(columns: Columns) -> pa.Schema:
 
 
 def _without_text(columns: Columns) -> list[pa.Field]:
-    own = [_required("text_hash", pa.int64()), *_digest(columns.digests)]
-    return [_required("id", pa.string()), *on_the_way(columns.kept), *_carried(), *own]
+    own = [required("text_hash", pa.int64()), *_digest(columns.digests)]
+    return [required("id", pa.string()), *on_the_way(columns.kept), *_carried(), *own]
 
 
 def tokens_schema(columns: Columns) -> pa.Schema:
@@ -163,9 +163,9 @@ def tokens_schema(columns: Columns) -> pa.Schema:
     return pa.schema(
         [
             *_without_text(columns),
-            _required("tokens", pa.large_list(_required("item", pa.int32()))),
-            _required("first_segment", pa.int32()),
-            _required("truncated", pa.bool_()),
+            required("tokens", pa.large_list(required("item", pa.int32()))),
+            required("first_segment", pa.int32()),
+            required("truncated", pa.bool_()),
         ]
     )
 
@@ -175,46 +175,13 @@ def outputs_schema(columns: Columns) -> pa.Schema:
     return pa.schema(
         [
             *_without_text(columns),
-            _required("truncated", pa.bool_()),
-            _required("token_count", pa.int32()),
-            _required("outputs", pa.list_(_required("item", pa.float32()))),
-            _required("failed", pa.bool_()),
+            required("truncated", pa.bool_()),
+            required("token_count", pa.int32()),
+            required("outputs", pa.list_(required("item", pa.float32()))),
+            required("failed", pa.bool_()),
             WORK_FIELD,
         ]
     )
-
-
-PROBABILITIES = pa.list_(
-    pa.field("item", pa.struct([_required("label", LABEL), _required("probability", pa.float32())]), nullable=False)
-)
-
-
-def scores_schema(kept: pa.Schema, task: str) -> pa.Schema:
-    """Score -> Write, and the Parquet files: one row per scored text; `task` is that of a bundle."""
-    one = [_required("label", LABEL), _required("probability", pa.float32())]
-    several = [_required("labels", PROBABILITIES)]
-    listed = _required("probabilities", PROBABILITIES)
-    results = {"classification": [*one, listed], "multilabel": [*several, listed]}
-    result = results.get(task, [_required("value", pa.float32())])
-    return pa.schema(
-        [
-            _required("id", pa.string()),
-            *kept,
-            *result,
-            _required("token_count", pa.int32()),
-            _required("truncated", pa.bool_()),
-            _required("text_hash", pa.int64()),
-            _required("logical_date", pa.date32()),
-            _required("bundle", pa.string()),
-            _required("run_id", pa.string()),
-            _required("scored_at", UTC_MICROS),
-        ]
-    )
-
-
-def written_names(task: str, *, folder: bool = True) -> frozenset[str]:
-    """The names no kept column can have: of columns that a job writes, and in a `folder` the key of its dates."""
-    return frozenset({*scores_schema(pa.schema([]), task).names, *([DATE_KEY] if folder else [])})
 
 
 def plain(kind: pa.DataType) -> pa.DataType:
@@ -239,15 +206,15 @@ def with_positions(schema: pa.Schema, *, digests: bool = False) -> pa.Schema:
 DEAD_LETTERS = pa.schema(
     [
         pa.field("id", pa.string()),
-        _required("stage", pa.string()),
-        _required("code", pa.string()),
-        _required("reason", pa.string()),
-        _required("source", pa.string()),
+        required("stage", pa.string()),
+        required("code", pa.string()),
+        required("reason", pa.string()),
+        required("source", pa.string()),
         pa.field("row", pa.int64()),
         pa.field("text_hash", pa.int64()),
-        _required("logical_date", pa.date32()),
-        _required("run_id", pa.string()),
-        _required("failed_at", UTC_MICROS),
+        required("logical_date", pa.date32()),
+        required("run_id", pa.string()),
+        required("failed_at", UTC_MICROS),
     ]
 )
 """The dead letter files."""
@@ -256,9 +223,9 @@ REJECTED = pa.schema(
     [
         *_position(),
         pa.field("id", pa.string()),
-        _required("stage", pa.string()),
-        _required("code", pa.string()),
-        _required("reason", pa.string()),
+        required("stage", pa.string()),
+        required("code", pa.string()),
+        required("reason", pa.string()),
         pa.field("text_hash", pa.int64()),
     ]
 )

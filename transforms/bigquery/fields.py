@@ -22,6 +22,7 @@ SCORES = {
     "id": "Identifier of the text, unique within a logical date",
     "label": "Most probable class",
     "probability": "Probability of the most probable class",
+    "decision": "The most probable class, or abstain where its probability is below --min-probability",
     "labels": "Labels of the text, at or above their thresholds, most probable first",
     "labels.label": "Label",
     "labels.probability": "Probability of the label",

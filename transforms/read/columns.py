@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from transforms.batches.formats import LONGEST_TEXT
-from transforms.batches.schemas import DATE_KEY, Columns, written_names
+from transforms.batches.schemas import DATE_KEY, Columns
+from transforms.batches.score_columns import written_names
 from transforms.batches.texts import is_text
 from transforms.errors import PlanError, shown
 from transforms.read.missing_columns import Asked, absent, missing
@@ -223,9 +224,9 @@ def resolve(
     )
 
 
-def check_names(columns: Columns, task: str, *, folder: bool = True) -> None:
+def check_names(columns: Columns, task: str, *, folder: bool = True, decision: bool = False) -> None:
     """Raises PlanError if a kept column has the name of a column that the job writes (see written_names)."""
-    taken = written_names(task, folder=folder)
+    taken = written_names(task, folder=folder, decision=decision)
     for name, kept in zip(columns.kept_from, columns.kept, strict=True):
         if kept.name in taken:
             raise PlanError(

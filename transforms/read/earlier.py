@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from model.bundle import TENSORFLOW
-from transforms.batches.schemas import plain, scores_schema
+from transforms.batches.schemas import plain
+from transforms.batches.score_columns import scores_schema
 from transforms.batches.text_digests import DIGEST, DIGEST_TYPE, WIDTH
 from transforms.outputs.digest_files import published_beside
 from transforms.runs.history import read_manifests

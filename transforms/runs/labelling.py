@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms.batches.repeated import PRECISION, PRECISION_FIELD, repeated
-from transforms.batches.schemas import UTC_MICROS, Columns, on_the_way, scores_schema, with_positions
+from transforms.batches.schemas import UTC_MICROS, Columns, on_the_way, with_positions
+from transforms.batches.score_columns import ABSTAIN, DECISION, scores_schema
 from transforms.runs.run import Run
 
 STAGE = "Score"
@@ -17,6 +20,7 @@ class Labelling:
     """What turns a model's numbers into the columns of Scores. `labels` is empty for a regression.
 
     `thresholds` has the probability from which each label is given, where a text may have several; else it is empty.
+    With `min_probability` a classification has the column `decision`.
     """
 
     labels: tuple[str, ...]
@@ -24,6 +28,7 @@ class Labelling:
     run: Run
     top_k: int | None = None
     thresholds: tuple[float, ...] = ()
+    min_probability: float | None = None
 
     def __post_init__(self) -> None:
         if self.top_k is not None and not 1 <= self.top_k <= max(1, len(self.labels)):
@@ -32,12 +37,13 @@ class Labelling:
     @property
     def file_schema(self) -> pa.Schema:
         """Schema of the published files."""
-        return scores_schema(self.columns.kept, self._task)
+        return scores_schema(self.columns.kept, self._task, decision=self.min_probability is not None)
 
     @property
     def schema(self) -> pa.Schema:
         """Schema of the arrow to WriteScores: the file's, with the position and the precision of each row."""
-        scores = scores_schema(pa.schema(on_the_way(self.columns.kept)), self._task)
+        decision = self.min_probability is not None
+        scores = scores_schema(pa.schema(on_the_way(self.columns.kept)), self._task, decision=decision)
         return with_positions(scores, digests=self.columns.digests)
 
     @property
@@ -45,6 +51,17 @@ class Labelling:
         if not self.labels:
             return "regression"
         return "multilabel" if self.thresholds else "classification"
+
+
+def decided(label: pa.DictionaryArray, probability: pa.Array, labelling: Labelling) -> dict[str, pa.Array]:
+    """The column `decision` of rows with these labels (dictionary of string) and probabilities, if the run has it."""
+    if labelling.min_probability is None:
+        return {}
+    # In float32, as the probability is: 0.9 in the flag is the 0.9 that a row may have.
+    enough = pc.greater_equal(probability, pa.scalar(np.float32(labelling.min_probability), pa.float32()))
+    names = pa.array([*label.dictionary.to_pylist(), ABSTAIN], pa.string())
+    places = pc.if_else(enough, label.indices, pa.scalar(len(names) - 1, label.indices.type))
+    return {DECISION.name: pa.DictionaryArray.from_arrays(places, names).cast(DECISION.type)}
 
 
 def same_for_all(labelling: Labelling, rows: int, precision: str) -> dict[str, pa.Array]:

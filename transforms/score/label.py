@@ -9,7 +9,7 @@ import pyarrow as pa
 from transforms.batches.dead_letters import reject
 from transforms.batches.repeated import WORK_FIELD, value_of
 from transforms.batches.schemas import check, outputs_schema
-from transforms.runs.labelling import STAGE, Labelling, same_for_all
+from transforms.runs.labelling import STAGE, Labelling, decided, same_for_all
 
 _FEW = 16
 
@@ -52,10 +52,12 @@ def _classes(probabilities: npt.NDArray[np.float32], labelling: Labelling) -> di
     if several:
         given = ranked >= np.array(labelling.thresholds, np.float32)[order]
         return {"labels": _listed(order, ranked, given, labelling), "probabilities": listed}
+    best, probability = _labels(order[:, 0], labelling.labels), pa.array(np.ascontiguousarray(ranked[:, 0]))
     return {
-        "label": _labels(order[:, 0], labelling.labels),
-        "probability": pa.array(np.ascontiguousarray(ranked[:, 0])),
+        "label": best,
+        "probability": probability,
         "probabilities": listed,
+        **decided(best, probability, labelling),
     }
 
 

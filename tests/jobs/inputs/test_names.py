@@ -11,7 +11,7 @@ import pytest
 from support.bundles import Built
 from support.jobs import Score, write_parquet
 
-from transforms.batches.schemas import written_names
+from transforms.batches.score_columns import written_names
 from transforms.errors import PlanError
 
 INNER = (

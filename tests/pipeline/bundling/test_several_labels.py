@@ -24,7 +24,7 @@ from model.bundle import Bundle, BundleError, seal
 from pipeline.bundling.importing import import_model
 from pipeline.bundling.sealing import described
 from pipeline.errors import ConfigError
-from transforms.batches.schemas import scores_schema
+from transforms.batches.score_columns import scores_schema
 from transforms.bigquery.fields import SCORES, table_fields
 from transforms.runs.labelling import Labelling
 from transforms.score.certificates.measure import changed_labels

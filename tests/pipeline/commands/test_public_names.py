@@ -112,7 +112,8 @@ def columns() -> dict[str, Any]:
     """The columns of every file that others read."""
     import pyarrow as pa
 
-    from transforms.batches.schemas import DEAD_LETTERS, scores_schema, written_names
+    from transforms.batches.schemas import DEAD_LETTERS
+    from transforms.batches.score_columns import scores_schema, written_names
 
     nothing = pa.schema([])
     schemas = {task: scores_schema(nothing, task) for task in ("classification", "regression")}

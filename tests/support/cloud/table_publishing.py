@@ -16,7 +16,8 @@ from support.runs.publishing import DATE, SOURCE, RowCounts, dead, judged, plann
 from transforms.batches.dead_letters import position_columns
 from transforms.batches.misfits import named
 from transforms.batches.repeated import PRECISION_FIELD, repeated
-from transforms.batches.schemas import scores_schema, with_positions
+from transforms.batches.schemas import with_positions
+from transforms.batches.score_columns import scores_schema
 from transforms.publish.table_sink import TableSink, table_sink
 from transforms.runs.row_counts import count_positions
 from transforms.runs.run import Run, manifest_path, read_manifest

@@ -17,7 +17,8 @@ from support.jobs import DATE, Score, many_texts, prepared, write_parquet
 from pipeline.jobs.config import JobConfig
 from pipeline.scoring import build
 from transforms.batches.coder import RecordBatchCoder
-from transforms.batches.schemas import LABEL, PROBABILITIES
+from transforms.batches.schemas import LABEL
+from transforms.batches.score_columns import PROBABILITIES
 
 CODER = RecordBatchCoder()
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from support.commands import ROOT
 
-from transforms.batches.schemas import scores_schema
+from transforms.batches.score_columns import scores_schema
 from transforms.bigquery.fields import SCORES, differences, table_fields
 from transforms.bigquery.names import table_name
 from transforms.errors import PlanError

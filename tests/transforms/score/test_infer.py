@@ -16,7 +16,8 @@ from transforms.batches.coder import RecordBatchCoder
 from transforms.batches.dead_letters import position_columns
 from transforms.batches.misfits import named
 from transforms.batches.repeated import WORK_TYPE
-from transforms.batches.schemas import KEPT, Columns, outputs_schema, tokens_schema, written_names
+from transforms.batches.schemas import KEPT, Columns, outputs_schema, tokens_schema
+from transforms.batches.score_columns import written_names
 from transforms.errors import DeviceMemoryError, OutOfMemoryError
 from transforms.runs.row_counts import Work
 from transforms.score.macro_batch import Ragged, score_rows
