@@ -92,7 +92,7 @@ def one_vs_rest(train: pa.Table, held_out: pa.Table) -> tuple[float, float]:
 def _vectors(texts: list[str]) -> np.ndarray:
     """Sentence vectors float32 `[B, H]` of all-MiniLM-L6-v2: the mean over tokens, of length 1."""
     checkpoint = load(str(encoder_folder()), head=False)
-    config, encoder = encoder_of(checkpoint)
+    config, encoder = encoder_of(checkpoint)  # Gives what each token is, and the pooled vector.
     spec = TokenizerSpec(flavour=checkpoint.flavour, lower_case=True, max_tokens=128)
     with tempfile.TemporaryDirectory() as folder:
         vocabulary = write_vocabulary(load_vocabulary(str(encoder_folder())), Path(folder) / "vocab.txt")
@@ -107,7 +107,7 @@ def _vectors(texts: list[str]) -> np.ndarray:
     order = np.argsort(rows.lengths, kind="stable")
     for part in np.array_split(order, max(1, len(order) // 64)):
         inputs = rows.padded(part)
-        hidden = encoder({name: tf.constant(array) for name, array in inputs.items()})["sequence_output"].numpy()
+        hidden = encoder({name: tf.constant(array) for name, array in inputs.items()})[0].numpy()
         mask = inputs["input_mask"][:, :, np.newaxis]
         mean = (hidden * mask).sum(axis=1) / mask.sum(axis=1)
         found[part] = mean / np.linalg.norm(mean, axis=1, keepdims=True)
