@@ -9,36 +9,50 @@ from collections.abc import Sequence
 import numpy as np
 
 from model.network.classifier import BertClassifier, ClassificationHead
-from model.training.metrics import cross_entropy
-from model.training.thresholds import binary_cross_entropy, sigmoid
+from model.training.thresholds import sigmoid
 
 FEWEST_ROWS = 200
 """Of fewer validation rows no temperature is fitted: it would be an accident of which rows they are."""
 BINS = 15
 _LIMIT = 20.0
-"""A temperature above it, or below its inverse, says that the rows are all right or all wrong, and nothing else."""
 _STEPS = 60
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     """The number that logits float32 `[B, C]`, divided by it, have the least loss with; 1/20 to 20.
 
-    `targets` are class numbers int64 `[B]`, or which of C labels a row has, bool `[B, C]`. The loss (cross-entropy, or
-    the binary one of each label) is convex in the inverse of the temperature, so that a golden section finds it.
+    `targets` are class numbers int64 `[B]`, or which of C labels a row has, bool `[B, C]`. The loss is the
+    cross-entropy, or the binary one of each label, as if one row more of B were wrong: of rows that are all right
+    nothing follows but that errors are rarer than that. (Platt, Probabilistic outputs for support vector machines,
+    1999.) It is convex in the inverse of the temperature, so that a golden section finds its least value.
     """
-    loss = binary_cross_entropy if targets.dtype == np.bool_ else cross_entropy
     # In the logarithm, in which there is one least too.
     low, high, golden = -np.log(_LIMIT), np.log(_LIMIT), (5**0.5 - 1) / 2
     at = [high - golden * (high - low), low + golden * (high - low)]
-    found = [loss(logits * np.exp(place), targets) for place in at]
+    found = [_loss(logits, targets, place) for place in at]
     for _ in range(_STEPS):
         if found[0] <= found[1]:
             high, at = at[1], [at[1] - golden * (at[1] - low), at[0]]
-            found = [loss(logits * np.exp(at[0]), targets), found[0]]
+            found = [_loss(logits, targets, at[0]), found[0]]
         else:
             low, at = at[0], [at[1], at[0] + golden * (high - at[0])]
-            found = [found[1], loss(logits * np.exp(at[1]), targets)]
+            found = [found[1], _loss(logits, targets, at[1])]
     return float(np.exp(-(low + high) / 2))
+
+
+def _loss(logits: np.ndarray, targets: np.ndarray, sharper: float) -> float:
+    """The loss of logits times e^sharper, with the share of a wrong row more."""
+    wide, rows = logits.astype(np.float64) * np.exp(sharper), len(logits)
+    wrong = 1 / (rows + 2)
+    if targets.dtype == np.bool_:
+        hits = targets.sum(axis=0)
+        share = np.where(targets, (hits + 1) / (hits + 2), 1 / (rows - hits + 2))
+        return float(np.mean(np.maximum(wide, 0) - wide * share + np.log1p(np.exp(-np.abs(wide)))))
+    right = wide[np.arange(rows), targets]
+    others = (wide.sum(axis=1) - right) / (wide.shape[1] - 1)
+    top = wide.max(axis=1)
+    sums = top + np.log(np.exp(wide - top[:, np.newaxis]).sum(axis=1))
+    return float(np.mean(sums - (1 - wrong) * right - wrong * others))
 
 
 def divide_logits(classifier: BertClassifier, temperature: float) -> None:

@@ -11,10 +11,11 @@ FEWEST_POSITIVES = 20
 def fit_thresholds(logits: np.ndarray, targets: np.ndarray) -> tuple[float, ...]:
     """The threshold of each label with the best F1 on these rows: float32 `[B, C]`, bool `[B, C]` -> C probabilities.
 
-    It lies halfway between two probabilities that occur, so that rounding elsewhere moves no row across. Of equally
-    good ones the nearest to USUAL_THRESHOLD is taken; labels with fewer than FEWEST_POSITIVES rows keep that.
+    It lies halfway between two probabilities that occur and differ by 1e-6 or more, so that no rounding elsewhere
+    moves a row across. Of equally good ones the nearest to USUAL_THRESHOLD is taken; labels with fewer than
+    FEWEST_POSITIVES rows keep that.
     """
-    pairs = zip(sigmoid(logits).T, targets.T, strict=True)
+    pairs = zip(np.round(sigmoid(logits), 6).T, targets.T, strict=True)
     return tuple(_best(shown, right) if right.sum() >= FEWEST_POSITIVES else USUAL_THRESHOLD for shown, right in pairs)
 
 
@@ -24,10 +25,8 @@ def _best(shown: np.ndarray, right: np.ndarray) -> float:
     # Given are the labels from value i on: all rows from there to the highest.
     given, found = np.cumsum(rows[::-1])[::-1], np.cumsum(hits[::-1])[::-1]
     f1 = 2 * found / (given + right.sum())
-    below = np.concatenate([[0.0], values[:-1]])
-    halfway = (below + values) / 2
-    # Below the lowest value there is nothing to be kept apart from: all rows have the label.
-    candidates = np.where(np.arange(len(values)) == 0, np.minimum(values, USUAL_THRESHOLD), halfway)
+    # From halfway to the lowest on all rows have the label.
+    candidates = (np.concatenate([[0.0], values[:-1]]) + values) / 2
     best = np.flatnonzero(f1 >= f1.max() - 1e-12)
     return float(candidates[best[np.argmin(np.abs(candidates[best] - USUAL_THRESHOLD))]])
 
@@ -39,8 +38,8 @@ def several_metrics(logits: np.ndarray, targets: np.ndarray, thresholds: tuple[f
     `average_precision` (mean over labels that occur, whatever the threshold) and `loss` (mean binary cross-entropy in
     nats).
     """
-    shown = sigmoid(logits)
-    given = shown >= np.array(thresholds or [USUAL_THRESHOLD] * shown.shape[1])
+    shown = published(logits)
+    given = shown >= np.array(thresholds or [USUAL_THRESHOLD] * shown.shape[1], np.float32)
     counts = np.sum(given & targets, axis=0), np.sum(given, axis=0) + np.sum(targets, axis=0)
     there = counts[1] > 0
     precisions = [average_precision(*pair) for pair in zip(shown.T, targets.T, strict=True) if pair[1].any()]
@@ -53,8 +52,8 @@ def several_metrics(logits: np.ndarray, targets: np.ndarray, thresholds: tuple[f
 
 
 def label_metrics(shown: np.ndarray, right: np.ndarray, threshold: float) -> dict[str, float]:
-    """Of one label, by the probabilities `[B]` and the truth bool `[B]`: rows, threshold, precision, recall and F1."""
-    given = shown >= threshold
+    """Of one label, by probabilities float32 `[B]` and the truth bool `[B]`: rows, threshold, precision, recall, F1."""
+    given = shown >= np.float32(threshold)
     hits, rows = int((given & right).sum()), int(right.sum())
     return {
         "rows": rows,
@@ -80,6 +79,11 @@ def binary_cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
     """Mean over rows and labels of -log of the probability of what is right, in nats; stable for any logit."""
     wide = logits.astype(np.float64)
     return float(np.mean(np.maximum(wide, 0) - wide * targets + np.log1p(np.exp(-np.abs(wide)))))
+
+
+def published(logits: np.ndarray) -> np.ndarray:
+    """Probabilities as they are published, float32."""
+    return sigmoid(logits).astype(np.float32)
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:

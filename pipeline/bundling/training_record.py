@@ -19,7 +19,7 @@ from model.training.calibration import (
 from model.training.examples import Examples
 from model.training.fine_tune import TrainingResult, predict
 from model.training.metrics import confusion, metrics_of, reliability
-from model.training.thresholds import fit_thresholds, label_metrics, sigmoid
+from model.training.thresholds import fit_thresholds, label_metrics, published
 from pipeline.bundling.labelled_rows import Classes
 from pipeline.bundling.training_plot import drawing
 
@@ -112,7 +112,7 @@ class Record:
 
     def _labels(self) -> dict[str, dict[str, float]]:
         """How good each label is on the validation rows, on which its threshold was fitted."""
-        shown = sigmoid(self.measured.logits).T
+        shown = published(self.measured.logits).T
         each = zip(self.labels, shown, self.targets.T, self.measured.thresholds, strict=True)
         return {label: label_metrics(shown, right, threshold) for label, shown, right, threshold in each}
 

@@ -131,6 +131,21 @@ def _digits(kind: pa.DataType) -> int:
     return int(kind.precision - kind.scale)
 
 
+_ADDED = frozenset({"decision"})
+"""Columns of ours that a job asks for by a flag: a table that exists gets them, NULLABLE."""
+
+
+def to_add(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Field]:
+    """The columns that the table `found` must get before a job of the table `wanted` writes it."""
+    there = {field["name"].lower() for field in _schema(found)}
+    return [field for field in _schema(wanted) if field["name"] in _ADDED and field["name"] not in there]
+
+
+def added(found: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
+    """The table `found` with these columns at its end."""
+    return {**found, "schema": {**found.get("schema", {}), "fields": [*_schema(found), *fields]}}
+
+
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """How the table `found` differs from `wanted`, a sentence each; empty if the job can write it.
 

@@ -73,7 +73,7 @@ class _TakeTargets(beam.DoFn):
 
 _NO_TARGET = {
     "classification": "not readable",
-    "multilabel": "no list of labels that are neither empty nor hold the end of a line",
+    "multilabel": "not readable as labels, in a list or separated, that hold no end of a line",
     "regression": "not a number that is finite in float32",
 }
 

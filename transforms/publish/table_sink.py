@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from transforms.batches.schemas import DEAD_LETTERS, UTC_MICROS
 from transforms.bigquery.clients import client_for, location_of, refusals
-from transforms.bigquery.fields import REJECTS, SCORES, Field, differences, table_fields
+from transforms.bigquery.fields import REJECTS, SCORES, Field, added, differences, table_fields, to_add
 from transforms.bigquery.names import SCHEME
 from transforms.errors import PlanError, PublishError
 
@@ -132,22 +132,31 @@ def check_tables(sink: TableSink) -> list[str]:
             found = _find(wanted)
             if found is None:
                 new.append(_name(wanted))
-            elif problems := differences(found, wanted):
+            elif problems := differences(added(found, to_add(found, wanted)), wanted):
                 raise PlanError(f"{_name(wanted)}: {_other_table(problems)}")
     return new
 
 
 def ensure_tables(sink: TableSink) -> None:
-    """Creates the tables that are missing; raises PublishError if one has become another than the job needs."""
+    """Creates the tables that are missing, and adds columns that a flag asks for to those that are there.
+
+    Raises PublishError if one has become another than the job needs.
+    """
     from google.cloud import bigquery
 
     for wanted in sink.resources:
-        with refusals(f"{_name(wanted)}: cannot be created"):
+        with refusals(f"{_name(wanted)}: cannot be created, or not get a column"):
             found = _find(wanted)
             if found is None:
                 client_for(sink.table).create_table(bigquery.Table.from_api_repr(wanted), exists_ok=True)
-            elif problems := differences(found, wanted):
+                continue
+            fields = to_add(found, wanted)
+            found = added(found, fields)
+            if problems := differences(found, wanted):
                 raise PublishError(f"{_name(wanted)}: {_other_table(problems)}")
+            if fields:
+                # With the etag that was read: somebody else's change in between is an error, and the next run sees it.
+                client_for(sink.table).update_table(bigquery.Table.from_api_repr(found), ["schema"])
 
 
 @contextmanager

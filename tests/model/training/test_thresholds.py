@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from model.training.thresholds import (
     binary_cross_entropy,
     fit_thresholds,
     label_metrics,
+    published,
     several_metrics,
     sigmoid,
 )
@@ -49,8 +51,8 @@ def test_metrics_are_those_of_a_plain_loop(case: tuple[np.ndarray, np.ndarray], 
     labels = logits.shape[1]
     cuts = thresholds[:labels]
     found = several_metrics(logits, right, tuple(cuts))
-    shown = sigmoid(logits)
-    given = [[bool(shown[i, j] >= cuts[j]) for j in range(labels)] for i in range(len(logits))]
+    shown = published(logits)
+    given = [[bool(shown[i, j] >= np.float32(cuts[j])) for j in range(labels)] for i in range(len(logits))]
     flat = plain_f1([g for row in given for g in row], right.ravel().tolist())
     assert found["micro_f1"] == pytest.approx(flat)
     each = [
@@ -72,13 +74,13 @@ def test_metrics_are_those_of_a_plain_loop(case: tuple[np.ndarray, np.ndarray], 
 @given(rows())
 def test_no_other_threshold_has_a_better_f1(case: tuple[np.ndarray, np.ndarray]) -> None:
     logits, right = np.repeat(case[0], FEWEST_POSITIVES, axis=0), np.repeat(case[1], FEWEST_POSITIVES, axis=0)
-    shown = sigmoid(logits)
+    shown = np.round(sigmoid(logits), 6)
     for j, threshold in enumerate(fit_thresholds(logits, right)):
         assert 0 <= threshold <= 1
         if not right[:, j].any():
             assert threshold == 0.5
             continue
-        found = plain_f1(list(shown[:, j] >= threshold), list(right[:, j]))
+        found = plain_f1(list(published(logits)[:, j] >= np.float32(threshold)), list(right[:, j]))
         for other in (0.0, *np.unique(shown[:, j])):
             assert found >= plain_f1(list(shown[:, j] >= other), list(right[:, j])) - 1e-9
 
@@ -97,6 +99,31 @@ def test_a_label_of_few_rows_keeps_the_usual_threshold() -> None:
     assert fit_thresholds(logits, right)[0] < 0.5
     right[-1] = False
     assert fit_thresholds(logits, right) == (0.5,)
+
+
+@given(st.lists(st.floats(-20, 20, width=32), min_size=20, max_size=60), st.data())
+def test_what_is_measured_is_what_a_job_gives(values: list[float], data: st.DataObject) -> None:
+    """A graph's sigmoid may be some digits off, and a job compares in float32."""
+    logits = np.round(np.array(values), 1).astype(np.float32)[:, np.newaxis]
+    right = np.array(data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values))))[:, np.newaxis]
+    (threshold,) = fit_thresholds(logits, right)
+    measured = published(logits) >= np.float32(threshold)
+    given = tf.sigmoid(logits).numpy() >= np.float32(threshold)
+    assert (measured == given).all()
+
+
+def test_all_rows_have_a_label_that_is_best_given_to_all() -> None:
+    logits = np.array([[0.2], [0.3], [0.4]] * 20, np.float32)
+    right = np.array([[True], [False], [True]] * 20)
+    (threshold,) = fit_thresholds(logits, right)
+    assert threshold < float(published(logits).min()) - 0.1
+
+
+def test_probabilities_that_are_one_in_float32_are_not_told_apart() -> None:
+    logits = np.array([[17.0], [20.0]] * 30, np.float32)  # For both tf.sigmoid gives 1.0.
+    right = np.array([[False], [True]] * 30)
+    (threshold,) = fit_thresholds(logits, right)
+    assert several_metrics(logits, right, (threshold,))["micro_f1"] == pytest.approx(2 / 3)
 
 
 def test_known_values() -> None:

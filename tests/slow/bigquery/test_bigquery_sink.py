@@ -139,6 +139,20 @@ def test_a_table_whose_columns_are_in_another_order_is_filled_by_name(
     assert_same_rows([{name: row[name] for name in expected[0]} for row in rows], expected)
 
 
+def test_a_table_that_exists_gets_the_column_that_a_flag_asks_for(place: Place, classes: Built, source: Path) -> None:
+    run(place, classes, source, keep="size")
+    least = sorted(row["probability"] for row in place.rows())[COUNT // 2]
+    run(place, classes, source, keep="size", min_probability=least)
+    rows = place.rows()
+    assert [row["decision"] for row in rows] == [
+        row["label"] if row["probability"] >= least else "abstain" for row in rows
+    ]
+    assert {row["decision"] == "abstain" for row in rows} == {True, False}
+    # A later job without the flag leaves it null.
+    run(place, classes, source, keep="size")
+    assert {row["decision"] for row in place.rows()} == {None}
+
+
 # === What is refused before anything is scored ===
 
 

@@ -56,7 +56,17 @@ def test_what_a_list_is(text: str | None, labels: list[str] | None) -> None:
 
 @pytest.mark.parametrize(
     ("text", "labels"),
-    [("", []), (" ; ", []), ("a", ["a"]), ("a;;b;a", ["a", "b"]), ("a\nb;c", None), (None, None), ('["a"]', ['["a"]'])],
+    [
+        ("", []),
+        (" ; ", []),
+        ("a", ["a"]),
+        ("a;;b;a", ["a", "b"]),
+        ("a\nb;c", None),
+        (None, None),
+        ('["a;b"]', None),
+        ("[]", None),
+        ("[a];b", ["[a]", "b"]),
+    ],
 )
 def test_what_is_separated(text: str | None, labels: list[str] | None) -> None:
     assert read([text], ";") == [labels]
