@@ -27,9 +27,10 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/pytest --numprocesses 2 --dist worksteal --durations 10 -m "not slow"
 
-# All: BigQuery and Cloud Storage are emulators, in an environment of their own.
+# All: BigQuery and Cloud Storage are emulators, in an environment of their own. Slow tests wait for processes a quarter
+# of their time: a third worker uses it.
 test-all: $(READY) $(EMULATORS)/.ready
-	$(BIN)/pytest --numprocesses 2 --dist worksteal --durations 10
+	$(BIN)/pytest --numprocesses 3 --dist worksteal --durations 10
 
 # Another Python in an environment of its own, with the tests that need no processes of theirs: make test-python PY=3.13
 test-python: .venv-$(PY)/.ready

@@ -3,6 +3,7 @@
 Fields and tables are what the REST API calls so, as plain values: they go into the plan and the manifest of a run.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -139,6 +140,13 @@ def to_add(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Field]:
     """The columns that the table `found` must get before a job of the table `wanted` writes it."""
     there = {field["name"].lower() for field in _schema(found)}
     return [field for field in _schema(wanted) if field["name"] in _ADDED and field["name"] not in there]
+
+
+def add_column(table: str, field: Field) -> str:
+    """The statement that adds a column of single values; one that is there stays as it is."""
+    described = json.dumps(field["description"], ensure_ascii=False)
+    column = f"`{field['name']}` {field['type']} OPTIONS(description={described})"
+    return f"ALTER TABLE `{table}` ADD COLUMN IF NOT EXISTS {column}"
 
 
 def added(found: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:

@@ -8,8 +8,17 @@ from typing import Any
 import pyarrow as pa
 
 from transforms.batches.schemas import DEAD_LETTERS, UTC_MICROS
-from transforms.bigquery.clients import client_for, location_of, refusals
-from transforms.bigquery.fields import REJECTS, SCORES, Field, added, differences, table_fields, to_add
+from transforms.bigquery.clients import client_for, location_of, query, refusals
+from transforms.bigquery.fields import (
+    REJECTS,
+    SCORES,
+    Field,
+    add_column,
+    added,
+    differences,
+    table_fields,
+    to_add,
+)
 from transforms.bigquery.names import SCHEME
 from transforms.errors import PlanError, PublishError
 
@@ -154,9 +163,9 @@ def ensure_tables(sink: TableSink) -> None:
             found = added(found, fields)
             if problems := differences(found, wanted):
                 raise PublishError(f"{_name(wanted)}: {_other_table(problems)}")
-            if fields:
-                # With the etag that was read: somebody else's change in between is an error, and the next run sees it.
-                client_for(sink.table).update_table(bigquery.Table.from_api_repr(found), ["schema"])
+            for column in fields:
+                # Two jobs may do it at once, and neither takes a column away that a third has added.
+                query(sink.table, add_column(_name(wanted), column))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 from support.commands import ROOT
 
 from transforms.batches.score_columns import scores_schema
-from transforms.bigquery.fields import SCORES, differences, table_fields
+from transforms.bigquery.fields import SCORES, add_column, added, differences, table_fields, to_add
 from transforms.bigquery.names import table_name
 from transforms.errors import PlanError
 from transforms.publish.table_sink import table_sink
@@ -274,3 +274,22 @@ def test_only_functions_import_google() -> None:
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Import | ast.ImportFrom):
                 assert "google" not in ast.unparse(node), f"{file}: a job without a table must not import it"
+
+
+def test_a_table_gets_the_columns_that_a_flag_asks_for_and_no_others() -> None:
+    nothing = pa.schema([("note", pa.string())])
+    plain, wanted = (
+        table_sink(TABLE, scores_schema(nothing, "classification", decision=decision), dead_letters=False, staging="")
+        for decision in (False, True)
+    )
+    found, job = plain.resources[0], wanted.resources[0]
+    (column,) = to_add(found, job)
+    assert column["name"] == "decision"
+    assert differences(added(found, [column]), job) == []
+    assert to_add(job, job) == to_add(job, found) == []
+    assert add_column("p.d.t", column) == (
+        "ALTER TABLE `p.d.t` ADD COLUMN IF NOT EXISTS `decision` STRING "
+        'OPTIONS(description="The most probable class, or abstain where its probability is below --min-probability")'
+    )
+    without_note = {**found, "schema": {"fields": [f for f in found["schema"]["fields"] if f["name"] != "note"]}}
+    assert [f["name"] for f in to_add(without_note, job)] == ["decision"], "a kept column is the user's to add"
