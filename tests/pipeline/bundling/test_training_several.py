@@ -136,7 +136,16 @@ def test_lists_are_refused_where_no_lists_are_read(tmp_path: Path, settings: dic
         plan_rows(wanted, "--input", wanted.input)
 
 
-@pytest.mark.parametrize("kind", [pa.list_(pa.list_(pa.string())), pa.struct([("a", pa.string())])])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.list_(pa.list_(pa.string())),
+        pa.struct([("a", pa.string())]),
+        pa.list_(pa.binary()),
+        pa.list_(pa.large_binary()),
+        pa.list_(pa.binary(4)),
+    ],
+)
 def test_other_nested_columns_are_no_labels(tmp_path: Path, kind: pa.DataType) -> None:
     table = pa.table({"id": ["a"], "text": ["a"], "label": pa.nulls(1, kind)})
     wanted = job(tmp_path, input=[str(write_parquet(tmp_path / "in.parquet", table))])

@@ -24,6 +24,8 @@ def check_label(found: pa.Field, kind: pa.DataType | None, file: str, *, listed:
 
 def _is_list(kind: pa.DataType) -> bool:
     lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_list_view(kind)
-    return bool(lists or pa.types.is_large_list_view(kind) or pa.types.is_fixed_size_list(kind)) and not (
-        pa.types.is_nested(kind.value_type)
-    )
+    if not (lists or pa.types.is_large_list_view(kind) or pa.types.is_fixed_size_list(kind)):
+        return False
+    # Bytes in lists are checked for UTF-8 by nobody, and would be labels with escapes in them.
+    inside = plain(kind.value_type)
+    return not (pa.types.is_nested(inside) or pa.types.is_binary(inside) or pa.types.is_fixed_size_binary(inside))
