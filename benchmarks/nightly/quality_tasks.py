@@ -51,9 +51,14 @@ def _sst2(content: str) -> pa.Table:
 
 def read_trec(data: Path) -> Split:
     """Questions and their six coarse classes; a tenth held out."""
-    lines = (data / "trec" / "TREC.train").read_text(encoding="latin-1").split("\n")
-    pairs = [line.split(" ", 1) for line in lines if line]
+    pairs = _trec(data)
     return _tenth([text for _, text in pairs], [label.split(":")[0] for label, _ in pairs])
+
+
+def _trec(data: Path) -> list[tuple[str, str]]:
+    """Fine class (coarse:fine) and question."""
+    lines = (data / "trec" / "TREC.train").read_text(encoding="latin-1").split("\n")
+    return [(label, text) for label, _, text in (line.partition(" ") for line in lines if line)]
 
 
 def read_banking77(data: Path) -> Split:
@@ -84,20 +89,23 @@ def _stsb(file: Path) -> pa.Table:
 
 def read_emobank(data: Path) -> Split:
     """Sentences and their valence; train and dev as the file splits them."""
-    with (data / "emobank" / "emobank.csv").open(encoding="utf-8", newline="") as opened:
-        rows = [row for row in csv.DictReader(opened) if row["text"].strip()]
-    parts = [[row for row in rows if row["split"] == name] for name in ("train", "dev")]
+    parts = _emobank(data)
     train, dev = (
         pa.table({"text": [r["text"] for r in part], "gold": [float(r["V"]) for r in part]}) for part in parts
     )
     return train, dev
 
 
-def read_emobank_labels(data: Path) -> Split:
-    """Sentences, and which of valence, arousal and dominance are in their upper third; as the file splits them."""
+def _emobank(data: Path) -> tuple[list[dict[str, str]], ...]:
+    """The rows of train and dev."""
     with (data / "emobank" / "emobank.csv").open(encoding="utf-8", newline="") as opened:
         rows = [row for row in csv.DictReader(opened) if row["text"].strip()]
-    parts = [[row for row in rows if row["split"] == name] for name in ("train", "dev")]
+    return tuple([row for row in rows if row["split"] == name] for name in ("train", "dev"))
+
+
+def read_emobank_labels(data: Path) -> Split:
+    """Sentences, and which of valence, arousal and dominance are in their upper third; as the file splits them."""
+    parts = _emobank(data)
     # Of the training rows: what is upper is not learned from those that are held out.
     above = {axis: float(np.quantile([float(row[axis]) for row in parts[0]], 2 / 3)) for axis in "VAD"}
     train, dev = (
@@ -112,8 +120,7 @@ def read_emobank_labels(data: Path) -> Split:
 
 def read_trec_labels(data: Path) -> Split:
     """Questions, each with its coarse and its fine class as two labels; a tenth held out."""
-    lines = (data / "trec" / "TREC.train").read_text(encoding="latin-1").split("\n")
-    pairs = [line.split(" ", 1) for line in lines if line]
+    pairs = _trec(data)
     return _tenth([text for _, text in pairs], [[label.split(":")[0], label] for label, _ in pairs])
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from model.network.classifier import BertClassifier, ClassificationHead
-from model.training.thresholds import sigmoid
+from model.training.thresholds import binary_cross_entropy, sigmoid
 
 FEWEST_ROWS = 200
 """Of fewer validation rows no temperature is fitted: it would be an accident of which rows they are."""
@@ -47,7 +47,7 @@ def _loss(logits: np.ndarray, targets: np.ndarray, sharper: float) -> float:
     if targets.dtype == np.bool_:
         hits = targets.sum(axis=0)
         share = np.where(targets, (hits + 1) / (hits + 2), 1 / (rows - hits + 2))
-        return float(np.mean(np.maximum(wide, 0) - wide * share + np.log1p(np.exp(-np.abs(wide)))))
+        return binary_cross_entropy(wide, share)
     right = wide[np.arange(rows), targets]
     others = (wide.sum(axis=1) - right) / (wide.shape[1] - 1)
     top = wide.max(axis=1)

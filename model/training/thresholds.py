@@ -76,7 +76,10 @@ def average_precision(shown: np.ndarray, right: np.ndarray) -> float:
 
 
 def binary_cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
-    """Mean over rows and labels of -log of the probability of what is right, in nats; stable for any logit."""
+    """Mean over rows and labels of -log of the probability of what is right, in nats; stable for any logit.
+
+    `targets` are bool, or float shares of what is right.
+    """
     wide = logits.astype(np.float64)
     return float(np.mean(np.maximum(wide, 0) - wide * targets + np.log1p(np.exp(-np.abs(wide)))))
 

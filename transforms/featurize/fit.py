@@ -81,7 +81,7 @@ _NO_TARGET = {
 def targets_of(column: pa.Array, task: str, separator: str | None = None) -> tuple[pa.Array, pa.Array]:
     """The labels of rows as the graph takes them (strings, or numbers of a regression), and which of them are there."""
     if task == "multilabel":
-        joined, _ = join_labels(as_text(column), separator)
+        joined = join_labels(as_text(column), separator)
         return joined, pc.is_valid(joined)
     # --schema may say what a label is; the graph takes a string or a float.
     targets = as_text(column) if task == "classification" else column.cast(pa.float64(), safe=False)

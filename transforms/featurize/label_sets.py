@@ -3,19 +3,15 @@
 import json
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 END = "\n"
 """Stands between the labels of a row. None may hold it: a label is a line of the graph's vocabulary."""
 _LINE_ENDS = ("\n", "\r")
 
-Mask = npt.NDArray[np.bool_]
 
-
-def join_labels(column: pa.Array, separator: str | None = None) -> tuple[pa.Array, Mask]:
-    """Strings of labels with END between them, null where there are none to be read, and a mask of those rows.
+def join_labels(column: pa.Array, separator: str | None = None) -> pa.Array:
+    """Strings of labels with END between them, null where there are none to be read.
 
     `column` holds strings: labels with `separator` between them, spaces around a label being no part of it, or without
     one JSON lists of strings, numbers and booleans. A row may have no label: that is the empty string. A label that is
@@ -23,8 +19,7 @@ def join_labels(column: pa.Array, separator: str | None = None) -> tuple[pa.Arra
     given make the row unfit.
     """
     found = [None if text is None else _labels(text, separator) for text in column.to_pylist()]
-    joined = [None if labels is None else END.join(dict.fromkeys(labels)) for labels in found]
-    return pa.array(joined, pa.string()), np.array([labels is None for labels in found], bool)
+    return pa.array([None if labels is None else END.join(dict.fromkeys(labels)) for labels in found], pa.string())
 
 
 def split_labels(joined: str) -> list[str]:

@@ -37,20 +37,17 @@ class Labelling:
     @property
     def file_schema(self) -> pa.Schema:
         """Schema of the published files."""
-        return scores_schema(self.columns.kept, self._task, decision=self.min_probability is not None)
+        return self._scores(self.columns.kept)
 
     @property
     def schema(self) -> pa.Schema:
         """Schema of the arrow to WriteScores: the file's, with the position and the precision of each row."""
-        decision = self.min_probability is not None
-        scores = scores_schema(pa.schema(on_the_way(self.columns.kept)), self._task, decision=decision)
+        scores = self._scores(pa.schema(on_the_way(self.columns.kept)))
         return with_positions(scores, digests=self.columns.digests)
 
-    @property
-    def _task(self) -> str:
-        if not self.labels:
-            return "regression"
-        return "multilabel" if self.thresholds else "classification"
+    def _scores(self, kept: pa.Schema) -> pa.Schema:
+        task = "regression" if not self.labels else "multilabel" if self.thresholds else "classification"
+        return scores_schema(kept, task, decision=self.min_probability is not None)
 
 
 def decided(label: pa.DictionaryArray, probability: pa.Array, labelling: Labelling) -> dict[str, pa.Array]:
