@@ -120,13 +120,34 @@ def pack(pieces: list[tf.RaggedTensor], spec: TokenizerSpec, *, start: int, end:
     else:
         first = tf.minimum(lengths[0], _first_share(spec.truncator, room, *lengths))
         kept = [first, tf.minimum(lengths[1], room - first)]
-    ones = tf.ones_like(lengths[0], tf.int32)[:, tf.newaxis]
-    parts = [start * ones]
-    for segment, count in zip(pieces, kept, strict=True):
-        starts = segment.row_starts()
-        parts += [tf.gather(segment.values, tf.ragged.range(starts, starts + count)), end * ones]
-    tokens = tf.concat(parts, axis=1)
+    parts = [_first(segment, count) for segment, count in zip(pieces, kept, strict=True)]
+    tokens = _between(start, parts, end)
     return Tokenized(tokens, tf.cast(kept[0] + 2, tf.int32), tf.add_n(lengths) > tf.add_n(kept))
+
+
+def _first(segment: tf.RaggedTensor, count: tf.Tensor) -> tf.RaggedTensor:
+    """The first `count` int64 [B] tokens of each row."""
+    starts = segment.row_starts()
+    places = tf.ragged.range(starts, starts + count)
+    return places.with_flat_values(tf.gather(segment.values, places.flat_values))
+
+
+def _between(start: int, parts: list[tf.RaggedTensor], end: int) -> tf.RaggedTensor:
+    """`start`, then each of `parts` (ragged int32 [B, (T)]) with `end` behind it, in one row.
+
+    Says to what place each token goes: tf.concat of ragged tensors has five times as many operations, which each
+    import and training would trace eight times.
+    """
+    lengths = [part.row_lengths() for part in parts]
+    total = tf.add_n(lengths) + 1 + len(parts)
+    place = tf.cumsum(total, exclusive=True)
+    places, values = [place], [tf.fill(tf.shape(place), start)]
+    for part, length in zip(parts, lengths, strict=True):
+        places += [tf.ragged.range(place + 1, place + 1 + length).flat_values, place + 1 + length]
+        values += [part.flat_values, tf.fill(tf.shape(place), end)]
+        place += 1 + length
+    tokens = tf.dynamic_stitch([tf.cast(each, tf.int32) for each in places], values)
+    return tf.RaggedTensor.from_row_lengths(tokens, total, validate=False)
 
 
 def _first_share(truncator: str, room: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
