@@ -1,6 +1,7 @@
 """What a plain loop computes for pairs of texts."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -21,24 +22,34 @@ def plain_loop(
 
     `no_types` and `mask_zero` do what serving of the Model Garden does by default, and we never.
     """
+    pieces, logits = _graph(built)
+    rows = [[tf.constant(pieces(text), tf.int32) for text in pair] for pair in texts]
+    return np.stack([logits(*row, tf.constant([not no_types, mask_zero])) for row in rows])
+
+
+@lru_cache(maxsize=2)
+def _graph(built: Built) -> tuple[Callable[[str], list[int]], Callable[..., tf.Tensor]]:
+    """Word pieces of a text, and the logits of a pair of them, with type ids or not, with id 0 masked or not."""
     vocabulary = built.vocabulary.read_text(encoding="utf-8").split("\n")[:-1]
     ids = {token: i for i, token in enumerate(vocabulary)}
     pieces = _bert_tokenizer(vocabulary)
     if built.spec.flavour == "huggingface":
         pieces = lambda text: token_ids(text, ids, makers()["huggingface"], lower_case=True)  # noqa: E731
     trimmer = TRUNCATORS[built.spec.truncator](built.spec.max_tokens - 3)
+    numbers = [tf.TensorSpec([None], tf.int32)] * 2
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)] * 2, autograph=False)
-    def logits(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    @tf.function(input_signature=[*numbers, tf.TensorSpec([2], tf.bool)], autograph=False)
+    def logits(first: tf.Tensor, second: tf.Tensor, switches: tf.Tensor) -> tf.Tensor:
         segments = [tf.RaggedTensor.from_tensor(segment[tf.newaxis]) for segment in (first, second)]
         combined, segment_ids = tf_text.combine_segments(trimmer.trim(segments), ids["[CLS]"], ids["[SEP]"])
         word_ids, type_ids = combined.to_tensor(), segment_ids.to_tensor()
-        mask = tf.cast(word_ids != 0, tf.int32) if mask_zero else tf.ones_like(word_ids)
-        types = tf.zeros_like(type_ids) if no_types else type_ids
+        types_count, no_zero = tf.unstack(tf.cast(switches, tf.int32))
+        types = tf.cast(type_ids, tf.int32) * types_count
+        mask = 1 - tf.cast(word_ids == 0, tf.int32) * no_zero
         inputs = {"input_word_ids": word_ids, "input_mask": mask, "input_type_ids": types}
         return built.classifier({name: tf.cast(value, tf.int32) for name, value in inputs.items()})[0]
 
-    return np.stack([logits(*(tf.constant(pieces(text), tf.int32) for text in pair)) for pair in texts])
+    return pieces, logits
 
 
 def _bert_tokenizer(vocabulary: list[str]) -> Callable[[str], list[int]]:
