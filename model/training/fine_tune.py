@@ -11,7 +11,7 @@ from model.network.classifier import BertClassifier
 from model.network.encoder import INPUT_NAMES
 from model.training.examples import Examples
 from model.training.metrics import metrics_of
-from model.training.objective import LOSSES, SCORES, check_targets
+from model.training.objective import LOSSES, SCORES, check_targets, start_at_shares
 from model.training.optimizer import AdamW
 from model.training.schedule import ASKED, Schedule
 from model.training.target_scale import TargetScale
@@ -130,6 +130,7 @@ def fine_tune(
     generator = np.random.default_rng(options.seed)
     scale = TargetScale.of(classifier, train)
     scale.enter(classifier)
+    start_at_shares(classifier, train.targets)
     train = dataclasses.replace(train, targets=scale.to_model(train.targets))
     forward, train_step = _forward(classifier), _train_step(classifier, options, train.targets)
     steps = -(-len(train) // options.batch_size)

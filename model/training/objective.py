@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from model.network.classifier import BertClassifier
+from model.network.classifier import BertClassifier, ClassificationHead
 from model.training.examples import Examples
 
 LOSSES: dict[type, tuple[tf.TensorSpec, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]]] = {
@@ -24,6 +24,20 @@ LOSSES: dict[type, tuple[tf.TensorSpec, Callable[[tf.Tensor, tf.Tensor], tf.Tens
 SCORES: dict[type, str] = {np.int64: "macro_f1", np.bool_: "average_precision"}
 """Type of the targets -> the metric that tells which epoch is best. What is given of several labels depends on
 thresholds, which are fitted after the training."""
+
+
+def start_at_shares(classifier: BertClassifier, targets: np.ndarray) -> None:
+    """Lets a head that was never trained begin with each label's share of the rows, where a row may have several.
+
+    `targets` bool `[B, C]`. With a bias of 0 each label would be given to every second row, and the first epochs would
+    go into unlearning that (Lin et al. 2017, section 4.1, does the same with rare classes).
+    """
+    if targets.dtype != np.bool_ or not isinstance(classifier.classifier, ClassificationHead):
+        return
+    kernel, bias = classifier.classifier.out_proj.get_weights()
+    if not bias.any():
+        share = (targets.sum(axis=0) + 1) / (len(targets) + 2)
+        classifier.classifier.out_proj.set_weights([kernel, np.log(share / (1 - share)).astype(np.float32)])
 
 
 def check_targets(classifier: BertClassifier, examples: Examples, which: str) -> None:
