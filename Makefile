@@ -17,7 +17,7 @@ EMULATORS := .venv-emulators
 DEPLOY := .venv-deploy
 AIRFLOW := .venv-airflow
 
-.PHONY: demo test test-all lint accept quality bench bench-short bench-long bench-nightly bench-memory torture profile gpu-bench gcp-smoke
+.PHONY: demo test test-all lint accept quality bench bench-short bench-long bench-nightly bench-memory bench-embeddings torture profile gpu-bench gcp-smoke
 .PHONY: demo-bundle test-airflow test-python test-pythons wheel-demo lint-deploy lock lock-tools lock-deploy lock-images clean
 
 demo: $(READY)
@@ -111,6 +111,10 @@ bench-nightly: $(READY)
 # Peak memory of whole commands on rows that are much too large; fails above 1.5 GB.
 bench-memory: $(READY)
 	$(BIN)/python -m benchmarks.levels.memory
+
+# User CPU seconds of jobs with embeddings beside those without, in pairs; fails above 2 % more. About half an hour.
+bench-embeddings: $(READY)
+	$(BIN)/python -m benchmarks.levels.embeddings
 
 # Where the time of a job goes beside the model, to PROFILE.md.
 profile: $(READY)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from model.bundle import Bundle
 from pipeline.errors import ConfigError
-from pipeline.jobs.bundle import bundle_of, describe_for, thresholds_of
+from pipeline.jobs.bundle import bundle_of, describe_for, embedding_of, thresholds_of
 from pipeline.jobs.column_types import arrow_types
 from pipeline.jobs.config import LOCAL, JobConfig
 from pipeline.jobs.dates import fill, fill_sql
@@ -137,8 +137,8 @@ def prepare(
     # Before the input is listed: this run must not overtake one that lists more and publishes meanwhile.
     manifest, _ = read_manifest(manifest_path(job.home, date))
     plan = plan_of(job, date)
-    decision = job.min_probability is not None
-    check_names(plan.columns, bundle.task, folder=job.outputs.folder is not None, decision=decision)
+    asked = {"decision": job.min_probability is not None, "embedding": job.embeddings is not None}
+    check_names(plan.columns, bundle.task, folder=job.outputs.folder is not None, **asked)
     tell(plan)
     # BigQuery takes no file with a time outside its calendar.
     columns = replace(plan.columns, digests=job.digests, bounded=job.outputs.table is not None)
@@ -185,6 +185,7 @@ def prepare(
             engine=choice.engine,
             # Workers elsewhere cannot write to a file of this machine.
             chip=choice.chip,
+            embeddings=job.embeddings is not None,
             progress=progress if job.runner in LOCAL else None,
             hints=dict(hints or {}),
             needs_gpu=needs_gpu,
@@ -234,6 +235,7 @@ def _labelling(job: JobConfig, bundle: Bundle, plan: Plan, run: Run) -> Labellin
             top_k=job.top_k,
             thresholds=thresholds_of(job, bundle),
             min_probability=job.min_probability,
+            embedding=embedding_of(job, bundle),
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
@@ -269,4 +271,6 @@ def _earlier(job: JobConfig, bundle: Bundle, run: Run, precision: str, engine: s
         engine=engine,
         top_k=job.top_k,
         threshold=job.threshold,
+        embeddings=job.embeddings,
+        embedding=embedding_of(job, bundle),
     )

@@ -21,6 +21,7 @@ from transforms.batches import coder as coder
 from transforms.batches.misfits import count as count_misfits
 from transforms.batches.repeated import PRECISION_FIELD, value_of
 from transforms.batches.schemas import DEAD_LETTERS, KEPT, MISFITS, REJECTED, UTC_MICROS, check, plain
+from transforms.batches.score_columns import EMBEDDING
 from transforms.batches.text_digests import DIGEST
 from transforms.outputs.digest_files import DigestWriter, staged_beside
 from transforms.runs.fail_points import step
@@ -40,6 +41,7 @@ ROW_GROUP_BYTES = 64 * 1024 * 1024
 DISTINCT = frozenset(
     {"id", "probability", "probabilities.list.element.probability", "value", "text_hash", "row"},
 )
+_VECTORS = f"{EMBEDDING}.list.element"
 
 
 class WriteScores(beam.PTransform):
@@ -86,7 +88,13 @@ def repetitive(schema: pa.Schema) -> list[str]:
     pq.write_table(schema.empty_table(), file)
     leaves = pq.ParquetFile(file).metadata.schema
     paths = [leaves.column(i).path for i in range(len(leaves))]
-    return [path for path in paths if path not in DISTINCT]
+    distinct = DISTINCT | {_VECTORS} if _has_vectors(schema) else DISTINCT
+    return [path for path in paths if path not in distinct]
+
+
+def _has_vectors(schema: pa.Schema) -> bool:
+    """Whether there is a column of embeddings; one of another type is the user's."""
+    return EMBEDDING in schema.names and pa.types.is_fixed_size_list(schema.field(EMBEDDING).type)
 
 
 class StagingFile:

@@ -1,6 +1,7 @@
 """This project, as a live process: the model step, tokenization, padding of plans, and whole jobs."""
 
 import datetime as dt
+import resource
 import shutil
 import time
 from pathlib import Path
@@ -68,17 +69,23 @@ def padding(corpus: str, budgets: list[int]) -> Reply:
     return {"factors": factors, "rows": len(texts), "budget": _STATE["model"].token_budget}
 
 
-def job(bundle: str, input: str, output: str, top_k: int | None = None) -> Reply:
-    """One whole job, Parquet to Parquet."""
+def job(bundle: str, input: str, output: str, **settings: Any) -> Reply:
+    """One whole job, Parquet to Parquet; `settings` are more of JobConfig."""
     shutil.rmtree(output, ignore_errors=True)
-    described = JobConfig(bundle=bundle, input=(input,), output=output, date=DATE, top_k=top_k)
-    start = time.perf_counter()
+    described = JobConfig(bundle=bundle, input=(input,), output=output, date=DATE, **settings)
+    start, user = time.perf_counter(), _user_seconds()
     verdict = score(described, now=dt.datetime.now(dt.UTC))
-    seconds = time.perf_counter() - start
+    seconds, user = time.perf_counter() - start, _user_seconds() - user
     manifest, _ = read_manifest(str(Path(verdict.folder) / "_manifest.json"))
     assert manifest is not None
     work = manifest["work"]
-    return {"seconds": seconds, "model_seconds": work["model_nanos"] / 1e9, "tokens": work["tokens"]}
+    tokens = work["tokens"]
+    return {"seconds": seconds, "user_seconds": user, "model_seconds": work["model_nanos"] / 1e9, "tokens": tokens}
+
+
+def _user_seconds() -> float:
+    """User CPU seconds of this process and its threads."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_utime
 
 
 serve({"load": load, "step": step, "tokenize": tokenize, "padding": padding, "job": job})

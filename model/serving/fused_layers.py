@@ -35,6 +35,11 @@ class Dense(tf.Module):
     def read(cls, weights: Weights, prefix: str) -> "Dense":
         return cls(weights[f"{prefix}/kernel"], weights[f"{prefix}/bias"])
 
+    @property
+    def width(self) -> int:
+        """O."""
+        return int(self._bias.shape[0])
+
     def __call__(self, rows: tf.Tensor) -> tf.Tensor:
         # bias_add, not +: TensorFlow fuses it and the activation that follows into the product.
         kernel, bias = (tf.cast(weights, rows.dtype) for weights in (self._kernel, self._bias))

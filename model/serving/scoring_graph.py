@@ -37,13 +37,14 @@ Outputs = dict[str, tf.Tensor]
 
 
 class ScoringGraph(tf.Module):
-    """The exported classifier: rows of tokens -> logits and probabilities, or logits and a value.
+    """The exported classifier: rows of tokens -> logits, probabilities or a value, and the embedding.
 
     Inputs of `score`: `tokens` int32 `[N]`, the rows' tokens one after the other, special tokens included, no
     padding; `lengths` int32 `[B]`, tokens of each row, at least 1; `first_segment` int32 `[B]`, how many of them
     have type id 0 (the rest has 1). Outputs: `logits` float32 `[B, C]`, and `probabilities` float32 `[B, C]` for
     C > 1 or `value` float32 `[B]` for C = 1, which is the logit or, with the activation sigmoid, its sigmoid in
-    float32. B may be 0. InvalidArgumentError is raised for a row longer than the
+    float32; and `embedding` float32 `[B, H]`, the vector of which the last product of the head makes the logits. B may
+    be 0. InvalidArgumentError is raised for a row longer than the
     model's positions, lengths that do not add up to N and, on CPU, a token outside the vocabulary.
 
     The export has more signatures on the same float32 weights: `score_bfloat16` with the layers in bfloat16, and
@@ -88,6 +89,11 @@ class ScoringGraph(tf.Module):
         # Made here and not by a decorator: a decorated method holds its object only weakly.
         self.score = self._ragged(tf.float32)
 
+    @property
+    def embedding_width(self) -> int:
+        """H of the output `embedding`."""
+        return self._pooler.width
+
     @classmethod
     def from_classifier(
         cls, classifier: BertClassifier, config: BertConfig, activation: str | None = None
@@ -106,7 +112,7 @@ class ScoringGraph(tf.Module):
             places = (tf.cumsum(lengths) - lengths)[:, tf.newaxis] + tf.range(longest)
             # Padding reads whatever token comes next: one that exists, and attention never sees it.
             padded = tf.gather(tokens, tf.minimum(places, tf.size(tokens) - 1))
-            return self._outputs(self.logits(padded, lengths, first_segment, dtype))
+            return self._outputs(self.embedding(padded, lengths, first_segment, dtype))
 
         return tf.function(score, input_signature=_signature([None]), autograph=False)
 
@@ -121,11 +127,17 @@ class ScoringGraph(tf.Module):
 
     def _padded(self, dtype: tf.DType, jit_compile: bool | None) -> Any:
         def score(tokens: tf.Tensor, lengths: tf.Tensor, first_segment: tf.Tensor) -> Outputs:
-            return self._outputs(self.logits(tokens, lengths, first_segment, dtype, compiled=True))
+            return self._outputs(self.embedding(tokens, lengths, first_segment, dtype, compiled=True))
 
         return tf.function(score, input_signature=_signature([None, None]), autograph=False, jit_compile=jit_compile)
 
     def logits(
+        self, tokens: tf.Tensor, lengths: tf.Tensor, first_segment: tf.Tensor, dtype: tf.DType = tf.float32
+    ) -> tf.Tensor:
+        """The whole network on padded rows: int32 `[B, T]`, `[B]`, `[B]` -> float32 `[B, C]`; see `embedding`."""
+        return self._out(self.embedding(tokens, lengths, first_segment, dtype))
+
+    def embedding(
         self,
         tokens: tf.Tensor,
         lengths: tf.Tensor,
@@ -134,7 +146,7 @@ class ScoringGraph(tf.Module):
         *,
         compiled: bool = False,
     ) -> tf.Tensor:
-        """The network itself on padded rows: int32 `[B, T]`, `[B]`, `[B]` -> float32 `[B, C]`.
+        """The network up to the last product of its head, on padded rows: int32 `[B, T]`, `[B]`, `[B]` -> `[B, H]`.
 
         The products of the layers are computed in `dtype`, all else in float32. What stands in the
         padding does not matter as long as the vocabulary has it. Nothing in here depends on values, so that XLA can
@@ -155,14 +167,16 @@ class ScoringGraph(tf.Module):
         adder = tf.where(place < lengths[:, tf.newaxis], 0.0, _MASKED)[:, tf.newaxis, tf.newaxis, :]
         for layer in self._layers:
             rows = layer(rows, adder, form)
-        return self._out(self._pooled(self._pooler(self._last_layer(rows, adder, form))))
+        return self._pooled(self._pooler(self._last_layer(rows, adder, form)))
 
-    def _outputs(self, logits: tf.Tensor) -> Outputs:
+    def _outputs(self, embedding: tf.Tensor) -> Outputs:
+        logits = self._out(embedding)
+        outputs = {"logits": logits, "embedding": embedding}
         if logits.shape[1] > 1:
             probabilities = tf.nn.softmax(logits) if self._activation == "softmax" else tf.sigmoid(logits)
-            return {"logits": logits, "probabilities": probabilities}
+            return {**outputs, "probabilities": probabilities}
         value = logits[:, 0]
-        return {"logits": logits, "value": tf.sigmoid(value) if self._activation == "sigmoid" else value}
+        return {**outputs, "value": tf.sigmoid(value) if self._activation == "sigmoid" else value}
 
     def export(self, path: str | Path) -> None:
         """Writes a SavedModel whose signature "score" is `score`; it needs no code of ours to be loaded."""

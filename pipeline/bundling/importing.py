@@ -71,7 +71,8 @@ def import_model(job: ImportJob) -> Imported:
         folder = work / "bundle"
         _fit(write_vocabulary(tokens, work / "vocab.txt"), spec, task, work)
         config = checkpoint.config
-        ScoringGraph.from_classifier(classifier, config, activation).export(folder / SCORING)
+        graph = ScoringGraph.from_classifier(classifier, config, activation)
+        graph.export(folder / SCORING)
         origin = {
             "weights": "untrained head" if checkpoint.outputs is None else Path(os.path.abspath(job.path)).name,
             "layout": checkpoint.layout,
@@ -89,6 +90,7 @@ def import_model(job: ImportJob) -> Imported:
             "model": config.to_dict(),
             "precisions": list(PRECISIONS),
             "engines": list(ENGINES),
+            "embedding_width": graph.embedding_width,
             "quality": {},
             "baseline": {},
             "origin": origin,

@@ -88,7 +88,8 @@ def train(job: TrainingJob, teller: Teller | None = None) -> Trained:
         measured = measure(classifier, validation, held_out if test else None)
         teller.measured(measured.quality)
         activation = default_activation(job.task)
-        ScoringGraph.from_classifier(classifier, config, activation).export(folder / SCORING)
+        graph = ScoringGraph.from_classifier(classifier, config, activation)
+        graph.export(folder / SCORING)
         Record(
             result=result,
             rows=rows,
@@ -109,6 +110,7 @@ def train(job: TrainingJob, teller: Teller | None = None) -> Trained:
             "model": config.to_dict(),
             "precisions": list(PRECISIONS),
             "engines": list(ENGINES),
+            "embedding_width": graph.embedding_width,
             "quality": measured.quality,
             "baseline": json.loads((work / "baseline.json").read_text()),
             "origin": {

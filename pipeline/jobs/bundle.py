@@ -6,6 +6,8 @@ from pipeline.errors import ConfigError
 from pipeline.jobs.config import JobConfig
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from model.bundle import Bundle
 
 
@@ -44,6 +46,11 @@ def _fits(bundle: "Bundle", job: JobConfig) -> "Bundle":
         )
     if job.min_probability is not None:
         _check_decision(bundle, job)
+    if job.embeddings is not None and not bundle.embedding_width:
+        raise ConfigError(
+            f"--embeddings {job.embeddings}: the graph of {job.bundle} gives none, as no bundle of an earlier version "
+            "does; import or train the model again with this version, or leave the flag out"
+        )
     if job.precision not in ("auto", "fastest"):
         check_precision(bundle, job.bundle, job.precision)
     return bundle
@@ -67,6 +74,13 @@ def _check_decision(bundle: "Bundle", job: JobConfig) -> None:
 def thresholds_of(job: JobConfig, bundle: "Bundle") -> tuple[float, ...]:
     """The probability from which each label is given: of the job, else of the bundle; empty where texts have one."""
     return bundle.thresholds if job.threshold is None else (job.threshold,) * len(bundle.thresholds)
+
+
+def embedding_of(job: JobConfig, bundle: "Bundle") -> "pa.FixedSizeListType | None":
+    """The type of the column `embedding`, None where the job asks for none."""
+    from transforms.batches.score_columns import embedding_type
+
+    return None if job.embeddings is None else embedding_type(job.embeddings, bundle.embedding_width)
 
 
 def check_precision(bundle: "Bundle", path: str, precision: str) -> None:

@@ -32,7 +32,10 @@ Chips = Literal["amx", "avx512_bf16", "avx512_vnni", "avx512", "avx2_vnni", "avx
 """Classes of chips; `bert-batch certify` shows that of a machine."""
 
 LATER: frozenset[str] = frozenset(
-    {"keep_text_digests", "max_text_bytes", "min_probability", "strict_columns", "threshold", *TextFiles.model_fields}
+    {
+        *("embeddings", "keep_text_digests", "max_text_bytes", "min_probability", "strict_columns", "threshold"),
+        *TextFiles.model_fields,
+    }
 )
 """Settings (by flag, `schema` not `schema_`) that came after the first outputs. At its default, such a setting is left
 out of what resume compares: a run staged by an earlier version is the same work."""
@@ -84,6 +87,9 @@ class JobConfig(TextFiles):
     )
     min_probability: float | None = _scoring(
         None, gt=0, le=1, description="A less probable label is no decision: column decision is the label, or abstain."
+    )
+    embeddings: Literal["float32", "float16"] | None = _scoring(
+        None, description="Adds the column embedding, float32 or float16: the vector behind the scores."
     )
     max_text_bytes: int = _input(
         LONGEST_TEXT, ge=1, le=1 << 30, description="Bytes of one text; a longer one is a dead letter."
@@ -157,6 +163,8 @@ class JobConfig(TextFiles):
         # Also fixes what a relative folder means.
         if self.outputs.table is None and self.dead_letters_table:
             raise ValueError("--dead-letters-table is for an output table; add --output bq://project.dataset.table")
+        if self.outputs.table is not None and self.embeddings == "float16":
+            raise ValueError("--embeddings float16: BigQuery has no such type; take float32, or an output folder alone")
         return self
 
     @functools.cached_property

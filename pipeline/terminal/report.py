@@ -77,6 +77,8 @@ def show_found(found: "Bundle | Plan | Run | FoundTable | Labelling | Comparison
     match found:
         case Bundle():
             out.print(f"bundle   {found.reference}")
+            width = found.embedding_width
+            out.print(f"         {f'embeddings of {width:,} numbers' if width else 'gives no embeddings'}")
         case Plan():
             about, size = "" if found.exact else "about ", sum(info.size for info in found.inputs)
             what = f"{len(found.inputs):,} files" if found.table is None else found.table.source
@@ -130,7 +132,7 @@ def _inspect_bundle(bundle: Bundle) -> None:
     # A fingerprint that is cut short is none.
     table.add_column(overflow="fold")
     names = ("name", "fingerprint", "format", "task", "labels", "activation", "max_tokens", "segments", "tokenizer")
-    for name in (*names, "model", "precisions"):
+    for name in (*names, "model", "precisions", "embedding_width"):
         table.add_row(name, str(getattr(bundle, name)))
     if bundle.thresholds:
         table.add_row("thresholds", ", ".join(f"{threshold:.4f}" for threshold in bundle.thresholds))

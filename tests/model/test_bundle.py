@@ -49,15 +49,16 @@ def flip(name: str) -> Callable[[Path], None]:
         (edit({"labels": ["book", "play", "rate"]}), "bundle.json: was edited"),
         (edit({"max_tokens": 32}), "bundle.json: was edited"),
         (edit({"extra": 1}), "'extra' is missing or not known"),
-        (edit({"format": 5}), "format 5; this version reads formats 1 to 4: score it with the version of bert-batch"),
-        (edit({"format": 0}), "format 0; this version reads formats 1 to 4: restore the bundle"),
+        (edit({"format": 6}), "format 6; this version reads formats 1 to 5: score it with the version of bert-batch"),
+        (edit({"format": 0}), "format 0; this version reads formats 1 to 5: restore the bundle"),
         (edit({"format": True}), "format True; this version reads"),
         (edit({"format": "3"}), "format '3'; this version reads"),
         (edit({"format": None}), "format None; this version reads"),
-        # Format 1 had no activation, format 2 no engines, format 3 no thresholds; format 4 always has all.
+        # Format 1 had no activation, format 2 no engines, format 3 no thresholds, format 4 no width; format 5 has all.
         (edit({"format": 1}), "'activation' is missing or not known"),
-        (edit({"format": 2}), "'engines' is missing or not known"),
-        (edit({"format": 3}), "'thresholds' is missing or not known"),
+        (edit({"format": 2}), "'embedding_width' is missing or not known"),
+        (edit({"format": 3}), "'embedding_width' is missing or not known"),
+        (edit({"format": 4}), "'embedding_width' is missing or not known"),
         (edit({"activation": "none"}), "bundle.json: was edited"),
     ],
 )
@@ -119,7 +120,7 @@ def test_a_newer_format_ends_a_command_with_2(copy: Path) -> None:
 def test_a_bundle_of_format_2_is_read_and_only_tensorflow_computes_it(copy: Path) -> None:
     found = json.loads((copy / "bundle.json").read_text())
     assert found.pop("engines") == ["tensorflow", "openvino"]
-    assert found.pop("thresholds") == []
+    assert (found.pop("thresholds"), found.pop("embedding_width")) == ([], 32)
     found["format"] = 2
     found["fingerprint"] = fingerprint(found)
     (copy / "bundle.json").write_text(json.dumps(found))
@@ -129,9 +130,28 @@ def test_a_bundle_of_format_2_is_read_and_only_tensorflow_computes_it(copy: Path
 
 def test_a_bundle_of_format_3_is_read_and_has_no_thresholds(copy: Path) -> None:
     found = json.loads((copy / "bundle.json").read_text())
-    assert found.pop("thresholds") == []
+    assert (found.pop("thresholds"), found.pop("embedding_width")) == ([], 32)
     found["format"] = 3
     found["fingerprint"] = fingerprint(found)
     (copy / "bundle.json").write_text(json.dumps(found))
     bundle = Bundle.load(copy)
     assert (bundle.format, bundle.thresholds, bundle.fingerprint) == (3, (), found["fingerprint"])
+
+
+def test_a_bundle_of_format_4_is_read_and_gives_no_embeddings(copy: Path) -> None:
+    found = json.loads((copy / "bundle.json").read_text())
+    assert found.pop("embedding_width") == 32
+    found["format"] = 4
+    found["fingerprint"] = fingerprint(found)
+    (copy / "bundle.json").write_text(json.dumps(found))
+    bundle = Bundle.load(copy)
+    assert (bundle.format, bundle.embedding_width, bundle.fingerprint) == (4, 0, found["fingerprint"])
+
+
+@pytest.mark.parametrize("width", [-1, 1.5, "32", None, True])
+def test_a_width_of_embeddings_that_is_none_is_refused(copy: Path, width: object) -> None:
+    found = json.loads((copy / "bundle.json").read_text()) | {"embedding_width": width}
+    found["fingerprint"] = fingerprint(found)
+    (copy / "bundle.json").write_text(json.dumps(found))
+    with pytest.raises(BundleError, match="is no description of a bundle"):
+        Bundle.load(copy)

@@ -99,7 +99,8 @@ def write_bundle(planned: Built) -> Built:
         tft_beam.Context(temp_dir=str(path.parent / f"{path.name}-temp"), passthrough_keys={"row_key"}),
     ):
         p | beam.Create([batch]) | fit | tft_beam.WriteTransformFn(str(path))
-    ScoringGraph.from_classifier(planned.classifier, planned.config).export(path / "scoring")
+    graph = ScoringGraph.from_classifier(planned.classifier, planned.config)
+    graph.export(path / "scoring")
     description = {
         "name": "test",
         "task": task,
@@ -110,6 +111,7 @@ def write_bundle(planned: Built) -> Built:
         "model": planned.config.to_dict(),
         "precisions": list(PRECISIONS),
         "engines": list(ENGINES),
+        "embedding_width": graph.embedding_width,
         **{key: {} for key in ("quality", "baseline", "origin", "versions")},
         "created": "2026-11-01T00:00:00+00:00",
     }

@@ -36,13 +36,22 @@ def row_bytes(column: pa.Array) -> Bytes:
         return _by_offsets(column.values, ends)
     if _is_binary(kind):
         return pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)  # type: ignore[no-any-return]
-    return np.full(len(column), -(-column.nbytes // max(1, len(column))), np.int64)
+    return np.full(len(column), _each(column), np.int64)
+
+
+def _each(column: pa.Array) -> int:
+    """Bytes of one value, where all have the same."""
+    return -(-int(column.nbytes) // max(1, len(column)))
 
 
 def _by_offsets(values: pa.Array, offsets: Bytes) -> Bytes:
     if not len(offsets):
         return np.zeros(0, np.int64)
-    inside = row_bytes(values.slice(int(offsets[0]), int(offsets[-1] - offsets[0])))
+    within = values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
+    if pa.types.is_floating(within.type):
+        # Vectors have hundreds of numbers a row, each of which would be looked at.
+        return np.diff(offsets) * _each(within)
+    inside = row_bytes(within)
     ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(inside)])
     return np.diff(ends[offsets - offsets[0]])  # type: ignore[no-any-return]
 

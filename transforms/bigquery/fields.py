@@ -31,6 +31,7 @@ SCORES = {
     "probabilities.label": "Class",
     "probabilities.probability": "Probability of the class",
     "value": "Result of the regression",
+    "embedding": "The vector of the text from which the last product of the model makes its scores",
     "token_count": "Tokens of the text with special tokens and without padding",
     "truncated": "Whether the text was longer than the bundle takes and was cut",
     "bundle": "name@fingerprint of the bundle that scored the row",
@@ -132,8 +133,8 @@ def _digits(kind: pa.DataType) -> int:
     return int(kind.precision - kind.scale)
 
 
-_ADDED = frozenset({"decision"})
-"""Columns of ours that a job asks for by a flag: a table that exists gets them, NULLABLE."""
+_ADDED = frozenset({"decision", "embedding"})
+"""Columns of ours that a job asks for by a flag: a table that exists gets them, NULLABLE, a list REPEATED."""
 
 
 def to_add(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Field]:
@@ -143,9 +144,11 @@ def to_add(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Field]:
 
 
 def add_column(table: str, field: Field) -> str:
-    """The statement that adds a column of single values; one that is there stays as it is."""
+    """The statement that adds a column of values or lists of them; one that is there stays as it is."""
     described = json.dumps(field["description"], ensure_ascii=False)
-    column = f"`{field['name']}` {field['type']} OPTIONS(description={described})"
+    kind = _SQL_NAMES.get(field["type"], field["type"])
+    kind = f"ARRAY<{kind}>" if _mode(field) == "REPEATED" else kind
+    column = f"`{field['name']}` {kind} OPTIONS(description={described})"
     return f"ALTER TABLE `{table}` ADD COLUMN IF NOT EXISTS {column}"
 
 

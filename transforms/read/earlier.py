@@ -1,4 +1,4 @@
-"""The published date that scores can be taken from: same bundle, precision, engine and top_k, digests of its texts."""
+"""The published date that scores can be taken from: same bundle, precision, engine, settings; digests of its texts."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from model.bundle import TENSORFLOW
 from transforms.batches.schemas import plain
-from transforms.batches.score_columns import scores_schema
+from transforms.batches.score_columns import EMBEDDING, scores_schema
 from transforms.batches.text_digests import DIGEST, DIGEST_TYPE, WIDTH
 from transforms.outputs.digest_files import published_beside
 from transforms.runs.history import read_manifests
@@ -26,27 +26,35 @@ class EarlierPart(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Earlier:
-    """A published date: what its rows were computed in, and the files that hold them. `task` as the bundle has it."""
+    """A published date: what its rows were computed in, and the files that hold them.
+
+    `task` as the bundle has it, `embedding` the type of that column, None if there is none.
+    """
 
     date: str
     run_id: str
     precision: str
     task: str
     parts: tuple[EarlierPart, ...]
+    embedding: pa.DataType | None = None
 
     @property
     def columns(self) -> list[str]:
         """The columns of a row that stay as they are when its text has not changed."""
-        own = {"label", "probability", "labels", "probabilities", "value"}
+        own = {"label", "probability", "labels", "probabilities", "value", EMBEDDING}
         own |= {"token_count", "truncated", "text_hash", "scored_at"}
-        return [name for name in scores_schema(pa.schema([]), self.task).names if name in own]
+        return [name for name in self._scores.names if name in own]
 
     @property
     def type(self) -> pa.StructType:
         """Type of the column `earlier` of Rows: those columns, and the digest of the text they were computed from."""
-        fields = [scores_schema(pa.schema([]), self.task).field(name) for name in self.columns]
+        fields = [self._scores.field(name) for name in self.columns]
         digest = pa.field(DIGEST, DIGEST_TYPE, nullable=False)
         return pa.struct([*(field.with_type(plain(field.type)) for field in fields), digest])
+
+    @property
+    def _scores(self) -> pa.Schema:
+        return scores_schema(pa.schema([]), self.task, embedding=self.embedding)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +83,14 @@ def find_earlier(
     top_k: int | None,
     engine: str = TENSORFLOW,
     threshold: float | None = None,
+    embeddings: str | None = None,
+    embedding: pa.DataType | None = None,
 ) -> Found:
     """The newest date up to `date` below `output` whose rows this job would score the same way, if there is one.
 
     In float32 all engines give the same, within rounding. Files without digests are left out, and so are dates that
-    have no others: `text_hash` can be aimed at.
+    have no others: `text_hash` can be aimed at. `embeddings` is the setting of the job, `embedding` the column's type;
+    a job without them takes the scores of a date that has them.
     """
     published = read_manifests(output).published
     passed_over = None
@@ -89,14 +100,16 @@ def find_earlier(
             continue
         if manifest["settings"].get("threshold") != threshold:
             continue
+        if embeddings is not None and manifest["settings"].get("embeddings") != embeddings:
+            continue
         run_id, files = manifest["run_id"], manifest["files"]
         whole = each(lambda part: _beside(output, part), files)
         parts = [EarlierPart(join(output, part["path"]), at) for part, at in zip(files, whole, strict=True) if at]
         if len(parts) < len(files):
             passed_over = passed_over or PassedOver(date=day, run_id=run_id, why=_why(files, len(parts)))
         if parts or not files:
-            earlier = Earlier(date=day, run_id=run_id, precision=precision, task=task, parts=tuple(parts))
-            return Found(earlier, passed_over)
+            given = {"date": day, "run_id": run_id, "precision": precision, "task": task, "embedding": embedding}
+            return Found(Earlier(**given, parts=tuple(parts)), passed_over)
     return Found(None, passed_over)
 
 

@@ -140,7 +140,9 @@ class _ReadSplit(beam.DoFn):
                     yield TaggedOutput("dead", batch)
                 for batch in rows:
                     batch = batch if known is None else mark(batch, known, self._file_names())
-                    yield from small.add(batch if before is None else before.attach(batch, piece.number))
+                    # With embeddings of the earlier date a batch may be too large.
+                    for part in [batch] if before is None else cut(before.attach(batch, piece.number)):
+                        yield from small.add(part)
                 if over := self._spending.is_over(split.number):
                     break
             if over:

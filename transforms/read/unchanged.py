@@ -108,8 +108,10 @@ class Unchanged:
 
     def __init__(self, places: Iterable[StoredBatch], kind: pa.StructType) -> None:
         table = pa.Table.from_batches(list(_read(places)), _schema(kind)).combine_chunks()
-        table = table.sort_by([("piece", "ascending"), ("row", "ascending")])
-        self._pieces, self._rows = (table.column(name).to_numpy() for name in ("piece", "row"))
+        # The scores stay where they are: with embeddings a split has hundreds of megabytes of them.
+        pieces, rows = (table.column(name).to_numpy() for name in ("piece", "row"))
+        self._order = np.lexsort((rows, pieces))
+        self._pieces, self._rows = pieces[self._order], rows[self._order]
         self._scores = table.column(EARLIER)
 
     def attach(self, batch: pa.RecordBatch, piece: int) -> pa.RecordBatch:
@@ -120,7 +122,8 @@ class Unchanged:
         hit = (at < end) & (self._rows[np.minimum(at, len(self._rows) - 1)] == rows) if end > start else at < 0
         if not hit.any():
             return batch
-        scores = self._scores.take(pa.array(at, mask=~hit)).combine_chunks()
+        which = self._order[np.minimum(at, len(self._order) - 1)]
+        scores = self._scores.take(pa.array(which, mask=~hit)).combine_chunks()
         index = batch.schema.get_field_index(EARLIER)
         return batch.set_column(index, batch.schema.field(index), scores)
 

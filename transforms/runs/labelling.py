@@ -20,7 +20,8 @@ class Labelling:
     """What turns a model's numbers into the columns of Scores. `labels` is empty for a regression.
 
     `thresholds` has the probability from which each label is given, where a text may have several; else it is empty.
-    With `min_probability` a classification has the column `decision`.
+    With `min_probability` a classification has the column `decision`. `embedding` is the type of the column with the
+    head's input vector, None if there is none.
     """
 
     labels: tuple[str, ...]
@@ -29,6 +30,7 @@ class Labelling:
     top_k: int | None = None
     thresholds: tuple[float, ...] = ()
     min_probability: float | None = None
+    embedding: pa.FixedSizeListType | None = None
 
     def __post_init__(self) -> None:
         if self.top_k is not None and not 1 <= self.top_k <= max(1, len(self.labels)):
@@ -47,7 +49,7 @@ class Labelling:
 
     def _scores(self, kept: pa.Schema) -> pa.Schema:
         task = "regression" if not self.labels else "multilabel" if self.thresholds else "classification"
-        return scores_schema(kept, task, decision=self.min_probability is not None)
+        return scores_schema(kept, task, decision=self.min_probability is not None, embedding=self.embedding)
 
 
 def decided(label: pa.DictionaryArray, probability: pa.Array, labelling: Labelling) -> dict[str, pa.Array]:

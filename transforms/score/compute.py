@@ -14,13 +14,15 @@ class Compute:
     where the chips are of another class than `chip` (None: of any);
     `progress` is the file through which local workers tell how far they are; `heartbeats` the folder for their
     heartbeats, if a listener is there. `hints` are Beam's resource hints for the workers that score
-    (`accelerator`, `min_ram`); with `needs_gpu` a worker without one does not score.
+    (`accelerator`, `min_ram`); with `needs_gpu` a worker without one does not score. `embeddings`: each row gets the
+    embedding too, which the graph computes in any case.
     """
 
     token_budget: int | None = None
     precision: str | None = None
     engine: str = TENSORFLOW
     chip: str | None = None
+    embeddings: bool = False
     progress: str | None = None
     heartbeats: str | None = None
     hints: Mapping[str, str] = field(default_factory=dict)

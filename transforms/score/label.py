@@ -9,6 +9,7 @@ import pyarrow as pa
 from transforms.batches.dead_letters import reject
 from transforms.batches.repeated import WORK_FIELD, value_of
 from transforms.batches.schemas import check, outputs_schema
+from transforms.batches.score_columns import EMBEDDING
 from transforms.runs.labelling import STAGE, Labelling, decided, same_for_all
 
 _FEW = 16
@@ -20,22 +21,40 @@ def label(batch: pa.RecordBatch, labelling: Labelling) -> tuple[pa.RecordBatch, 
     `batch` has the schema outputs_schema.
     """
     check(batch, outputs_schema(labelling.columns), STAGE)
-    width = max(1, len(labelling.labels))
-    outputs = batch.column("outputs").flatten().to_numpy().reshape(batch.num_rows, width)
+    width, more = max(1, len(labelling.labels)), 0 if labelling.embedding is None else labelling.embedding.list_size
+    # The embedding stands behind the numbers that scores are made of.
+    numbers = batch.column("outputs").flatten().to_numpy().reshape(batch.num_rows, width + more)
+    outputs, vectors = numbers[:, :width], _vectors(numbers[:, width:], labelling.embedding)
     failed = batch.column("failed").to_numpy(zero_copy_only=False)
-    good = np.isfinite(outputs).all(axis=1) & ~failed
+    good = np.isfinite(outputs).all(axis=1) & np.isfinite(vectors).all(axis=1) & ~failed
     dead = None
     if not good.all():
         bad = np.flatnonzero(~good)
-        codes = ["not_scored" if failed[row] else "not_finite" for row in bad]
-        reasons = ["the model failed on this text" if failed[row] else "the model gave NaN or infinity" for row in bad]
+        codes, reasons = zip(*(_fault(failed[row], numbers[row]) for row in bad), strict=True)
         dead = reject(batch, bad, STAGE, codes, reasons)
-        batch, outputs = batch.filter(pa.array(good)), outputs[good]
+        batch, outputs, vectors = batch.filter(pa.array(good)), outputs[good], vectors[good]
     schema = labelling.schema
-    own = _classes(outputs, labelling) if labelling.labels else {"value": pa.array(outputs[:, 0])}
+    own = _classes(outputs, labelling) if labelling.labels else {"value": pa.array(np.ascontiguousarray(outputs[:, 0]))}
+    if labelling.embedding is not None:
+        own[EMBEDDING] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=labelling.embedding)
     own |= same_for_all(labelling, batch.num_rows, value_of(batch, WORK_FIELD)["precision"])
     arrays = [own[name] if name in own else batch.column(name) for name in schema.names]
     return check(pa.RecordBatch.from_arrays(arrays, schema=schema), schema, STAGE), dead
+
+
+def _fault(failed: bool, numbers: npt.NDArray[np.float32]) -> tuple[str, str]:
+    """Code and reason of a row that has no scores."""
+    if failed:
+        return "not_scored", "the model failed on this text"
+    if not np.isfinite(numbers).all():
+        return "not_finite", "the model gave NaN or infinity"
+    return "not_finite", "a number of the embedding is beyond 65,504, the largest of float16; take --embeddings float32"
+
+
+def _vectors(numbers: npt.NDArray[np.float32], kind: pa.FixedSizeListType | None) -> npt.NDArray[np.floating]:
+    """The embeddings [B, H] as numbers of the column, in memory of their own; infinity where float16 ends."""
+    with np.errstate(over="ignore"):
+        return numbers.astype(np.float32 if kind is None else kind.value_type.to_pandas_dtype())
 
 
 def _classes(probabilities: npt.NDArray[np.float32], labelling: Labelling) -> dict[str, pa.Array]:

@@ -11,7 +11,8 @@ from apache_beam.pvalue import TaggedOutput
 
 from transforms.batches import coder as coder
 from transforms.batches.repeated import WORK, WORK_FIELD, repeated, value_of
-from transforms.batches.schemas import Columns, check, outputs_schema, tokens_schema
+from transforms.batches.schemas import MAX_BATCH_BYTES, MAX_ROWS, Columns, check, outputs_schema, tokens_schema
+from transforms.batches.sizes import parts, total_bytes
 from transforms.runs.heartbeats import start_heartbeat
 from transforms.runs.labelling import STAGE, Labelling
 from transforms.runs.progress import Teller
@@ -47,7 +48,7 @@ class BertModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Scorer]):
         teller = Teller(self._compute.progress, batch.num_rows)
         scored = score_batch(batch, model, self._columns, teller)
         teller.end()
-        return [scored]
+        return cut_outputs(scored) if self._compute.embeddings else [scored]
 
     def get_num_bytes(self, batch: pa.RecordBatch) -> int:
         return int(batch.nbytes)
@@ -75,6 +76,18 @@ def score_batch(
     }
     arrays = [made[name] if name in made else batch.column(name) for name in schema.names]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def cut_outputs(batch: pa.RecordBatch) -> list[pa.RecordBatch]:
+    """An output of `score_batch` in parts of at most MAX_BATCH_BYTES, the first with the Work of all."""
+    if total_bytes(batch) <= MAX_BATCH_BYTES:
+        return [batch]
+    nothing = Work(precision=work_of(batch).precision)._asdict()
+    rest = batch.set_column(
+        batch.schema.get_field_index(WORK), WORK_FIELD, repeated(nothing, WORK_FIELD, batch.num_rows)
+    )
+    places = parts(batch, (), MAX_ROWS)
+    return [(rest if start else batch).slice(start, end - start) for start, end in places]
 
 
 def work_of(batch: pa.RecordBatch) -> Work:

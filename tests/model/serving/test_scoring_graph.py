@@ -32,10 +32,10 @@ def test_the_exported_graph_equals_the_reference(case: str, exports: Callable[[s
         outputs = score(**ragged({key: sets[f"{name}/{key}"] for key in INPUT_NAMES}))
         np.testing.assert_allclose(outputs["logits"], expected["logits"], atol=1e-5)
         if CASES[case][0] > 1:
-            assert set(outputs) == {"logits", "probabilities"}
+            assert set(outputs) == {"logits", "probabilities", "embedding"}
             np.testing.assert_allclose(outputs["probabilities"], expected["probs"], atol=1e-6)
         else:
-            assert set(outputs) == {"logits", "value"}
+            assert set(outputs) == {"logits", "value", "embedding"}
             np.testing.assert_array_equal(outputs["value"], outputs["logits"][:, 0])
 
 

@@ -153,6 +153,18 @@ def test_a_table_that_exists_gets_the_column_that_a_flag_asks_for(place: Place, 
     assert {row["decision"] for row in place.rows()} == {None}
 
 
+def test_a_table_that_exists_gets_the_vectors_that_a_flag_asks_for(place: Place, classes: Built, source: Path) -> None:
+    run(place, classes, source, keep="size")
+    run(place, classes, source, keep="size", embeddings="float32")
+    rows, expected = place.rows(), parquet_rows(place.home)
+    # The new column is the last one of the table.
+    assert_same_rows([{name: row[name] for name in expected[0]} for row in rows], expected)
+    assert {len(row["embedding"]) for row in rows} == {32}
+    # A later job without the flag leaves the lists empty.
+    run(place, classes, source, keep="size")
+    assert {len(row["embedding"]) for row in place.rows()} == {0}
+
+
 # === What is refused before anything is scored ===
 
 

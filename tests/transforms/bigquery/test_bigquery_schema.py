@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from support.commands import ROOT
 
-from transforms.batches.score_columns import scores_schema
+from transforms.batches.score_columns import embedding_type, scores_schema
 from transforms.bigquery.fields import SCORES, add_column, added, differences, table_fields, to_add
 from transforms.bigquery.names import table_name
 from transforms.errors import PlanError
@@ -290,6 +290,13 @@ def test_a_table_gets_the_columns_that_a_flag_asks_for_and_no_others() -> None:
     assert add_column("p.d.t", column) == (
         "ALTER TABLE `p.d.t` ADD COLUMN IF NOT EXISTS `decision` STRING "
         'OPTIONS(description="The most probable class, or abstain where its probability is below --min-probability")'
+    )
+    vectors = scores_schema(nothing, "classification", embedding=embedding_type("float32", 4))
+    (column,) = to_add(found, table_sink(TABLE, vectors, dead_letters=False, staging="").resources[0])
+    assert (column["mode"], column["name"]) == ("REPEATED", "embedding")
+    assert add_column("p.d.t", column) == (
+        "ALTER TABLE `p.d.t` ADD COLUMN IF NOT EXISTS `embedding` ARRAY<FLOAT64> "
+        'OPTIONS(description="The vector of the text from which the last product of the model makes its scores")'
     )
     without_note = {**found, "schema": {"fields": [f for f in found["schema"]["fields"] if f["name"] != "note"]}}
     assert [f["name"] for f in to_add(without_note, job)] == ["decision"], "a kept column is the user's to add"

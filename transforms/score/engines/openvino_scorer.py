@@ -7,7 +7,7 @@ import functools
 import importlib.util
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from transforms.errors import EngineError, OutOfMemoryError
 from transforms.score.compute import Compute
 from transforms.score.devices import Device
 from transforms.score.engines.chips import EIGHT_BIT, find_chip
-from transforms.score.engines.scorer import Limits, Scorer, Tokens, check_rows, padded
+from transforms.score.engines.scorer import Limits, Scorer, Tokens, beside, check_rows, outputs_of, padded
 from transforms.score.memo import Memo
 from transforms.score.micro_batches import Indices, plan_micro_batches
 from transforms.stores.loaded import once_a_process
@@ -69,13 +69,13 @@ class OpenVinoScorer(Scorer):
 
     def __init__(self, bundle: Bundle, compute: Compute, device: Device) -> None:
         """Raises EngineError, naming chip and flag, if this process cannot compute what the run was planned for."""
-        self.width = max(1, len(bundle.labels))
+        self._outputs = outputs_of(bundle, compute)
+        self.width = sum(self._outputs.values())
         self.precision = compute.precision or "float32"
         self.token_budget = compute.token_budget or device.token_budget
         self.memo = Memo(self.width)
         self._limits = Limits.of(bundle.model)
         _check(bundle, self.precision, compute.chip)
-        self._output = "value" if bundle.task == "regression" else "probabilities"
         self._compiled = once_a_process(
             f"openvino {self.precision}",
             bundle.fingerprint,
@@ -94,7 +94,7 @@ class OpenVinoScorer(Scorer):
             return np.empty((0, self.width), np.float32)
         tokens = padded(values, lengths, (len(lengths), int(lengths.max())))
         inputs = {"tokens": tokens, "lengths": lengths, "first_segment": first_segment}
-        return self._compiled(inputs, self._output).reshape(len(lengths), self.width)
+        return beside(self._compiled.read(inputs, self._outputs), len(lengths))
 
 
 class Compiled:
@@ -111,11 +111,16 @@ class Compiled:
         self._request: Any = self._compile()
 
     def __call__(self, inputs: Mapping[str, Tokens], output: str) -> npt.NDArray[np.float32]:
+        return self.read(inputs, [output])[0]
+
+    def read(self, inputs: Mapping[str, Tokens], outputs: Iterable[str]) -> list[npt.NDArray[np.float32]]:
+        """Several outputs of one run; those that nobody reads cost nothing that could be measured."""
         with self._lock:
             try:
                 if self._request is None:
                     self._request = self._compile()
-                return np.array(self._infer(inputs)[output])
+                found = self._infer(inputs)
+                return [np.array(found[name]) for name in outputs]
             except (RuntimeError, MemoryError) as error:
                 self._request = None
                 if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):

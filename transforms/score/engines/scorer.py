@@ -1,12 +1,15 @@
 """The protocol of every engine, and what is checked before any of them: several check nothing themselves."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from model.bundle import Bundle
 from transforms.errors import BadRowError
+from transforms.score.compute import Compute
 from transforms.score.memo import Memo
 from transforms.score.micro_batches import Indices
 
@@ -14,11 +17,12 @@ Tokens = npt.NDArray[np.int32]
 
 
 class Scorer(Protocol):
-    """The model: ragged token rows -> float32 [B, C], and how it wants its micro-batches.
+    """The model: ragged token rows -> float32 [B, W], and how it wants its micro-batches.
 
     Called with `values` int32 [N], `lengths` int32 [B] and `first_segment` int32 [B]. Raises BadRowError if a row is at
     fault, OutOfMemoryError if so many rows do not fit; any other error is nobody's fault. `token_budget` falls when
-    memory runs out, and stays so; `memo` keeps results from one macro-batch to the next.
+    memory runs out, and stays so; `memo` keeps results from one macro-batch to the next. `width` is W: the C numbers
+    of a row that its scores are made of, and where the job wants it the embedding behind them.
     """
 
     width: int
@@ -32,6 +36,21 @@ class Scorer(Protocol):
     def shape(self, rows: int, longest: int) -> tuple[int, int]: ...
 
     def __call__(self, values: Tokens, lengths: Tokens, first_segment: Tokens) -> npt.NDArray[np.float32]: ...
+
+
+def outputs_of(bundle: Bundle, compute: Compute) -> dict[str, int]:
+    """The outputs of the graph of a bundle that a job reads, with their columns, in the order of Scorer."""
+    result = "value" if bundle.task == "regression" else "probabilities"
+    return {
+        result: max(1, len(bundle.labels)),
+        **({"embedding": bundle.embedding_width} if compute.embeddings else {}),
+    }
+
+
+def beside(parts: Sequence[npt.NDArray[np.float32]], rows: int) -> npt.NDArray[np.float32]:
+    """The outputs of so many rows as one array [B, W]; one output alone is not copied."""
+    parts = [part.reshape(rows, math.prod(part.shape[1:])) for part in parts]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 class Limits(NamedTuple):

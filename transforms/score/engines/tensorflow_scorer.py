@@ -10,7 +10,7 @@ from model.bundle import TENSORFLOW, Bundle
 from transforms.errors import BadRowError, OutOfMemoryError
 from transforms.score.compute import Compute
 from transforms.score.devices import Device
-from transforms.score.engines.scorer import Limits, Scorer, Tokens, check_rows, padded
+from transforms.score.engines.scorer import Limits, Scorer, Tokens, beside, check_rows, outputs_of, padded
 from transforms.score.memo import Memo
 from transforms.score.micro_batches import Indices, plan_micro_batches, plan_static, static_shape
 from transforms.stores.loaded import once_a_process
@@ -22,7 +22,8 @@ class TensorFlowScorer(Scorer):
     engine = TENSORFLOW
 
     def __init__(self, bundle: Bundle, compute: Compute, device: Device) -> None:
-        self.width = max(1, len(bundle.labels))
+        self._outputs = outputs_of(bundle, compute)
+        self.width = sum(self._outputs.values())
         self.precision = device.precision(compute.precision, bundle.precisions)
         self.token_budget = compute.token_budget or device.token_budget
         self.memo = Memo(self.width)
@@ -33,7 +34,6 @@ class TensorFlowScorer(Scorer):
         # The signature dies with the object it came from.
         self._loaded = once_a_process("scoring", bundle.fingerprint, lambda: tf.saved_model.load(bundle.scoring))
         self._signature: Any = self._loaded.signatures[f"compiled_{self.precision}" if self._static else name]
-        self._output = "value" if bundle.task == "regression" else "probabilities"
 
     def plan(self, lengths: npt.NDArray[np.integer]) -> list[Indices]:
         return (plan_static if self._static else plan_micro_batches)(lengths, self.token_budget)
@@ -56,7 +56,8 @@ class TensorFlowScorer(Scorer):
         except tf.errors.InvalidArgumentError as error:
             # The only error that a row can be at fault for: others would fail every row while the device is gone.
             raise BadRowError("TensorFlow refuses a row") from error
-        return outputs[self._output].numpy()[:count].reshape(count, self.width)  # type: ignore[no-any-return]
+        # What is not asked for is not brought to the host.
+        return beside([outputs[name].numpy()[:count] for name in self._outputs], count)
 
     def _in_its_shape(self, values: Tokens, lengths: Tokens, first_segment: Tokens) -> tuple[Tokens, Tokens, Tokens]:
         shape = self.shape(len(lengths), int(lengths.max(initial=1)))
