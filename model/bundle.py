@@ -13,9 +13,16 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-FORMAT = 4
+from model.long_texts import LongTexts
+
+FORMAT = 5
 """The format that is written. Every one from 1 on is read; see _SINCE."""
-_SINCE = {"activation": 2, "engines": 3, "thresholds": 4}
+_SINCE = {
+    "activation": 2,
+    "engines": 3,
+    "thresholds": 4,
+    "long_texts": 5,
+}
 """Key -> the first format that has it."""
 DESCRIPTION = "bundle.json"
 SCORING = "scoring"
@@ -44,6 +51,7 @@ class Bundle:
     `labels` is empty for a regression. `activation` is what makes the shown numbers of the logits: softmax for a
     classification, a sigmoid of each for several labels, none or sigmoid for a regression; it is part of the scoring
     graph. `thresholds` has the probability from which each label of several is given, and is empty for other tasks.
+    `long_texts` says what becomes of tokens beyond `max_tokens` (see LongTexts.of), {} that they are cut.
     `engines` can compute that graph: OpenVINO reads no graph of a bundle of format 1 or 2. `segments` is 1, or 2 for
     pairs.
     `quality` is what was measured when the bundle was built, `baseline` describes the texts it was trained on, `files`
@@ -56,6 +64,7 @@ class Bundle:
     labels: tuple[str, ...]
     activation: str
     thresholds: tuple[float, ...]
+    long_texts: Mapping[str, Any]
     max_tokens: int
     tokenizer: Mapping[str, Any]
     segments: int
@@ -75,6 +84,11 @@ class Bundle:
     def reference(self) -> str:
         """`name@fingerprint`, as every scored row has it."""
         return f"{self.name}@{self.fingerprint}"
+
+    @property
+    def windows(self) -> bool:
+        """Whether a text may have several windows."""
+        return LongTexts.of(self.long_texts).windows
 
     @property
     def scoring(self) -> str:
@@ -111,7 +125,13 @@ class Bundle:
         if found["fingerprint"] != fingerprint(found):
             raise BundleError(f"{path / DESCRIPTION}: was edited, its fingerprint does not match; restore the bundle")
         # After the fingerprint, which is of the file as it is: keys of later formats are no part of it.
-        read = {"activation": default_activation(found["task"]), "engines": [TENSORFLOW], "thresholds": [], **found}
+        read = {
+            "activation": default_activation(found["task"]),
+            "engines": [TENSORFLOW],
+            "thresholds": [],
+            "long_texts": {},
+            **found,
+        }
         _check_kinds(read, path / DESCRIPTION)
         return cls(
             path=path,
@@ -142,7 +162,7 @@ def seal(path: str | Path, description: Mapping[str, Any]) -> Bundle:
 
     `description` has every field of Bundle but path, format, files and fingerprint; `activation` may be left out where
     it is that of every model of the task, `engines` where only TensorFlow reads the graph, `thresholds` where all are
-    USUAL_THRESHOLD. Raises BundleError.
+    USUAL_THRESHOLD, `long_texts` where they are cut. Raises BundleError.
     """
     path = Path(path)
     task = description["task"]
@@ -157,7 +177,12 @@ def seal(path: str | Path, description: Mapping[str, Any]) -> Bundle:
         )
     thresholds = [USUAL_THRESHOLD] * len(description["labels"]) if task == "multilabel" else []
     files = {name: _sha256(file) for name, file in sorted(_files(path).items())}
-    usual_values = {"activation": activation, "engines": [TENSORFLOW], "thresholds": thresholds}
+    usual_values = {
+        "activation": activation,
+        "engines": [TENSORFLOW],
+        "thresholds": thresholds,
+        "long_texts": {},
+    }
     content = {**usual_values, **description, "format": FORMAT, "files": files}
     content["fingerprint"] = fingerprint(content)
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
@@ -196,7 +221,7 @@ def is_file_name(name: object) -> bool:
 def _check_kinds(found: Mapping[str, Any], where: Path) -> None:
     """Checks every value: a fingerprint that fits does not say that the author of the file meant well."""
     texts = all(isinstance(found[key], str) for key in ("name", "task", "activation", "created", "fingerprint"))
-    mappings = ("tokenizer", "model", "quality", "baseline", "origin", "versions", "files")
+    mappings = ("tokenizer", "model", "quality", "baseline", "origin", "versions", "files", "long_texts")
     lists = all(
         isinstance(found[key], list) and all(isinstance(entry, str) for entry in found[key])
         for key in ("labels", "precisions", "engines")
@@ -208,6 +233,10 @@ def _check_kinds(found: Mapping[str, Any], where: Path) -> None:
         raise BundleError(f"{where}: has {len(thresholds)} thresholds, which is not one a label; restore the bundle")
     if not (texts and lists and numbers and shares and all(isinstance(found[key], dict) for key in mappings)):
         raise BundleError(f"{where}: is no description of a bundle; restore the bundle")
+    try:
+        LongTexts.of(found["long_texts"]).check_fit(found["max_tokens"], found["segments"])
+    except ValueError as error:
+        raise BundleError(f"{where}: {error}; restore the bundle") from error
     if odd := [name for name in found["files"] if not is_file_name(name)]:
         raise BundleError(f"{where}: names the file {odd[0]!r}, which is no place inside the bundle; do not use it")
 

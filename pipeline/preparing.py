@@ -138,11 +138,12 @@ def prepare(
     manifest, _ = read_manifest(manifest_path(job.home, date))
     plan = plan_of(job, date)
     decision = job.min_probability is not None
-    check_names(plan.columns, bundle.task, folder=job.outputs.folder is not None, decision=decision)
+    folder, windows = job.outputs.folder is not None, bundle.windows
+    check_names(plan.columns, bundle.task, folder=folder, decision=decision, windows=windows)
     tell(plan)
     # BigQuery takes no file with a time outside its calendar.
-    columns = replace(plan.columns, digests=job.digests, bounded=job.outputs.table is not None)
-    plan = replace(plan, columns=columns)
+    bounded = job.outputs.table is not None
+    plan = replace(plan, columns=replace(plan.columns, digests=job.digests, bounded=bounded, windows=windows))
     check_numbers_stay(plan.columns, job.home, arrow_types(), plan.texts)
     run = Run(
         run_id=new_run_id(now),
@@ -269,4 +270,5 @@ def _earlier(job: JobConfig, bundle: Bundle, run: Run, precision: str, engine: s
         engine=engine,
         top_k=job.top_k,
         threshold=job.threshold,
+        windows=bundle.windows,
     )

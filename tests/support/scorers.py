@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import tensorflow as tf
 
+from model.windows import Folding
 from transforms.batches.fingerprints import text_hash
 from transforms.batches.misfits import named
 from transforms.batches.schemas import SOURCE, Columns, texts_schema
@@ -40,6 +41,7 @@ class FakeScorer:
     width = 2
     engine = "tensorflow"
     precision = "float32"
+    fold: Folding | None = None
 
     def __init__(self, largest: int | None = None, token_budget: int = 512 * EACH) -> None:
         self.largest, self.token_budget = largest, token_budget

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from transforms.batches.schemas import DATE_KEY, LABEL, UTC_MICROS, required
+from transforms.batches.schemas import DATE_KEY, LABEL, OF_WINDOWS, UTC_MICROS, required
 
 PROBABILITIES = pa.list_(
     pa.field("item", pa.struct([required("label", LABEL), required("probability", pa.float32())]), nullable=False)
@@ -15,10 +15,10 @@ ABSTAIN = "abstain"
 """What the column `decision` has in place of a label that is not probable enough."""
 
 
-def scores_schema(kept: pa.Schema, task: str, *, decision: bool = False) -> pa.Schema:
+def scores_schema(kept: pa.Schema, task: str, *, decision: bool = False, windows: bool = False) -> pa.Schema:
     """Score -> Write, and the Parquet files: one row per scored text; `task` is that of a bundle.
 
-    With `decision` a classification has that column.
+    With `decision` a classification has that column; with `windows` there are those of bundles that make windows.
     """
     one = [required("label", LABEL), required("probability", pa.float32())]
     several = [required("labels", PROBABILITIES)]
@@ -32,6 +32,7 @@ def scores_schema(kept: pa.Schema, task: str, *, decision: bool = False) -> pa.S
             *result,
             required("token_count", pa.int32()),
             required("truncated", pa.bool_()),
+            *(OF_WINDOWS if windows else []),
             required("text_hash", pa.int64()),
             required("logical_date", pa.date32()),
             required("bundle", pa.string()),
@@ -41,7 +42,7 @@ def scores_schema(kept: pa.Schema, task: str, *, decision: bool = False) -> pa.S
     )
 
 
-def written_names(task: str, *, folder: bool = True, decision: bool = False) -> frozenset[str]:
+def written_names(task: str, *, folder: bool = True, decision: bool = False, windows: bool = False) -> frozenset[str]:
     """The names no kept column can have: of columns that a job writes, and in a `folder` the key of its dates."""
-    own = scores_schema(pa.schema([]), task, decision=decision).names
+    own = scores_schema(pa.schema([]), task, decision=decision, windows=windows).names
     return frozenset({*own, *([DATE_KEY] if folder else [])})

@@ -33,6 +33,9 @@ SCORES = {
     "value": "Result of the regression",
     "token_count": "Tokens of the text with special tokens and without padding",
     "truncated": "Whether the text was longer than the bundle takes and was cut",
+    "windows": "Windows that the text was cut into",
+    "deciding_window": "Window that decided, counted from 0; null where no single one did",
+    "window_first_token": "First token of the text in that window, counted from 0",
     "bundle": "name@fingerprint of the bundle that scored the row",
     "scored_at": "Start of the run that scored the row",
     **_SHARED,
@@ -132,8 +135,8 @@ def _digits(kind: pa.DataType) -> int:
     return int(kind.precision - kind.scale)
 
 
-_ADDED = frozenset({"decision"})
-"""Columns of ours that a job asks for by a flag: a table that exists gets them, NULLABLE."""
+_ADDED = frozenset({"decision", "windows", "deciding_window", "window_first_token"})
+"""Columns of ours that a job asks for by a flag or a bundle: a table that exists gets them, NULLABLE."""
 
 
 def to_add(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Field]:

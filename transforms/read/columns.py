@@ -224,9 +224,11 @@ def resolve(
     )
 
 
-def check_names(columns: Columns, task: str, *, folder: bool = True, decision: bool = False) -> None:
+def check_names(
+    columns: Columns, task: str, *, folder: bool = True, decision: bool = False, windows: bool = False
+) -> None:
     """Raises PlanError if a kept column has the name of a column that the job writes (see written_names)."""
-    taken = written_names(task, folder=folder, decision=decision)
+    taken = written_names(task, folder=folder, decision=decision, windows=windows)
     for name, kept in zip(columns.kept_from, columns.kept, strict=True):
         if kept.name in taken:
             raise PlanError(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from model.bundle import TENSORFLOW
-from transforms.batches.schemas import plain
+from transforms.batches.schemas import OF_WINDOWS, plain
 from transforms.batches.score_columns import scores_schema
 from transforms.batches.text_digests import DIGEST, DIGEST_TYPE, WIDTH
 from transforms.outputs.digest_files import published_beside
@@ -26,25 +26,33 @@ class EarlierPart(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Earlier:
-    """A published date: what its rows were computed in, and the files that hold them. `task` as the bundle has it."""
+    """A published date: what its rows were computed in, and the files that hold them. `task` as the bundle has it.
+
+    `windows`: its rows have the columns of bundles that make windows.
+    """
 
     date: str
     run_id: str
     precision: str
     task: str
     parts: tuple[EarlierPart, ...]
+    windows: bool = False
+
+    @property
+    def _schema(self) -> pa.Schema:
+        return scores_schema(pa.schema([]), self.task, windows=self.windows)
 
     @property
     def columns(self) -> list[str]:
         """The columns of a row that stay as they are when its text has not changed."""
         own = {"label", "probability", "labels", "probabilities", "value"}
-        own |= {"token_count", "truncated", "text_hash", "scored_at"}
-        return [name for name in scores_schema(pa.schema([]), self.task).names if name in own]
+        own |= {"token_count", "truncated", "text_hash", "scored_at", *(field.name for field in OF_WINDOWS)}
+        return [name for name in self._schema.names if name in own]
 
     @property
     def type(self) -> pa.StructType:
         """Type of the column `earlier` of Rows: those columns, and the digest of the text they were computed from."""
-        fields = [scores_schema(pa.schema([]), self.task).field(name) for name in self.columns]
+        fields = [self._schema.field(name) for name in self.columns]
         digest = pa.field(DIGEST, DIGEST_TYPE, nullable=False)
         return pa.struct([*(field.with_type(plain(field.type)) for field in fields), digest])
 
@@ -75,6 +83,7 @@ def find_earlier(
     top_k: int | None,
     engine: str = TENSORFLOW,
     threshold: float | None = None,
+    windows: bool = False,
 ) -> Found:
     """The newest date up to `date` below `output` whose rows this job would score the same way, if there is one.
 
@@ -95,7 +104,9 @@ def find_earlier(
         if len(parts) < len(files):
             passed_over = passed_over or PassedOver(date=day, run_id=run_id, why=_why(files, len(parts)))
         if parts or not files:
-            earlier = Earlier(date=day, run_id=run_id, precision=precision, task=task, parts=tuple(parts))
+            earlier = Earlier(
+                date=day, run_id=run_id, precision=precision, task=task, parts=tuple(parts), windows=windows
+            )
             return Found(earlier, passed_over)
     return Found(None, passed_over)
 

@@ -47,7 +47,8 @@ class Labelling:
 
     def _scores(self, kept: pa.Schema) -> pa.Schema:
         task = "regression" if not self.labels else "multilabel" if self.thresholds else "classification"
-        return scores_schema(kept, task, decision=self.min_probability is not None)
+        decision = self.min_probability is not None
+        return scores_schema(kept, task, decision=decision, windows=self.columns.windows)
 
 
 def decided(label: pa.DictionaryArray, probability: pa.Array, labelling: Labelling) -> dict[str, pa.Array]:

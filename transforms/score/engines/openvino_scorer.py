@@ -18,7 +18,7 @@ from transforms.errors import EngineError, OutOfMemoryError
 from transforms.score.compute import Compute
 from transforms.score.devices import Device
 from transforms.score.engines.chips import EIGHT_BIT, find_chip
-from transforms.score.engines.scorer import Limits, Scorer, Tokens, check_rows, padded
+from transforms.score.engines.scorer import Limits, Scorer, Tokens, check_rows, folding_of, output_of, padded
 from transforms.score.memo import Memo
 from transforms.score.micro_batches import Indices, plan_micro_batches
 from transforms.stores.loaded import once_a_process
@@ -73,9 +73,10 @@ class OpenVinoScorer(Scorer):
         self.precision = compute.precision or "float32"
         self.token_budget = compute.token_budget or device.token_budget
         self.memo = Memo(self.width)
+        self.fold = folding_of(bundle)
         self._limits = Limits.of(bundle.model)
         _check(bundle, self.precision, compute.chip)
-        self._output = "value" if bundle.task == "regression" else "probabilities"
+        self._output = output_of(bundle)
         self._compiled = once_a_process(
             f"openvino {self.precision}",
             bundle.fingerprint,

@@ -6,6 +6,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from model.bundle import Bundle
+from model.long_texts import LongTexts
+from model.windows import Folding
 from transforms.errors import BadRowError
 from transforms.score.memo import Memo
 from transforms.score.micro_batches import Indices
@@ -18,7 +21,8 @@ class Scorer(Protocol):
 
     Called with `values` int32 [N], `lengths` int32 [B] and `first_segment` int32 [B]. Raises BadRowError if a row is at
     fault, OutOfMemoryError if so many rows do not fit; any other error is nobody's fault. `token_budget` falls when
-    memory runs out, and stays so; `memo` keeps results from one macro-batch to the next.
+    memory runs out, and stays so; `memo` keeps results from one macro-batch to the next. With `fold` rows are windows:
+    what it gives are logits, which make those of the text.
     """
 
     width: int
@@ -26,12 +30,25 @@ class Scorer(Protocol):
     precision: str
     token_budget: int
     memo: Memo
+    fold: Folding | None
 
     def plan(self, lengths: npt.NDArray[np.integer]) -> list[Indices]: ...
 
     def shape(self, rows: int, longest: int) -> tuple[int, int]: ...
 
     def __call__(self, values: Tokens, lengths: Tokens, first_segment: Tokens) -> npt.NDArray[np.float32]: ...
+
+
+def folding_of(bundle: Bundle) -> Folding | None:
+    """How the windows of a text make its numbers; None for a bundle that makes none."""
+    return Folding.of(LongTexts.of(bundle.long_texts), bundle.max_tokens, bundle.activation)
+
+
+def output_of(bundle: Bundle) -> str:
+    """The output of the graph that a scorer of the bundle gives: of windows the logits."""
+    if bundle.windows:
+        return "logits"
+    return "value" if bundle.task == "regression" else "probabilities"
 
 
 class Limits(NamedTuple):

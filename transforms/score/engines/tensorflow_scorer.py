@@ -10,7 +10,7 @@ from model.bundle import TENSORFLOW, Bundle
 from transforms.errors import BadRowError, OutOfMemoryError
 from transforms.score.compute import Compute
 from transforms.score.devices import Device
-from transforms.score.engines.scorer import Limits, Scorer, Tokens, check_rows, padded
+from transforms.score.engines.scorer import Limits, Scorer, Tokens, check_rows, folding_of, output_of, padded
 from transforms.score.memo import Memo
 from transforms.score.micro_batches import Indices, plan_micro_batches, plan_static, static_shape
 from transforms.stores.loaded import once_a_process
@@ -26,6 +26,7 @@ class TensorFlowScorer(Scorer):
         self.precision = device.precision(compute.precision, bundle.precisions)
         self.token_budget = compute.token_budget or device.token_budget
         self.memo = Memo(self.width)
+        self.fold = folding_of(bundle)
         self._limits = Limits.of(bundle.model)
         # bfloat16 needs no compiler on a CPU that has instructions for it; float16 has no other form.
         self._static = self.precision != "float32" and (device.kind, self.precision) != ("cpu", "bfloat16")
@@ -33,7 +34,7 @@ class TensorFlowScorer(Scorer):
         # The signature dies with the object it came from.
         self._loaded = once_a_process("scoring", bundle.fingerprint, lambda: tf.saved_model.load(bundle.scoring))
         self._signature: Any = self._loaded.signatures[f"compiled_{self.precision}" if self._static else name]
-        self._output = "value" if bundle.task == "regression" else "probabilities"
+        self._output = output_of(bundle)
 
     def plan(self, lengths: npt.NDArray[np.integer]) -> list[Indices]:
         return (plan_static if self._static else plan_micro_batches)(lengths, self.token_budget)
