@@ -77,6 +77,7 @@ def _in_texts(tell: Tell, windows: int, texts: int) -> Tell:
     def told(more: int) -> None:
         nonlocal done
         before, done = done, done + more
-        tell(done * texts // windows - before * texts // windows)
+        if windows:
+            tell(done * texts // windows - before * texts // windows)
 
     return told

@@ -1,5 +1,6 @@
-"""Which tokens of a long text stay, or which windows it becomes: the graph against a plain loop, and against transformers."""
+"""Which tokens of a long text stay, or which windows it becomes: against a plain loop, and against transformers."""
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -78,7 +79,7 @@ def test_a_text_becomes_the_windows_of_a_plain_loop(rows: list[int], max_tokens:
         # Nothing is lost, and what neighbours have in common is exactly the stride.
         kept = [token for number, window in enumerate(row) for token in window[1 + (stride if number else 0) : -1]]
         assert kept == text or not row
-        assert all(a[-1 - stride : -1] == b[1 : 1 + stride] for a, b in zip(row, row[1:], strict=False))
+        assert all(a[-1 - stride : -1] == b[1 : 1 + stride] for a, b in itertools.pairwise(row))
 
 
 def windows_of(found: Tokenized) -> list[list[list[int]]]:
