@@ -21,12 +21,21 @@ from support.scorers import COLUMNS, EACH, POISON, FakeScorer, texts_batch
 
 from model.bundle import Bundle
 from model.windows import NOBODY, Folding, Windows
+from pipeline.bundling.certify_job import CertifyJob
+from pipeline.bundling.certifying import certify_rows, read_tokens
 from pipeline.bundling.importing import import_model
+from pipeline.bundling.training import train
+from pipeline.bundling.training_job import training_job
+from pipeline.jobs.config import described
 from transforms.batches.score_columns import scores_schema
 from transforms.bigquery.fields import SCORES, table_fields, to_add
 from transforms.featurize.step import TokenArrays, featurize, within
+from transforms.read.plan_files import plan_inputs
+from transforms.score.compute import Compute
+from transforms.score.devices import Device
+from transforms.score.engines.choice import load_scorer
 from transforms.score.macro_batch import Ragged
-from transforms.score.windows import score_texts
+from transforms.score.windows import one_by_one, score_texts
 
 KIN = DATA / "hf_kin"
 OWN = ("windows", "deciding_window", "window_first_token")
@@ -398,3 +407,88 @@ def test_a_table_has_the_columns_nullable_and_one_that_exists_gets_them() -> Non
 def test_nobody_decides_where_every_label_may_have_another_window() -> None:
     made = Folding(by="max", activation="sigmoid", step=5)
     assert made(np.array([[1.0, 0.0], [0.0, 1.0]], np.float32), np.array([0, 2])).deciding.tolist() == [NOBODY]
+
+
+# Training: what it measures of texts is what scoring publishes.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["mean", "max"])
+def test_a_training_by_windows_measures_texts_as_they_are_scored(by: str, run_job: Score, tmp_path: Path) -> None:
+    generator = np.random.default_rng(11)
+    fill = [f"w{i}" for i in range(30)]
+    rows: dict[str, list[str]] = {"id": [], "text": [], "label": []}
+    for number in range(420):
+        label = ("good", "bad")[number % 2]
+        words = generator.choice(fill, generator.integers(4, 50)).tolist()
+        words[generator.integers(len(words))] = f"is{label}"
+        rows["id"].append(f"{number:04d}")
+        rows["text"].append(" ".join(words))
+        rows["label"].append(label)
+    rows["text"][7] = " ".join(fill * 20)
+    test = {name: values[300:] for name, values in rows.items()}
+    flags = {
+        "input": [str(write_parquet(tmp_path / "train.parquet", {k: v[:300] for k, v in rows.items()}))],
+        "test_input": [str(write_parquet(tmp_path / "test.parquet", test))],
+        "output": str(tmp_path / "bundle"),
+        "name": "n",
+        "id_column": "id",
+        "max_tokens": 16,
+        "epochs": 6,
+        "vocabulary_size": 200,
+        "long_texts": "windows",
+        "stride": 2,
+        "windows_by": by,
+        "max_windows": 30,
+    }
+    trained = train(training_job(flags))
+    bundle = trained.bundle
+    assert bundle.long_texts == {"how": "windows", "stride": 2, "by": by, "max_windows": 30}
+    history = json.loads((bundle.path / "training" / "history.json").read_text())
+    assert sum(history["rows"].values()) == 419
+    assert history["dropped"] == {"train": {"too_many_windows": 1}, "test": {}}
+    assert bundle.baseline["rows"] == 299
+    assert bundle.baseline["truncated_share"] == 0
+    assert bundle.quality["test"]["rows"] == 120
+    ragged_rows = trained.held_out.rows
+    assert ragged_rows.windows is not None
+    assert len(ragged_rows.windows.counts) == history["rows"]["validation"] < len(ragged_rows.windows.lengths)
+    plain = {name: values for name, values in test.items() if name != "label"}
+    outcome = run_job(write_parquet(tmp_path / "score.parquet", plain), bundle=str(bundle.path), max_dead_fraction=0.0)
+    right = dict(zip(test["id"], test["label"], strict=True))
+    accuracy = np.mean([row["label"] == right[row["id"]] for row in outcome.rows()])
+    assert accuracy == pytest.approx(bundle.quality["test"]["accuracy"])
+    assert max(row["windows"] for row in outcome.rows()) > 2
+    # The very rows that were held out, in two precisions, by text.
+    certified = certify_rows(str(bundle.path), bundle, ragged_rows, gold=trained.held_out.gold, precision="bfloat16")
+    assert certified.certificate.rows + certified.certificate.copies == history["rows"]["validation"]
+    assert certified.certificate.probabilities is not None
+    assert 0 < certified.certificate.probabilities.largest < 0.2
+
+
+def test_tokens_of_windows_are_read_for_a_certificate(imported: Imported, tmp_path: Path) -> None:
+    bundle = imported("distilbert_cls2")
+    texts = ["a b", " ".join(["a"] * 50), " ".join(["b"] * 22)]
+    file = write_parquet(tmp_path / "in.parquet", {"text": texts})
+    wanted = described(CertifyJob, {"bundle": str(bundle.path), "input": [str(file)]})
+    found = read_tokens(plan_inputs(wanted.input, wanted.columns(bundle.task)), bundle, 10).ragged
+    assert found.windows is not None
+    assert (found.windows.counts.tolist(), found.windows.lengths.tolist()) == ([1, 3, 1], [4, 24, 24, 16, 24])
+    alone = one_by_one(found.take(np.array([1])))
+    assert (np.diff(alone.offsets).tolist(), alone.first_segment.tolist()) == ([24, 24, 16], [24, 24, 16])
+
+
+def test_every_engine_gives_the_logits_of_windows(imported: Imported) -> None:
+    bundle = imported("distilbert_multi4")
+    assert bundle.max_tokens == 24
+    windows = [[[2, 11, 12, 3], [2, 13, 3], [2, 14, 15, 16, 3]], [[2, 20, 3]]]
+    cpu = Device(kind="cpu")
+    plain, other = (
+        score_texts(ragged(windows), load_scorer(bundle, Compute(precision="float32", engine=engine), cpu))
+        for engine in ("tensorflow", "openvino")
+    )
+    np.testing.assert_allclose(plain.outputs, other.outputs, rtol=0, atol=1e-6)
+    # Of several labels the largest of all windows, each with a sigmoid of its own.
+    alone = [score_texts(ragged([[window]]), load_scorer(bundle, Compute(), cpu)).outputs[0] for window in windows[0]]
+    np.testing.assert_allclose(plain.outputs[0], np.max(alone, axis=0), rtol=0, atol=1e-6)
+    assert len({int(np.argmax(column)) for column in np.array(alone).T}) > 1, "one window has them all"
