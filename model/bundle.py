@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from model.long_texts import LongTexts
+
 FORMAT = 5
 """The format that is written. Every one from 1 on is read; see _SINCE."""
 _SINCE = {
@@ -20,6 +22,7 @@ _SINCE = {
     "engines": 3,
     "thresholds": 4,
     "embedding_width": 5,
+    "long_texts": 5,
 }
 """Key -> the first format that has it."""
 DESCRIPTION = "bundle.json"
@@ -49,6 +52,7 @@ class Bundle:
     `labels` is empty for a regression. `activation` is what makes the shown numbers of the logits: softmax for a
     classification, a sigmoid of each for several labels, none or sigmoid for a regression; it is part of the scoring
     graph. `thresholds` has the probability from which each label of several is given, and is empty for other tasks.
+    `long_texts` says what becomes of tokens beyond `max_tokens` (see LongTexts.of), {} that they are cut.
     `engines` can compute that graph: OpenVINO reads no graph of a bundle of format 1 or 2. `segments` is 1, or 2 for
     pairs. `embedding_width` is how many numbers the output `embedding` of that graph has a row, 0 if it has none.
     `quality` is what was measured when the bundle was built, `baseline` describes the texts it was trained on, `files`
@@ -61,6 +65,7 @@ class Bundle:
     labels: tuple[str, ...]
     activation: str
     thresholds: tuple[float, ...]
+    long_texts: Mapping[str, Any]
     max_tokens: int
     tokenizer: Mapping[str, Any]
     segments: int
@@ -81,6 +86,11 @@ class Bundle:
     def reference(self) -> str:
         """`name@fingerprint`, as every scored row has it."""
         return f"{self.name}@{self.fingerprint}"
+
+    @property
+    def windows(self) -> bool:
+        """Whether a text may have several windows."""
+        return LongTexts.of(self.long_texts).windows
 
     @property
     def scoring(self) -> str:
@@ -122,6 +132,7 @@ class Bundle:
             "engines": [TENSORFLOW],
             "thresholds": [],
             "embedding_width": 0,
+            "long_texts": {},
             **found,
         }
         _check_kinds(read, path / DESCRIPTION)
@@ -154,7 +165,8 @@ def seal(path: str | Path, description: Mapping[str, Any]) -> Bundle:
 
     `description` has every field of Bundle but path, format, files and fingerprint; `activation` may be left out where
     it is that of every model of the task, `engines` where only TensorFlow reads the graph, `thresholds` where all are
-    USUAL_THRESHOLD, `embedding_width` where the graph has no such output. Raises BundleError.
+    USUAL_THRESHOLD, `embedding_width` where the graph has no such output, `long_texts` where they are cut. Raises
+    BundleError.
     """
     path = Path(path)
     task = description["task"]
@@ -174,6 +186,7 @@ def seal(path: str | Path, description: Mapping[str, Any]) -> Bundle:
         "engines": [TENSORFLOW],
         "thresholds": thresholds,
         "embedding_width": 0,
+        "long_texts": {},
     }
     content = {**usual_values, **description, "format": FORMAT, "files": files}
     content["fingerprint"] = fingerprint(content)
@@ -213,7 +226,7 @@ def is_file_name(name: object) -> bool:
 def _check_kinds(found: Mapping[str, Any], where: Path) -> None:
     """Checks every value: a fingerprint that fits does not say that the author of the file meant well."""
     texts = all(isinstance(found[key], str) for key in ("name", "task", "activation", "created", "fingerprint"))
-    mappings = ("tokenizer", "model", "quality", "baseline", "origin", "versions", "files")
+    mappings = ("tokenizer", "model", "quality", "baseline", "origin", "versions", "files", "long_texts")
     lists = all(
         isinstance(found[key], list) and all(isinstance(entry, str) for entry in found[key])
         for key in ("labels", "precisions", "engines")
@@ -226,6 +239,10 @@ def _check_kinds(found: Mapping[str, Any], where: Path) -> None:
         raise BundleError(f"{where}: has {len(thresholds)} thresholds, which is not one a label; restore the bundle")
     if not (texts and lists and numbers and shares and all(isinstance(found[key], dict) for key in mappings)):
         raise BundleError(f"{where}: is no description of a bundle; restore the bundle")
+    try:
+        LongTexts.of(found["long_texts"]).check_fit(found["max_tokens"], found["segments"])
+    except ValueError as error:
+        raise BundleError(f"{where}: {error}; restore the bundle") from error
     if odd := [name for name in found["files"] if not is_file_name(name)]:
         raise BundleError(f"{where}: names the file {odd[0]!r}, which is no place inside the bundle; do not use it")
 

@@ -137,12 +137,13 @@ def prepare(
     # Before the input is listed: this run must not overtake one that lists more and publishes meanwhile.
     manifest, _ = read_manifest(manifest_path(job.home, date))
     plan = plan_of(job, date)
+    folder, windows = job.outputs.folder is not None, bundle.windows
     asked = {"decision": job.min_probability is not None, "embedding": job.embeddings is not None}
-    check_names(plan.columns, bundle.task, folder=job.outputs.folder is not None, **asked)
+    check_names(plan.columns, bundle.task, folder=folder, windows=windows, **asked)
     tell(plan)
     # BigQuery takes no file with a time outside its calendar.
-    columns = replace(plan.columns, digests=job.digests, bounded=job.outputs.table is not None)
-    plan = replace(plan, columns=columns)
+    bounded = job.outputs.table is not None
+    plan = replace(plan, columns=replace(plan.columns, digests=job.digests, bounded=bounded, windows=windows))
     check_numbers_stay(plan.columns, job.home, arrow_types(), plan.texts)
     run = Run(
         run_id=new_run_id(now),
@@ -273,4 +274,5 @@ def _earlier(job: JobConfig, bundle: Bundle, run: Run, precision: str, engine: s
         threshold=job.threshold,
         embeddings=job.embeddings,
         embedding=embedding_of(job, bundle),
+        windows=bundle.windows,
     )

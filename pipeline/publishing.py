@@ -54,5 +54,5 @@ def _committed(output: str, run_id: str) -> Verdict:
         run_id=run_id,
         folder=date_folder(output, dt.date.fromisoformat(manifest["logical_date"])),
         counts=manifest["counts"],
-        work={**Work()._asdict(), **manifest["work"]},
+        work={**Work().told, **manifest["work"]},
     )

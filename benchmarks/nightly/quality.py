@@ -12,12 +12,13 @@ import os
 import platform
 import resource
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,27 @@ import pyarrow.parquet as pq
 
 from benchmarks.nightly.precisions import certify
 from benchmarks.nightly.precisions import write_report as write_precisions
+from benchmarks.nightly.quality_long_texts import MAX_TOKENS, WORST, paired, read_long_imdb, right_rows
 from benchmarks.nightly.quality_measures import CALIBRATED, WORSE, calibration, metrics, one_vs_rest
-from benchmarks.nightly.quality_tasks import TASKS, Task
+from benchmarks.nightly.quality_tasks import TASKS as SHORT_TASKS
+from benchmarks.nightly.quality_tasks import Task
 from benchmarks.paths import REPORTS, ROOT, encoder_folder, shared
 
 REPORT = REPORTS / "QUALITY.md"
 MAX_SECONDS = 40 * 60
+_LONG = ("--max-tokens", str(MAX_TOKENS))
+TASKS = {
+    "imdb-long-windows": Task(
+        title=f"IMDB, reviews of more than 256 tokens, {MAX_TOKENS} at once, in windows; 2,000 held out",
+        read=read_long_imdb,
+        metric="accuracy",
+        bar=0.0,
+        flags=(*_LONG, "--long-texts", "windows"),
+        rivals=(("cut", _LONG), ("head-tail", (*_LONG, "--long-texts", "head-tail"))),
+        most_behind=WORST,
+    ),
+    **SHORT_TASKS,
+}
 
 
 def run(name: str, task: Task, folder: Path, rows: int | None) -> tuple[str, bool]:
@@ -50,7 +66,8 @@ def run(name: str, task: Task, folder: Path, rows: int | None) -> tuple[str, boo
         bar, c = one_vs_rest(*split)
         of = f", micro F1 of a logistic regression for each label on the encoder's vectors (C = {c:g})"
     reached = float(np.mean(measured[task.metric])) >= bar
-    errors = [found.calibration for found in trainings if found.calibration is not None]
+    # Of rivals it is not asked.
+    errors = [found.calibration for found in trainings if found.calibration is not None and not task.rivals]
     calibrated = all(after <= min(CALIBRATED, before + WORSE) for before, after in errors)
     quick = all(found.seconds <= MAX_SECONDS for found in trainings)
     figures = ", ".join(f"{metric} {_listed(values)}" for metric, values in measured.items())
@@ -63,7 +80,8 @@ def run(name: str, task: Task, folder: Path, rows: int | None) -> tuple[str, boo
         before, after = (_listed(values) for values in zip(*errors, strict=True))
         kept = "kept" if calibrated else "NOT kept"
         certified.insert(0, f"calibration error {before} before the temperature, {after} after: limits {kept}")
-    told = "".join(f"\n- {line}" for line in certified)
+    ahead, lines = _rivals(name, task, trainings[0], folder, held_out)
+    told = "".join(f"\n- {line}" for line in (*certified, *lines))
     text = f"""## {name}
 
 {task.title}, {held_out:,} rows scored: **{mean}**{of_seeds}, bar {bar:.4g}{of}: \
@@ -77,7 +95,25 @@ def run(name: str, task: Task, folder: Path, rows: int | None) -> tuple[str, boo
 {chr(10).join(_shown(command, folder) for command in trainings[0].commands)}
 ```
 """
-    return text, reached and quick and calibrated
+    return text, reached and quick and calibrated and ahead
+
+
+def _rivals(name: str, task: Task, ours: "Training", folder: Path, held_out: int) -> tuple[bool, list[str]]:
+    """Whether the task is not too far behind its first rival, and what it is against each."""
+    lines, ahead = [], True
+    for number, (rival, flags) in enumerate(task.rivals):
+        shutil.copyfile(folder / f"{name}-train.parquet", folder / f"{name}-{rival}-train.parquet")
+        shutil.copyfile(folder / f"{name}-held-out.parquet", folder / f"{name}-{rival}-held-out.parquet")
+        found = _train_and_score(f"{name}-{rival}", replace(task, flags=flags), task.seeds[0], folder, held_out)
+        mean, low = paired(right_rows(ours.scored), right_rows(found.scored))
+        line = (
+            f"{rival}: {task.metric} {found.metrics[task.metric]:.4f}; ahead of it by {mean:+.4f}, at least {low:+.4f}"
+        )
+        if number == 0 and task.most_behind is not None:
+            ahead = low > task.most_behind
+            line += f" (95 %, paired), must be above {task.most_behind:+.4f}: {'kept' if ahead else 'NOT kept'}"
+        lines.append(line)
+    return ahead, lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +129,7 @@ class Training:
     epochs: int
     commands: list[list[str]]
     calibration: tuple[float, float] | None
+    scored: pa.Table
 
 
 def _train_and_score(name: str, task: Task, seed: int, folder: Path, held_out: int) -> Training:
@@ -121,6 +158,7 @@ def _train_and_score(name: str, task: Task, seed: int, folder: Path, held_out: i
         epochs=epochs,
         commands=commands,
         calibration=calibration(scored, bundle) if single else None,
+        scored=scored,
     )
 
 

@@ -96,7 +96,7 @@ def _vectors(texts: list[str]) -> np.ndarray:
     spec = TokenizerSpec(flavour=checkpoint.flavour, lower_case=True, max_tokens=128)
     with tempfile.TemporaryDirectory() as folder:
         vocabulary = write_vocabulary(load_vocabulary(str(encoder_folder())), Path(folder) / "vocab.txt")
-        tokens, first, _ = Tokenizer(vocabulary, spec).tokenize(tf.constant(texts))
+        tokens, first, *_ = Tokenizer(vocabulary, spec).tokenize(tf.constant(texts))
     rows = Examples(
         tokens.flat_values.numpy().astype(np.int32),
         tokens.row_lengths().numpy().astype(np.int32),

@@ -17,7 +17,9 @@ class Task:
     """One training: `read` gives its training and held-out rows, with columns text, (other,) gold.
 
     The mean of `metric` over `seeds` must reach `bar`; `flags` are those of `bert-batch train`. `tried` says what else
-    was, where the bar is not reached. A bar of None is what a logistic regression for each label reaches.
+    was, where the bar is not reached. A bar of None is what a logistic regression for each label reaches. `rivals` are
+    other trainings on the same rows, by name and flags; the lower bound of the paired difference to the first of them
+    must be above `most_behind`.
     """
 
     title: str
@@ -27,6 +29,8 @@ class Task:
     flags: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (1,)
     tried: str = ""
+    rivals: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    most_behind: float | None = None
 
     @property
     def regression(self) -> bool:

@@ -1,12 +1,13 @@
 """Texts to token ids, as graph pieces: word pieces of a flavour, cut and packed between [CLS] and [SEP]."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from model.long_texts import CUT, TAIL, LongTexts
 from model.tokenizer.flavours import FLAVOURS, UNKNOWN
 
 SPECIAL_TOKENS = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
@@ -21,6 +22,7 @@ class TokenizerSpec:
     `flavour` names a class of model.tokenizer.flavours. `truncator` says which tokens of a pair stay: `round_robin`
     (Model Garden) and `longest_first` (Hugging Face's fast tokenizers) give each segment half the room and what the
     other leaves of its half, and differ only in an odd token of room; with `waterfall` the first takes all it needs.
+    `long_texts` says which tokens of a single text stay, or that it becomes several windows of `max_tokens`.
     `strip_accents` None means: exactly if case is folded, which is all that the flavours but `huggingface` have.
     """
 
@@ -30,6 +32,7 @@ class TokenizerSpec:
     max_tokens: int = 128
     segments: int = 1
     truncator: str = "round_robin"
+    long_texts: LongTexts = field(default_factory=LongTexts)
 
     def __post_init__(self) -> None:
         if self.flavour not in FLAVOURS:
@@ -45,6 +48,7 @@ class TokenizerSpec:
             raise ValueError(f"segments is {self.segments}; a text has 1, a pair 2")
         if self.max_tokens < 1 + self.segments:
             raise ValueError(f"max_tokens is {self.max_tokens}; at least {1 + self.segments}, for [CLS] and each [SEP]")
+        self.long_texts.check_fit(self.max_tokens, self.segments)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,7 +62,7 @@ class TokenizerSpec:
 
     @property
     def described(self) -> dict[str, Any]:
-        """The entry `tokenizer` of a bundle; its limit and segments have entries of their own."""
+        """The entry `tokenizer` of a bundle; its limit, segments and long texts have entries of their own."""
         found: dict[str, Any] = {"flavour": self.flavour, "lower_case": self.lower_case}
         if self.strips_on_its_own:
             found["strip_accents"] = self.strip_accents
@@ -66,11 +70,16 @@ class TokenizerSpec:
 
 
 class Tokenized(NamedTuple):
-    """`tokens`: ragged int32 [B, (T)] with [CLS] and [SEP]; `first_segment`: int32 [B]; `truncated`: bool [B]."""
+    """`tokens`: ragged int32 [B, (T)] with [CLS] and [SEP]; `first_segment`: int32 [B]; `truncated`: bool [B].
+
+    Where texts have windows, `tokens` are those of all windows of a text, one after the other, and `windows` has their
+    lengths, ragged int64 [B, (W)]. A text with too many has none.
+    """
 
     tokens: tf.RaggedTensor
     first_segment: tf.Tensor
     truncated: tf.Tensor
+    windows: tf.RaggedTensor | None = None
 
 
 def read_vocabulary(path: str | Path) -> list[str]:
@@ -104,6 +113,8 @@ class Tokenizer(tf.Module):
     def tokenize(self, *texts: tf.Tensor) -> Tokenized:
         """[CLS] pieces [SEP] of each text, or [CLS] pieces [SEP] pieces [SEP] of each pair; string [B] each."""
         pieces = [self._word_pieces.tokenize(segment) for segment in texts]
+        if self._spec.long_texts.windows:
+            return cut_windows(pieces[0], self._spec, start=self._start, end=self._end)
         return pack(pieces, self._spec, start=self._start, end=self._end)
 
 
@@ -111,7 +122,8 @@ def pack(pieces: list[tf.RaggedTensor], spec: TokenizerSpec, *, start: int, end:
     """Cuts one or two segments (ragged int32 [B, (T)]) to the room there is and sets the special tokens.
 
     As Model Garden's BertPackInputs, without padding: a pair keeps tokens in turns, from the front, until the room is
-    used. With longest_first as Hugging Face's fast tokenizers: see `_first_share`.
+    used. With longest_first as Hugging Face's fast tokenizers: see `_first_share`. Of a single text `long_texts` says
+    which tokens stay.
     """
     room = tf.constant(spec.max_tokens - 1 - len(pieces), tf.int64)
     lengths = [segment.row_lengths() for segment in pieces]
@@ -120,16 +132,21 @@ def pack(pieces: list[tf.RaggedTensor], spec: TokenizerSpec, *, start: int, end:
     else:
         first = tf.minimum(lengths[0], _first_share(spec.truncator, room, *lengths))
         kept = [first, tf.minimum(lengths[1], room - first)]
-    parts = [_first(segment, count) for segment, count in zip(pieces, kept, strict=True)]
+    parts = [_kept(segment, count, spec.long_texts) for segment, count in zip(pieces, kept, strict=True)]
     tokens = _between(start, parts, end)
     return Tokenized(tokens, tf.cast(kept[0] + 2, tf.int32), tf.add_n(lengths) > tf.add_n(kept))
 
 
-def _first(segment: tf.RaggedTensor, count: tf.Tensor) -> tf.RaggedTensor:
-    """The first `count` int64 [B] tokens of each row."""
-    starts = segment.row_starts()
-    places = tf.ragged.range(starts, starts + count)
-    return places.with_flat_values(tf.gather(segment.values, places.flat_values))
+def _kept(segment: tf.RaggedTensor, count: tf.Tensor, long_texts: LongTexts) -> tf.RaggedTensor:
+    """`count` int64 [B] tokens of each row: its first, its last, or the larger half first and the smaller half last."""
+    places = tf.ragged.range(count)
+    place, row = places.flat_values, places.value_rowids()
+    source = tf.gather(segment.row_starts(), row) + place
+    if long_texts.how != CUT:
+        head = tf.zeros_like(count) if long_texts.how == TAIL else (count + 1) // 2
+        left_out = tf.gather(segment.row_lengths() - count, row)
+        source += tf.where(place < tf.gather(head, row), tf.zeros_like(place), left_out)
+    return places.with_flat_values(tf.gather(segment.values, source))
 
 
 def _between(start: int, parts: list[tf.RaggedTensor], end: int) -> tf.RaggedTensor:
@@ -148,6 +165,30 @@ def _between(start: int, parts: list[tf.RaggedTensor], end: int) -> tf.RaggedTen
         place += 1 + length
     tokens = tf.dynamic_stitch([tf.cast(each, tf.int32) for each in places], values)
     return tf.RaggedTensor.from_row_lengths(tokens, total, validate=False)
+
+
+def cut_windows(pieces: tf.RaggedTensor, spec: TokenizerSpec, *, start: int, end: int) -> Tokenized:
+    """Windows of `max_tokens` with the special tokens in each: ragged int32 [B, (T)] -> see Tokenized.
+
+    As Hugging Face's tokenizers with return_overflowing_tokens: the last window is the first that reaches the end.
+    """
+    long_texts = spec.long_texts
+    room, step = spec.max_tokens - 2, long_texts.step(spec.max_tokens)
+    lengths = pieces.row_lengths()
+    counts = 1 + tf.maximum(lengths - room + step - 1, 0) // step
+    counts = tf.where(counts > long_texts.max_windows, tf.zeros_like(counts), counts)
+    # One row a window from here: which text it is of, and where it begins there.
+    text = tf.repeat(tf.range(tf.size(counts)), counts)
+    place = step * tf.ragged.range(counts).flat_values
+    begins = tf.gather(pieces.row_starts(), text) + place
+    ends = tf.minimum(begins + room, tf.gather(pieces.row_limits(), text))
+    places = tf.ragged.range(begins, ends)
+    inner = places.with_flat_values(tf.gather(pieces.values, places.flat_values))
+    tokens = _between(start, [inner], end)
+    windows = tf.RaggedTensor.from_row_lengths(tokens.row_lengths(), counts)
+    joined = tf.RaggedTensor.from_row_lengths(tokens, counts).merge_dims(1, 2)
+    total = tf.cast(joined.row_lengths(), tf.int32)
+    return Tokenized(joined, total, tf.zeros_like(counts, tf.bool), windows)
 
 
 def _first_share(truncator: str, room: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:

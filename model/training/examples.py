@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from model.network.encoder import INPUT_NAMES
+from model.windows import Folding, Windows
 
 _TOKEN = np.dtype("<i4")
 
@@ -42,6 +43,8 @@ class Examples:
     the rows stand one after the other). `targets` are class numbers int64 `[B]`, which of C labels a row has, bool
     `[B, C]`, or values float32 `[B]`. Tokens include [CLS] and [SEP], no padding; the first `first_segment` tokens of a
     row have type id 0, the rest 1.
+
+    Of long texts `windows` parts the tokens of each row, and `folding` says how their logits make those of the row.
     """
 
     tokens: np.ndarray | TokenFile
@@ -49,6 +52,8 @@ class Examples:
     first_segment: np.ndarray
     targets: np.ndarray
     starts: np.ndarray | None = None
+    windows: Windows | None = None
+    folding: Folding | None = None
 
     def __post_init__(self) -> None:
         rows = {len(self.lengths), len(self.first_segment), len(self.targets)}
@@ -80,7 +85,34 @@ class Examples:
             first_segment=self.first_segment[indices],
             targets=self.targets[indices],
             starts=self.starts[indices],
+            windows=None if self.windows is None else self.windows.take(indices),
         )
+
+    def one_by_one(self) -> Self:
+        """Returns each window as a row, with the target of its text; rows without windows as they are."""
+        if self.windows is None:
+            return self
+        assert self.starts is not None
+        lengths, offsets = self.windows
+        counts, ends = self.windows.counts, np.cumsum(lengths, dtype=np.int64)
+        before = np.repeat((ends - lengths)[offsets[:-1]], counts)
+        return dataclasses.replace(
+            self,
+            lengths=lengths,
+            first_segment=lengths,
+            targets=np.repeat(self.targets, counts, axis=0),
+            starts=np.repeat(self.starts, counts) + ends - lengths - before,
+            windows=None,
+        )
+
+    def weights(self) -> np.ndarray | None:
+        """Returns what each row of one_by_one counts, float32: all windows of a text as much as those of any other, and
+        1 on average. None where rows have no windows.
+        """
+        if self.windows is None:
+            return None
+        counts = self.windows.counts
+        return np.repeat(counts.mean() / counts, counts).astype(np.float32)
 
     def joined(self) -> np.ndarray:
         """Returns the tokens of all rows one after the other, int32 `[N]`."""

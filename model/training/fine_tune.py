@@ -122,6 +122,8 @@ def fine_tune(
     precision (then loss). Regression (`num_classes=1`): squared error, best by it.
     AdamW, gradients clipped to norm 1. The same seed, weights and rows give the same result on one machine. If
     `on_step` answers True after a step, the epochs that are through are all there will be; there must be one.
+    Of rows with windows each window is learned from, those of a row together weigh as much as those of any other, and
+    metrics are of rows.
     Raises ValueError for rows that do not fit the classifier, DivergedError for a loss that is not finite.
     """
     check_targets(classifier, train, "training")
@@ -131,8 +133,10 @@ def fine_tune(
     scale = TargetScale.of(classifier, train)
     scale.enter(classifier)
     start_at_shares(classifier, train.targets)
-    train = dataclasses.replace(train, targets=scale.to_model(train.targets))
-    forward, train_step = _forward(classifier), _train_step(classifier, options, train.targets)
+    weights = train.weights()
+    train = dataclasses.replace(train, targets=scale.to_model(train.targets)).one_by_one()
+    forward = _forward(classifier)
+    train_step = _train_step(classifier, options, train.targets, weighted=weights is not None)
     steps = -(-len(train) // options.batch_size)
     schedule = Schedule(steps, peak=options.learning_rate, cap=options.epochs, patience=options.patience)
 
@@ -144,7 +148,8 @@ def fine_tune(
         for number, rows in enumerate(_batches(train.lengths, options.batch_size, generator), 1):
             rate = schedule.rate((epoch - 1) * steps + number - 1)
             inputs = {name: tf.constant(array) for name, array in train.padded(rows).items()}
-            loss = float(train_step(inputs, tf.constant(train.targets[rows]), tf.constant(rate)))
+            counted = () if weights is None else (tf.constant(weights[rows]),)
+            loss = float(train_step(inputs, tf.constant(train.targets[rows]), tf.constant(rate), *counted))
             if not np.isfinite(loss):
                 raise DivergedError(epoch, number, steps, options.learning_rate)
             total += loss
@@ -182,7 +187,10 @@ def evaluate(classifier: BertClassifier, examples: Examples, thresholds: tuple[f
 
 
 def predict(classifier: BertClassifier, examples: Examples, *, batch_tokens: int = 8192) -> np.ndarray:
-    """Returns logits float32 `[B, C]` in the order of `examples`, in batches of `batch_tokens` padded tokens."""
+    """Returns logits float32 `[B, C]` in the order of `examples`, in batches of `batch_tokens` padded tokens.
+
+    Of rows with windows those that their windows make.
+    """
     return _predict(_forward(classifier), examples, batch_tokens)
 
 
@@ -194,6 +202,10 @@ def _forward(classifier: BertClassifier) -> Forward:
 
 
 def _predict(forward: Forward, examples: Examples, batch_tokens: int = 8192) -> np.ndarray:
+    if examples.windows is not None:
+        assert examples.folding is not None
+        logits = _predict(forward, examples.one_by_one(), batch_tokens)
+        return examples.folding(logits, examples.windows.offsets).logits
     parts, order = [], np.argsort(-examples.lengths, kind="stable")
     start = 0
     while start < len(order):
@@ -219,15 +231,25 @@ def _batches(lengths: np.ndarray, size: int, generator: np.random.Generator) -> 
         yield batches[i]
 
 
-def _train_step(classifier: BertClassifier, options: TrainingOptions, targets: np.ndarray) -> Callable[..., tf.Tensor]:
+def _train_step(
+    classifier: BertClassifier, options: TrainingOptions, targets: np.ndarray, *, weighted: bool
+) -> Callable[..., tf.Tensor]:
     variables = classifier.trainable_variables
     optimizer = AdamW(variables, weight_decay=options.weight_decay)
     target, loss_of = LOSSES[targets.dtype.type]
+    signature = [_INPUTS, target, tf.TensorSpec([], tf.float32)]
+    signature += [tf.TensorSpec([None], tf.float32)] if weighted else []
 
-    @tf.function(input_signature=[_INPUTS, target, tf.TensorSpec([], tf.float32)], autograph=False)
-    def step(inputs: dict[str, tf.Tensor], targets: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+    @tf.function(input_signature=signature, autograph=False)
+    def step(
+        inputs: dict[str, tf.Tensor], targets: tf.Tensor, rate: tf.Tensor, weights: tf.Tensor | None = None
+    ) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(loss_of(classifier(inputs, training=True), targets))
+            losses = loss_of(classifier(inputs, training=True), targets)
+            if weights is not None:
+                # Of several labels there is a loss each.
+                losses *= tf.reshape(weights, [-1, *[1] * (len(losses.shape) - 1)])
+            loss = tf.reduce_mean(losses)
         # A pooler that the head does not read has no gradient.
         optimizer.apply(tape.gradient(loss, variables), rate)
         return loss

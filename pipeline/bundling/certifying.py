@@ -1,7 +1,7 @@
 """Certifying on one page: rows of the user's own -> tokens -> scores in two precisions -> a certificate."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from model.bundle import Bundle
+from model.windows import Windows, joined
 from pipeline.bundling.certify_job import GOLD, ROWS, CertifyJob, SampleJob
 from pipeline.errors import ConfigError, cause
 from pipeline.jobs.bundle import check_precision
@@ -26,6 +27,7 @@ from transforms.score.devices import find_device
 from transforms.score.engines.chips import BFLOAT16, GPU, Chip, find_chip
 from transforms.score.engines.choice import Choice, Place, choose
 from transforms.score.macro_batch import Ragged
+from transforms.score.windows import windows_of
 from transforms.stores.bundles import open_bundle
 from transforms.stores.loaded import once_a_process
 from transforms.validate import validate
@@ -50,6 +52,7 @@ class TokenRows:
     values: list[npt.NDArray[np.int32]] = field(default_factory=list)
     lengths: list[npt.NDArray[np.int64]] = field(default_factory=list)
     first_segment: list[npt.NDArray[np.int32]] = field(default_factory=list)
+    windows: list[Windows] = field(default_factory=list)
     gold: list[str | float | None] = field(default_factory=list)
     left_out: int = 0
 
@@ -60,6 +63,8 @@ class TokenRows:
         self.values.append(column.flatten().to_numpy())
         self.lengths.append(np.diff(column.offsets.to_numpy()))
         self.first_segment.append(tokens.column("first_segment").to_numpy())
+        if "windows" in tokens.schema.names:
+            self.windows.append(windows_of(tokens.column("windows")))
         if KEPT + GOLD in tokens.schema.names:
             gold = tokens.column(KEPT + GOLD)
             self.gold += (gold if pa.types.is_floating(gold.type) else as_text(gold)).to_pylist()
@@ -70,7 +75,9 @@ class TokenRows:
         """All of them, one after the other."""
         ends = np.cumsum(np.concatenate([np.zeros(1, np.int64), *self.lengths]))
         empty = np.empty(0, np.int32)
-        return Ragged(np.concatenate([empty, *self.values]), ends, np.concatenate([empty, *self.first_segment]))
+        first_segment = np.concatenate([empty, *self.first_segment])
+        windows = joined(self.windows) if self.windows else None
+        return Ragged(np.concatenate([empty, *self.values]), ends, first_segment, windows)
 
 
 def certify_bundle(job: CertifyJob) -> Certified:
@@ -148,7 +155,7 @@ def held_out_rows(examples: "Examples", labels: Sequence[str]) -> HeldOut:
     gold = None if examples.targets.ndim > 1 else examples.targets.tolist()
     if labels and gold is not None:
         gold = [labels[target] for target in gold]
-    return HeldOut(Ragged(examples.joined(), ends, examples.first_segment), gold)
+    return HeldOut(Ragged(examples.joined(), ends, examples.first_segment, examples.windows), gold)
 
 
 def certify_held_out(path: str, bundle: Bundle, held_out: HeldOut) -> "Certified | str":
@@ -190,13 +197,15 @@ def chip_that_computes(place: Place) -> Chip:
 def read_tokens(plan: Plan, bundle: Bundle, most: int) -> TokenRows:
     """Tokens of about `most` rows, evenly from all over the input: files may be sorted."""
     found = TokenRows()
+    windows = bundle.windows
     graph = once_a_process(
-        "preprocessing", bundle.fingerprint, lambda: TransformGraph(str(bundle.path), bundle.segments)
+        "preprocessing", bundle.fingerprint, lambda: TransformGraph(str(bundle.path), bundle.segments, windows)
     )
+    columns = replace(plan.columns, windows=windows)
     left = most
     for batch in _sampled(plan, most, found):
-        texts, dead = validate(batch, plan.columns)
-        tokens, failed = featurize(texts, graph, plan.columns)
+        texts, dead = validate(batch, columns)
+        tokens, failed = featurize(texts, graph, columns)
         found.left_out += sum(one.num_rows for one in (dead, failed) if one is not None)
         left -= found.add(tokens, left) if tokens.num_rows else 0
         if left <= 0:

@@ -10,6 +10,7 @@ import pydantic
 from pipeline.bundling.formula import HiddenActivation, OutputActivation, of_layers, of_output
 from pipeline.errors import ConfigError
 from pipeline.jobs.fields import BUNDLE, MODEL, TOKENIZER, in_panel
+from pipeline.jobs.long_texts import LongTextFlags
 from pipeline.jobs.outputs import check_new_bundle
 
 if TYPE_CHECKING:
@@ -20,10 +21,8 @@ if TYPE_CHECKING:
 _bundle, _model, _tokenizer = map(in_panel, (BUNDLE, MODEL, TOKENIZER))
 
 
-class ImportJob(pydantic.BaseModel):
+class ImportJob(LongTextFlags):
     """One import: checkpoint -> bundle. Every field is a flag of `bert-batch import`, `path` apart."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     path: str = in_panel(MODEL, argument="")(description="Hugging Face folder, TensorFlow checkpoint or SavedModel.")
     output: str = _bundle(description="Folder of the new bundle.")
@@ -213,9 +212,9 @@ def choose_vocabulary(job: ImportJob, checkpoint: Checkpoint) -> tuple[str, ...]
 
 
 def choose_tokenizer(
-    job: ImportJob, checkpoint: Checkpoint, tokens: tuple[str, ...]
+    job: ImportJob, checkpoint: Checkpoint, tokens: tuple[str, ...], task: str = "classification"
 ) -> tuple[TokenizerSpec, list[str]]:
-    """How texts become tokens, and notes on what had to be assumed."""
+    """How texts become tokens, for a bundle of the task, and notes on what had to be assumed."""
     from model.tokenizer.tokenization import TokenizerSpec, has_capitals
 
     segments, notes = _segments(job, checkpoint)
@@ -243,6 +242,7 @@ def choose_tokenizer(
         max_tokens=longest,
         segments=segments,
         truncator=job.truncator or checkpoint.truncator,
+        long_texts=job.choose_long_texts(task, longest, segments),
     )
     return spec, notes
 

@@ -58,7 +58,7 @@ def import_model(job: ImportJob) -> Imported:
     task = choose_task(job, checkpoint, outputs)
     labels = choose_labels(job, checkpoint, outputs)
     tokens = choose_vocabulary(job, checkpoint)
-    spec, notes = choose_tokenizer(job, checkpoint, tokens)
+    spec, notes = choose_tokenizer(job, checkpoint, tokens, task)
     activation, more = choose_activation(job, checkpoint, outputs, task)
     notes += [*label_notes(checkpoint, labels), *more]
     if checkpoint.outputs is None:
@@ -84,6 +84,7 @@ def import_model(job: ImportJob) -> Imported:
             "task": task,
             "labels": list(labels),
             "activation": activation,
+            "long_texts": spec.long_texts.described,
             "max_tokens": spec.max_tokens,
             "tokenizer": spec.described,
             "segments": spec.segments,

@@ -38,6 +38,8 @@ from transforms.stores.choose import store_for
 from transforms.validate import ValidateTexts, validate
 
 TRAIN, TEST = "train", "test"
+TOO_MANY = "too_many_windows"
+"""The code of a row with too many windows."""
 _MANY, _NAMED = 50, 5
 """Classes that may be numbers with fractions, and labels that an error names."""
 RARE_ROWS = 10
@@ -62,7 +64,7 @@ def prepare_rows(job: TrainingJob, plan: Plan, test: Plan | None, preprocessing:
             labelled = _labelled(p, rows, job, work, part)
             making = MakeExamples(preprocessing.task, transform_fn, preprocessing.tokenizer.segments)
             examples = labelled.rows | f"MakeExamples {part}" >> making
-            schema = examples_schema(preprocessing.task)
+            schema = examples_schema(preprocessing.task, preprocessing.tokenizer.long_texts.windows)
             examples | f"WriteExamples {part}" >> _WriteBatches(str(work / part), schema)
             if part == TEST:
                 labelled.dead | "WriteDead" >> _WriteBatches(str(work / f"dead-{part}"), REJECTED)
@@ -110,17 +112,23 @@ class _WriteBatches(beam.PTransform):
         return tables | beam.io.WriteToParquetBatched(self._prefix, self._schema, file_name_suffix=".parquet")
 
 
-def dropped_rows(job: TrainingJob, work: Path, part: str, rows: int) -> dict[str, int]:
-    """How many rows of a part were dropped, by code; raises ConfigError if they are more than its budget allows."""
+def dropped_rows(job: TrainingJob, work: Path, part: str, rows: int, too_many: int = 0) -> dict[str, int]:
+    """How many rows of a part were dropped, by code; raises ConfigError if they are more than its budget allows.
+
+    `too_many` rows have too many windows: what is read of the examples says so.
+    """
     files = sorted(work.glob(f"dead-{part}-*.parquet"))
     tables = [pq.read_table(file, columns=["code", "source", "row"]) for file in files]
     dead = pa.concat_tables(tables) if tables else REJECTED.empty_table()
-    codes = dict(sorted(Counter(dead.column("code").to_pylist()).items()))
-    exceeded = ErrorBudget(fraction=job.max_dead_fraction).exceeded(dead.num_rows, rows)
+    counts = Counter(dead.column("code").to_pylist()) + Counter({TOO_MANY: too_many})
+    codes = dict(sorted(counts.items()))
+    exceeded = ErrorBudget(fraction=job.max_dead_fraction).exceeded(sum(codes.values()), rows)
     if not exceeded:
         return codes
-    first = dead.slice(0, 1).to_pylist()[0]
-    place, code = f"{first['source']}#{first['row']}", max(codes, key=codes.__getitem__)
+    first = "".join(
+        f"; the first is {row['source']}#{row['row']} ({row['code']})" for row in dead.slice(0, 1).to_pylist()
+    )
+    code = max(codes, key=codes.__getitem__)
     way_out = "mend them, or allow more with --max-dead-fraction"
     if job.task == "regression" and code in ("wrong_type", "missing_label"):
         way_out = (
@@ -137,8 +145,10 @@ def dropped_rows(job: TrainingJob, work: Path, part: str, rows: int) -> dict[str
         )
     elif code == "missing_label":
         way_out = "choose another --label-column, mend them, or allow more with --max-dead-fraction"
+    elif code == TOO_MANY:
+        way_out = "allow more windows with --max-windows, or more such rows with --max-dead-fraction"
     told = ", ".join(f"{count:,} {name}" for name, count in codes.items())
-    raise ConfigError(f"{flag_of(part)}: {exceeded} ({told}); the first is {place} ({first['code']}): {way_out}")
+    raise ConfigError(f"{flag_of(part)}: {exceeded} ({told}){first}: {way_out}")
 
 
 def flag_of(part: str) -> str:

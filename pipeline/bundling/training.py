@@ -22,6 +22,7 @@ from model.serving.scoring_graph import ENGINES, PRECISIONS, ScoringGraph
 from model.tokenizer.tokenization import TokenizerSpec, has_capitals, read_vocabulary
 from model.tokenizer.vocabulary import learn_vocabulary
 from model.training.fine_tune import DivergedError, TrainingOptions, fine_tune, seed_everything
+from model.windows import Folding
 from pipeline.bundling.certifying import HeldOut, held_out_rows
 from pipeline.bundling.formula import ASSUMED, with_formula
 from pipeline.bundling.labelled_rows import TEST, TRAIN, Classes, check_labels, dropped_rows, prepare_rows
@@ -66,10 +67,14 @@ def train(job: TrainingJob, teller: Teller | None = None) -> Trained:
         prepare_rows(job, plan, test, Preprocessing(vocabulary=vocabulary, tokenizer=spec, task=job.task), work)
         dropped = {part: dropped_rows(job, work, part, p.rows) for part, p in ((TRAIN, plan), (TEST, test)) if p}
         labels = () if job.task == "regression" else tuple(read_labels(str(folder)))
+        folding = Folding.of(spec.long_texts, spec.max_tokens, default_activation(job.task))
         read, read_test = (
-            read_examples(str(work / f"{part}-*.parquet"), job.task, work / f"{part}.tokens", len(labels))
+            read_examples(str(work / f"{part}-*.parquet"), job.task, work / f"{part}.tokens", len(labels), folding)
             for part in (TRAIN, TEST)
         )
+        for part, of, found in ((TRAIN, plan, read), (TEST, test, read_test)):
+            if of is not None and found.too_many:
+                dropped[part] = dropped_rows(job, work, part, of.rows, found.too_many)
         check_labels(job, labels, read, read_test, test)
         examples, held_out = read.examples, read_test.examples
         training, validation = hold_out(examples, read.row_keys, job.validation_share)
@@ -104,6 +109,7 @@ def train(job: TrainingJob, teller: Teller | None = None) -> Trained:
             "task": job.task,
             "labels": list(labels),
             "thresholds": list(measured.thresholds),
+            "long_texts": spec.long_texts.described,
             "max_tokens": spec.max_tokens,
             "tokenizer": spec.described,
             "segments": spec.segments,
@@ -172,6 +178,7 @@ def tokenizer_of(job: TrainingJob) -> TokenizerSpec:
         max_tokens=job.max_tokens,
         segments=segments,
         truncator=job.truncator,
+        long_texts=job.choose_long_texts(job.task, job.max_tokens, segments),
     )
 
 

@@ -11,6 +11,7 @@ from pipeline.jobs.column_types import GUESS, SchemaTypes, arrow_types, check_sc
 from pipeline.jobs.config import described
 from pipeline.jobs.dates import placeholder_in
 from pipeline.jobs.fields import BUNDLE, INPUT, MODEL, TOKENIZER, TRAINING, in_panel
+from pipeline.jobs.long_texts import LongTextFlags
 from pipeline.jobs.outputs import check_new_bundle
 from pipeline.jobs.text_files import TextFiles
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _input, _bundle, _model, _tokenizer, _training = map(in_panel, (INPUT, BUNDLE, MODEL, TOKENIZER, TRAINING))
 
 
-class TrainingJob(TextFiles):
+class TrainingJob(TextFiles, LongTextFlags):
     """One training: labelled rows -> bundle. Every field is a flag of `bert-batch train`.
 
     `encoder` is a Hugging Face folder to start from; without it a `preset` is trained from scratch on a vocabulary of
@@ -95,6 +96,7 @@ class TrainingJob(TextFiles):
             raise ValueError(
                 f"--label-separator is for --task multilabel, and this is a {self.task}; give that task too"
             )
+        self.choose_long_texts(self.task, self.max_tokens, 2 if self.text_pair_column else 1)
         check_new_bundle(self.output)
         if self.encoder is None and (self.hidden_activation, self.norm_first) != (None, None):
             raise ValueError("--hidden-activation and --norm-first say what an --encoder is, and there is none")

@@ -136,6 +136,8 @@ def _inspect_bundle(bundle: Bundle) -> None:
         table.add_row(name, str(getattr(bundle, name)))
     if bundle.thresholds:
         table.add_row("thresholds", ", ".join(f"{threshold:.4f}" for threshold in bundle.thresholds))
+    if bundle.long_texts:
+        table.add_row("long_texts", json.dumps(bundle.long_texts))
     for name, value in (*bundle.quality.items(), ("baseline", bundle.baseline), ("origin", bundle.origin)):
         table.add_row(name, json.dumps(value))
     table.add_row("created", bundle.created)

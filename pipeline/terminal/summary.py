@@ -53,6 +53,8 @@ def work_of(verdict: Verdict) -> str:
     computed = (
         f"{work.get('scored', 0):,} rows computed in {work.get('precision') or 'no precision'}, {copied:,} copied"
     )
+    if windows := work.get("windows", 0):
+        computed += f", {work.get('windows_computed', 0):,} of {windows:,} windows"
     return f"{computed}, padding factor {verdict.padding_factor}"
 
 

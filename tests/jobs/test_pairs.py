@@ -218,7 +218,7 @@ def test_featurize_equals_transform_dataset_on_pairs(pairs: Built, tmp_path: Pat
         made = p | beam.Create([training]) | MakeExamples("classification", graph, segments=2)
         tables = made | beam.Map(lambda batch: pa.Table.from_batches([batch]))
         tables | beam.io.WriteToParquetBatched(str(tmp_path / "examples"), examples_schema("classification"))
-    examples, _, _ = read_examples(str(tmp_path / "examples*"), "classification", tmp_path / "tokens")
+    examples, *_ = read_examples(str(tmp_path / "examples*"), "classification", tmp_path / "tokens")
     assert tokens.column("tokens").flatten().to_pylist() == examples.tokens[:].tolist()
     assert tokens.column("tokens").value_lengths().to_pylist() == examples.lengths.tolist()
     assert tokens.column("first_segment").to_pylist() == examples.first_segment.tolist()

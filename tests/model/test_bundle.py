@@ -54,7 +54,7 @@ def flip(name: str) -> Callable[[Path], None]:
         (edit({"format": True}), "format True; this version reads"),
         (edit({"format": "3"}), "format '3'; this version reads"),
         (edit({"format": None}), "format None; this version reads"),
-        # Format 1 had no activation, format 2 no engines, format 3 no thresholds, format 4 no width; format 5 has all.
+        # Format 1 had no activation, 2 no engines, 3 no thresholds, 4 no width and nothing of long texts; 5 has all.
         (edit({"format": 1}), "'activation' is missing or not known"),
         (edit({"format": 2}), "'embedding_width' is missing or not known"),
         (edit({"format": 3}), "'embedding_width' is missing or not known"),
@@ -120,7 +120,7 @@ def test_a_newer_format_ends_a_command_with_2(copy: Path) -> None:
 def test_a_bundle_of_format_2_is_read_and_only_tensorflow_computes_it(copy: Path) -> None:
     found = json.loads((copy / "bundle.json").read_text())
     assert found.pop("engines") == ["tensorflow", "openvino"]
-    assert (found.pop("thresholds"), found.pop("embedding_width")) == ([], 32)
+    assert [found.pop(key) for key in ("thresholds", "embedding_width", "long_texts")] == [[], 32, {}]
     found["format"] = 2
     found["fingerprint"] = fingerprint(found)
     (copy / "bundle.json").write_text(json.dumps(found))
@@ -130,7 +130,7 @@ def test_a_bundle_of_format_2_is_read_and_only_tensorflow_computes_it(copy: Path
 
 def test_a_bundle_of_format_3_is_read_and_has_no_thresholds(copy: Path) -> None:
     found = json.loads((copy / "bundle.json").read_text())
-    assert (found.pop("thresholds"), found.pop("embedding_width")) == ([], 32)
+    assert [found.pop(key) for key in ("thresholds", "embedding_width", "long_texts")] == [[], 32, {}]
     found["format"] = 3
     found["fingerprint"] = fingerprint(found)
     (copy / "bundle.json").write_text(json.dumps(found))
@@ -138,14 +138,15 @@ def test_a_bundle_of_format_3_is_read_and_has_no_thresholds(copy: Path) -> None:
     assert (bundle.format, bundle.thresholds, bundle.fingerprint) == (3, (), found["fingerprint"])
 
 
-def test_a_bundle_of_format_4_is_read_and_gives_no_embeddings(copy: Path) -> None:
+def test_a_bundle_of_format_4_is_read_gives_no_embeddings_and_cuts_long_texts(copy: Path) -> None:
     found = json.loads((copy / "bundle.json").read_text())
-    assert found.pop("embedding_width") == 32
+    assert [found.pop(key) for key in ("embedding_width", "long_texts")] == [32, {}]
     found["format"] = 4
     found["fingerprint"] = fingerprint(found)
     (copy / "bundle.json").write_text(json.dumps(found))
     bundle = Bundle.load(copy)
-    assert (bundle.format, bundle.embedding_width, bundle.fingerprint) == (4, 0, found["fingerprint"])
+    assert (bundle.format, bundle.embedding_width, bundle.long_texts, bundle.windows) == (4, 0, {}, False)
+    assert bundle.fingerprint == found["fingerprint"]
 
 
 @pytest.mark.parametrize("width", [-1, 1.5, "32", None, True])
@@ -155,3 +156,34 @@ def test_a_width_of_embeddings_that_is_none_is_refused(copy: Path, width: object
     (copy / "bundle.json").write_text(json.dumps(found))
     with pytest.raises(BundleError, match="is no description of a bundle"):
         Bundle.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"how": "middle"}, "long texts are 'middle'"),
+        ({"how": "tail", "more": 1}, "described by 'how', 'more'"),
+        (
+            {"how": "windows", "stride": 62, "by": "mean", "max_windows": 256},
+            "windows of 64 tokens hold 62 of the text",
+        ),
+        ({"how": "windows", "stride": 1, "by": "mean", "max_windows": 0}, "max_windows of windows is 0"),
+    ],
+)
+def test_a_bundle_that_says_of_long_texts_what_cannot_be_is_refused(
+    copy: Path, said: dict[str, object], message: str
+) -> None:
+    found = json.loads((copy / "bundle.json").read_text())
+    for key in ("format", "files", "fingerprint"):
+        del found[key]
+    with pytest.raises(BundleError, match=message):
+        seal(copy, {**found, "long_texts": said})
+
+
+def test_what_a_bundle_says_of_long_texts_is_a_part_of_its_fingerprint(copy: Path) -> None:
+    found = json.loads((copy / "bundle.json").read_text())
+    before = found["fingerprint"]
+    for key in ("format", "files", "fingerprint"):
+        del found[key]
+    sealed = seal(copy, {**found, "long_texts": {"how": "tail"}})
+    assert (sealed.long_texts, sealed.windows, sealed.fingerprint != before) == ({"how": "tail"}, False, True)

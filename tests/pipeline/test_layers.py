@@ -16,12 +16,14 @@ PAGES = ("pipeline.preparing", "pipeline.scoring", "pipeline.submitting", "pipel
 BELOW = ("pipeline.jobs", "pipeline.dataflow", "pipeline.runners", "pipeline.errors", "transforms", "model")
 ROWS: Mapping[str, tuple[str, ...]] = {
     "model.errors": (),
-    "model.bundle": ("model.errors",),
+    "model.long_texts": (),
+    "model.windows": ("model.long_texts",),
+    "model.bundle": ("model.long_texts", "model.errors"),
     "model.network": ("model.errors",),
-    "model.tokenizer": ("model.errors",),
+    "model.tokenizer": ("model.long_texts", "model.errors"),
     "model.checkpoints": ("model.network", "model.tokenizer", "model.errors"),
     "model.serving": ("model.network", "model.bundle", "model.errors"),
-    "model.training": ("model.network", "model.bundle", "model.errors"),
+    "model.training": ("model.network", "model.bundle", "model.windows", "model.errors"),
     "transforms.errors": (),
     "transforms.batches": GROUND,
     "transforms.stores": (*GROUND, "model.bundle", "model.errors"),

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import tensorflow as tf
 
+from model.windows import Folding
 from transforms.batches.fingerprints import text_hash
 from transforms.batches.misfits import named
 from transforms.batches.schemas import SOURCE, Columns, texts_schema
@@ -37,9 +38,10 @@ EACH = 128
 class FakeScorer:
     """Gives the sum of tokens and the first segment; raises on POISON, and on more padded tokens than `largest`."""
 
-    width = 2
+    width = classes = 2
     engine = "tensorflow"
     precision = "float32"
+    fold: Folding | None = None
 
     def __init__(self, largest: int | None = None, token_budget: int = 512 * EACH) -> None:
         self.largest, self.token_budget = largest, token_budget

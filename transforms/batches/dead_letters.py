@@ -24,6 +24,7 @@ CODES = {
     "not_utf8": "a value is not valid UTF-8",
     "missing_label": "the label is null, NaN or not a finite number (training only)",
     "not_tokenized": "the tokenizer failed on this text",
+    "too_many_windows": "the text has more windows than --max-windows of the bundle",
     "not_scored": "the model failed on this text",
     "not_finite": "the model gave a value that is not a finite number",
 }

@@ -11,8 +11,12 @@ PRECISION = "computed_in"
 """Of Scores with positions: the precision that the rows were computed in."""
 
 _NUMBERS = ("scored", "copied", "remembered", "tokens", "padded", "model_nanos", "token_budget")
+_OF_WINDOWS = ("windows", "windows_computed")
 WORK_TYPE = pa.struct(
-    [pa.field(name, pa.string() if name == "precision" else pa.int64(), False) for name in (*_NUMBERS, "precision")]
+    [
+        pa.field(name, pa.string() if name == "precision" else pa.int64(), False)
+        for name in (*_NUMBERS, "precision", *_OF_WINDOWS)
+    ]
 )
 WORK_FIELD = pa.field(WORK, pa.dictionary(pa.int8(), WORK_TYPE), nullable=False)
 PRECISION_FIELD = pa.field(PRECISION, pa.dictionary(pa.int8(), pa.string()), nullable=False)

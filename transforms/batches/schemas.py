@@ -51,7 +51,7 @@ class Columns:
     column that a training learns: there a NaN is no value. `digests`: those of the texts go with the rows. `dialect`
     says how text files are written. `types` are those the user gave, by input name. `strict` makes a dead letter of a
     row with a kept value that does not fit; `bounded` keeps dates to the years 1 to 9999. A text with more than
-    `max_text_bytes` becomes a dead letter.
+    `max_text_bytes` becomes a dead letter. `windows`: the bundle may make several windows of a text.
 
     `paths` has the input names that mean a field of a struct (`doc.text`), each with its path. `without` are the paths
     of texts in kept structs: these structs are kept without them.
@@ -71,6 +71,7 @@ class Columns:
     strict: bool = False
     bounded: bool = False
     max_text_bytes: int = LONGEST_TEXT
+    windows: bool = False
     paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     without: tuple[tuple[str, ...], ...] = ()
 
@@ -159,13 +160,15 @@ def _without_text(columns: Columns) -> list[pa.Field]:
 
 
 def tokens_schema(columns: Columns) -> pa.Schema:
-    """Featurize -> Score: token ids with special tokens and without padding."""
+    """Featurize -> Score: token ids with special tokens and without padding, of windows one after the other."""
+    windows = [required("windows", pa.list_(required("item", pa.int32())))]
     return pa.schema(
         [
             *_without_text(columns),
             required("tokens", pa.large_list(required("item", pa.int32()))),
             required("first_segment", pa.int32()),
             required("truncated", pa.bool_()),
+            *(windows if columns.windows else []),
         ]
     )
 
@@ -177,11 +180,17 @@ def outputs_schema(columns: Columns) -> pa.Schema:
             *_without_text(columns),
             required("truncated", pa.bool_()),
             required("token_count", pa.int32()),
+            *(OF_WINDOWS if columns.windows else []),
             required("outputs", pa.list_(required("item", pa.float32()))),
             required("failed", pa.bool_()),
             WORK_FIELD,
         ]
     )
+
+
+OF_WINDOWS = tuple(pa.field(name, pa.int32()) for name in ("windows", "deciding_window", "window_first_token"))
+"""Columns of rows whose bundle makes windows: how many there are, which one decided, and with which token of the text
+it begins, both counted from 0, or null where no single one decided. They were added later, so they are nullable."""
 
 
 def plain(kind: pa.DataType) -> pa.DataType:

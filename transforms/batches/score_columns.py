@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from transforms.batches.schemas import DATE_KEY, LABEL, UTC_MICROS, required
+from transforms.batches.schemas import DATE_KEY, LABEL, OF_WINDOWS, UTC_MICROS, required
 
 PROBABILITIES = pa.list_(
     pa.field("item", pa.struct([required("label", LABEL), required("probability", pa.float32())]), nullable=False)
@@ -23,11 +23,17 @@ def embedding_type(numbers: str, width: int) -> pa.FixedSizeListType:
 
 
 def scores_schema(
-    kept: pa.Schema, task: str, *, decision: bool = False, embedding: pa.DataType | None = None
+    kept: pa.Schema,
+    task: str,
+    *,
+    decision: bool = False,
+    embedding: pa.DataType | None = None,
+    windows: bool = False,
 ) -> pa.Schema:
     """Score -> Write, and the Parquet files: one row per scored text; `task` is that of a bundle.
 
-    With `decision` a classification has that column, with the type `embedding` all have the column of that name.
+    With `decision` a classification has that column, with the type `embedding` all have the column of that name, and
+    with `windows` those of bundles that make windows.
     """
     one = [required("label", LABEL), required("probability", pa.float32())]
     several = [required("labels", PROBABILITIES)]
@@ -43,6 +49,7 @@ def scores_schema(
             *vector,
             required("token_count", pa.int32()),
             required("truncated", pa.bool_()),
+            *(OF_WINDOWS if windows else []),
             required("text_hash", pa.int64()),
             required("logical_date", pa.date32()),
             required("bundle", pa.string()),
@@ -52,7 +59,9 @@ def scores_schema(
     )
 
 
-def written_names(task: str, *, folder: bool = True, decision: bool = False, embedding: bool = False) -> frozenset[str]:
+def written_names(
+    task: str, *, folder: bool = True, decision: bool = False, embedding: bool = False, windows: bool = False
+) -> frozenset[str]:
     """The names no kept column can have: of columns that a job writes, and in a `folder` the key of its dates."""
-    own = scores_schema(pa.schema([]), task, decision=decision).names
+    own = scores_schema(pa.schema([]), task, decision=decision, windows=windows).names
     return frozenset({*own, *([EMBEDDING] if embedding else []), *([DATE_KEY] if folder else [])})

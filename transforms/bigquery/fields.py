@@ -34,6 +34,9 @@ SCORES = {
     "embedding": "The vector of the text from which the last product of the model makes its scores",
     "token_count": "Tokens of the text with special tokens and without padding",
     "truncated": "Whether the text was longer than the bundle takes and was cut",
+    "windows": "Windows that the text was cut into",
+    "deciding_window": "Window that decided, counted from 0; null where no single one did",
+    "window_first_token": "First token of the text in that window, counted from 0",
     "bundle": "name@fingerprint of the bundle that scored the row",
     "scored_at": "Start of the run that scored the row",
     **_SHARED,
@@ -133,8 +136,8 @@ def _digits(kind: pa.DataType) -> int:
     return int(kind.precision - kind.scale)
 
 
-_ADDED = frozenset({"decision", "embedding"})
-"""Columns of ours that a job asks for by a flag: a table that exists gets them, NULLABLE, a list REPEATED."""
+_ADDED = frozenset({"decision", "embedding", "windows", "deciding_window", "window_first_token"})
+"""Columns of ours that not every job has: a table that exists gets them, NULLABLE, a list REPEATED."""
 
 
 def to_add(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Field]:

@@ -1,5 +1,6 @@
 """FitPreprocessing: labelled Texts -> the TF Transform graph, training examples and the corpus baseline."""
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -184,13 +185,14 @@ class CorpusBaseline(beam.CombineFn):
     def add_input(self, so_far: npt.NDArray[np.int64], batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
         tokens = batch.column("tokens")
         lengths = np.diff(tokens.offsets.to_numpy())
+        lengths = lengths[lengths > 0]  # A text with too many windows has no tokens, and is no example.
         counts = np.bincount(lengths, minlength=_LENGTHS).astype(np.int64)
         counts[0] = int((tokens.flatten().to_numpy() == self._unknown).sum())
         counts[1] = int(batch.column("truncated").flatten().to_numpy().sum())
-        return so_far + counts
+        return _sum(so_far, counts)
 
     def merge_accumulators(self, accumulators: Iterable[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
-        return np.sum(list(accumulators), axis=0)  # type: ignore[no-any-return]
+        return functools.reduce(_sum, accumulators, self.create_accumulator())
 
     def extract_output(self, counts: npt.NDArray[np.int64]) -> dict[str, Any]:
         lengths = counts.copy()
@@ -208,3 +210,11 @@ class CorpusBaseline(beam.CombineFn):
 
 
 _LENGTHS = 1 << 14
+"""Lengths that are counted in any case; texts with many windows are longer."""
+
+
+def _sum(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    longer, shorter = (a, b) if len(a) >= len(b) else (b, a)
+    total = longer.copy()
+    total[: len(shorter)] += shorter
+    return total

@@ -20,6 +20,8 @@ Tensors = dict[str, Any]
 class Preprocessing:
     """text, of pairs text_pair too (string [B]) -> tokens, first_segment, truncated (TF Transform emits int64).
 
+    Where the tokenizer makes windows of a long text, `windows` too: their lengths, ragged.
+
     While fitting there is `target` too: the label (string [B]) of a classification, which becomes its index in the
     label vocabulary (most frequent first, ties by name); of several labels what join_labels made of them (string [B]),
     which becomes the indices of all; or the value (float32 [B]) of a regression. Without `with_target` the graph has no
@@ -33,12 +35,14 @@ class Preprocessing:
 
     def __call__(self, inputs: Tensors) -> Tensors:
         tokenizer = tft.make_and_track_object(lambda: Tokenizer(self.vocabulary, self.tokenizer), name="tokenizer")
-        tokens, first_segment, truncated = tokenizer.tokenize(*(inputs[name] for name in self.tokenizer.names))
+        found = tokenizer.tokenize(*(inputs[name] for name in self.tokenizer.names))
         outputs = {
-            "tokens": tf.cast(tokens, tf.int64),
-            "first_segment": tf.cast(first_segment, tf.int64),
-            "truncated": tf.cast(truncated, tf.int64),
+            "tokens": tf.cast(found.tokens, tf.int64),
+            "first_segment": tf.cast(found.first_segment, tf.int64),
+            "truncated": tf.cast(found.truncated, tf.int64),
         }
+        if found.windows is not None:
+            outputs["windows"] = found.windows
         if not self.with_target:
             return outputs
         if self.task in ("classification", "multilabel"):

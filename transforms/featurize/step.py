@@ -13,10 +13,11 @@ import tensorflow_text  # noqa: F401  TF Transform registers its ops only after 
 import tensorflow_transform as tft
 from apache_beam.pvalue import TaggedOutput
 
+from model.long_texts import LongTexts
 from model.tokenizer.tokenization import SEGMENTS
 from transforms.batches import coder as coder
 from transforms.batches.dead_letters import reject
-from transforms.batches.schemas import Columns, check, texts_schema, tokens_schema
+from transforms.batches.schemas import MAX_ROWS, Columns, check, texts_schema, tokens_schema
 from transforms.featurize.preprocessing import LABELS
 from transforms.stores.bundles import BundleReference, open_pinned_bundle
 from transforms.stores.loaded import once_a_process
@@ -24,15 +25,24 @@ from transforms.stores.loaded import once_a_process
 STAGE = "Featurize"
 PORTION_BYTES = 512 * 1024
 """Texts given to the graph at once: several forms of them stay in a core's cache."""
+MOST_TOKENS = MAX_ROWS * 512
+"""Tokens of one RecordBatch of windows at most, as many as a full one of texts cut to 512 has; one longer row travels
+alone."""
 
 
 class TokenArrays(NamedTuple):
-    """`values` int32 [N] and `offsets` int64 [B + 1] of the tokens, `first_segment` int32 [B], `truncated` bool [B]."""
+    """`values` int32 [N] and `offsets` int64 [B + 1] of the tokens, `first_segment` int32 [B], `truncated` bool [B].
+
+    Where the bundle makes windows, `windows` int32 [W] are their tokens, and row r has those from `ends[r]` to
+    `ends[r + 1]`, int64 [B + 1]; none if it has too many.
+    """
 
     values: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
     first_segment: npt.NDArray[np.int32]
     truncated: npt.NDArray[np.bool_]
+    windows: npt.NDArray[np.int32] | None = None
+    ends: npt.NDArray[np.int64] | None = None
 
 
 class Tokenize(Protocol):
@@ -42,9 +52,9 @@ class Tokenize(Protocol):
 
 
 class TransformGraph:
-    """The transform_fn in a bundle folder, as one function of `segments` columns of texts."""
+    """The transform_fn in a bundle folder, as one function of `segments` columns of texts; `windows`: it makes them."""
 
-    def __init__(self, folder: str, segments: int = 1) -> None:
+    def __init__(self, folder: str, segments: int = 1, windows: bool = False) -> None:
         layer = tft.TFTransformOutput(folder).transform_features_layer()
 
         # AutoGraph would rewrite the sources of TF Transform's own layer, in which no branch depends on a tensor: that
@@ -53,11 +63,13 @@ class TransformGraph:
         @tf.autograph.experimental.do_not_convert
         def transform(*texts: tf.Tensor) -> tuple[Any, ...]:
             features = layer(dict(zip(SEGMENTS[:segments], texts, strict=True)))
+            found = features.get("windows")
             return (
                 tf.cast(features["tokens"].values, tf.int32),
                 features["tokens"].row_splits,
                 tf.cast(features["first_segment"], tf.int32),
                 tf.cast(features["truncated"], tf.bool),
+                *((tf.cast(found.values, tf.int32), found.row_splits) if windows else ()),
             )
 
         self._transform = transform
@@ -98,22 +110,45 @@ class _Featurize(beam.DoFn):
 
     def setup(self) -> None:
         bundle = open_pinned_bundle(self._bundle)
+        columns = self._columns
         self._graph: Tokenize = once_a_process(
-            "preprocessing", bundle.fingerprint, lambda: TransformGraph(str(bundle.path), self._columns.segments)
+            "preprocessing",
+            bundle.fingerprint,
+            lambda: TransformGraph(str(bundle.path), columns.segments, columns.windows),
         )
+        self._step = LongTexts.of(bundle.long_texts).step(bundle.max_tokens) if columns.windows else None
+        self._max_tokens = bundle.max_tokens
 
     def process(
         self, texts: pa.RecordBatch
     ) -> Iterator[pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch]]:
-        tokens, dead = featurize(texts, self._graph, self._columns)
-        if tokens.num_rows:
-            yield tokens
-        if dead is not None:
-            yield TaggedOutput("dead", dead)
+        parts = [texts] if self._step is None else within(texts, self._max_tokens, self._step)
+        for part in parts:
+            tokens, dead = featurize(part, self._graph, self._columns)
+            if tokens.num_rows:
+                yield tokens
+            if dead is not None:
+                yield TaggedOutput("dead", dead)
+
+
+def within(texts: pa.RecordBatch, max_tokens: int, step: int, most: int = MOST_TOKENS) -> Iterator[pa.RecordBatch]:
+    """Slices of Texts whose windows have at most `most` tokens together; a longer text is alone.
+
+    A window of `max_tokens` begins every `step` tokens, and a token has a byte or more, but for a few signs that stand
+    for several words.
+    """
+    sizes = pc.binary_length(texts.column("text")).to_numpy().astype(np.int64)
+    needed = np.cumsum((1 + sizes // step) * max_tokens)
+    start = 0
+    while start < texts.num_rows:
+        before = int(needed[start - 1]) if start else 0
+        end = max(start + 1, int(np.searchsorted(needed, before + most, side="right")))
+        yield texts.slice(start, end - start)
+        start = end
 
 
 def featurize(texts: pa.RecordBatch, graph: Tokenize, columns: Columns) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
-    """Texts -> Tokens, and the dead letters of the rows on which the graph fails (None if there are none)."""
+    """Texts -> Tokens, and dead letters of rows on which the graph fails, or with too many windows (None for none)."""
     check(texts, texts_schema(columns), STAGE)
     segments = [texts.column(name) for name in SEGMENTS[: columns.segments]]
     values = [column.cast(pa.binary()).to_numpy(zero_copy_only=False) for column in segments]
@@ -138,9 +173,34 @@ def featurize(texts: pa.RecordBatch, graph: Tokenize, columns: Columns) -> tuple
         "tokens": tokens.cast(schema.field("tokens").type),
         "first_segment": pa.array(first_segment),
         "truncated": pa.array(truncated),
+        **({"windows": _windows(parts)} if columns.windows else {}),
     }
     arrays = [own[name] if name in own else texts.column(name) for name in schema.names]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema), dead
+    batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
+    return _reject_too_many(batch, dead) if columns.windows else (batch, dead)
+
+
+def _windows(parts: Sequence[TokenArrays]) -> pa.ListArray:
+    """The lengths of the windows of each row, list<int32>."""
+    counts = [np.diff(part.ends) for part in parts if part.ends is not None]
+    lengths = [part.windows for part in parts if part.windows is not None]
+    ends = np.cumsum(np.concatenate([np.zeros(1, np.int64), *counts]), dtype=np.int32)
+    values = pa.array(np.concatenate([np.empty(0, np.int32), *lengths]))
+    kind = pa.list_(pa.field("item", pa.int32(), nullable=False))
+    return pa.ListArray.from_arrays(pa.array(ends), values, type=kind)
+
+
+def _reject_too_many(
+    tokens: pa.RecordBatch, dead: pa.RecordBatch | None
+) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
+    """The rows that have windows, and dead letters for the others beside those that there are."""
+    has = pc.greater(pc.list_value_length(tokens.column("windows")), 0)
+    bad = np.flatnonzero(~has.to_numpy(zero_copy_only=False))
+    if not len(bad):
+        return tokens, dead
+    reason = "the text has more windows than the bundle allows (--max-windows of its import or training)"
+    more = reject(tokens, bad, STAGE, ["too_many_windows"] * len(bad), [reason] * len(bad))
+    return tokens.filter(has), more if dead is None else pa.concat_batches([dead, more])
 
 
 def portions(segments: Sequence[pa.Array]) -> list[npt.NDArray[np.intp]]:

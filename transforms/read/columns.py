@@ -225,10 +225,16 @@ def resolve(
 
 
 def check_names(
-    columns: Columns, task: str, *, folder: bool = True, decision: bool = False, embedding: bool = False
+    columns: Columns,
+    task: str,
+    *,
+    folder: bool = True,
+    decision: bool = False,
+    embedding: bool = False,
+    windows: bool = False,
 ) -> None:
     """Raises PlanError if a kept column has the name of a column that the job writes (see written_names)."""
-    taken = written_names(task, folder=folder, decision=decision, embedding=embedding)
+    taken = written_names(task, folder=folder, decision=decision, embedding=embedding, windows=windows)
     for name, kept in zip(columns.kept_from, columns.kept, strict=True):
         if kept.name in taken:
             raise PlanError(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from model.bundle import TENSORFLOW
-from transforms.batches.schemas import plain
+from transforms.batches.schemas import OF_WINDOWS, plain
 from transforms.batches.score_columns import EMBEDDING, scores_schema
 from transforms.batches.text_digests import DIGEST, DIGEST_TYPE, WIDTH
 from transforms.outputs.digest_files import published_beside
@@ -28,7 +28,8 @@ class EarlierPart(NamedTuple):
 class Earlier:
     """A published date: what its rows were computed in, and the files that hold them.
 
-    `task` as the bundle has it, `embedding` the type of that column, None if there is none.
+    `task` as the bundle has it, `embedding` the type of that column, None if there is none. `windows`: its rows have
+    the columns of bundles that make windows.
     """
 
     date: str
@@ -37,12 +38,13 @@ class Earlier:
     task: str
     parts: tuple[EarlierPart, ...]
     embedding: pa.DataType | None = None
+    windows: bool = False
 
     @property
     def columns(self) -> list[str]:
         """The columns of a row that stay as they are when its text has not changed."""
         own = {"label", "probability", "labels", "probabilities", "value", EMBEDDING}
-        own |= {"token_count", "truncated", "text_hash", "scored_at"}
+        own |= {"token_count", "truncated", "text_hash", "scored_at", *(field.name for field in OF_WINDOWS)}
         return [name for name in self._scores.names if name in own]
 
     @property
@@ -54,7 +56,7 @@ class Earlier:
 
     @property
     def _scores(self) -> pa.Schema:
-        return scores_schema(pa.schema([]), self.task, embedding=self.embedding)
+        return scores_schema(pa.schema([]), self.task, embedding=self.embedding, windows=self.windows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,7 @@ def find_earlier(
     threshold: float | None = None,
     embeddings: str | None = None,
     embedding: pa.DataType | None = None,
+    windows: bool = False,
 ) -> Found:
     """The newest date up to `date` below `output` whose rows this job would score the same way, if there is one.
 
@@ -108,8 +111,8 @@ def find_earlier(
         if len(parts) < len(files):
             passed_over = passed_over or PassedOver(date=day, run_id=run_id, why=_why(files, len(parts)))
         if parts or not files:
-            given = {"date": day, "run_id": run_id, "precision": precision, "task": task, "embedding": embedding}
-            return Found(Earlier(**given, parts=tuple(parts)), passed_over)
+            given = {"date": day, "run_id": run_id, "precision": precision, "task": task}
+            return Found(Earlier(**given, parts=tuple(parts), embedding=embedding, windows=windows), passed_over)
     return Found(None, passed_over)
 
 

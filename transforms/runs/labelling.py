@@ -49,7 +49,8 @@ class Labelling:
 
     def _scores(self, kept: pa.Schema) -> pa.Schema:
         task = "regression" if not self.labels else "multilabel" if self.thresholds else "classification"
-        return scores_schema(kept, task, decision=self.min_probability is not None, embedding=self.embedding)
+        decision, windows = self.min_probability is not None, self.columns.windows
+        return scores_schema(kept, task, decision=decision, embedding=self.embedding, windows=windows)
 
 
 def decided(label: pa.DictionaryArray, probability: pa.Array, labelling: Labelling) -> dict[str, pa.Array]:

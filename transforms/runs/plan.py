@@ -92,7 +92,7 @@ class Plan:
     texts: tuple[str, ...] = ()
 
 
-_OF_SETTINGS = ("types", "strict", "bounded", "max_text_bytes")
+_OF_SETTINGS = ("types", "strict", "bounded", "max_text_bytes", "windows")
 
 
 def plan_digest(plan: Plan, settings: Mapping[str, Any]) -> str:
@@ -105,7 +105,7 @@ def plan_digest(plan: Plan, settings: Mapping[str, Any]) -> str:
     # Earlier versions had no dialect: the default one is left out.
     if plan.columns.dialect == Dialect():
         del columns["dialect"]
-    # The settings have these; digests of runs planned before do not have the fields.
+    # The settings have these, or the bundle that they name; digests of runs planned before do not have the fields.
     columns = {key: value for key, value in columns.items() if key not in _OF_SETTINGS}
     # Digests of runs planned before columns inside structs and folder columns do not have the keys.
     columns = {key: value for key, value in columns.items() if value or key not in ("paths", "without")}

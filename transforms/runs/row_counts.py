@@ -39,6 +39,7 @@ class Work(NamedTuple):
     `scored` rows were computed, `copied` rows are duplicates within a macro-batch, `remembered` ones of an earlier
     macro-batch. `tokens` and `padded` are the tokens computed, without and with padding; `model_nanos` the time inside
     the model. `precision` names all there were, joined by +; `token_budget` is the lowest there was, 0 for none.
+    Of bundles that make windows, `windows` is how many the rows had, `windows_computed` how many of them were computed.
     """
 
     scored: int = 0
@@ -49,6 +50,14 @@ class Work(NamedTuple):
     model_nanos: int = 0
     precision: str = ""
     token_budget: int = 0
+    windows: int = 0
+    windows_computed: int = 0
+
+    @property
+    def told(self) -> dict[str, int | str]:
+        """As records have it: nothing of windows where there are none."""
+        found = self._asdict()
+        return found if self.windows else {key: value for key, value in found.items() if not key.startswith("windows")}
 
 
 def total_work(work: Iterable[Work]) -> Work:
@@ -56,9 +65,11 @@ def total_work(work: Iterable[Work]) -> Work:
     parts = [Work(), *work]
     precisions = {part.precision for part in parts} - {""}
     budgets = {part.token_budget for part in parts} - {0}
-    *counts, _, _ = zip(*parts, strict=True)
-    sums = (sum(column) for column in counts)
-    return Work(*sums, "+".join(sorted(precisions)), min(budgets, default=0))  # type: ignore[call-arg]
+    sums = {name: sum(getattr(part, name) for part in parts) for name in Work._fields if name not in _NOT_SUMMED}
+    return Work(**sums, precision="+".join(sorted(precisions)), token_budget=min(budgets, default=0))
+
+
+_NOT_SUMMED = ("precision", "token_budget")
 
 
 def count_positions(split: int, source: str, rows: npt.NDArray[np.int64]) -> Count:

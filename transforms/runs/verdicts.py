@@ -70,7 +70,7 @@ def judge(
         problems=tuple(problems),
         counts=rows,
         dead_codes=_codes(dead),
-        work=total_work(work)._asdict(),
+        work=total_work(work).told,
         files=_parts(run, run.folder, kept),
         dead_letters=_parts(run, run.dead_folder, dead),
         taken_over=taken_over,

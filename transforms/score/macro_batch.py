@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from model.windows import Windows, neighbours
 from transforms.errors import BadRowError, DeviceMemoryError, OutOfMemoryError
 from transforms.runs.row_counts import Work
 from transforms.score.engines.scorer import Scorer
-from transforms.score.micro_batches import LEAST_BUDGET, Indices, unique_rows
+from transforms.score.micro_batches import LEAST_BUDGET, Indices, Unique, unique_rows
 
 Tell = Callable[[int], None]
 
@@ -21,20 +22,26 @@ Tell = Callable[[int], None]
 class Results(NamedTuple):
     """Per row: `outputs` float32 [B, C] (probabilities, or the value with C = 1; NaN where there is none).
 
-    `failed` bool [B] marks rows on which the model raised; `work` says what was computed for all of them.
+    `failed` bool [B] marks rows on which the model raised; `work` says what was computed for all of them. Of rows with
+    windows, `deciding` int32 [B] is the window that decided, or NOBODY.
     """
 
     outputs: npt.NDArray[np.float32]
     failed: npt.NDArray[np.bool_]
     work: Work
+    deciding: npt.NDArray[np.int32] | None = None
 
 
 class Ragged(NamedTuple):
-    """Token rows: row r is `values[offsets[r]:offsets[r + 1]]`; `first_segment` int32 [B]."""
+    """Token rows: row r is `values[offsets[r]:offsets[r + 1]]`; `first_segment` int32 [B].
+
+    `windows`, where the bundle makes them, parts the tokens of each row; see windows.py.
+    """
 
     values: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
     first_segment: npt.NDArray[np.int32]
+    windows: Windows | None = None
 
     @property
     def keyed(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
@@ -45,22 +52,23 @@ class Ragged(NamedTuple):
     def take(self, rows: Indices) -> "Ragged":
         """Some rows."""
         values, offsets = take(self.values, self.offsets, rows)
-        return Ragged(values, offsets, self.first_segment[rows])
+        windows = None if self.windows is None else self.windows.take(rows)
+        return Ragged(values, offsets, self.first_segment[rows], windows)
 
     def slice(self, rows: slice) -> "Ragged":
         """Neighbouring rows, not copied."""
         offsets = self.offsets[rows.start : rows.stop + 1]
-        return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0], self.first_segment[rows])
+        windows = None if self.windows is None else self.windows.slice(rows)
+        values = self.values[offsets[0] : offsets[-1]]
+        return Ragged(values, offsets - offsets[0], self.first_segment[rows], windows)
 
 
 def take(
     values: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], rows: Indices
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     """Values and offsets of some rows."""
-    starts = offsets[:-1][rows]
-    lengths = offsets[1:][rows] - starts
-    taken = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    return values[np.arange(taken[-1]) + np.repeat(starts - taken[:-1], lengths)], taken
+    places, taken = neighbours(offsets, rows)
+    return values[places], taken
 
 
 class _Spent:
@@ -68,6 +76,29 @@ class _Spent:
 
     def __init__(self) -> None:
         self.tokens = self.padded = self.nanos = 0
+
+    def work(self, scorer: Scorer, rows: int, **counts: int) -> Work:
+        """Of a macro-batch of `rows`; `counts` are what Work counts of rows and of windows."""
+        return Work(
+            **counts,
+            tokens=self.tokens,
+            padded=self.padded,
+            model_nanos=self.nanos,
+            precision=scorer.precision if rows else "",
+            token_budget=scorer.token_budget if rows else 0,
+        )
+
+
+class Computed(NamedTuple):
+    """Of rows that are equal one is computed: `unique` says which, `known` bool [U] whether its outputs float32 [U, C]
+    are those of an earlier macro-batch, `failed` bool [U] whether the model raised.
+    """
+
+    unique: Unique
+    known: npt.NDArray[np.bool_]
+    outputs: npt.NDArray[np.float32]
+    failed: npt.NDArray[np.bool_]
+    spent: _Spent
 
 
 def score_rows(ragged: Ragged, scorer: Scorer, tell: Tell = lambda rows: None) -> Results:
@@ -79,6 +110,20 @@ def score_rows(ragged: Ragged, scorer: Scorer, tell: Tell = lambda rows: None) -
     within rounding (1e-6 of a probability in float32), not the same bytes. Raises DeviceMemoryError, and whatever the
     model raises that no row is to blame for.
     """
+    unique, known, outputs, wrong, spent = compute_rows(ragged, scorer, tell)
+    good = int((~wrong).sum())
+    work = spent.work(
+        scorer,
+        rows=len(unique.inverse),
+        scored=good - int(known.sum()),
+        copied=int((~wrong[unique.inverse]).sum()) - good,
+        remembered=int(known.sum()),
+    )
+    return Results(outputs[unique.inverse], wrong[unique.inverse], work)
+
+
+def compute_rows(ragged: Ragged, scorer: Scorer, tell: Tell) -> Computed:
+    """What score_rows does, before equal rows get what one of them has."""
     count = len(ragged.first_segment)
     values, offsets = ragged.keyed
     unique = unique_rows(values, offsets)
@@ -97,17 +142,7 @@ def score_rows(ragged: Ragged, scorer: Scorer, tell: Tell = lambda rows: None) -
     scorer.memo.remember(keys[~known][sound], new[sound])
     wrong = np.zeros(len(unique.first), bool)
     wrong[~known] = failed
-    work = Work(
-        scored=int((~failed).sum()),
-        copied=int((~wrong[unique.inverse]).sum() - (~wrong).sum()),
-        remembered=int(known.sum()),
-        tokens=spent.tokens,
-        padded=spent.padded,
-        model_nanos=spent.nanos,
-        precision=scorer.precision if count else "",
-        token_budget=scorer.token_budget if count else 0,
-    )
-    return Results(outputs[unique.inverse], wrong[unique.inverse], work)
+    return Computed(unique, known, outputs, wrong, spent)
 
 
 def _score_all(

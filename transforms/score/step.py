@@ -9,9 +9,18 @@ import pyarrow as pa
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import TaggedOutput
 
+from model.windows import NOBODY, Windows
 from transforms.batches import coder as coder
 from transforms.batches.repeated import WORK, WORK_FIELD, repeated, value_of
-from transforms.batches.schemas import MAX_BATCH_BYTES, MAX_ROWS, Columns, check, outputs_schema, tokens_schema
+from transforms.batches.schemas import (
+    MAX_BATCH_BYTES,
+    MAX_ROWS,
+    OF_WINDOWS,
+    Columns,
+    check,
+    outputs_schema,
+    tokens_schema,
+)
 from transforms.batches.sizes import parts, total_bytes
 from transforms.runs.heartbeats import start_heartbeat
 from transforms.runs.labelling import STAGE, Labelling
@@ -22,7 +31,8 @@ from transforms.score.devices import find_device, require_gpu
 from transforms.score.engines.choice import load_scorer
 from transforms.score.engines.scorer import Scorer
 from transforms.score.label import label
-from transforms.score.macro_batch import Ragged, Tell, score_rows
+from transforms.score.macro_batch import Ragged, Results, Tell
+from transforms.score.windows import score_texts, windows_of
 from transforms.stores.bundles import BundleReference, open_pinned_bundle
 
 
@@ -61,10 +71,12 @@ def score_batch(
     batch: pa.RecordBatch, model: Scorer, columns: Columns, tell: Tell = lambda rows: None
 ) -> pa.RecordBatch:
     """Tokens -> what the model gave for each row: see outputs_schema. `tell`: see score_rows."""
+    windows = windows_of(batch.column("windows")) if columns.windows else None
     tokens = batch.column("tokens")
     offsets = tokens.offsets.to_numpy()
     first_segment = batch.column("first_segment").to_numpy()
-    results = score_rows(Ragged(tokens.flatten().to_numpy(), offsets - offsets[0], first_segment), model, tell)
+    ragged = Ragged(tokens.flatten().to_numpy(), offsets - offsets[0], first_segment, windows)
+    results = score_texts(ragged, model, tell)
     schema = outputs_schema(columns)
     ends = pa.array(np.arange(batch.num_rows + 1, dtype=np.int32) * model.width)
     numbers = pa.array(results.outputs.reshape(-1))
@@ -74,8 +86,20 @@ def score_batch(
         "failed": pa.array(results.failed),
         WORK: repeated(results.work._asdict(), WORK_FIELD, batch.num_rows),
     }
+    if windows is not None:
+        made |= _of_windows(results, windows, model)
     arrays = [made[name] if name in made else batch.column(name) for name in schema.names]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _of_windows(results: Results, windows: Windows, model: Scorer) -> dict[str, pa.Array]:
+    """The columns OF_WINDOWS."""
+    assert results.deciding is not None
+    assert model.fold is not None
+    deciding, nobody = results.deciding, results.deciding == NOBODY
+    first = pa.array(deciding * np.int32(model.fold.step), pa.int32(), mask=nobody)
+    columns = (pa.array(windows.counts, pa.int32()), pa.array(deciding, pa.int32(), mask=nobody), first)
+    return {field.name: column for field, column in zip(OF_WINDOWS, columns, strict=True)}
 
 
 def cut_outputs(batch: pa.RecordBatch) -> list[pa.RecordBatch]:

@@ -20,7 +20,7 @@ from support.commands import DATA, invoke
 from support.jobs import NOW, Score, write_parquet
 from support.scorers import COLUMNS
 
-from model.bundle import Bundle, BundleError, seal
+from model.bundle import FORMAT, Bundle, BundleError, seal
 from pipeline.bundling.importing import import_model
 from pipeline.bundling.sealing import described
 from pipeline.errors import ConfigError
@@ -76,7 +76,7 @@ def test_each_label_has_its_own_probability_as_transformers_gives_it(
     case: str, run_job: Score, imported: Imported, tmp_path: Path
 ) -> None:
     bundle = imported(case)
-    assert (bundle.task, bundle.activation, bundle.format) == ("multilabel", "sigmoid", 4)
+    assert (bundle.task, bundle.activation, bundle.format) == ("multilabel", "sigmoid", FORMAT)
     assert bundle.thresholds == (0.5,) * len(bundle.labels)
     _, texts, expected = kept(case)
     outcome = run_job(file_of(texts, tmp_path / "in.parquet"), bundle=str(bundle.path), max_dead_fraction=0.0)

@@ -17,7 +17,7 @@ from model.training.examples import Examples
 from model.training.fine_tune import Progress, Step, TrainingResult
 from pipeline.bundling import certifying
 from pipeline.bundling.certifying import HeldOut, certify_held_out, held_out_rows
-from pipeline.bundling.labelled_rows import Classes, check_labels
+from pipeline.bundling.labelled_rows import TRAIN, Classes, check_labels, dropped_rows
 from pipeline.bundling.telling import RowsFound, Silent
 from pipeline.bundling.training import train
 from pipeline.bundling.training_job import TrainingJob, plan_rows, training_job
@@ -288,3 +288,12 @@ def test_rare_classes_and_imbalance() -> None:
     classes = Classes.of(("a", "b", "c"), np.repeat([0, 1, 2], [40, 10, 9]))
     assert classes.rare == ["c"]
     assert classes.imbalance == pytest.approx(40 / 9)
+
+
+def test_rows_with_too_many_windows_count_as_dropped(tmp_path: Path) -> None:
+    wanted = training_job({"input": ["rows.csv"], "output": str(tmp_path / "b"), "name": "n", "max_dead_fraction": 0.1})
+    assert dropped_rows(wanted, tmp_path, TRAIN, 100) == {}
+    assert dropped_rows(wanted, tmp_path, TRAIN, 100, too_many=10) == {"too_many_windows": 10}
+    with pytest.raises(ConfigError) as error:
+        dropped_rows(wanted, tmp_path, TRAIN, 100, too_many=11)
+    assert "(11 too_many_windows): allow more windows with --max-windows" in str(error.value)

@@ -112,12 +112,12 @@ def columns() -> dict[str, Any]:
     """The columns of every file that others read."""
     import pyarrow as pa
 
-    from transforms.batches.schemas import DEAD_LETTERS
+    from transforms.batches.schemas import DEAD_LETTERS, OF_WINDOWS
     from transforms.batches.score_columns import scores_schema, written_names
 
     nothing = pa.schema([])
     schemas = {task: scores_schema(nothing, task) for task in ("classification", "regression")}
-    told = {**schemas, "dead_letters": DEAD_LETTERS}
+    told = {**schemas, "dead_letters": DEAD_LETTERS, "windows": OF_WINDOWS}
     taken = {task: sorted(written_names(task)) for task in schemas}
     return {"taken": taken, **{name: _columns(schema) for name, schema in told.items()}}
 

@@ -20,6 +20,7 @@ OURS = (
     "pipeline.errors",
     "transforms.errors",
     "transforms.batches.formats",
+    "model.long_texts",
 )
 """What of the project these files may import when they are imported themselves."""
 

@@ -35,7 +35,7 @@ def test_featurize_equals_transform_dataset_row_by_row(classes: Built, tmp_path:
         graph = p | tft_beam.ReadTransformFn(str(classes.path))
         tables = p | beam.Create([batch]) | MakeExamples("classification", graph) | beam.Map(_table)
         tables | beam.io.WriteToParquetBatched(str(tmp_path / "examples"), examples_schema("classification"))
-    examples, _, _ = read_examples(str(tmp_path / "examples*"), "classification", tmp_path / "tokens")
+    examples, *_ = read_examples(str(tmp_path / "examples*"), "classification", tmp_path / "tokens")
     column = tokens.column("tokens")
     assert column.flatten().to_pylist() == examples.tokens[:].tolist()
     assert column.value_lengths().to_pylist() == examples.lengths.tolist()

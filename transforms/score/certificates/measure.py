@@ -24,9 +24,10 @@ from transforms.score.devices import Device
 from transforms.score.engines.chips import Chip
 from transforms.score.engines.choice import Choice, load_scorer
 from transforms.score.engines.scorer import Scorer
-from transforms.score.macro_batch import Ragged, score_rows
+from transforms.score.macro_batch import Ragged
 from transforms.score.memo import Memo
 from transforms.score.micro_batches import unique_rows
+from transforms.score.windows import score_texts
 
 AT_ONCE = 512
 """Rows that one precision scores before it is the other's turn: both meet the same disturbances."""
@@ -101,7 +102,7 @@ def compare(rows: Ragged, plain: Scorer, other: Scorer) -> Compared:
     """
     count, both = len(rows.first_segment), (plain, other)
     for scorer in both:
-        score_rows(rows.slice(slice(0, min(count, AT_ONCE))), scorer)
+        score_texts(rows.slice(slice(0, min(count, AT_ONCE))), scorer)
         # The rows are scored once more, and timed.
         scorer.memo = Memo(scorer.width)
     outputs = [np.empty((count, scorer.width), np.float32) for scorer in both]
@@ -109,7 +110,7 @@ def compare(rows: Ragged, plain: Scorer, other: Scorer) -> Compared:
     for turn, start in enumerate(range(0, count, AT_ONCE)):
         part = slice(start, min(count, start + AT_ONCE))
         for which in (0, 1) if turn % 2 == 0 else (1, 0):
-            found = score_rows(rows.slice(part), both[which])
+            found = score_texts(rows.slice(part), both[which])
             outputs[which][part] = found.outputs
             if found.work.model_nanos:
                 speeds[which].append(1e9 * found.work.scored / found.work.model_nanos)

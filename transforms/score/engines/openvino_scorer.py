@@ -18,7 +18,7 @@ from transforms.errors import EngineError, OutOfMemoryError
 from transforms.score.compute import Compute
 from transforms.score.devices import Device
 from transforms.score.engines.chips import EIGHT_BIT, find_chip
-from transforms.score.engines.scorer import Limits, Scorer, Tokens, beside, check_rows, outputs_of, padded
+from transforms.score.engines.scorer import Limits, Scorer, Tokens, beside, check_rows, folding_of, outputs_of, padded
 from transforms.score.memo import Memo
 from transforms.score.micro_batches import Indices, plan_micro_batches
 from transforms.stores.loaded import once_a_process
@@ -70,10 +70,11 @@ class OpenVinoScorer(Scorer):
     def __init__(self, bundle: Bundle, compute: Compute, device: Device) -> None:
         """Raises EngineError, naming chip and flag, if this process cannot compute what the run was planned for."""
         self._outputs = outputs_of(bundle, compute)
-        self.width = sum(self._outputs.values())
+        self.width, self.classes = sum(self._outputs.values()), max(1, len(bundle.labels))
         self.precision = compute.precision or "float32"
         self.token_budget = compute.token_budget or device.token_budget
         self.memo = Memo(self.width)
+        self.fold = folding_of(bundle)
         self._limits = Limits.of(bundle.model)
         _check(bundle, self.precision, compute.chip)
         self._compiled = once_a_process(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from transforms.score.macro_batch import Ragged
+from transforms.score.windows import one_by_one
 
 INSTALL = "pip install 'bert-batch[quantize]'"
 
@@ -26,13 +27,14 @@ def is_installed() -> bool:
 def quantize(graph: str, rows: Ragged, folder: Path) -> int:
     """Writes `model.xml` and `model.bin`: the SavedModel `graph` with weights and inputs of its products in int8.
 
-    Ranges of inputs are those that `rows` have, each looked at alone, without padding. What is no product stays
-    float32. Post-training quantization with SmoothQuant and bias correction, NNCF's for transformers. Returns how many
-    rows were looked at.
+    Ranges of inputs are those that `rows` have, each looked at alone, without padding; of texts with windows those of
+    as many windows as there are texts. What is no product stays float32. Post-training quantization with SmoothQuant
+    and bias correction, NNCF's for transformers. Returns how many rows were looked at.
     """
     nncf = _nncf()
     import openvino
 
+    rows = _as_many(one_by_one(rows), len(rows.first_segment))
     model = openvino.Core().read_model(graph)
     items = [_inputs(rows, row) for row in range(len(rows.first_segment))]
     # It draws bars on stdout.
@@ -41,6 +43,12 @@ def quantize(graph: str, rows: Ragged, folder: Path) -> int:
     folder.mkdir(parents=True)
     openvino.save_model(made, str(folder / "model.xml"), compress_to_fp16=False)
     return len(items)
+
+
+def _as_many(rows: Ragged, most: int) -> Ragged:
+    """At most so many, evenly from all of them."""
+    count = len(rows.first_segment)
+    return rows if count <= most else rows.take(np.arange(most) * count // most)
 
 
 def _nncf() -> Any:

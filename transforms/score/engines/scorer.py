@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from model.bundle import Bundle
+from model.long_texts import LongTexts
+from model.windows import Folding
 from transforms.errors import BadRowError
 from transforms.score.compute import Compute
 from transforms.score.memo import Memo
@@ -21,15 +23,18 @@ class Scorer(Protocol):
 
     Called with `values` int32 [N], `lengths` int32 [B] and `first_segment` int32 [B]. Raises BadRowError if a row is at
     fault, OutOfMemoryError if so many rows do not fit; any other error is nobody's fault. `token_budget` falls when
-    memory runs out, and stays so; `memo` keeps results from one macro-batch to the next. `width` is W: the C numbers
-    of a row that its scores are made of, and where the job wants it the embedding behind them.
+    memory runs out, and stays so; `memo` keeps results from one macro-batch to the next. `width` is W: the `classes`
+    numbers of a row that its scores are made of, and where the job wants it the embedding behind them. With `fold` rows
+    are windows: what it gives are logits, which make those of the text.
     """
 
     width: int
+    classes: int
     engine: str
     precision: str
     token_budget: int
     memo: Memo
+    fold: Folding | None
 
     def plan(self, lengths: npt.NDArray[np.integer]) -> list[Indices]: ...
 
@@ -40,7 +45,7 @@ class Scorer(Protocol):
 
 def outputs_of(bundle: Bundle, compute: Compute) -> dict[str, int]:
     """The outputs of the graph of a bundle that a job reads, with their columns, in the order of Scorer."""
-    result = "value" if bundle.task == "regression" else "probabilities"
+    result = "logits" if bundle.windows else "value" if bundle.task == "regression" else "probabilities"
     return {
         result: max(1, len(bundle.labels)),
         **({"embedding": bundle.embedding_width} if compute.embeddings else {}),
@@ -51,6 +56,11 @@ def beside(parts: Sequence[npt.NDArray[np.float32]], rows: int) -> npt.NDArray[n
     """The outputs of so many rows as one array [B, W]; one output alone is not copied."""
     parts = [part.reshape(rows, math.prod(part.shape[1:])) for part in parts]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def folding_of(bundle: Bundle) -> Folding | None:
+    """How the windows of a text make its numbers; None for a bundle that makes none."""
+    return Folding.of(LongTexts.of(bundle.long_texts), bundle.max_tokens, bundle.activation)
 
 
 class Limits(NamedTuple):

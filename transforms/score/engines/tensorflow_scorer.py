@@ -10,7 +10,7 @@ from model.bundle import TENSORFLOW, Bundle
 from transforms.errors import BadRowError, OutOfMemoryError
 from transforms.score.compute import Compute
 from transforms.score.devices import Device
-from transforms.score.engines.scorer import Limits, Scorer, Tokens, beside, check_rows, outputs_of, padded
+from transforms.score.engines.scorer import Limits, Scorer, Tokens, beside, check_rows, folding_of, outputs_of, padded
 from transforms.score.memo import Memo
 from transforms.score.micro_batches import Indices, plan_micro_batches, plan_static, static_shape
 from transforms.stores.loaded import once_a_process
@@ -23,10 +23,11 @@ class TensorFlowScorer(Scorer):
 
     def __init__(self, bundle: Bundle, compute: Compute, device: Device) -> None:
         self._outputs = outputs_of(bundle, compute)
-        self.width = sum(self._outputs.values())
+        self.width, self.classes = sum(self._outputs.values()), max(1, len(bundle.labels))
         self.precision = device.precision(compute.precision, bundle.precisions)
         self.token_budget = compute.token_budget or device.token_budget
         self.memo = Memo(self.width)
+        self.fold = folding_of(bundle)
         self._limits = Limits.of(bundle.model)
         # bfloat16 needs no compiler on a CPU that has instructions for it; float16 has no other form.
         self._static = self.precision != "float32" and (device.kind, self.precision) != ("cpu", "bfloat16")
