@@ -106,3 +106,14 @@ def test_a_bundle_that_cuts_folds_nothing() -> None:
     assert Folding.of(LongTexts(how="tail"), 128, "softmax") is None
     made = Folding.of(LongTexts(how="windows", stride=26, by="max"), 128, "softmax")
     assert made == Folding(by="max", activation="softmax", step=100)
+
+
+def test_a_text_has_the_vector_of_the_window_that_decided_or_the_mean_of_all() -> None:
+    vectors, offsets = np.array([[1.0, 0.0], [3.0, 8.0], [5.0, 6.0]], np.float32), np.array([0, 2, 3])
+    deciding = np.array([1, 0], np.int32)
+    mean, best = [[2.0, 4.0], [5.0, 6.0]], [[3.0, 8.0], [5.0, 6.0]]
+    assert folding("mean", "softmax").vectors(vectors, offsets, deciding).tolist() == mean
+    assert folding("max", "softmax").vectors(vectors, offsets, deciding).tolist() == best
+    nobody = np.full(2, NOBODY, np.int32)
+    assert folding("max", "several").vectors(vectors, offsets, nobody).tolist() == mean
+    assert folding("mean", "none").vectors(vectors[:, :0], offsets, nobody).shape == (2, 0)

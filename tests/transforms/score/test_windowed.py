@@ -29,7 +29,7 @@ from pipeline.bundling.training_job import training_job
 from pipeline.jobs.config import described
 from transforms.batches.score_columns import scores_schema
 from transforms.bigquery.fields import SCORES, table_fields, to_add
-from transforms.featurize.step import TokenArrays, featurize, within
+from transforms.featurize.step import TokenArrays, TransformGraph, featurize, within
 from transforms.read.plan_files import plan_inputs
 from transforms.score.compute import Compute
 from transforms.score.devices import Device
@@ -348,6 +348,28 @@ def test_unchanged_texts_keep_what_their_windows_made(run_job: Score, imported: 
     (file,) = again.manifest["files"][:1]
     schema = pq.read_schema(again.output / file["path"])
     assert all((schema.field(name).type, schema.field(name).nullable) == (pa.int32(), True) for name in OWN)
+
+
+@pytest.mark.parametrize(("case", "by"), [("electra_cls3_projected", "mean"), ("distilbert_cls2", "max")])
+def test_the_embedding_of_a_text_comes_from_those_of_its_windows(
+    case: str, by: str, run_job: Score, imported: Imported, tmp_path: Path
+) -> None:
+    bundle = imported(case)
+    texts = [text for text, _, _ in cuts(case, strides(case)[1])]
+    rows = by_id(scored(run_job, bundle, texts, tmp_path, embeddings="float32"))
+    plain = by_id(scored(run_job, bundle, texts, tmp_path, output=tmp_path / "plain"))
+    model = load_scorer(bundle, Compute(embeddings=True), Device(kind="cpu"))
+    graph = TransformGraph(str(bundle.path), windows=True)
+    tokens = graph(np.array([text.encode() for text in texts], object))
+    assert tokens.windows is not None
+    assert tokens.ends is not None
+    windows = np.split(tokens.values, np.cumsum(tokens.windows)[:-1])
+    for number, (row, without) in enumerate(zip(rows, plain, strict=True)):
+        assert row["probability"] == pytest.approx(without["probability"], abs=1e-6)
+        own = windows[tokens.ends[number] : tokens.ends[number + 1]]
+        each = [model(w, np.int32([len(w)]), np.int32([len(w)]))[0, model.classes :] for w in own]
+        expected = np.mean(each, axis=0) if by == "mean" else each[row["deciding_window"]]
+        np.testing.assert_allclose(row["embedding"], expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("how", [pytest.param("tail", marks=pytest.mark.slow), "head-tail"])
