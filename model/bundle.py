@@ -13,9 +13,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-FORMAT = 4
+FORMAT = 5
 """The format that is written. Every one from 1 on is read; see _SINCE."""
-_SINCE = {"activation": 2, "engines": 3, "thresholds": 4}
+_SINCE = {
+    "activation": 2,
+    "engines": 3,
+    "thresholds": 4,
+    "graph": 5,
+}
 """Key -> the first format that has it."""
 DESCRIPTION = "bundle.json"
 SCORING = "scoring"
@@ -27,6 +32,8 @@ USUAL_THRESHOLD = 0.5
 """The probability from which a label of several is given, where nothing says more."""
 ACTIVATIONS = ("none", "sigmoid")
 """What may stand between the one output of a regression and its value."""
+FUSED, AS_EXPORTED = "fused", "as exported"
+"""What computes the scores: our own form of the network, or the graph that its maker exported."""
 TENSORFLOW, OPENVINO = "tensorflow", "openvino"
 """Engines: what can compute a scoring graph."""
 _LISTS = ("labels", "precisions", "engines", "thresholds")
@@ -44,8 +51,8 @@ class Bundle:
     `labels` is empty for a regression. `activation` is what makes the shown numbers of the logits: softmax for a
     classification, a sigmoid of each for several labels, none or sigmoid for a regression; it is part of the scoring
     graph. `thresholds` has the probability from which each label of several is given, and is empty for other tasks.
-    `engines` can compute that graph: OpenVINO reads no graph of a bundle of format 1 or 2. `segments` is 1, or 2 for
-    pairs.
+    `engines` can compute that graph: OpenVINO reads no graph of a bundle of format 1 or 2. `graph` says whose it is:
+    fused, or as exported. `segments` is 1, or 2 for pairs.
     `quality` is what was measured when the bundle was built, `baseline` describes the texts it was trained on, `files`
     maps each other file to its sha256.
     """
@@ -62,6 +69,7 @@ class Bundle:
     model: Mapping[str, Any]
     precisions: tuple[str, ...]
     engines: tuple[str, ...]
+    graph: str
     quality: Mapping[str, Any]
     baseline: Mapping[str, Any]
     origin: Mapping[str, Any]
@@ -111,7 +119,13 @@ class Bundle:
         if found["fingerprint"] != fingerprint(found):
             raise BundleError(f"{path / DESCRIPTION}: was edited, its fingerprint does not match; restore the bundle")
         # After the fingerprint, which is of the file as it is: keys of later formats are no part of it.
-        read = {"activation": default_activation(found["task"]), "engines": [TENSORFLOW], "thresholds": [], **found}
+        read = {
+            "activation": default_activation(found["task"]),
+            "engines": [TENSORFLOW],
+            "thresholds": [],
+            "graph": FUSED,
+            **found,
+        }
         _check_kinds(read, path / DESCRIPTION)
         return cls(
             path=path,
@@ -142,7 +156,7 @@ def seal(path: str | Path, description: Mapping[str, Any]) -> Bundle:
 
     `description` has every field of Bundle but path, format, files and fingerprint; `activation` may be left out where
     it is that of every model of the task, `engines` where only TensorFlow reads the graph, `thresholds` where all are
-    USUAL_THRESHOLD. Raises BundleError.
+    USUAL_THRESHOLD, `graph` where it is the fused one. Raises BundleError.
     """
     path = Path(path)
     task = description["task"]
@@ -157,7 +171,12 @@ def seal(path: str | Path, description: Mapping[str, Any]) -> Bundle:
         )
     thresholds = [USUAL_THRESHOLD] * len(description["labels"]) if task == "multilabel" else []
     files = {name: _sha256(file) for name, file in sorted(_files(path).items())}
-    usual_values = {"activation": activation, "engines": [TENSORFLOW], "thresholds": thresholds}
+    usual_values = {
+        "activation": activation,
+        "engines": [TENSORFLOW],
+        "thresholds": thresholds,
+        "graph": FUSED,
+    }
     content = {**usual_values, **description, "format": FORMAT, "files": files}
     content["fingerprint"] = fingerprint(content)
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
@@ -201,6 +220,7 @@ def _check_kinds(found: Mapping[str, Any], where: Path) -> None:
         isinstance(found[key], list) and all(isinstance(entry, str) for entry in found[key])
         for key in ("labels", "precisions", "engines")
     )
+    texts = texts and found["graph"] in (FUSED, AS_EXPORTED)
     numbers = all(type(found[key]) is int and found[key] > 0 for key in ("max_tokens", "segments"))
     thresholds = found["thresholds"]
     shares = isinstance(thresholds, list) and all(type(one) is float and 0 <= one <= 1 for one in thresholds)

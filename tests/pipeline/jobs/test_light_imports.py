@@ -16,7 +16,7 @@ FILES = [
 ]
 OURS = (
     "pipeline.jobs.",
-    "pipeline.bundling.formula",
+    "pipeline.bundling.networks.formula",
     "pipeline.errors",
     "transforms.errors",
     "transforms.batches.formats",

@@ -27,6 +27,8 @@ class TensorFlowScorer(Scorer):
         self.token_budget = compute.token_budget or device.token_budget
         self.memo = Memo(self.width)
         self._limits = Limits.of(bundle.model)
+        # The graph of a network as exported pads every row to the length that it asks for.
+        self._fixed: int | None = bundle.model.get("fixed_length")
         # bfloat16 needs no compiler on a CPU that has instructions for it; float16 has no other form.
         self._static = self.precision != "float32" and (device.kind, self.precision) != ("cpu", "bfloat16")
         name = "score" if self.precision == "float32" else f"score_{self.precision}"
@@ -36,9 +38,12 @@ class TensorFlowScorer(Scorer):
         self._output = "value" if bundle.task == "regression" else "probabilities"
 
     def plan(self, lengths: npt.NDArray[np.integer]) -> list[Indices]:
+        if self._fixed is not None:
+            lengths = np.full_like(lengths, self._fixed)
         return (plan_static if self._static else plan_micro_batches)(lengths, self.token_budget)
 
     def shape(self, rows: int, longest: int) -> tuple[int, int]:
+        longest = self._fixed or longest
         return static_shape(rows, longest, self.token_budget) if self._static else (rows, longest)
 
     def __call__(self, values: Tokens, lengths: Tokens, first_segment: Tokens) -> npt.NDArray[np.float32]:
