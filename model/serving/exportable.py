@@ -1,6 +1,7 @@
 """Which classifiers the ScoringGraph computes."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tf_keras
@@ -63,9 +64,9 @@ def fused_config(classifier: tf_keras.Model) -> BertConfig:
     if type(encoder.get_embedding_layer()) is not tf_keras.layers.Embedding:
         raise ValueError("the encoder has an embedding layer of its own, which no ScoringGraph computes")
     found = encoder.get_config()
-    known = [ours for ours, theirs in _KERAS_NAMES.items() if found["inner_activation"] in theirs]
+    known: list[Any] = [ours for ours, theirs in _KERAS_NAMES.items() if found["inner_activation"] in theirs]
     own = getattr(classifier.classifier, "activation", None)
-    heads = [name for name, function in HEAD_FUNCTIONS.items() if function is own]
+    heads: list[Any] = [name for name, function in HEAD_FUNCTIONS.items() if function is own]
     config = BertConfig(
         **{name: found[name] for name in (*_SIZES, "embedding_width")},
         activation=known[0] if known else "gelu_tanh",

@@ -132,8 +132,8 @@ class Trials:
         found = self._at(plain + plain + plain, 5).shape
         if len(found) not in (1, 2) or found[0] != 3 or (len(found) == 2 and not found[1]):
             raise CheckpointError(
-                f"{self.origin}: gives an array of shape {list(found)} for 3 rows; one number for each label and row is "
-                "needed, [3, labels]: export the scores of the whole text, not of its tokens"
+                f"{self.origin}: gives an array of shape {list(found)} for 3 rows, and must give one number for each "
+                "label and row, [3, labels]: export the scores of the whole text, not of its tokens"
             )
         return found[1] if len(found) == 2 else 1
 
@@ -165,8 +165,8 @@ class Trials:
             if isinstance(error, CheckpointError):
                 raise
             raise CheckpointError(
-                f"{self.origin}: its graph ends in {type(error).__name__} for rows that a job has (of {width} tokens at "
-                f"most, in batches of 1 to {count + 3}); export it for any number of rows"
+                f"{self.origin}: its graph ends in {type(error).__name__} for rows that a job has (of up to {width} "
+                f"tokens, in batches of 1 to {count + 3}); export it for any number of rows"
             ) from error
         self._judge(found, rows, batch)
         return Proof(rows=rows, scores=batch, differences=found)
@@ -230,7 +230,7 @@ class Trials:
         """Whether one [PAD] behind a row does what more of them do."""
         width = int(rows.lengths.max())
         short = np.flatnonzero(rows.lengths < width)
-        found = [self._flat(rows.take([row]), int(rows.lengths[row]) + 1)[0] for row in short]
+        found = [self._flat(rows.take([row]), int(rows.lengths[row]) + 1)[0] for row in short.tolist()]
         return bool(len(short)) and difference(batch[short], np.array(found)) <= TOLERANCE
 
 

@@ -194,12 +194,12 @@ def _kind(signature: Signature, wiring: Wiring, proof: Proof, task: str) -> list
 def _report(signature: Signature, wiring: Wiring, network: Network, proof: Proof, notes: list[str]) -> tuple[str, ...]:
     wired = ", ".join(f"{role} = {port.name}" for role, port in wiring.inputs.items())
     tried = [(name, value) for name, value in proof.differences.items() if value is not None]
-    worst = max(value for _, value in tried)
+    worst, rows = max(value for _, value in tried), proof.rows
     return (
         f"read     {signature.path}",
         f"layout   SavedModel, as exported: signature {signature.name}, {wired}; {wiring.kind} = {wiring.output}",
         f"loaded   {network.weights:,} weights, with the graph that was exported",
-        f"proved   {len(tried)} trials on {len(proof.rows.tokens)} rows of up to {int(proof.rows.lengths.max())} tokens: "
+        f"proved   {len(tried)} trials on {len(rows.tokens)} rows of up to {int(rows.lengths.max())} tokens: "
         f"scores differ by {worst:.1e} at most",
         *(f"note     {note}" for note in notes),
     )
