@@ -247,8 +247,7 @@ def trial_rows(special: Special, vocabulary: int, longest: int, *, pairs: bool) 
     lengths = rng.permutation(lengths)
     # Each token once before any comes twice, the last of the vocabulary first.
     known = np.setdiff1d(np.arange(vocabulary), [special.pad])
-    every = rng.permutation(known)
-    bodies = np.concatenate([[known[-1]], np.resize(every, int(lengths.sum()))])
+    bodies = np.resize(np.concatenate([known[-1:], rng.permutation(known[:-1])]), int(lengths.sum()))
     rows, first, at = [], [], 0
     for number, length in enumerate(lengths):
         row = np.full(length, special.end, np.int32)
