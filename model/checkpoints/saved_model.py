@@ -49,22 +49,18 @@ class Port:
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
-    """A signature of the SavedModel at `path`: its inputs and outputs by name.
+    """A signature of the SavedModel at `path`: its inputs and outputs by name; `origin` is what errors call it.
 
     `keeps` is an operation by which one call changes the next, if there is one; `graph` is the whole file.
     """
 
+    origin: str
     path: Path
     name: str
     inputs: Mapping[str, Port]
     outputs: Mapping[str, Port]
     keeps: str | None
     graph: bytes
-
-    @property
-    def origin(self) -> str:
-        """What errors name."""
-        return f"{self.path}, signature {self.name}"
 
     @property
     def has_tokenizer(self) -> bool:
@@ -104,6 +100,7 @@ def read_signature(path: str | Path, name: str | None = None) -> Signature:
     chosen = _choose(path, found, name)
     keeps = _check_operations(path, chosen, meta, found[chosen].outputs.values())
     return Signature(
+        origin=f"{path}, signature {chosen}",
         path=path,
         name=chosen,
         inputs={key: _port(key, info) for key, info in sorted(found[chosen].inputs.items())},
@@ -222,8 +219,8 @@ def _output(signature: Signature, given: str | None) -> str:
             )
     if not numbers or given not in (None, *numbers):
         raise CheckpointError(
-            f"{signature.origin}: gives {there}, and {given or 'none of them'} is no batch of numbers for the rows "
-            "[None, outputs]; export the scores of each row, one for each label"
+            f"{signature.origin}: gives {there}; {f'{given} is no' if given else 'none of them is a'} batch of numbers "
+            "for the rows, [None, outputs]: export the scores of each row, one for each label"
         )
     return given or numbers[0]
 

@@ -137,7 +137,7 @@ def load_network(
     except Exception as error:
         # Anything may be in somebody else's file.
         raise CheckpointError(
-            f"{path}: TensorFlow {tf.__version__} cannot load it ({type(error).__name__}): a file is damaged or "
+            f"{path}: TensorFlow cannot load it ({type(error).__name__}): a file is damaged or "
             "missing, or it has operations of another library; copy it again, or export it with this version"
         ) from error
     function = loaded.signatures[signature]

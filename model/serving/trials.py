@@ -155,19 +155,18 @@ class Trials:
         width, count = int(rows.lengths.max()), len(rows.tokens)
         try:
             batch = self._flat(rows, width)
-            if not np.isfinite(batch).all():
-                raise CheckpointError(
-                    f"{self.origin}: gives NaN or infinity for {int((~np.isfinite(batch)).any(axis=1).sum())} of "
-                    f"{count} rows of its own vocabulary; its weights, or the wiring of its inputs, are wrong"
-                )
-            found = self._differences(rows, batch, width)
+            sound = np.isfinite(batch).all(axis=1)
+            found = self._differences(rows, batch, width) if sound.all() else {}
         except (tf.errors.OpError, ValueError) as error:
-            if isinstance(error, CheckpointError):
-                raise
             raise CheckpointError(
                 f"{self.origin}: its graph ends in {type(error).__name__} for rows that a job has (of up to {width} "
                 f"tokens, in batches of 1 to {count + 3}); export it for any number of rows"
             ) from error
+        if not sound.all():
+            raise CheckpointError(
+                f"{self.origin}: gives NaN or infinity for {int((~sound).sum())} of {count} rows of its own "
+                "vocabulary; its weights, or the wiring of its inputs, are wrong"
+            )
         self._judge(found, rows, batch)
         return Proof(rows=rows, scores=batch, differences=found)
 
@@ -203,8 +202,8 @@ class Trials:
         worst = {name: value for name, value in found.items() if value is not None and not value <= TOLERANCE}
         if "again" in worst:
             raise CheckpointError(
-                f"{self.origin}: the same rows score differently each time (by {worst['again']:.1e}): chance decides, "
-                "such as dropout that is left on; export it with training=False"
+                f"{self.origin}: the same rows score differently each time: chance decides, such as dropout that is "
+                "left on; export it with training=False"
             )
         if beside := worst.keys() & {"alone_padded", "another_batch", "reversed"}:
             by = max(worst[name] for name in beside)

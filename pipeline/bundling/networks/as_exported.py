@@ -53,10 +53,13 @@ class Exported:
     report: tuple[str, ...]
 
 
-def read_exported(job: ImportJob) -> Exported:
-    """Reads, tries and describes the SavedModel of a job; raises CheckpointError or ConfigError."""
+def read_exported(job: ImportJob, origin: str | None = None) -> Exported:
+    """Reads, tries and describes the SavedModel of a job, which errors call `origin`; raises CheckpointError or
+    ConfigError.
+    """
     _check_flags(job)
     signature = read_signature(job.path, job.signature)
+    signature = replace(signature, origin=origin or signature.origin)
     wiring = wire(signature, job.wired, job.said_output, job.said_kind)
     checkpoint = _described(signature)
     tokens = choose_vocabulary(job, checkpoint)
@@ -79,7 +82,7 @@ def read_exported(job: ImportJob) -> Exported:
     model: dict[str, Any] = {"vocab_size": len(tokens), "max_sequence_length": spec.max_tokens}
     if wiring.length is not None:
         model["fixed_length"] = wiring.length
-    origin = {
+    about = {
         "weights": Path(job.path).absolute().name,
         "layout": checkpoint.layout,
         "signature": signature.name,
@@ -97,7 +100,7 @@ def read_exported(job: ImportJob) -> Exported:
         labels=labels,
         activation=activation,
         model=model,
-        origin=origin,
+        origin=about,
         report=_report(signature, wiring, network, proof, notes),
     )
 

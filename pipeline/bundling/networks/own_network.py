@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.checkpoints.checkpoint import Checkpoint
+from model.checkpoints.tokenizer_files import read_tokens
 from model.network.weights import read_weights
 from model.serving.as_exported import save_classifier
 from model.serving.exportable import fused_config
@@ -58,9 +60,9 @@ def bundle_network(
         wired = [f"{role}={key}" for role, key in (inputs or {}).items()]
         exported = {"as_exported": True, "path": path, "inputs": wired, "outputs_are": outputs_are}
         job = described(ImportJob, {**common, **exported})
+        _check_table(classifier, len(read_tokens(Path(vocabulary), sys.maxsize)))
         save_classifier(classifier, path)
-        found = read_exported(job)
-        _check_table(classifier, len(found.tokens))
+        found = read_exported(job, classifier.name)
         return bundle_exported(job, replace(found, origin={**found.origin, "weights": classifier.name}))
 
 

@@ -172,6 +172,7 @@ def write_export(
     types: dict[str, tf.DType] | None = None,
     batch: int | None = None,
     length: int | None = None,
+    lengths: dict[str, int] | None = None,
     output: str = "scores",
     more: Callable[[tf.Tensor], dict[str, tf.Tensor]] = lambda found: {},
     signature: str = "serving_default",
@@ -179,11 +180,15 @@ def write_export(
     """Writes a SavedModel with one signature; `names` has the inputs that it takes, the others are made of the ids."""
     tiny = tiny or Tiny()
     names, kinds = names or USUAL, types or {}
-    specs = {role: tf.TensorSpec([batch, length], kinds.get(role, tf.int32), name) for role, name in names.items()}
+    shapes = {role: [batch, (lengths or {}).get(role, length)] for role in names}
+    specs = {role: tf.TensorSpec(shapes[role], kinds.get(role, tf.int32), name) for role, name in names.items()}
 
     def serve(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         given = {role: inputs[name] for role, name in names.items()}
-        ids = given["ids"]
+        ids = tf.cast(given["ids"], kinds.get("ids", tf.int32) if kinds.get("ids") != tf.float32 else tf.int32)
+        if lengths:
+            given = {role: one[:, : min(lengths.values())] for role, one in given.items()}
+            ids = given["ids"]
         mask = given.get("mask", tf.cast(tf.not_equal(ids, 0), tf.int32))
         segments = tf.cast(given["types"], tf.int32) if "types" in given else tf.zeros_like(ids, tf.int32)
         found = tiny(ids, mask, segments)

@@ -430,23 +430,24 @@ def by_id(rows: list[dict[str, Any]]) -> dict[str, list[tuple[str, float]]]:
 def test_only_new_takes_scores_over_and_a_run_that_died_is_gone_on_with(
     tiny: Callable[..., Bundle], run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transforms.read.plan_files.SPLIT_ROWS", 20)
+    monkeypatch.setattr("transforms.read.plan_files.SPLIT_ROWS", 10)
     bundle = tiny(Tiny(logits=softmax), {"outputs_are": "probabilities"})
     texts, early = words(60), dt.datetime(2026, 11, 21, 2, tzinfo=dt.UTC)
     ids = [f"r{i}" for i in range(60)]
     settings: dict[str, Any] = {"bundle": str(bundle.path), "output": tmp_path / "out"}
     first = write_parquet(tmp_path / "1.parquet", {"id": ids, "text": texts})
     run_job(first, date="2026-11-20", now=early, keep_text_digests=True, **settings)
-    changed = [*words(5, 9), *texts[5:20], *words(5, 8), *texts[25:]]
+    # One row of each split is another one.
+    changed = [words(60, 9)[i] if i % 10 == 3 else texts[i] for i in range(60)]
     files = [
-        write_parquet(tmp_path / f"2-{i}.parquet", {"id": ids[i : i + 20], "text": changed[i : i + 20]})
-        for i in (0, 20, 40)
+        write_parquet(tmp_path / f"2-{i}.parquet", {"id": ids[i : i + 10], "text": changed[i : i + 10]})
+        for i in range(0, 60, 10)
     ]
     late, calls, score_all = dt.datetime(2026, 11, 22, 2, tzinfo=dt.UTC), [0], macro_batch._score_all
 
     def gone(*more: Any) -> Any:
         calls[0] += 1
-        if calls[0] == 2:
+        if calls[0] == 5:
             raise RuntimeError("the machine is gone")
         return score_all(*more)
 
@@ -455,9 +456,9 @@ def test_only_new_takes_scores_over_and_a_run_that_died_is_gone_on_with(
         run_job(files, now=late, only_new=True, **settings)
     calls[0] = 9
     night = run_job(files, now=late + dt.timedelta(hours=1), only_new=True, **settings)
-    assert {row["run_id"][:16] for row in night.rows() if row["id"] in ids[:5]} == {"20261122T020000Z"}
+    assert {row["run_id"][:16] for row in night.rows() if row["id"] == "r3"} == {"20261122T020000Z"}
     counts = night.manifest["counts"]
-    assert (counts["read"], counts["scored"], counts["skipped"], counts["dead"]) == (60, 10, 50, 0)
+    assert (counts["read"], counts["scored"], counts["skipped"], counts["dead"]) == (60, 6, 54, 0)
     assert night.manifest["splits_taken_over"] >= 1
     full = run_job(files, now=late, bundle=str(bundle.path), output=tmp_path / "full")
     assert by_id(night.rows()) == by_id(full.rows())
