@@ -302,7 +302,7 @@ REFUSED: dict[str, tuple[Callable[[], Tiny | None], dict[str, Any], dict[str, An
     "chance": (lambda: Tiny(logits=by_chance), {}, {}, "the same rows score differently each time"),
     "changed weights": (lambda: Tiny(logits=counts_its_calls), {}, {}, "changes its own weights while it scores"),
     "a file": (lambda: Tiny(logits=reads_a_file), {}, {}, "has the operation ReadFile, which does more than compute"),
-    "tokens": (lambda: Tiny(logits=for_each_token), {}, {}, "none of them is no batch of numbers|is no batch of"),
+    "tokens": (lambda: Tiny(logits=for_each_token), {}, {}, "none of them is a batch of numbers"),
     "NaN weights": (nan_weights, {}, {}, "its variable words has 8 of 480 weights that are NaN or infinite"),
     "infinite scores": (lambda: Tiny(logits=infinite_scores), {}, {}, "gives NaN or infinity for 9 of 9 rows"),
     "a small table": (lambda: Tiny(vocabulary=59), {}, {}, "does not score token 59 of the vocabulary, which has 60"),
