@@ -16,7 +16,7 @@ from model.bundle import AS_EXPORTED, SCORING, TENSORFLOW, Bundle, seal
 from model.checkpoints.checkpoint import Checkpoint, build_encoder_from, build_from
 from model.checkpoints.detect import load, write_vocabulary
 from model.network.classifier import BertClassifier, build_classifier
-from model.serving.as_exported import check_written
+from model.serving.exported.as_exported import check_written
 from model.serving.scoring_graph import ENGINES, PRECISIONS, ScoringGraph
 from model.tokenizer.tokenization import TokenizerSpec
 from model.training.fine_tune import seed_everything

@@ -9,7 +9,11 @@ from typing import Any
 
 from model.checkpoints.checkpoint import Checkpoint
 from model.checkpoints.detect import exported_case
-from model.checkpoints.saved_model import (
+from model.checkpoints.tokenizer_files import read_tokenizer
+from model.network.config import BertConfig
+from model.serving.exported.as_exported import AsExported, Input, Network, load_network
+from model.serving.exported.rows import Special, trial_rows
+from model.serving.exported.signature import (
     LOGITS,
     MASK,
     PROBABILITIES,
@@ -20,10 +24,7 @@ from model.checkpoints.saved_model import (
     read_signature,
     wire,
 )
-from model.checkpoints.tokenizer_files import read_tokenizer
-from model.network.config import BertConfig
-from model.serving.as_exported import AsExported, Input, Network, load_network
-from model.serving.trials import Proof, Special, Trials, check_probabilities, look_like_probabilities, trial_rows
+from model.serving.exported.trials import Proof, Trials, check_probabilities, look_like_probabilities
 from model.tokenizer.tokenization import TokenizerSpec
 from pipeline.bundling.import_job import (
     ImportJob,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from model.checkpoints.checkpoint import Checkpoint
 from model.checkpoints.tokenizer_files import read_tokens
 from model.network.weights import read_weights
-from model.serving.as_exported import save_classifier
 from model.serving.exportable import fused_config
+from model.serving.exported.as_exported import save_classifier
 from pipeline.bundling.import_job import ImportJob
 from pipeline.bundling.importing import Imported, bundle_checkpoint, bundle_exported
 from pipeline.bundling.networks.as_exported import read_exported

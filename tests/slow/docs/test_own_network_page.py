@@ -14,7 +14,8 @@ from support.documents import page, scripts
 from support.jobs import Outcome, write_parquet
 
 from model.bundle import AS_EXPORTED, Bundle
-from model.serving.trials import Special, Trials, trial_rows
+from model.serving.exported.rows import Special, trial_rows
+from model.serving.exported.trials import Trials
 
 PAGE = page("models/own-network.md")
 LABELS = ("bad", "good", "best")
@@ -50,7 +51,7 @@ def test_the_network_of_the_script_is_bundled_and_scores_as_keras_does(folder: P
 
 
 def test_albert_is_imported_and_scored_by_the_commands_that_stand_there(folder: Path) -> None:
-    commands = [line.replace("\\\n", " ").split() for line in re.findall(r"bert-batch .*(?:\\\n.*)?", scripts(PAGE))]
+    commands = [line.split() for line in scripts(PAGE).replace("\\\n", " ").splitlines()]
     assert [command[1] for command in commands] == ["import", "score"]
     code, out, err = invoke(*commands[0][1:])
     assert code == 0, err

@@ -372,7 +372,7 @@ REFUSED: dict[str, tuple[Callable[[], Tiny | None], dict[str, Any], dict[str, An
 }
 
 
-# What is slow here is in test_trials.py or test_saved_model.py too.
+# What is slow here is in test_trials.py or test_signature.py too.
 SLOW = ("padding in the mean", "the batch", "the place", "chance", "tokens", "lost names", "a wrong name")
 
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from model.errors import CheckpointError
+from model.serving.exported.trials import TOLERANCE, Proof, difference
 from model.serving.scoring_graph import SIGNATURE
-from model.serving.trials import TOLERANCE, Proof, difference
 
 Array = npt.NDArray[Any]
 PROBABILITIES = "probabilities"

@@ -3,8 +3,7 @@
 Nothing is executed here. What the graph of the signature would do besides computing is refused before anybody loads it.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from model.checkpoints.checkpoint import some
 from model.errors import CheckpointError
+from model.serving.exported.operations import check_operations
 
 IDS, MASK, TYPES = "ids", "mask", "types"
 LOGITS, PROBABILITIES = "logits", "probabilities"
@@ -27,11 +26,6 @@ NAMES = {
 """What Model Garden, google-research and transformers call the inputs: these names say what an input is."""
 DEFAULT = "serving_default"
 _NO_SIGNATURES = ("__saved_model_init_op", "__saved_model_train_op")
-# Operations that read or write files, run Python or talk to somebody; and those that change a variable.
-_FOREIGN = re.compile(r"File|PyFunc|Print|Summary|Checkpoint|Save|Restore|Dataset|Iterator|Queue|Reader|Rpc|Send|Recv")
-_STATE = re.compile(r"^Assign|^Resource(Scatter|Apply)")
-# A table of another signature, such as one of texts, is filled when the file is loaded.
-_FILLS_A_TABLE = re.compile(r"Table")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +92,7 @@ def read_signature(path: str | Path, name: str | None = None) -> Signature:
     meta = _meta_graph(file, data)
     found = {key: value for key, value in meta.signature_def.items() if key not in _NO_SIGNATURES}
     chosen = _choose(path, found, name)
-    keeps = _check_operations(path, chosen, meta, found[chosen].outputs.values())
+    keeps = check_operations(path, chosen, meta, found[chosen].outputs.values())
     return Signature(
         origin=f"{path}, signature {chosen}",
         path=path,
@@ -120,8 +114,8 @@ def wire(signature: Signature, inputs: Mapping[str, str], output: str | None, ki
     lengths = {_length(signature, port) for port in roles.values()} - {None}
     if len(lengths) > 1:
         raise CheckpointError(
-            f"{signature.origin}: its inputs have different fixed lengths, {some(map(str, roles.values()))}; export "
-            "all of them with one length, or with None"
+            f"{signature.origin}: its inputs have different fixed lengths, {', '.join(map(str, roles.values()))}; "
+            "export all of them with one length, or with None"
         )
     chosen = _output(signature, output)
     meant = kind or (chosen if chosen in KINDS else None)
@@ -151,7 +145,7 @@ def _choose(path: Path, found: Mapping[str, Any], name: str | None) -> str:
         return next(iter(found))
     wanted = name or DEFAULT
     if wanted not in found:
-        there = f"its signatures are {some(sorted(found))}: name one with --signature" if found else "it has none"
+        there = f"its signatures are {', '.join(sorted(found))}: name one with --signature" if found else "it has none"
         raise CheckpointError(f"{path}: has no signature {wanted}; {there}")
     return wanted
 
@@ -174,11 +168,11 @@ def _roles(signature: Signature, given: Mapping[str, str]) -> dict[str, Port]:
                 "the type ids; say it with --inputs ids=…,mask=…,types=… (no order is safe)"
             )
     if unknown := sorted(set(roles.values()) - signature.inputs.keys()):
-        raise CheckpointError(f"--inputs: {signature.origin} has no input {some(unknown)}; it takes {there}")
+        raise CheckpointError(f"--inputs: {signature.origin} has no input {', '.join(unknown)}; it takes {there}")
     if left_out := sorted(signature.inputs.keys() - set(roles.values())):
         raise CheckpointError(
-            f"--inputs: does not say what the input {some(left_out)} of {signature.origin} takes; it must be ids, mask "
-            "or types: a network with other inputs cannot be scored"
+            f"--inputs: does not say what the input {', '.join(left_out)} of {signature.origin} takes; it must be ids, "
+            "mask or types: a network with other inputs cannot be scored"
         )
     found = {role: signature.inputs[name] for role, name in roles.items()}
     for role, port in found.items():
@@ -225,32 +219,6 @@ def _output(signature: Signature, given: str | None) -> str:
     return given or numbers[0]
 
 
-def _check_operations(path: Path, name: str, meta: Any, outputs: Iterable[Any]) -> str | None:
-    """Raises CheckpointError if the signature, or what is run when the file is loaded, does more than compute.
-
-    Returns an operation that changes a variable, if there is one.
-    """
-    keeps = None
-    library = {function.signature.name: function for function in meta.graph_def.library.function}
-    nodes = {node.name: node for node in meta.graph_def.node}
-    begin = _upstream(nodes, [info.name.split(":")[0] for info in outputs])
-    for op in _operations(begin, library):
-        if _FOREIGN.search(op):
-            raise CheckpointError(
-                f"{path}: its signature {name} has the operation {op}, which does more than compute (files, Python, "
-                "other machines); export a signature from token ids to scores alone"
-            )
-        if _STATE.search(op):
-            keeps = op
-    for op in _operations((node for node in _loaded(meta, library)), library):
-        if _FOREIGN.search(op) and not _FILLS_A_TABLE.search(op):
-            raise CheckpointError(
-                f"{path}: runs the operation {op} when it is loaded, which reads or writes files or runs Python; "
-                "export the network without it"
-            )
-    return keeps
-
-
 def check_keeps_nothing(signature: Signature) -> None:
     """Raises CheckpointError if one call changes what the next one gives: what the trials of a moment need not show."""
     if signature.keeps is not None:
@@ -258,37 +226,3 @@ def check_keeps_nothing(signature: Signature) -> None:
             f"{signature.origin}: has the operation {signature.keeps}, which changes its own weights while it scores; "
             "export it with training=False"
         )
-
-
-def _upstream(nodes: Mapping[str, Any], names: list[str]) -> Iterator[Any]:
-    seen: set[str] = set()
-    while names:
-        name = names.pop()
-        if name in nodes and name not in seen:
-            seen.add(name)
-            yield nodes[name]
-            names += [source.lstrip("^").split(":")[0] for source in nodes[name].input]
-
-
-def _loaded(meta: Any, library: Mapping[str, Any]) -> Iterator[Any]:
-    """The nodes of the functions that make and fill the resources of the file."""
-    objects = meta.object_graph_def.nodes
-    for node in objects:
-        if node.WhichOneof("kind") in ("resource", "user_object"):
-            for child in node.children:
-                if child.local_name in ("_create_resource", "_initialize"):
-                    for function in objects[child.node_id].function.concrete_functions:
-                        yield from library[function].node_def if function in library else ()
-
-
-def _operations(nodes: Iterable[Any], library: Mapping[str, Any]) -> Iterator[str]:
-    """The operations of the nodes, and of every function that they call."""
-    waiting, seen = [nodes], set()
-    while waiting:
-        for node in waiting.pop():
-            yield node.op
-            for value in node.attr.values():
-                for function in (value.func, *value.list.func):
-                    if function.name in library and function.name not in seen:
-                        seen.add(function.name)
-                        waiting.append(library[function.name].node_def)

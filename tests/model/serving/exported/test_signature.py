@@ -18,8 +18,8 @@ from support.checkpoints.exports import (
 )
 from support.checkpoints.imports import EXPORT
 
-from model.checkpoints.saved_model import check_keeps_nothing, read_signature, wire
 from model.errors import CheckpointError
+from model.serving.exported.signature import check_keeps_nothing, read_signature, wire
 
 PLAIN = {"ids": "input_1", "mask": "input_2", "types": "input_3"}
 NAMED = ["input_mask", "input_type_ids", "input_word_ids"]

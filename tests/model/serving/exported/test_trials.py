@@ -9,15 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import CheckpointError
-from model.serving.trials import (
-    TOLERANCE,
-    Special,
-    Trials,
-    check_probabilities,
-    difference,
-    look_like_probabilities,
-    trial_rows,
-)
+from model.serving.exported.rows import Special, trial_rows
+from model.serving.exported.trials import TOLERANCE, Trials, check_probabilities, difference, look_like_probabilities
 
 VOCABULARY = 200
 SPECIAL = Special(start=2, end=3, pad=0)
