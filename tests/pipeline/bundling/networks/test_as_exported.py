@@ -30,7 +30,7 @@ from support.checkpoints.exports import (
     write_export,
     write_words,
 )
-from support.checkpoints.imports import job, probabilities
+from support.checkpoints.imports import EXPORT, job, probabilities
 from support.commands import DATA, invoke
 from support.jobs import Score, write_parquet
 
@@ -199,6 +199,20 @@ def test_a_fixed_length_counts_in_every_row(imports: Imported) -> None:
     found = score_rows(ragged(case.tokens, case.first_segment), model)
     np.testing.assert_allclose(found.outputs, shown(case), rtol=0, atol=1e-6)
     assert (found.work.padded, found.work.tokens) == (9 * 20, int(lengths.sum()))
+
+
+def test_a_genuine_export_scores_the_same_by_its_own_graph_as_by_the_fused_one(tmp_path: Path) -> None:
+    """It has signatures of texts too, with a table that is filled from a file when it is loaded."""
+    labels = {"labels": "bad,good,best", "lower_case": True}
+    own = import_model(
+        job(EXPORT, tmp_path, output=str(tmp_path / "own"), as_exported=True, outputs_are="logits", **labels)
+    )
+    fused = import_model(job(EXPORT, tmp_path, output=str(tmp_path / "fused"), **labels))
+    assert (own.bundle.graph, fused.bundle.graph) == (AS_EXPORTED, FUSED)
+    assert (own.bundle.tokenizer, own.bundle.max_tokens) == (fused.bundle.tokenizer, fused.bundle.max_tokens)
+    rows = [[2, 7, 9, 3], [2, 11, 3], [2, 8, 8, 8, 8, 3]]
+    np.testing.assert_allclose(scored(own.bundle, rows), scored(fused.bundle, rows), rtol=0, atol=1e-5)
+    assert np.ptp(scored(own.bundle, rows), axis=0).max() > 0.05
 
 
 # === Tiny networks in every form ===

@@ -104,6 +104,33 @@ def test_a_network_of_ones_own_scores_as_keras_does(form: str, bundled: Callable
     assert bundle.origin["weights"] == model.name
 
 
+class ByKeys(tf_keras.Model):
+    """As Model Garden's BertEncoderV2: its inputs are a dict, and the layers behind them have no names of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = tf_keras.layers.Embedding(VOCABULARY, WIDTH, embeddings_initializer="random_normal")
+        self.inputs = {name: tf_keras.Input((None,), dtype=tf.int32) for name in sorted(NAMES)}
+
+    def call(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        weights = tf.cast(inputs["input_mask"], tf.float32)[:, :, tf.newaxis]
+        rows = (
+            30 * self.words(inputs["input_word_ids"]) + tf.cast(inputs["input_type_ids"], tf.float32)[:, :, tf.newaxis]
+        )
+        return {"sequence_output": rows, "pooled_output": tf.reduce_sum(rows * weights, 1) / tf.reduce_sum(weights, 1)}
+
+    def get_embedding_table(self) -> tf.Variable:
+        return self.words.embeddings
+
+
+def test_inputs_that_are_a_dict_are_known_by_its_keys(bundled: Callable[..., Bundle]) -> None:
+    tf_keras.utils.set_random_seed(13)
+    model = BertClassifier(ByKeys(), 3, initializer="random_normal")
+    bundle = bundled(model, max_tokens=24)
+    np.testing.assert_allclose(scored(bundle), plain(model), rtol=0, atol=1e-5)
+    assert np.ptp(scored(bundle), axis=0).min() > 0.01
+
+
 HEADS: dict[str, Callable[[], tf_keras.layers.Layer]] = {
     "two layers": lambda: tf_keras.Sequential(
         [tf_keras.layers.Dense(5, activation="tanh"), tf_keras.layers.Dropout(0.5), tf_keras.layers.Dense(3)]
