@@ -23,6 +23,7 @@ _SINCE = {
     "thresholds": 4,
     "embedding_width": 5,
     "long_texts": 5,
+    "graph": 5,
 }
 """Key -> the first format that has it."""
 DESCRIPTION = "bundle.json"
@@ -35,6 +36,8 @@ USUAL_THRESHOLD = 0.5
 """The probability from which a label of several is given, where nothing says more."""
 ACTIVATIONS = ("none", "sigmoid")
 """What may stand between the one output of a regression and its value."""
+FUSED, AS_EXPORTED = "fused", "as exported"
+"""What computes the scores: our own form of the network, or the graph that its maker exported."""
 TENSORFLOW, OPENVINO = "tensorflow", "openvino"
 """Engines: what can compute a scoring graph."""
 _LISTS = ("labels", "precisions", "engines", "thresholds")
@@ -53,8 +56,9 @@ class Bundle:
     classification, a sigmoid of each for several labels, none or sigmoid for a regression; it is part of the scoring
     graph. `thresholds` has the probability from which each label of several is given, and is empty for other tasks.
     `long_texts` says what becomes of tokens beyond `max_tokens` (see LongTexts.of), {} that they are cut.
-    `engines` can compute that graph: OpenVINO reads no graph of a bundle of format 1 or 2. `segments` is 1, or 2 for
-    pairs. `embedding_width` is how many numbers the output `embedding` of that graph has a row, 0 if it has none.
+    `engines` can compute that graph: OpenVINO reads no graph of a bundle of format 1 or 2. `graph` says whose it is:
+    fused, or as exported. `segments` is 1, or 2 for pairs. `embedding_width` is how many numbers the output `embedding`
+    of that graph has a row, 0 if it has none.
     `quality` is what was measured when the bundle was built, `baseline` describes the texts it was trained on, `files`
     maps each other file to its sha256.
     """
@@ -73,6 +77,7 @@ class Bundle:
     precisions: tuple[str, ...]
     engines: tuple[str, ...]
     embedding_width: int
+    graph: str
     quality: Mapping[str, Any]
     baseline: Mapping[str, Any]
     origin: Mapping[str, Any]
@@ -133,6 +138,7 @@ class Bundle:
             "thresholds": [],
             "embedding_width": 0,
             "long_texts": {},
+            "graph": FUSED,
             **found,
         }
         _check_kinds(read, path / DESCRIPTION)
@@ -165,8 +171,8 @@ def seal(path: str | Path, description: Mapping[str, Any]) -> Bundle:
 
     `description` has every field of Bundle but path, format, files and fingerprint; `activation` may be left out where
     it is that of every model of the task, `engines` where only TensorFlow reads the graph, `thresholds` where all are
-    USUAL_THRESHOLD, `embedding_width` where the graph has no such output, `long_texts` where they are cut. Raises
-    BundleError.
+    USUAL_THRESHOLD, `embedding_width` where the graph has no such output, `long_texts` where they are cut, `graph`
+    where it is the fused one. Raises BundleError.
     """
     path = Path(path)
     task = description["task"]
@@ -187,6 +193,7 @@ def seal(path: str | Path, description: Mapping[str, Any]) -> Bundle:
         "thresholds": thresholds,
         "embedding_width": 0,
         "long_texts": {},
+        "graph": FUSED,
     }
     content = {**usual_values, **description, "format": FORMAT, "files": files}
     content["fingerprint"] = fingerprint(content)
@@ -231,6 +238,7 @@ def _check_kinds(found: Mapping[str, Any], where: Path) -> None:
         isinstance(found[key], list) and all(isinstance(entry, str) for entry in found[key])
         for key in ("labels", "precisions", "engines")
     )
+    texts = texts and found["graph"] in (FUSED, AS_EXPORTED)
     numbers = all(type(found[key]) is int and found[key] > 0 for key in ("max_tokens", "segments"))
     numbers &= type(found["embedding_width"]) is int and found["embedding_width"] >= 0
     thresholds = found["thresholds"]

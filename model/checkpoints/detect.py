@@ -83,7 +83,7 @@ def load(path: str | Path, *, head: bool = True) -> Checkpoint:
     checkpoint = read(found.path, run, head=head)
     graph = _export(found.path.parent.parent)
     if checkpoint.lower_case is None:
-        checkpoint = dataclasses.replace(checkpoint, lower_case=_exported_case(graph))
+        checkpoint = dataclasses.replace(checkpoint, lower_case=exported_case(graph))
     if found.kind == "model_garden" and not checkpoint.text_fields and b"WordpieceTokenize" not in graph:
         checkpoint = dataclasses.replace(checkpoint, flavour_assumed=True)
     above = found.path.parent.parent if found.path.name != "variables" else None
@@ -181,7 +181,7 @@ def _export(folder: Path) -> bytes:
     return file.read_bytes() if file.is_file() else b""
 
 
-def _exported_case(graph: bytes) -> bool | None:
+def exported_case(graph: bytes) -> bool | None:
     """Whether the text signature of a SavedModel folds case; None without one, and where the graph does not show it."""
     if b"FastWordpieceTokenize" in graph:
         return None  # Its case folding is compiled into a table.

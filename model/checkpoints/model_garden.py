@@ -143,12 +143,12 @@ class _Graph:
         if not self._is_encoder(inside):
             raise CheckpointError(
                 f"{self._origin}: its encoder has {some(sorted(inside))}, but no embedding layer and transformer "
-                "layers; only BertEncoder and BertEncoderV2 can be loaded: bring one of them"
+                "layers; only BertEncoder and BertEncoderV2 can be loaded: bring one, or use --as-exported"
             )
         if odd := sorted(name for name in inside.keys() - _PARTS if name.startswith("_") and "layer" in name):
             raise CheckpointError(
                 f"{self._origin}: its encoder has {some(odd)}, a part that no BERT has, so it computes something else; "
-                "only BertEncoder and BertEncoderV2 can be loaded: bring one of them"
+                "only BertEncoder and BertEncoderV2 can be loaded: bring one, or use --as-exported"
             )
         if "_embedding_layer" in inside:
             return self.below(node)

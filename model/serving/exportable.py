@@ -1,6 +1,7 @@
 """Which classifiers the ScoringGraph computes."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tf_keras
@@ -53,6 +54,27 @@ def check_exportable(classifier: BertClassifier, config: BertConfig) -> None:
             f"the classifier has use_encoder_pooler={classifier.use_encoder_pooler}, the config has "
             f"{config.use_encoder_pooler}; set it in the config with replace(use_encoder_pooler=…)"
         )
+
+
+def fused_config(classifier: tf_keras.Model) -> BertConfig:
+    """The config of which the ScoringGraph has the scores of `classifier`; raises ValueError, with the reason."""
+    if type(classifier) is not BertClassifier or type(classifier.network) is not BertEncoder:
+        raise ValueError(f"{classifier.name} is no BertClassifier around a BertEncoder, which a ScoringGraph computes")
+    encoder = classifier.network
+    if type(encoder.get_embedding_layer()) is not tf_keras.layers.Embedding:
+        raise ValueError("the encoder has an embedding layer of its own, which no ScoringGraph computes")
+    found = encoder.get_config()
+    known: list[Any] = [ours for ours, theirs in _KERAS_NAMES.items() if found["inner_activation"] in theirs]
+    own = getattr(classifier.classifier, "activation", None)
+    heads: list[Any] = [name for name, function in HEAD_FUNCTIONS.items() if function is own]
+    config = BertConfig(
+        **{name: found[name] for name in (*_SIZES, "embedding_width")},
+        activation=known[0] if known else "gelu_tanh",
+        use_encoder_pooler=classifier.use_encoder_pooler,
+        head_activation=heads[0] if heads and not classifier.use_encoder_pooler else "tanh",
+    )
+    check_exportable(classifier, config)
+    return config
 
 
 def check_activation(activation: str | None, outputs: int) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 
-from pipeline.bundling.formula import HiddenActivation, OutputActivation, of_layers, of_output
+from pipeline.bundling.networks.flags import ExportedFlags
+from pipeline.bundling.networks.formula import HiddenActivation, OutputActivation, of_layers, of_output
 from pipeline.errors import ConfigError
 from pipeline.jobs.fields import BUNDLE, MODEL, TOKENIZER, in_panel
 from pipeline.jobs.long_texts import LongTextFlags
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _bundle, _model, _tokenizer = map(in_panel, (BUNDLE, MODEL, TOKENIZER))
 
 
-class ImportJob(LongTextFlags):
+class ImportJob(ExportedFlags, LongTextFlags):
     """One import: checkpoint -> bundle. Every field is a flag of `bert-batch import`, `path` apart."""
 
     path: str = in_panel(MODEL, argument="")(description="Hugging Face folder, TensorFlow checkpoint or SavedModel.")

@@ -12,14 +12,14 @@ import apache_beam as beam
 import pyarrow as pa
 import tensorflow_transform.beam as tft_beam
 
-from model.bundle import SCORING, Bundle, seal
+from model.bundle import AS_EXPORTED, SCORING, TENSORFLOW, Bundle, seal
 from model.checkpoints.checkpoint import Checkpoint, build_encoder_from, build_from
 from model.checkpoints.detect import load, write_vocabulary
 from model.network.classifier import BertClassifier, build_classifier
+from model.serving.exported.as_exported import check_written
 from model.serving.scoring_graph import ENGINES, PRECISIONS, ScoringGraph
 from model.tokenizer.tokenization import TokenizerSpec
 from model.training.fine_tune import seed_everything
-from pipeline.bundling.formula import with_formula
 from pipeline.bundling.import_job import (
     ImportJob,
     choose_activation,
@@ -30,6 +30,8 @@ from pipeline.bundling.import_job import (
     count_outputs,
     label_notes,
 )
+from pipeline.bundling.networks.as_exported import Exported, read_exported
+from pipeline.bundling.networks.formula import with_formula
 from pipeline.bundling.sealing import PACKAGES, move_bundle
 from pipeline.runners.presets import beam_options
 from transforms.featurize.fit import FitPreprocessing, training_batch
@@ -40,11 +42,11 @@ from transforms.featurize.preprocessing import Preprocessing
 class Imported:
     """A bundle, the Keras classifier it was exported from (logits, whatever the activation), and a report.
 
-    The report says what was loaded, ignored and assumed.
+    The report says what was loaded, ignored and assumed. A network that is scored as exported has no classifier here.
     """
 
     bundle: Bundle
-    classifier: BertClassifier
+    classifier: BertClassifier | None
     report: tuple[str, ...]
 
 
@@ -53,7 +55,13 @@ def import_model(job: ImportJob) -> Imported:
 
     Raises CheckpointError for a model that would be scored wrongly, ConfigError for flags that do not fit it.
     """
-    checkpoint = with_formula(job, load(job.path))
+    if job.as_exported:
+        return bundle_exported(job, read_exported(job))
+    return bundle_checkpoint(job, with_formula(job, load(job.path)))
+
+
+def bundle_checkpoint(job: ImportJob, checkpoint: Checkpoint) -> Imported:
+    """The same of a checkpoint that was read: its network, as the fused graph computes it."""
     outputs = count_outputs(job, checkpoint)
     task = choose_task(job, checkpoint, outputs)
     labels = choose_labels(job, checkpoint, outputs)
@@ -101,6 +109,38 @@ def import_model(job: ImportJob) -> Imported:
         seal(folder, description)
         move_bundle(folder, Path(job.output))
     return Imported(bundle=Bundle.load(job.output), classifier=classifier, report=_report(checkpoint, notes))
+
+
+def bundle_exported(job: ImportJob, found: Exported) -> Imported:
+    """The same of a network that is scored by its own graph; the written graph is tried once more."""
+    with tempfile.TemporaryDirectory() as temp:
+        work = Path(temp)
+        folder = work / "bundle"
+        _fit(write_vocabulary(found.tokens, work / "vocab.txt"), found.spec, found.task, work)
+        found.graph.export(folder / SCORING)
+        proof = {**found.proof.numbers, "written": check_written(folder / SCORING, found.proof)}
+        description = {
+            "name": job.name,
+            "task": found.task,
+            "labels": list(found.labels),
+            "activation": found.activation,
+            "long_texts": found.spec.long_texts.described,
+            "max_tokens": found.spec.max_tokens,
+            "tokenizer": found.spec.described,
+            "segments": found.spec.segments,
+            "model": found.model,
+            "precisions": ["float32"],
+            "engines": [TENSORFLOW],
+            "graph": AS_EXPORTED,
+            "quality": {"proof": proof},
+            "baseline": {},
+            "origin": found.origin,
+            "versions": {package: version(package) for package in PACKAGES},
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        seal(folder, description)
+        move_bundle(folder, Path(job.output))
+    return Imported(bundle=Bundle.load(job.output), classifier=None, report=found.report)
 
 
 def _fit(vocabulary: Path, spec: TokenizerSpec, task: str, work: Path) -> None:

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from model.bundle import INT8, OPENVINO, Bundle, seal
+from model.bundle import AS_EXPORTED, INT8, OPENVINO, Bundle, seal
 from pipeline.bundling.certify_job import QuantizeJob
 from pipeline.bundling.certifying import check_pairs, read_tokens
 from pipeline.bundling.sealing import copy_files, described, move_bundle
 from pipeline.errors import ConfigError
+from pipeline.jobs.bundle import check_precision
 from transforms.read.plan_files import plan_inputs
 from transforms.score.engines.openvino_scorer import Compiled, computes
 from transforms.score.engines.quantize import INSTALL, is_installed, quantize
@@ -25,6 +26,8 @@ def quantize_bundle(job: QuantizeJob) -> Bundle:
     if not is_installed():
         raise ConfigError(f"quantize needs NNCF, which is not installed; {INSTALL}")
     bundle = open_bundle(job.bundle)
+    if INT8 not in bundle.precisions and bundle.graph == AS_EXPORTED:
+        check_precision(bundle, job.bundle, INT8)
     if OPENVINO not in bundle.engines:
         raise ConfigError(
             f"{job.bundle}: has no graph that OpenVINO reads, it is of an earlier version; make the bundle anew"

@@ -24,8 +24,8 @@ from model.tokenizer.vocabulary import learn_vocabulary
 from model.training.fine_tune import DivergedError, TrainingOptions, fine_tune, seed_everything
 from model.windows import Folding
 from pipeline.bundling.certifying import HeldOut, held_out_rows
-from pipeline.bundling.formula import ASSUMED, with_formula
 from pipeline.bundling.labelled_rows import TEST, TRAIN, Classes, check_labels, dropped_rows, prepare_rows
+from pipeline.bundling.networks.formula import ASSUMED, with_formula
 from pipeline.bundling.sealing import PACKAGES, move_bundle
 from pipeline.bundling.telling import RowsFound, Silent, Teller, diverged
 from pipeline.bundling.training_job import TrainingJob, plan_rows, usual_learning_rate

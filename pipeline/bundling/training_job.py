@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 
-from pipeline.bundling.formula import HiddenActivation, of_layers
+from pipeline.bundling.networks.formula import HiddenActivation, of_layers
 from pipeline.errors import ConfigError
 from pipeline.jobs.column_types import GUESS, SchemaTypes, arrow_types, check_schema, declared
 from pipeline.jobs.config import described

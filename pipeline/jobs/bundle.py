@@ -85,8 +85,15 @@ def embedding_of(job: JobConfig, bundle: "Bundle") -> "pa.FixedSizeListType | No
 
 def check_precision(bundle: "Bundle", path: str, precision: str) -> None:
     """Raises ConfigError if the bundle at `path` does not have the precision."""
+    from model.bundle import AS_EXPORTED
+
     if precision in bundle.precisions:
         return
+    if bundle.graph == AS_EXPORTED:
+        raise ConfigError(
+            f"--precision {precision}: {path} holds a network as exported, which TensorFlow computes in float32, on "
+            "CPUs and GPUs; there is no other precision to choose, measure or make"
+        )
     way_out = "make the bundle anew with this version, or leave the flag out"
     if precision == "int8":
         # What quantize reads is in no bundle of an earlier version.

@@ -132,7 +132,7 @@ def _inspect_bundle(bundle: Bundle) -> None:
     # A fingerprint that is cut short is none.
     table.add_column(overflow="fold")
     names = ("name", "fingerprint", "format", "task", "labels", "activation", "max_tokens", "segments", "tokenizer")
-    for name in (*names, "model", "precisions", "embedding_width"):
+    for name in (*names, "graph", "model", "precisions", "embedding_width"):
         table.add_row(name, str(getattr(bundle, name)))
     if bundle.thresholds:
         table.add_row("thresholds", ", ".join(f"{threshold:.4f}" for threshold in bundle.thresholds))

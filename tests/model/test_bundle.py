@@ -9,7 +9,7 @@ import pytest
 from support.bundles import Built
 from support.commands import invoke
 
-from model.bundle import FORMAT, Bundle, BundleError, fingerprint, seal
+from model.bundle import _SINCE, AS_EXPORTED, FORMAT, FUSED, Bundle, BundleError, fingerprint, seal
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def flip(name: str) -> Callable[[Path], None]:
         (edit({"format": True}), "format True; this version reads"),
         (edit({"format": "3"}), "format '3'; this version reads"),
         (edit({"format": None}), "format None; this version reads"),
-        # Format 1 had no activation, 2 no engines, 3 no thresholds, 4 no width and nothing of long texts; 5 has all.
+        # Format 1 had no activation, 2 no engines, 3 no thresholds, 4 no width, graph and long texts; 5 has all.
         (edit({"format": 1}), "'activation' is missing or not known"),
         (edit({"format": 2}), "'embedding_width' is missing or not known"),
         (edit({"format": 3}), "'embedding_width' is missing or not known"),
@@ -117,36 +117,40 @@ def test_a_newer_format_ends_a_command_with_2(copy: Path) -> None:
     assert (code, f"{copy}: has bundle format {FORMAT + 1}" in err, err.count("\n")) == (2, True, 1)
 
 
-def test_a_bundle_of_format_2_is_read_and_only_tensorflow_computes_it(copy: Path) -> None:
+def as_of_format(copy: Path, number: int) -> Bundle:
+    """The bundle as a version of that format would have written it; its fingerprint is that of its own file."""
     found = json.loads((copy / "bundle.json").read_text())
-    assert found.pop("engines") == ["tensorflow", "openvino"]
-    assert [found.pop(key) for key in ("thresholds", "embedding_width", "long_texts")] == [[], 32, {}]
-    found["format"] = 2
+    for key, first in _SINCE.items():
+        if first > number:
+            del found[key]
+    found["format"] = number
     found["fingerprint"] = fingerprint(found)
     (copy / "bundle.json").write_text(json.dumps(found))
     bundle = Bundle.load(copy)
-    assert (bundle.format, bundle.engines, bundle.fingerprint) == (2, ("tensorflow",), found["fingerprint"])
+    assert (bundle.format, bundle.fingerprint) == (number, found["fingerprint"])
+    return bundle
+
+
+def test_a_bundle_of_format_2_is_read_and_only_tensorflow_computes_it(copy: Path) -> None:
+    assert Bundle.load(copy).engines == ("tensorflow", "openvino")
+    assert as_of_format(copy, 2).engines == ("tensorflow",)
 
 
 def test_a_bundle_of_format_3_is_read_and_has_no_thresholds(copy: Path) -> None:
-    found = json.loads((copy / "bundle.json").read_text())
-    assert [found.pop(key) for key in ("thresholds", "embedding_width", "long_texts")] == [[], 32, {}]
-    found["format"] = 3
-    found["fingerprint"] = fingerprint(found)
-    (copy / "bundle.json").write_text(json.dumps(found))
-    bundle = Bundle.load(copy)
-    assert (bundle.format, bundle.thresholds, bundle.fingerprint) == (3, (), found["fingerprint"])
+    assert as_of_format(copy, 3).thresholds == ()
 
 
-def test_a_bundle_of_format_4_is_read_gives_no_embeddings_and_cuts_long_texts(copy: Path) -> None:
+def test_a_bundle_of_format_4_has_the_fused_graph_without_embeddings_and_cuts_long_texts(copy: Path) -> None:
+    found = as_of_format(copy, 4)
+    assert (found.graph, found.embedding_width, found.long_texts, found.windows) == (FUSED, 0, {}, False)
+
+
+def test_whose_graph_a_bundle_has_is_one_of_two(copy: Path) -> None:
     found = json.loads((copy / "bundle.json").read_text())
-    assert [found.pop(key) for key in ("embedding_width", "long_texts")] == [32, {}]
-    found["format"] = 4
-    found["fingerprint"] = fingerprint(found)
-    (copy / "bundle.json").write_text(json.dumps(found))
-    bundle = Bundle.load(copy)
-    assert (bundle.format, bundle.embedding_width, bundle.long_texts, bundle.windows) == (4, 0, {}, False)
-    assert bundle.fingerprint == found["fingerprint"]
+    kept = {key: value for key, value in found.items() if key not in ("format", "files", "fingerprint")}
+    assert seal(copy, {**kept, "graph": AS_EXPORTED}).graph == AS_EXPORTED
+    with pytest.raises(BundleError, match="is no description of a bundle"):
+        seal(copy, {**kept, "graph": "another"})
 
 
 @pytest.mark.parametrize("width", [-1, 1.5, "32", None, True])

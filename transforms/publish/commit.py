@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from model.bundle import TENSORFLOW
+from model.bundle import FUSED, TENSORFLOW
 from transforms.errors import PublishError
 from transforms.outputs import deletion
 from transforms.outputs.records import check_table
@@ -204,6 +204,7 @@ def _manifest(run: Run, verdict: Verdict, about: dict[str, Any], replaces: str |
         "work": verdict.work,
         "precision": verdict.precision,
         "engine": about.get("engine", TENSORFLOW),
+        "graph": about.get("graph", FUSED),
         "splits_taken_over": verdict.taken_over,
         "compared_with": about.get("compared_with"),
         "not_compared_with": about.get("not_compared_with"),

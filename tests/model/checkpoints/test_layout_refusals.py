@@ -23,7 +23,7 @@ from support.checkpoints.layouts import (
 )
 
 from model.checkpoints.checkpoint import assign, build_from
-from model.checkpoints.detect import _export, _exported_case, detect, load
+from model.checkpoints.detect import _export, detect, exported_case, load
 from model.errors import CheckpointError
 from model.network.classifier import build_classifier
 from model.tokenizer.tokenization import SPECIAL_TOKENS
@@ -164,7 +164,7 @@ def test_an_export_with_the_fast_tokenizer_does_not_say_whether_it_folds_case(tm
         lambda texts: tokenizer.tokenize(texts).to_tensor(), input_signature=[tf.TensorSpec([None], tf.string)]
     )
     tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.serve})
-    assert _exported_case(_export(tmp_path)) is None
+    assert exported_case(_export(tmp_path)) is None
 
 
 def test_two_configurations_that_contradict_each_other_are_refused(tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ FILES = [
     *sorted((ROOT / "pipeline/jobs").glob("*.py")),
     ROOT / "pipeline/bundling/training_job.py",
     ROOT / "pipeline/bundling/import_job.py",
+    ROOT / "pipeline/bundling/networks/flags.py",
 ]
 OURS = (
     "pipeline.jobs.",
-    "pipeline.bundling.formula",
+    "pipeline.bundling.networks.flags",
+    "pipeline.bundling.networks.formula",
     "pipeline.errors",
     "transforms.errors",
     "transforms.batches.formats",

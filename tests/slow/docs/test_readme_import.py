@@ -26,7 +26,10 @@ from model.checkpoints import (
     tokenizer_json,
 )
 from model.checkpoints import stored_variables as stored
-from pipeline.bundling import formula, import_job
+from model.serving.exported import as_exported as graphs
+from model.serving.exported import operations, signature, trials
+from pipeline.bundling import import_job
+from pipeline.bundling.networks import as_exported, formula
 
 PAGE = (ROOT / "docs/models/import.md").read_text(encoding="utf-8")
 
@@ -82,8 +85,9 @@ def test_the_page_shows_no_other_import() -> None:
 
 MODULES = (checkpoints, hf, formula, import_job, json_files, layouts, model_garden, run_configs)
 MODULES = (*MODULES, safetensors_files, stored, tf1, tokenizer_files, tokenizer_json)
+MODULES = (*MODULES, as_exported, graphs, operations, signature, trials)
 # What flags say before anything is read, what only a training or only a library can meet.
-ELSEWHERE = {"ImportJob", "load_vocabulary", "build_from", "of_layers", "of_output"}
+ELSEWHERE = {"ImportJob", "load_vocabulary", "build_from", "of_layers", "of_output", "check_written"}
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from support.checkpoints.containers import edit_shard, renamed, shards, write_index
 from support.checkpoints.every_layout import GELU, activation, edit, params
 from support.checkpoints.layouts import oracle_classifier, write_tf1
+from support.checkpoints.spoiled_exports import EXPORTED, Refusal
 from support.checkpoints.tokenizer_files import template, tokenizer_json
 
 HF = "hf/model.safetensors"
@@ -108,11 +109,6 @@ def file(name: str, content: str = "") -> None:
 def cut(name: str, kept: int) -> None:
     path = Path(name)
     path.write_bytes(path.read_bytes()[:kept])
-
-
-class Refusal(NamedTuple):
-    spoil: Callable[[], object]
-    flags: str
 
 
 ONE = np.ones(1, np.float32)
@@ -270,4 +266,5 @@ REFUSALS = {
     "Heads, labels and tasks": HEAD,
     "Texts of a row": PAIRS,
     "Tokenizers whose tokens would differ": TOKENIZER,
+    "Networks as exported": EXPORTED,
 }

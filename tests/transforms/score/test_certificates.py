@@ -155,7 +155,7 @@ def test_where_openvino_says_that_it_does_not_compute_it_tensorflow_does(
 
 
 def test_a_bundle_of_an_earlier_version_is_tensorflows_and_a_line_says_so() -> None:
-    old: Any = SimpleNamespace(name="old", engines=("tensorflow",), precisions=("float32", "bfloat16"))
+    old: Any = SimpleNamespace(name="old", engines=("tensorflow",), precisions=("float32", "bfloat16"), graph="fused")
     found = choose(old, "bfloat16", HERE)
     assert found.engine == "tensorflow"
     assert "old has no graph that OpenVINO reads, it is of an earlier version" in found.notes[0]

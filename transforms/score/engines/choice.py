@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from model.bundle import INT8, OPENVINO, TENSORFLOW, Bundle
+from model.bundle import AS_EXPORTED, INT8, OPENVINO, TENSORFLOW, Bundle
 from transforms.score.certificates.certificate import Certificate
 from transforms.score.certificates.statistics import PASSED, UNDECIDED
 from transforms.score.compute import Compute
@@ -60,6 +60,8 @@ def choose(bundle: Bundle, wanted: str | None, place: Place) -> Choice:
 
     Raises ValueError if the bundle does not have the precision, or nothing computes it there (int8 has one engine).
     """
+    if bundle.graph == AS_EXPORTED and wanted in (None, "float32"):
+        return Choice(precision="float32")  # On a GPU too, and where no worker is known.
     precision = wanted if place.device is None else place.device.precision(wanted, bundle.precisions)
     if precision == INT8:
         if (problem := _why_not_int8(place)) is not None:
@@ -109,6 +111,8 @@ def choose_fastest(
 
     Else float32; `notes` say why. `others`: there are certificates of another bundle.
     """
+    if bundle.graph == AS_EXPORTED:
+        return Choice(precision="float32", notes=(f"float32: {bundle.name} holds its network as exported",))
     kind, notes = place.kind, []
     best: Choice | None = None
     for found in sorted(certificates, key=lambda one: -one.times):

@@ -29,6 +29,8 @@ class TensorFlowScorer(Scorer):
         self.memo = Memo(self.width)
         self.fold = folding_of(bundle)
         self._limits = Limits.of(bundle.model)
+        # The graph of a network as exported pads every row to the length that it asks for.
+        self._fixed: int | None = bundle.model.get("fixed_length")
         # bfloat16 needs no compiler on a CPU that has instructions for it; float16 has no other form.
         self._static = self.precision != "float32" and (device.kind, self.precision) != ("cpu", "bfloat16")
         name = "score" if self.precision == "float32" else f"score_{self.precision}"
@@ -37,9 +39,12 @@ class TensorFlowScorer(Scorer):
         self._signature: Any = self._loaded.signatures[f"compiled_{self.precision}" if self._static else name]
 
     def plan(self, lengths: npt.NDArray[np.integer]) -> list[Indices]:
+        if self._fixed is not None:
+            lengths = np.full_like(lengths, self._fixed)
         return (plan_static if self._static else plan_micro_batches)(lengths, self.token_budget)
 
     def shape(self, rows: int, longest: int) -> tuple[int, int]:
+        longest = self._fixed or longest
         return static_shape(rows, longest, self.token_budget) if self._static else (rows, longest)
 
     def __call__(self, values: Tokens, lengths: Tokens, first_segment: Tokens) -> npt.NDArray[np.float32]:

@@ -17,8 +17,8 @@ from support.commands import DATA
 from model.checkpoints.checkpoint import build_from
 from model.checkpoints.detect import load
 from model.network.encoder import INPUT_NAMES
-from pipeline.bundling.formula import with_formula
 from pipeline.bundling.importing import import_model
+from pipeline.bundling.networks.formula import with_formula
 from pipeline.bundling.training import _classifier
 from pipeline.bundling.training_job import training_job
 from pipeline.errors import ConfigError
