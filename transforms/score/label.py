@@ -7,9 +7,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.batches.dead_letters import reject
+from transforms.batches.measures import MEASURES, packed, unpacked
 from transforms.batches.repeated import WORK_FIELD, value_of
 from transforms.batches.schemas import check, outputs_schema
 from transforms.runs.labelling import STAGE, Labelling, decided, same_for_all
+from transforms.score.certainty import with_certainty
 
 _FEW = 16
 
@@ -32,7 +34,11 @@ def label(batch: pa.RecordBatch, labelling: Labelling) -> tuple[pa.RecordBatch, 
         dead = reject(batch, bad, STAGE, codes, reasons)
         batch, outputs = batch.filter(pa.array(good)), outputs[good]
     schema = labelling.schema
-    own = _classes(outputs, labelling) if labelling.labels else {"value": pa.array(outputs[:, 0])}
+    own = {"value": pa.array(outputs[:, 0])}
+    if labelling.labels:
+        own = _classes(outputs, labelling)
+        measured = with_certainty(unpacked(batch.column(MEASURES)), outputs, labelling.thresholds)
+        own[MEASURES] = packed(measured)
     own |= same_for_all(labelling, batch.num_rows, value_of(batch, WORK_FIELD)["precision"])
     arrays = [own[name] if name in own else batch.column(name) for name in schema.names]
     return check(pa.RecordBatch.from_arrays(arrays, schema=schema), schema, STAGE), dead
