@@ -109,13 +109,23 @@ def _added(one: Mapping[str, Any], other: Mapping[str, Any]) -> Content:
 
 def add_tallies(one: Mapping[str, Any], other: Mapping[str, Any]) -> Content:
     """Two tallies of one statistic as one."""
-    lower, higher = sorted((one, other), key=lambda tally: tally["first"])
-    ahead = higher["first"] - lower["first"]
+    lower, higher = sorted((one, other), key=_first)
+    ahead = _first(higher) - _first(lower)
     bins = list(lower["bins"]) + [0] * (ahead + len(higher["bins"]) - len(lower["bins"]))
     for place, count in enumerate(higher["bins"], ahead):
         bins[place] += count
     sums = {key: one[key] + other[key] for key in ("rows", "sum")}
-    return {**sums, "first": lower["first"], "bins": bins}
+    return {**sums, **first_bin(_first(lower)), "bins": bins}
+
+
+def _first(tally: Mapping[str, Any]) -> int:
+    first: int = tally.get("first", 0)
+    return first
+
+
+def first_bin(number: int) -> dict[str, int]:
+    """The entry of a tally that says which bin its first count is of: none for bin 0."""
+    return {"first": number} if number else {}
 
 
 def limited(summary: Content, most: int = MAX_BYTES) -> Content:
@@ -128,13 +138,14 @@ def limited(summary: Content, most: int = MAX_BYTES) -> Content:
     return summary
 
 
-_NUMBERS = re.compile(r"\[\n\s*(-?\d+(?:,\n\s*-?\d+)*)\n\s*\]")
-_TALLY = re.compile(r'\{\n\s*("rows": \d+),\n\s*("sum": -?\d+),\n\s*("first": \d+),\n\s*("bins": \[[\d, ]*\])\n\s*\}')
+_NUMBERS = re.compile(r"\[\n\s*-?\d+(?:,\n\s*-?\d+)*\n\s*\]")
+_TALLY = re.compile(r'\{\n\s*"rows": \d+,\n\s*"sum": -?\d+,\n(?:\s*"first": \d+,\n)?\s*"bins": \[[\d,]*\]\n\s*\}')
 
 
 def written(content: Mapping[str, Any]) -> bytes:
     """JSON as records have it on disk: one value a line, but lists of integers, and a tally, on one line."""
     text = json.dumps(content, indent=1, ensure_ascii=False)
     # No string of JSON has the end of a line in it, so neither pattern can be found in one.
-    text = _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
-    return (_TALLY.sub(r"{\1, \2, \3, \4}", text) + "\n").encode()
+    for pattern in (_NUMBERS, _TALLY):
+        text = pattern.sub(lambda found: "".join(line.strip() for line in found[0].split("\n")), text)
+    return (text + "\n").encode()

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from transforms.batches.measures import MEASURES, millionths, unpacked
 from transforms.outputs.summary import statistics
-from transforms.outputs.summary.record import FORMAT, MOST_LABELS, one_label
+from transforms.outputs.summary.record import FORMAT, MOST_LABELS, first_bin, one_label
 from transforms.outputs.summary.statistics import Integers, Statistic
 
 _LARGEST = 1e6
@@ -54,7 +54,8 @@ class _Tally:
         if not len(filled):
             return None
         listed = self._bins[group, filled[0] : filled[-1] + 1].tolist()
-        return {"rows": sum(listed), "sum": int(self._sums[group]), "first": int(filled[0]), "bins": listed}
+        found = {"rows": sum(listed), "sum": int(self._sums[group]), **first_bin(int(filled[0]))}
+        return {**found, "bins": listed}
 
 
 class Summarizer:
