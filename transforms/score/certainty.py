@@ -8,6 +8,7 @@ import numpy.typing as npt
 from transforms.batches.measures import Measured, millionths
 
 Probabilities = npt.NDArray[np.float32]
+_FEW = 16
 _TINY = np.finfo(np.float32).tiny
 
 
@@ -48,4 +49,8 @@ def entropies(probabilities: Probabilities, *, several: bool) -> Probabilities:
 
 
 def _terms(probabilities: Probabilities) -> Probabilities:
-    return -np.einsum("bc,bc->b", probabilities, np.log(np.maximum(probabilities, _TINY)))  # type: ignore[no-any-return]
+    terms = np.maximum(probabilities, _TINY)
+    np.log(terms, out=terms)
+    terms *= probabilities
+    # Quicker than a sum along short rows.
+    return -(terms @ np.ones(terms.shape[1], np.float32))

@@ -72,3 +72,8 @@ UNKNOWN_TOKENS = Statistic("unknown_tokens", DOUBLING_BINS, 1, doubling_bins)
 DIGITS = Statistic("digits", SHARE_BINS, 4, share_bins)
 URLS = Statistic("urls", DOUBLING_BINS, 1, doubling_bins)
 OTHER_SCRIPTS = Statistic("other_scripts", SHARE_BINS, 4, share_bins)
+
+STATISTICS = (
+    *(PROBABILITY, MARGIN, ENTROPY, VALUE, LABELS_GIVEN, TOKEN_COUNT, TRUNCATED),
+    *(UNKNOWN_TOKENS, DIGITS, URLS, OTHER_SCRIPTS),
+)

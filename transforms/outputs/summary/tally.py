@@ -1,6 +1,6 @@
 """Summarizer: Scores with positions, batch by batch, to the summary of the file that they are written into."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from transforms.batches.measures import MEASURES, millionths, unpacked
 from transforms.outputs.summary import statistics
 from transforms.outputs.summary.record import FORMAT, MOST_LABELS, first_bin, one_label
-from transforms.outputs.summary.statistics import Integers, Statistic
+from transforms.outputs.summary.statistics import STATISTICS, Integers, Statistic
 
 _LARGEST = 1e6
 """A value counts in the sum as no more than this, on either side of 0."""
@@ -30,32 +30,49 @@ class _Column(NamedTuple):
         return _Column(self.statistic, self.numbers[rows], self.bins[rows])
 
 
-class _Tally:
-    """Sums and counts in bins of one statistic, for each of some groups of rows."""
+class _Tallies:
+    """Sums and counts in bins of every statistic, for each of some groups of rows."""
 
-    def __init__(self, bins: int, pooled: int, groups: int) -> None:
-        self._pooled, self._width = pooled, -(-bins // pooled)
-        self._sums, self._bins = np.zeros(groups, np.int64), np.zeros((groups, self._width), np.int64)
+    def __init__(self, groups: int) -> None:
+        self._groups = groups
+        self.rows = np.zeros(groups, np.int64)
+        self.sums = {one.name: np.zeros(groups, np.int64) for one in STATISTICS}
+        self._ends = np.cumsum([0, *(one.bins for one in STATISTICS)])
+        self._starts = dict(zip((one.name for one in STATISTICS), self._ends.tolist(), strict=False))
+        self._bins = np.zeros((groups, int(self._ends[-1])), np.int64)
 
-    def add(self, column: _Column, groups: Integers | None = None) -> None:
-        bins = column.bins if self._pooled == 1 else column.bins // self._pooled
-        if groups is None:
-            self._sums[0] += column.numbers.sum()
-            self._bins[0] += np.bincount(bins, minlength=self._width)
-            return
-        # Weighted counts are floats: exact up to 2**53, which no batch reaches.
-        self._sums += np.bincount(groups, column.numbers, minlength=len(self._sums)).astype(np.int64)
-        placed = np.bincount(groups * self._width + bins, minlength=self._bins.size)
-        self._bins += placed.reshape(self._bins.shape)
+    def add(self, columns: Sequence[_Column], groups: Integers) -> None:
+        """Counts rows of which each is in one of the groups."""
+        self.rows += np.bincount(groups, minlength=self._groups)
+        first = groups * self._bins.shape[1]
+        # Counted together: each call for some rows costs more than the rows.
+        places = [first + (column.bins + self._starts[column.statistic.name]) for column in columns]
+        self._bins += np.bincount(np.concatenate(places), minlength=self._bins.size).reshape(self._bins.shape)
+        for column in columns:
+            # Weighted counts are floats: exact up to 2**53, which no batch reaches.
+            sums = np.bincount(groups, column.numbers, minlength=self._groups)
+            self.sums[column.statistic.name] += sums.astype(np.int64)
 
-    def described(self, group: int) -> dict[str, Any] | None:
-        """The tally of a group as JSON, without empty bins at either end; None if it has no row."""
-        filled = np.flatnonzero(self._bins[group])
-        if not len(filled):
-            return None
-        listed = self._bins[group, filled[0] : filled[-1] + 1].tolist()
-        found = {"rows": sum(listed), "sum": int(self._sums[group]), **first_bin(int(filled[0]))}
-        return {**found, "bins": listed}
+    def together(self) -> "_Tallies":
+        """All groups as one."""
+        whole = _Tallies(1)
+        whole.rows, whole._bins = self.rows.sum(keepdims=True), self._bins.sum(axis=0, keepdims=True)
+        whole.sums = {name: sums.sum(keepdims=True) for name, sums in self.sums.items()}
+        return whole
+
+    def described(self, group: int, *, pooled: bool) -> dict[str, Any]:
+        """A group as JSON, without the statistics that no row of it has; `pooled`: in the bins of one label."""
+        found = {}
+        for statistic, start, end in zip(STATISTICS, self._ends, self._ends[1:], strict=False):
+            bins = self._bins[group, start:end]
+            if pooled and statistic.pooled > 1:
+                bins = np.add.reduceat(bins, np.arange(0, len(bins), statistic.pooled))
+            filled = np.flatnonzero(bins)
+            if len(filled):
+                listed = bins[filled[0] : filled[-1] + 1].tolist()
+                told = {"rows": sum(listed), "sum": int(self.sums[statistic.name][group])}
+                found[statistic.name] = {**told, **first_bin(int(filled[0])), "bins": listed}
+        return {"rows": int(self.rows[group]), "statistics": found}
 
 
 class Summarizer:
@@ -63,57 +80,46 @@ class Summarizer:
 
     def __init__(self, labels: Sequence[str]) -> None:
         self._labels, self._names = labels, pa.array(labels, pa.string())
-        self._rows, self._rows_of = 0, np.zeros(min(len(labels), MOST_LABELS + 1), np.int64)
-        self._all: dict[str, _Tally] = {}
-        self._by_label: dict[str, _Tally] = {}
+        self._by_label = _Tallies(min(len(labels), MOST_LABELS + 1))
+        # Rows that have not just one label; the others are those of all labels together.
+        self._all = _Tallies(1)
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Counts rows of Scores with positions."""
         columns = [*_published(batch), *_measured(batch)]
-        self._rows += batch.num_rows
-        for column in columns:
-            name, bins, *_ = column.statistic
-            self._all.setdefault(name, _Tally(bins, 1, 1)).add(column)
         if "label" in batch.schema.names:
-            self._add_by_label(columns, self._places(batch.column("label")))
-        elif "labels" in batch.schema.names:
+            self._by_label.add(columns, self._places(batch.column("label")))
+            return
+        self._all.add(columns, np.zeros(batch.num_rows, np.int64))
+        if "labels" in batch.schema.names:
             given, offsets = _entries(batch.column("labels"))
             parents = np.repeat(np.arange(batch.num_rows), np.diff(offsets))
             columns = [column.take(parents) for column in columns if column.statistic != statistics.PROBABILITY]
             columns.append(_shares(statistics.PROBABILITY, millionths(given.field("probability").to_numpy())))
-            self._add_by_label(columns, self._places(given.field("label")))
+            self._by_label.add(columns, self._places(given.field("label")))
 
     def _places(self, labels: pa.DictionaryArray) -> Integers:
         """The group of each label: its place in the bundle, and one for all from MOST_LABELS on."""
         places = np.minimum(pc.index_in(labels.dictionary, self._names).to_numpy(), MOST_LABELS)
         return places.astype(np.int64)[labels.indices.to_numpy()]  # type: ignore[no-any-return]
 
-    def _add_by_label(self, columns: Sequence[_Column], groups: Integers) -> None:
-        self._rows_of += np.bincount(groups, minlength=len(self._rows_of))
-        for column in columns:
-            name, bins, pooled, _ = column.statistic
-            self._by_label.setdefault(name, _Tally(bins, pooled, len(self._rows_of))).add(column, groups)
-
     def described(self) -> dict[str, Any]:
         """The summary so far, as JSON."""
+        whole = self._all if self._all.rows[0] else self._by_label.together()
         groups = {
-            number: {"rows": int(self._rows_of[number]), "statistics": _group(self._by_label, number)}
-            for number in np.flatnonzero(self._rows_of).tolist()
+            number: self._by_label.described(number, pooled=True)
+            for number in np.flatnonzero(self._by_label.rows).tolist()
         }
         others = groups.pop(MOST_LABELS, None)
+        everything = whole.described(0, pooled=False)
         return {
             "format": FORMAT,
-            "rows": self._rows,
+            "rows": everything["rows"],
             "not_summarised": 0,
-            "statistics": _group(self._all, 0),
+            "statistics": everything["statistics"],
             "labels": [one_label(self._labels[number], number, group) for number, group in groups.items()],
             "other_labels": None if others is None else {"from": MOST_LABELS, **others},
         }
-
-
-def _group(tallies: Mapping[str, _Tally], group: int) -> dict[str, Any]:
-    found = ((name, tally.described(group)) for name, tally in tallies.items())
-    return {name: tally for name, tally in found if tally is not None}
 
 
 def _published(batch: pa.RecordBatch) -> Iterator[_Column]:
