@@ -31,15 +31,15 @@ class _Column(NamedTuple):
 
 
 class _Tallies:
-    """Sums and counts in bins of every statistic, for each of some groups of rows."""
+    """Sums and counts in bins of some statistics, for each of some groups of rows."""
 
-    def __init__(self, groups: int) -> None:
-        self._groups = groups
+    def __init__(self, groups: int, counted: Sequence[Statistic]) -> None:
+        self._groups, self._counted = groups, counted
         self.rows = np.zeros(groups, np.int64)
-        self.sums = {one.name: np.zeros(groups, np.int64) for one in STATISTICS}
-        self._ends = np.cumsum([0, *(one.bins for one in STATISTICS)])
-        self._starts = dict(zip((one.name for one in STATISTICS), self._ends.tolist(), strict=False))
-        self._bins = np.zeros((groups, int(self._ends[-1])), np.int64)
+        self.sums = {one.name: np.zeros(groups, np.int64) for one in counted}
+        *starts, width = np.cumsum([0, *(one.bins for one in counted)]).tolist()
+        self._starts = dict(zip(self.sums, starts, strict=True))
+        self._bins = np.zeros((groups, width), np.int64)
 
     def add(self, columns: Sequence[_Column], groups: Integers) -> None:
         """Counts rows of which each is in one of the groups."""
@@ -55,7 +55,7 @@ class _Tallies:
 
     def together(self) -> "_Tallies":
         """All groups as one."""
-        whole = _Tallies(1)
+        whole = _Tallies(1, self._counted)
         whole.rows, whole._bins = self.rows.sum(keepdims=True), self._bins.sum(axis=0, keepdims=True)
         whole.sums = {name: sums.sum(keepdims=True) for name, sums in self.sums.items()}
         return whole
@@ -63,8 +63,8 @@ class _Tallies:
     def described(self, group: int, *, pooled: bool) -> dict[str, Any]:
         """A group as JSON, without the statistics that no row of it has; `pooled`: in the bins of one label."""
         found = {}
-        for statistic, start, end in zip(STATISTICS, self._ends, self._ends[1:], strict=False):
-            bins = self._bins[group, start:end]
+        for statistic in self._counted:
+            bins = self._bins[group, self._starts[statistic.name] :][: statistic.bins]
             if pooled and statistic.pooled > 1:
                 bins = np.add.reduceat(bins, np.arange(0, len(bins), statistic.pooled))
             filled = np.flatnonzero(bins)
@@ -80,9 +80,10 @@ class Summarizer:
 
     def __init__(self, labels: Sequence[str]) -> None:
         self._labels, self._names = labels, pa.array(labels, pa.string())
-        self._by_label = _Tallies(min(len(labels), MOST_LABELS + 1))
+        of_labels = [one for one in STATISTICS if one != statistics.VALUE]
+        self._by_label = _Tallies(min(len(labels), MOST_LABELS + 1), of_labels)
         # Rows that have not just one label; the others are those of all labels together.
-        self._all = _Tallies(1)
+        self._all = _Tallies(1, STATISTICS)
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Counts rows of Scores with positions."""
