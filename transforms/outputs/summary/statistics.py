@@ -29,12 +29,12 @@ def share_bins(millionths: Integers) -> Integers:
 
 def doubling_bins(counts: Integers) -> Integers:
     """0, 1, 2 and 3, 4 to 7, and so on; the last bin is open."""
-    return np.minimum(np.frexp(counts.astype(np.float64))[1], DOUBLING_BINS - 1)
+    return _looked_up(_DOUBLING, counts, _doubling)
 
 
 def length_bins(counts: Integers) -> Integers:
     """Four between a power of two and the next one: 1, 2, 3, 4, 5, 6, 7, 8 and 9, and so on; the last bin is open."""
-    return np.clip(_steps(counts.astype(np.float64), 4), 0, LENGTH_BINS - 1)
+    return _looked_up(_LENGTHS, counts, _lengths)
 
 
 def value_bins(values: npt.NDArray[np.float32]) -> Integers:
@@ -44,12 +44,28 @@ def value_bins(values: npt.NDArray[np.float32]) -> Integers:
     return np.where(values < 0, VALUE_SIDE - side, VALUE_SIDE + side)
 
 
+def _doubling(counts: Integers) -> Integers:
+    return np.minimum(np.frexp(counts.astype(np.float64))[1], DOUBLING_BINS - 1).astype(np.int64)
+
+
+def _lengths(counts: Integers) -> Integers:
+    return np.clip(_steps(counts.astype(np.float64), 4), 0, LENGTH_BINS - 1)
+
+
+def _looked_up(table: Integers, counts: Integers, computed: Callable[[Integers], Integers]) -> Integers:
+    """What is `computed` of each count, from its table as long as none is too large for that."""
+    return table[counts] if counts.max(initial=0) < len(table) else computed(counts)
+
+
 def _steps(numbers: npt.NDArray[np.float64], each: int) -> Integers:
     """Of numbers from 0 on: powers of two below it, and `each` equal steps to the next one; 1 has 0."""
     # frexp is exact: no logarithm, whose last bit differs by machine.
     mantissa, exponent = np.frexp(numbers)
     steps = (exponent.astype(np.int64) - 1) * each + (mantissa * (2 * each)).astype(np.int64) - each
     return np.where(numbers > 0, steps, np.iinfo(np.int32).min)
+
+
+_LENGTHS, _DOUBLING = (computed(np.arange(1_024)) for computed in (_lengths, _doubling))
 
 
 class Statistic(NamedTuple):

@@ -130,6 +130,8 @@ def _published(batch: pa.RecordBatch) -> Iterator[_Column]:
         values = batch.column("value").to_numpy()
         capped = millionths(np.clip(values, -_LARGEST, _LARGEST))
         yield _Column(statistics.VALUE, capped, statistics.value_bins(values))
+    elif "probability" in names:
+        yield _shares(statistics.PROBABILITY, millionths(batch.column("probability").to_numpy()))
     else:
         listed, offsets = _entries(batch.column("probabilities"))
         first = listed.field("probability").to_numpy()[offsets[:-1]]
