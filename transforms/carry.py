@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.batches import coder as coder
+from transforms.batches.measures import MEASURES, unmeasured
 from transforms.batches.schemas import EARLIER, check
 from transforms.runs.labelling import Labelling, decided, same_for_all
 from transforms.runs.progress import advance
@@ -41,6 +42,7 @@ def carry(unchanged: pa.RecordBatch, labelling: Labelling, precision: str) -> pa
     """Score columns and `scored_at` from the column `earlier`, kept columns from today, the rest from the run."""
     earlier = unchanged.column(EARLIER)
     own = same_for_all(labelling, unchanged.num_rows, precision)
+    own[MEASURES] = unmeasured(unchanged.num_rows)
     names = [field.name for field in earlier.type]
     schema = labelling.schema
     columns = zip(names, earlier.flatten(), strict=True)

@@ -8,7 +8,7 @@ import base64
 import io
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 import apache_beam as beam
@@ -24,6 +24,7 @@ from transforms.batches.schemas import DEAD_LETTERS, KEPT, MISFITS, REJECTED, UT
 from transforms.batches.score_columns import EMBEDDING
 from transforms.batches.text_digests import DIGEST
 from transforms.outputs.digest_files import DigestWriter, staged_beside
+from transforms.outputs.summary.tally import Summarizer
 from transforms.runs.fail_points import step
 from transforms.runs.labelling import STAGE as SCORING
 from transforms.runs.labelling import Labelling
@@ -52,8 +53,9 @@ class WriteScores(beam.PTransform):
         self._run, self._labelling, self._kind = run, labelling, kind
 
     def expand(self, scores: beam.PCollection[pa.RecordBatch]):  # type: ignore[no-untyped-def]
+        made = self._labelling
         return scores | "StageScores" >> beam.ParDo(
-            _Stage(self._run, self._labelling.schema, self._labelling.file_schema, self._kind)
+            _Stage(self._run, made.schema, made.file_schema, self._kind, labels=made.labels)
         )
 
 
@@ -101,11 +103,13 @@ class StagingFile:
     """A Parquet file being written: zstd, row groups of about 128k rows or 64 MB. `close` says what was written.
 
     `schema` is that of the file. The batches also have the columns source, split and row, and the digests of the texts
-    where these are kept; the digests go into a file beside this one.
+    where these are kept; the digests go into a file beside this one. With `labels`, those of the bundle, the batches
+    have measures too, and a summary is made.
     """
 
-    def __init__(self, path: str, schema: pa.Schema) -> None:
+    def __init__(self, path: str, schema: pa.Schema, labels: Sequence[str] | None = None) -> None:
         self._path, self._schema = path, schema
+        self._summary = None if labels is None else Summarizer(labels)
         self._sink = Checksummed(store_for(path).create(path))
         self._footers: list[pq.FileMetaData] = []
         self._writer = pq.ParquetWriter(
@@ -137,6 +141,8 @@ class StagingFile:
         else:
             self._precisions.add(value_of(positioned, PRECISION_FIELD))
             self._misfits.update(count_misfits(positioned.column(MISFITS)))
+        if self._summary is not None:
+            self._summary.add(positioned)
         if DIGEST in positioned.schema.names:
             self._digests = self._digests or DigestWriter(staged_beside(self._path))
             self._digests.add(positioned.column(DIGEST))
@@ -176,6 +182,7 @@ class StagingFile:
             precision="+".join(sorted(self._precisions - {""})),
             digests=None if self._digests is None else self._digests.close(),
             misfits=dict(sorted(self._misfits.items())),
+            summary=None if self._summary is None else self._summary.described(),
         )
 
 
@@ -194,8 +201,15 @@ class _Stage(beam.DoFn):
     Beside a closed file lies its description, for an attempt that resumes the run.
     """
 
-    def __init__(self, run: Run, arrow: pa.Schema, file: pa.Schema, kind: str = "scores") -> None:
-        self._run, self._arrow, self._file, self._kind = run, arrow, file, kind
+    def __init__(
+        self,
+        run: Run,
+        arrow: pa.Schema,
+        file: pa.Schema,
+        kind: str = "scores",
+        labels: Sequence[str] | None = None,
+    ) -> None:
+        self._run, self._arrow, self._file, self._kind, self._labels = run, arrow, file, kind, labels
 
     def start_bundle(self) -> None:
         self._open: StagingFile | None = None
@@ -210,7 +224,7 @@ class _Stage(beam.DoFn):
             self._split = split
             # A new name each time: a retry of the Beam bundle must never write the same file.
             name = f"{self._kind}-{split:06d}-{uuid.uuid4().hex}.parquet"
-            self._open = StagingFile(join(self._run.staged, name), self._file)
+            self._open = StagingFile(join(self._run.staged, name), self._file, self._labels)
         self._open.add(self.complete(batch))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:

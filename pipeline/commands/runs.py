@@ -21,7 +21,10 @@ def publish_run(
 
 
 def show_runs(
-    output: Output, format: Annotated[str, typer.Option(help="text, or json: one JSON document.")] = "text"
+    output: Output,
+    format: Annotated[
+        str, typer.Option(help="text, json: one JSON document, or openmetrics: what Prometheus reads.")
+    ] = "text",
 ) -> None:
     """Show the published dates, and the runs that did not publish."""
     run(lambda: _show(output, format), "text")

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.errors import ConfigError
 from pipeline.terminal.console import err, out
 from pipeline.terminal.escaping import escaped, json_text
+from pipeline.terminal.openmetrics import openmetrics
 from transforms.runs.history import (
     Manifest,
     Manifests,
@@ -25,8 +26,8 @@ from transforms.runs.verdicts import rows_published
 
 def show_history(output: str, format: str) -> None:
     """Prints the dates and runs of `output`, and changes nothing there; raises ConfigError for another format."""
-    if format not in ("text", "json"):
-        raise ConfigError(f"--format {format!r} is unknown; use text or json")
+    if format not in ("text", "json", "openmetrics"):
+        raise ConfigError(f"--format {format!r} is unknown; use text, json or openmetrics")
     manifests = read_manifests(output)
     unfinished = {
         date: Pending(what=what, finish=_finish(output, manifest))
@@ -36,6 +37,10 @@ def show_history(output: str, format: str) -> None:
     runs = unpublished(output, list(list_runs(output)), manifests)
     if format == "json":
         sys.stdout.write(json_text(_document(manifests, unfinished, runs), indent=1) + "\n")
+        return
+    if format == "openmetrics":
+        document = _document(manifests, unfinished, runs)
+        sys.stdout.write(openmetrics(output, document, dt.datetime.now(dt.UTC)))
         return
     if not (manifests.published or manifests.broken or unfinished or runs):
         out.print(f"{output}: nothing was published there, and no run is there")

@@ -16,6 +16,7 @@ from support.runs.publishing import run_bundle
 
 from transforms import write
 from transforms.batches.dead_letters import position_columns, reject_positions
+from transforms.batches.measures import MEASURE, MEASURES, packed
 from transforms.batches.misfits import named
 from transforms.batches.repeated import WORK, WORK_FIELD, repeated
 from transforms.batches.schemas import DEAD_LETTERS, Columns, outputs_schema
@@ -61,6 +62,7 @@ def gave(outputs: Any, *, split: int = 0, first_row: int = 0, failed: tuple[int,
         "token_count": pa.array(rows + 2, pa.int32()),
         "outputs": pa.array(list(outputs), pa.list_(pa.float32())),
         "failed": pa.array(bad),
+        MEASURES: packed(np.zeros(len(rows), MEASURE)),
         WORK: repeated(Work(scored=len(rows), precision="float32")._asdict(), WORK_FIELD, len(rows)),
     }
     schema = outputs_schema(labelling(run_at("out")).columns)

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from transforms.batches.dialect import Dialect
 from transforms.batches.formats import LONGEST_TEXT
+from transforms.batches.measures import MEASURES, MEASURES_TYPE
 from transforms.batches.repeated import PRECISION_FIELD, WORK_FIELD
 from transforms.batches.text_digests import DIGEST, DIGEST_TYPE
 
@@ -169,6 +170,7 @@ def tokens_schema(columns: Columns) -> pa.Schema:
             required("first_segment", pa.int32()),
             required("truncated", pa.bool_()),
             *(windows if columns.windows else []),
+            required(MEASURES, MEASURES_TYPE),
         ]
     )
 
@@ -179,6 +181,7 @@ def outputs_schema(columns: Columns) -> pa.Schema:
         [
             *_without_text(columns),
             required("truncated", pa.bool_()),
+            required(MEASURES, MEASURES_TYPE),
             required("token_count", pa.int32()),
             *(OF_WINDOWS if columns.windows else []),
             required("outputs", pa.list_(required("item", pa.float32()))),
@@ -204,12 +207,13 @@ def plain(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def with_positions(schema: pa.Schema, *, digests: bool = False) -> pa.Schema:
+def with_positions(schema: pa.Schema, *, digests: bool = False, measures: bool = False) -> pa.Schema:
     """`schema` with position and precision of each row in front, which the row counts need and the files leave out.
 
-    `digests`: with the digest of its text too.
+    `digests`: with the digest of its text too; `measures`: with what was measured of it, null where nothing was.
     """
-    return pa.schema([*_carried(), PRECISION_FIELD, *_digest(digests), *schema])
+    measured = [pa.field(MEASURES, MEASURES_TYPE)] if measures else []
+    return pa.schema([*_carried(), PRECISION_FIELD, *_digest(digests), *measured, *schema])
 
 
 DEAD_LETTERS = pa.schema(

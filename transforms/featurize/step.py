@@ -14,13 +14,17 @@ import tensorflow_transform as tft
 from apache_beam.pvalue import TaggedOutput
 
 from model.long_texts import LongTexts
-from model.tokenizer.tokenization import SEGMENTS
+from model.tokenizer.flavours import UNKNOWN
+from model.tokenizer.tokenization import SEGMENTS, read_vocabulary
 from transforms.batches import coder as coder
 from transforms.batches.dead_letters import reject
+from transforms.batches.measures import MEASURES, packed
 from transforms.batches.schemas import MAX_ROWS, Columns, check, texts_schema, tokens_schema
-from transforms.featurize.preprocessing import LABELS
+from transforms.featurize.preprocessing import LABELS, VOCABULARY
+from transforms.featurize.traits import count_tokens, measure
 from transforms.stores.bundles import BundleReference, open_pinned_bundle
 from transforms.stores.loaded import once_a_process
+from transforms.stores.paths import join
 
 STAGE = "Featurize"
 PORTION_BYTES = 512 * 1024
@@ -84,6 +88,11 @@ def read_labels(folder: str) -> list[str]:
     return [label.decode() for label in tft.TFTransformOutput(folder).vocabulary_by_name(LABELS)]
 
 
+def read_unknown(folder: str) -> int:
+    """The token of words that the vocabulary in a bundle folder does not have."""
+    return read_vocabulary(join(folder, tft.TFTransformOutput.TRANSFORM_FN_DIR, "assets", VOCABULARY)).index(UNKNOWN)
+
+
 class Featurized(NamedTuple):
     """`tokens`: PCollection[RecordBatch of Tokens]; `dead`: PCollection[RecordBatch of REJECTED]."""
 
@@ -118,13 +127,14 @@ class _Featurize(beam.DoFn):
         )
         self._step = LongTexts.of(bundle.long_texts).step(bundle.max_tokens) if columns.windows else None
         self._max_tokens = bundle.max_tokens
+        self._unknown: int = once_a_process("unknown", bundle.fingerprint, lambda: read_unknown(str(bundle.path)))
 
     def process(
         self, texts: pa.RecordBatch
     ) -> Iterator[pa.RecordBatch | TaggedOutput[Literal["dead"], pa.RecordBatch]]:
         parts = [texts] if self._step is None else within(texts, self._max_tokens, self._step)
         for part in parts:
-            tokens, dead = featurize(part, self._graph, self._columns)
+            tokens, dead = featurize(part, self._graph, self._columns, self._unknown)
             if tokens.num_rows:
                 yield tokens
             if dead is not None:
@@ -147,8 +157,13 @@ def within(texts: pa.RecordBatch, max_tokens: int, step: int, most: int = MOST_T
         start = end
 
 
-def featurize(texts: pa.RecordBatch, graph: Tokenize, columns: Columns) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
-    """Texts -> Tokens, and dead letters of rows on which the graph fails, or with too many windows (None for none)."""
+def featurize(
+    texts: pa.RecordBatch, graph: Tokenize, columns: Columns, unknown: int = -1
+) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
+    """Texts -> Tokens, and dead letters of rows on which the graph fails, or with too many windows (None for none).
+
+    `unknown` is the token of unknown words, which are counted.
+    """
     check(texts, texts_schema(columns), STAGE)
     segments = [texts.column(name) for name in SEGMENTS[: columns.segments]]
     values = [column.cast(pa.binary()).to_numpy(zero_copy_only=False) for column in segments]
@@ -175,6 +190,8 @@ def featurize(texts: pa.RecordBatch, graph: Tokenize, columns: Columns) -> tuple
         "truncated": pa.array(truncated),
         **({"windows": _windows(parts)} if columns.windows else {}),
     }
+    unknown_tokens = count_tokens(unknown, tokens.values.to_numpy(), tokens.offsets.to_numpy())
+    own[MEASURES] = packed(measure([texts.column(name) for name in SEGMENTS[: columns.segments]], unknown_tokens))
     arrays = [own[name] if name in own else texts.column(name) for name in schema.names]
     batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
     return _reject_too_many(batch, dead) if columns.windows else (batch, dead)

@@ -14,6 +14,7 @@ import pydantic
 
 from transforms.errors import RecordError, TooLargeError, own_sentence
 from transforms.outputs.names import DATE_FOLDER, RUN_ID, is_below
+from transforms.outputs.summary.record import Summary
 from transforms.stores.choose import store_for
 
 FORMAT = 1
@@ -121,6 +122,7 @@ class _Manifest(_Record):
     engine: str = "tensorflow"
     splits_taken_over: Count = 0
     compared_with: _Compared | None = None
+    summary: Summary | None = None
 
 
 _MISSING: Mapping[str, Any] = {

@@ -209,6 +209,7 @@ def _manifest(run: Run, verdict: Verdict, about: dict[str, Any], replaces: str |
         "compared_with": about.get("compared_with"),
         "not_compared_with": about.get("not_compared_with"),
         "padding_factor": verdict.padding_factor,
+        **({"summary": verdict.summary} if verdict.summary else {}),
     }
 
 

@@ -43,9 +43,9 @@ class Labelling:
 
     @property
     def schema(self) -> pa.Schema:
-        """Schema of the arrow to WriteScores: the file's, with the position and the precision of each row."""
+        """Schema of the arrow to WriteScores: the file's, with position, precision and measures of each row."""
         scores = self._scores(pa.schema(on_the_way(self.columns.kept)))
-        return with_positions(scores, digests=self.columns.digests)
+        return with_positions(scores, digests=self.columns.digests, measures=True)
 
     def _scores(self, kept: pa.Schema) -> pa.Schema:
         task = "regression" if not self.labels else "multilabel" if self.thresholds else "classification"

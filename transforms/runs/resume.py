@@ -17,6 +17,7 @@ from transforms.outputs.deletion import listed
 from transforms.outputs.digest_files import DigestFile
 from transforms.outputs.names import is_staged_of
 from transforms.outputs.records import broken, parse, read
+from transforms.outputs.summary.record import checked
 from transforms.runs.error_budget import ErrorBudget
 from transforms.runs.fail_points import step
 from transforms.runs.history import list_runs
@@ -234,4 +235,6 @@ def parse_staged(content: Mapping[str, Any]) -> StagedFile:
     paths = all(type(piece.path) is str for piece in pieces)
     if not paths or not all(type(number) is int and number >= 0 for number in numbers):
         raise ValueError("no description of a staged file")
+    if file.summary is not None and checked(file.summary)["rows"] != file.rows:
+        raise ValueError("no summary of its rows")
     return replace(file, counts=tuple(parse_count(count) for count in content["counts"]))

@@ -1,7 +1,6 @@
 """A run: the work of publishing one logical date once, and where its files are."""
 
 import datetime as dt
-import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,6 +8,7 @@ from typing import Any
 
 from transforms.outputs import records
 from transforms.outputs.names import MANIFEST, RUN_ID
+from transforms.outputs.summary.record import written
 from transforms.runs.error_budget import ErrorBudget
 from transforms.stores.paths import join
 
@@ -112,4 +112,4 @@ def read_manifest(path: str) -> tuple[dict[str, Any] | None, bytes | None]:
 
 def to_bytes(content: Mapping[str, Any]) -> bytes:
     """JSON as it is written to disk."""
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+    return written(content)

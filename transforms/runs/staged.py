@@ -3,6 +3,7 @@
 import json
 import uuid
 from dataclasses import dataclass, field
+from typing import Any
 
 from transforms.outputs.digest_files import DigestFile
 from transforms.runs.fail_points import step
@@ -18,6 +19,7 @@ class StagedFile:
     `codes` of a file of dead letters: code -> how many, and the position (`<file>#<row>`) of one of them. `precision`
     of a file of scores: what its rows were computed in. `digests`: the file with those of its texts, row for row.
     `misfits` of a file of scores: kept column -> how many of its rows have a null there, because a value did not fit.
+    `summary` of a file of scores: that of its rows (outputs/summary); earlier versions made none.
     """
 
     path: str
@@ -29,6 +31,7 @@ class StagedFile:
     precision: str = ""
     digests: DigestFile | None = None
     misfits: dict[str, int] = field(default_factory=dict)
+    summary: dict[str, Any] | None = None
 
 
 def record(path: str, content: object) -> None:

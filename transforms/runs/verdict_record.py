@@ -7,6 +7,7 @@ from typing import Any
 
 from transforms.outputs import records
 from transforms.outputs.names import RUN_ID, is_part_of, is_staged_of
+from transforms.outputs.summary.record import checked as checked_summary
 from transforms.runs.run import Run
 from transforms.stores.paths import below
 
@@ -42,6 +43,7 @@ class Verdict:
     `claimed`: when a publisher was last about to swap the manifest; `cleaned`: when the files of the run were deleted;
     `notes`: how often something ambiguous was read in one of its meanings, by what it is (MARKED);
     `kept_misfits`: kept column -> how many published rows have a null there because their value did not fit;
+    `summary`: of the published rows (outputs/summary), empty in verdicts of earlier versions;
     `at_least`: reading was ended early, so there may be more rows and dead letters than were counted.
     """
 
@@ -61,6 +63,7 @@ class Verdict:
     notes: Mapping[str, records.Count] = field(default_factory=dict)
     kept_misfits: Mapping[str, records.Count] = field(default_factory=dict)
     at_least: bool = False
+    summary: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def all_files(self) -> tuple[Part, ...]:
@@ -94,6 +97,11 @@ def parse(raw: bytes, path: str) -> Verdict:
         records.broken(path, "work is not made of counts")
     if verdict.counts and not {"read", "scored", "dead"} <= verdict.counts.keys():
         records.broken(path, "counts are not complete")
+    if verdict.summary:
+        try:
+            checked_summary(verdict.summary)
+        except ValueError:
+            records.broken(path, "summary is none that this version knows")
     return verdict
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 
 from transforms.outputs import records
 from transforms.outputs.digest_files import published_beside
+from transforms.outputs.summary.record import limited, merge
 from transforms.runs.fail_points import step
 from transforms.runs.plan import Split
 from transforms.runs.row_counts import MARKED, Count, Work, differences, total, total_work
@@ -78,6 +79,7 @@ def judge(
         notes={MARKED: marked} if (marked := sum(count.marked for count in counts)) else {},
         kept_misfits=_misfits(kept),
         at_least=ended_early is not None,
+        summary=_summary(kept),
     )
 
 
@@ -113,6 +115,13 @@ def _misfits(kept: Iterable[StagedFile]) -> dict[str, int]:
     for file in kept:
         counts.update(file.misfits)
     return dict(sorted(counts.items()))
+
+
+def _summary(kept: Iterable[StagedFile]) -> dict[str, Any]:
+    """That of all files, whatever their order; an earlier version of the program staged some without one."""
+    files = list(kept)
+    made = (file.summary for file in files if file.summary is not None)
+    return limited(merge(made, sum(file.rows for file in files if file.summary is None)))
 
 
 def _parts(run: Run, folder: str, files: Iterable[StagedFile]) -> tuple[Part, ...]:

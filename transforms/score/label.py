@@ -7,10 +7,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.batches.dead_letters import reject
+from transforms.batches.measures import MEASURES, packed, unpacked
 from transforms.batches.repeated import WORK_FIELD, value_of
 from transforms.batches.schemas import check, outputs_schema
 from transforms.batches.score_columns import EMBEDDING
 from transforms.runs.labelling import STAGE, Labelling, decided, same_for_all
+from transforms.score.certainty import with_certainty
 
 _FEW = 16
 
@@ -34,7 +36,11 @@ def label(batch: pa.RecordBatch, labelling: Labelling) -> tuple[pa.RecordBatch, 
         dead = reject(batch, bad, STAGE, codes, reasons)
         batch, outputs, vectors = batch.filter(pa.array(good)), outputs[good], vectors[good]
     schema = labelling.schema
-    own = _classes(outputs, labelling) if labelling.labels else {"value": pa.array(np.ascontiguousarray(outputs[:, 0]))}
+    own = {"value": pa.array(np.ascontiguousarray(outputs[:, 0]))}
+    if labelling.labels:
+        own = _classes(outputs, labelling)
+        measured = with_certainty(unpacked(batch.column(MEASURES)), outputs, labelling.thresholds)
+        own[MEASURES] = packed(measured)
     if labelling.embedding is not None:
         own[EMBEDDING] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=labelling.embedding)
     own |= same_for_all(labelling, batch.num_rows, value_of(batch, WORK_FIELD)["precision"])

@@ -81,6 +81,7 @@ def test_what_is_committed_is_finished_and_what_passed_is_published(before: Path
     assert manifest(before, "2026-11-22")["finished"]
     codes = {run["date"]: invoke("publish", run["run_id"], "--output", before)[0] for run in found["runs"]}
     assert codes == {"2026-11-19": 1, "2026-11-20": 0, "2026-11-21": 3}
+    assert "summary" not in manifest(before, "2026-11-20")
     for date in ("2026-11-17", "2026-11-20", "2026-11-22"):
         assert rows(before, date) == [f"{date}-{i}" for i in range(4)]
     assert finish_pending(str(before)) == []
@@ -94,6 +95,7 @@ def test_a_run_that_died_is_gone_on_with(before: Path) -> None:
     assert code == 0, out + err
     found = manifest(before, date)
     assert (found["run_id"], found["splits_taken_over"]) == (dead, 1)
+    assert (found["summary"]["not_summarised"], found["summary"]["rows"]) == (4, 0)
     assert rows(before, date) == [f"{date}-{i}" for i in range(4)]
 
 

@@ -187,7 +187,7 @@ def test_an_empty_bucket_is_no_error(gcs: FakeGcs) -> None:
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     code, _, err = invoke("runs", "--output", tmp_path, "--format", "xml")
-    assert (code, "use text or json" in err) == (2, True)
+    assert (code, "use text, json or openmetrics" in err) == (2, True)
 
 
 # === Runs that did not publish ===

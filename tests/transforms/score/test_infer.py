@@ -14,6 +14,7 @@ from support.scorers import EACH, NOBODYS, POISON, FakeScorer, ragged
 
 from transforms.batches.coder import RecordBatchCoder
 from transforms.batches.dead_letters import position_columns
+from transforms.batches.measures import MEASURE, MEASURES, packed
 from transforms.batches.misfits import named
 from transforms.batches.repeated import WORK_TYPE
 from transforms.batches.schemas import KEPT, Columns, outputs_schema, tokens_schema
@@ -52,6 +53,7 @@ def tokens_batch(
         "tokens": pa.LargeListArray.from_arrays(pa.array(rows.offsets), pa.array(rows.values)),
         "first_segment": pa.array(rows.first_segment),
         "truncated": pa.array([False] * count, pa.bool_()),
+        MEASURES: packed(np.zeros(count, MEASURE)),
     }
     schema = tokens_schema(columns)
     arrays = [values[name].cast(schema.field(name).type) for name in schema.names]

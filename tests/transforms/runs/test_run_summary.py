@@ -1,0 +1,168 @@
+"""The summary in a manifest is that of the published rows, however the work was cut, interrupted or carried over."""
+
+import dataclasses
+import datetime as dt
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from support.bundles import Built
+from support.jobs import NOW, Outcome, Score, many_texts, write_parquet
+from support.runs.plain_summary import assert_tells, denominators, share, tally
+
+from pipeline.errors import RunFailedError
+from transforms.score import macro_batch
+
+LABELS = ("play", "book", "rate")
+OF_ROWS = ("probability", "token_count", "truncated")
+OF_TEXTS = ("unknown_tokens", "digits", "urls", "other_scripts")
+MEASURED = ("margin", "entropy", *OF_TEXTS)
+TEXTS = ["see http://a.b and ftp://c.d", "Погода 42", "日本語 play", "https://x", "zzz \u1234 ☃"]
+ROWS = 300
+
+
+def agrees(outcome: Outcome, labels: tuple[str, ...] = LABELS) -> dict[str, Any]:
+    """Checks the summary of a manifest against the rows beside it, and gives it."""
+    found: dict[str, Any] = outcome.manifest["summary"]
+    assert_tells(found, outcome.rows(), labels)
+    return found
+
+
+@pytest.fixture
+def rows() -> pa.Table:
+    texts = [*many_texts(ROWS - len(TEXTS)), *TEXTS]
+    return pa.table({"id": [f"r{i}" for i in range(ROWS)], "text": texts})
+
+
+@pytest.fixture
+def file(rows: pa.Table, tmp_path: Path) -> Path:
+    return write_parquet(tmp_path / "in.parquet", rows)
+
+
+@pytest.fixture
+def files(rows: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The same rows, and each file is a split."""
+    monkeypatch.setattr("transforms.read.plan_files.SPLIT_ROWS", 50)
+    return [write_parquet(tmp_path / "in" / f"{i}.parquet", rows.slice(50 * i, 50)) for i in range(6)]
+
+
+def test_it_counts_what_is_published_and_what_was_measured_on_the_way(run_job: Score, file: Path) -> None:
+    outcome = run_job(file)
+    found = agrees(outcome)
+    assert denominators(found) == dict.fromkeys((*OF_ROWS, *MEASURED), ROWS)
+    listed = [[np.float32(p["probability"]) for p in row["probabilities"]] for row in outcome.rows()]
+    assert found["statistics"]["margin"] == tally(share(float(first - second)) for first, second, _ in listed)
+    entropies = sum(-p * math.log(p) / math.log(3) for three in listed for p in map(float, three))
+    assert found["statistics"]["entropy"]["sum"] == pytest.approx(entropies * 1e6, rel=1e-5)
+    assert found["statistics"]["urls"] == {"rows": ROWS, "sum": 3, "bins": [298, 1, 1]}
+    shares = [6 / 9, 3 / 8, 1 / 7]
+    assert found["statistics"]["other_scripts"]["sum"] == sum(int(s * 1e6) for s in shares)
+    texts = [*many_texts(ROWS - len(TEXTS)), *TEXTS]
+    digits = [sum(c in "0123456789" for c in text) * 1_000_000 // len(text) for text in texts]
+    assert found["statistics"]["digits"]["sum"] == sum(digits)
+    # Six words are in no vocabulary: two in Cyrillic and Japanese, one Ethiopic letter and a snowman.
+    assert found["statistics"]["unknown_tokens"]["rows"] == ROWS
+    assert found["statistics"]["unknown_tokens"]["sum"] >= 4
+    raw = (outcome.output / "dt=2026-11-21" / "_manifest.json").read_text()
+    assert not any(text in raw for text in texts if len(text) > 8)
+
+
+def test_top_k_changes_nothing(run_job: Score, file: Path, tmp_path: Path) -> None:
+    whole = agrees(run_job(file))
+    assert agrees(run_job(file, top_k=1, output=tmp_path / "one")) == whole
+
+
+def test_values_of_a_regression(run_job: Score, file: Path, regression: Built) -> None:
+    found = agrees(run_job(file, bundle=str(regression.path)), labels=())
+    assert denominators(found) == dict.fromkeys(("value", "token_count", "truncated", *OF_TEXTS), ROWS)
+
+
+def test_dead_letters_are_no_part_of_it(run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [*many_texts(50), None, " "]
+    rows = write_parquet(tmp_path / "in.parquet", {"id": [f"r{i}" for i in range(52)], "text": texts})
+    score_all = macro_batch._score_all
+
+    def gives_nan(*given: Any) -> Any:
+        outputs, *more = score_all(*given)
+        outputs[:7] = math.nan
+        return outputs, *more
+
+    monkeypatch.setattr(macro_batch, "_score_all", gives_nan)
+    outcome = run_job(rows)
+    assert outcome.manifest["counts"]["dead"] == 9
+    assert set(denominators(agrees(outcome)).values()) == {43}
+
+
+def test_a_date_without_rows_has_an_empty_one(run_job: Score, tmp_path: Path) -> None:
+    found = run_job(write_parquet(tmp_path / "in.parquet", {"id": ["a"], "text": [" "]})).manifest["summary"]
+    assert (found["rows"], found["statistics"], found["labels"], found["other_labels"]) == (0, {}, [], None)
+
+
+# === Interrupted, carried over, on several workers ===
+
+
+def dies(run_job: Score, files: list[Path], monkeypatch: pytest.MonkeyPatch, after: int, **settings: Any) -> None:
+    score_all, calls = macro_batch._score_all, iter(range(1_000))
+
+    def dying(*given: Any) -> Any:
+        if next(calls) >= after:
+            raise RuntimeError("the machine is gone")
+        return score_all(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(macro_batch, "_score_all", dying)
+        with pytest.raises(RunFailedError):
+            run_job(files, **settings)
+
+
+def test_a_run_that_died_twice_and_was_resumed_has_that_of_a_run_that_did_not(
+    run_job: Score, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = agrees(run_job(files, output=tmp_path / "whole"))
+    dies(run_job, files, monkeypatch, after=3)
+    dies(run_job, files, monkeypatch, after=2)
+    outcome = run_job(files)
+    assert outcome.manifest["splits_taken_over"] == 3
+    assert agrees(outcome) == whole
+
+
+def test_rows_that_an_earlier_version_has_staged_are_named_as_not_summarised(
+    run_job: Score, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies(run_job, files, monkeypatch, after=4)
+    descriptions = sorted((tmp_path / "out" / "_runs").glob("*/staged/scores-*.json"))
+    assert len(descriptions) == 3
+    for description in descriptions[:2]:
+        content = json.loads(description.read_bytes())
+        assert content.pop("summary")["rows"] == 50
+        description.write_text(json.dumps(content))
+    # A summary that is none, and one of other rows than the file has, are no description of a staged file.
+    content = json.loads(descriptions[2].read_bytes())
+    descriptions[2].write_text(json.dumps({**content, "summary": {**content["summary"], "rows": 49}}))
+    outcome = run_job(files)
+    assert outcome.manifest["splits_taken_over"] == 2
+    summary, published = outcome.manifest["summary"], outcome.rows()
+    assert (summary["not_summarised"], summary["rows"]) == (100, 200)
+    assert_tells({**summary, "not_summarised": 0}, [row for row in published if int(row["id"][1:]) >= 100], LABELS)
+
+
+def test_unchanged_rows_count_for_what_is_published(run_job: Score, rows: pa.Table, tmp_path: Path) -> None:
+    write = lambda name, table: write_parquet(tmp_path / name, table)  # noqa: E731
+    run_job(write("first.parquet", rows), keep_text_digests=True)
+    changed = pa.table({"id": rows["id"], "text": [*rows["text"].to_pylist()[:-40], *many_texts(40, seed=9)]})
+    later = {"date": "2026-11-22", "now": NOW + dt.timedelta(1), "only_new": True}
+    outcome = dataclasses.replace(run_job(write("later.parquet", changed), **later), date="2026-11-22")
+    assert outcome.manifest["counts"]["skipped"] == ROWS - 40
+    found = agrees(outcome)
+    assert denominators(found) == {**dict.fromkeys(OF_ROWS, ROWS), **dict.fromkeys(MEASURED, 40)}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("forked_workers")
+def test_two_workers_make_the_same(run_job: Score, files: list[Path], tmp_path: Path) -> None:
+    alone = agrees(run_job(files))
+    assert agrees(run_job(files, workers=2, output=tmp_path / "two")) == alone

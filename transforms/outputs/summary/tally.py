@@ -1,0 +1,167 @@
+"""Summarizer: Scores with positions, batch by batch, to the summary of the file that they are written into."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.batches.measures import MEASURES, millionths, unpacked
+from transforms.outputs.summary import statistics
+from transforms.outputs.summary.record import FORMAT, MOST_LABELS, first_bin, one_label
+from transforms.outputs.summary.statistics import STATISTICS, Integers, Statistic
+
+_LARGEST = 1e6
+"""A value counts in the sum as no more than this, on either side of 0."""
+_OF_TEXTS = (statistics.UNKNOWN_TOKENS, statistics.DIGITS, statistics.URLS, statistics.OTHER_SCRIPTS)
+_OF_PROBABILITIES = (statistics.MARGIN, statistics.ENTROPY)
+
+
+class _Column(NamedTuple):
+    """A statistic of some rows: the number of each, and its bin."""
+
+    statistic: Statistic
+    numbers: Integers
+    bins: Integers
+
+    def take(self, rows: Integers) -> "_Column":
+        return _Column(self.statistic, self.numbers[rows], self.bins[rows])
+
+
+class _Tallies:
+    """Sums and counts in bins of some statistics, for each of some groups of rows."""
+
+    def __init__(self, groups: int, counted: Sequence[Statistic]) -> None:
+        self._groups, self._counted = groups, counted
+        self.rows = np.zeros(groups, np.int64)
+        self.sums = {one.name: np.zeros(groups, np.int64) for one in counted}
+        *starts, width = np.cumsum([0, *(one.bins for one in counted)]).tolist()
+        self._starts = dict(zip(self.sums, starts, strict=True))
+        self._bins = np.zeros((groups, width), np.int64)
+
+    def add(self, columns: Sequence[_Column], groups: Integers) -> None:
+        """Counts rows of which each is in one of the groups."""
+        self.rows += np.bincount(groups, minlength=self._groups)
+        first = groups * self._bins.shape[1]
+        # Counted together: each call for some rows costs more than the rows.
+        places = [first + (column.bins + self._starts[column.statistic.name]) for column in columns]
+        self._bins += np.bincount(np.concatenate(places), minlength=self._bins.size).reshape(self._bins.shape)
+        for column in columns:
+            # Weighted counts are floats: exact up to 2**53, which no batch reaches.
+            sums = np.bincount(groups, column.numbers, minlength=self._groups)
+            self.sums[column.statistic.name] += sums.astype(np.int64)
+
+    def together(self) -> "_Tallies":
+        """All groups as one."""
+        whole = _Tallies(1, self._counted)
+        whole.rows, whole._bins = self.rows.sum(keepdims=True), self._bins.sum(axis=0, keepdims=True)
+        whole.sums = {name: sums.sum(keepdims=True) for name, sums in self.sums.items()}
+        return whole
+
+    def described(self, group: int, *, pooled: bool) -> dict[str, Any]:
+        """A group as JSON, without the statistics that no row of it has; `pooled`: in the bins of one label."""
+        found = {}
+        for statistic in self._counted:
+            bins = self._bins[group, self._starts[statistic.name] :][: statistic.bins]
+            if pooled and statistic.pooled > 1:
+                bins = np.add.reduceat(bins, np.arange(0, len(bins), statistic.pooled))
+            filled = np.flatnonzero(bins)
+            if len(filled):
+                listed = bins[filled[0] : filled[-1] + 1].tolist()
+                told = {"rows": sum(listed), "sum": int(self.sums[statistic.name][group])}
+                found[statistic.name] = {**told, **first_bin(int(filled[0])), "bins": listed}
+        return {"rows": int(self.rows[group]), "statistics": found}
+
+
+class Summarizer:
+    """Counts rows for a summary. `labels` are those of the bundle, in its order; none for a regression."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._labels, self._names = labels, pa.array(labels, pa.string())
+        of_labels = [one for one in STATISTICS if one != statistics.VALUE]
+        self._by_label = _Tallies(min(len(labels), MOST_LABELS + 1), of_labels)
+        # Rows that have not just one label; the others are those of all labels together.
+        self._all = _Tallies(1, STATISTICS)
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Counts rows of Scores with positions."""
+        columns = [*_published(batch), *_measured(batch)]
+        if "label" in batch.schema.names:
+            self._by_label.add(columns, self._places(batch.column("label")))
+            return
+        self._all.add(columns, np.zeros(batch.num_rows, np.int64))
+        if "labels" in batch.schema.names:
+            given, offsets = _entries(batch.column("labels"))
+            parents = np.repeat(np.arange(batch.num_rows), np.diff(offsets))
+            columns = [column.take(parents) for column in columns if column.statistic != statistics.PROBABILITY]
+            columns.append(_shares(statistics.PROBABILITY, millionths(given.field("probability").to_numpy())))
+            self._by_label.add(columns, self._places(given.field("label")))
+
+    def _places(self, labels: pa.DictionaryArray) -> Integers:
+        """The group of each label: its place in the bundle, and one for all from MOST_LABELS on."""
+        places = np.minimum(pc.index_in(labels.dictionary, self._names).to_numpy(), MOST_LABELS)
+        return places.astype(np.int64)[labels.indices.to_numpy()]  # type: ignore[no-any-return]
+
+    def described(self) -> dict[str, Any]:
+        """The summary so far, as JSON."""
+        whole = self._all if self._all.rows[0] else self._by_label.together()
+        groups = {
+            number: self._by_label.described(number, pooled=True)
+            for number in np.flatnonzero(self._by_label.rows).tolist()
+        }
+        others = groups.pop(MOST_LABELS, None)
+        everything = whole.described(0, pooled=False)
+        return {
+            "format": FORMAT,
+            "rows": everything["rows"],
+            "not_summarised": 0,
+            "statistics": everything["statistics"],
+            "labels": [one_label(self._labels[number], number, group) for number, group in groups.items()],
+            "other_labels": None if others is None else {"from": MOST_LABELS, **others},
+        }
+
+
+def _published(batch: pa.RecordBatch) -> Iterator[_Column]:
+    """The statistics of columns that are published: of every row, also of those with the scores of an earlier date."""
+    names = batch.schema.names
+    if "value" in names:
+        values = batch.column("value").to_numpy()
+        capped = millionths(np.clip(values, -_LARGEST, _LARGEST))
+        yield _Column(statistics.VALUE, capped, statistics.value_bins(values))
+    elif "probability" in names:
+        yield _shares(statistics.PROBABILITY, millionths(batch.column("probability").to_numpy()))
+    else:
+        listed, offsets = _entries(batch.column("probabilities"))
+        first = listed.field("probability").to_numpy()[offsets[:-1]]
+        yield _shares(statistics.PROBABILITY, millionths(first))
+    if "labels" in names:
+        given = np.diff(batch.column("labels").offsets.to_numpy()).astype(np.int64)
+        yield _Column(statistics.LABELS_GIVEN, given, statistics.doubling_bins(given))
+    tokens = batch.column("token_count").to_numpy().astype(np.int64)
+    yield _Column(statistics.TOKEN_COUNT, tokens, statistics.length_bins(tokens))
+    truncated = batch.column("truncated").to_numpy(zero_copy_only=False).astype(np.int64)
+    yield _Column(statistics.TRUNCATED, truncated, truncated)
+
+
+def _measured(batch: pa.RecordBatch) -> Iterator[_Column]:
+    """The statistics of what was measured on the way, which rows with the scores of an earlier date were not."""
+    column = batch.column(MEASURES)
+    if column.null_count:
+        return
+    measured = unpacked(column)
+    scored = () if "value" in batch.schema.names else _OF_PROBABILITIES
+    for statistic in (*scored, *_OF_TEXTS):
+        numbers = measured[statistic.name].astype(np.int64)
+        yield _Column(statistic, numbers, statistic.bin_of(numbers))
+
+
+def _shares(statistic: Statistic, numbers: Integers) -> _Column:
+    return _Column(statistic, numbers, statistic.bin_of(numbers))
+
+
+def _entries(column: pa.ListArray) -> tuple[pa.StructArray, npt.NDArray[np.int32]]:
+    """All entries of a column of lists, and where those of each row begin and end among them (from the first on)."""
+    offsets = column.offsets.to_numpy()
+    return column.flatten(), offsets - offsets[0]
