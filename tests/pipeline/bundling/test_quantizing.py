@@ -115,6 +115,21 @@ def test_nncf_reports_nothing_to_its_makers_and_writes_nothing_on_stdout(quantiz
     assert done.stdout == "MagicMock\n"
 
 
+def test_embeddings_in_int8_are_those_behind_its_scores(quantized: Bundle, classes: Built) -> None:
+    assert quantized.embedding_width == 32
+    scores = score_rows(ragged(ROWS), scorer(quantized)).outputs
+    wide = score_rows(ragged(ROWS), scorer(quantized, embeddings=True)).outputs
+    np.testing.assert_array_equal(wide[:, :3], scores)
+    exact = load_scorer(quantized, Compute(precision="float32", embeddings=True), CPU)
+    expected = score_rows(ragged(ROWS), exact).outputs[:, 3:]
+    # Random weights are the worst case: numbers move far, directions hold.
+    assert 0.8 < np.corrcoef(wide[:, 3:].ravel(), expected.ravel())[0, 1] < 1 - 1e-6
+    logits = np.asarray(classes.classifier.classifier.out_proj(wide[:, 3:]))
+    shown = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(shown, scores, rtol=0, atol=MOST)
+    assert np.abs(shown - scores).mean() < 0.05
+
+
 def test_a_row_at_fault_fails_alone(quantized: Bundle) -> None:
     rows = [*ROWS[:4], ([2, 10**6], 1), *ROWS[4:]]
     found = score_rows(ragged(rows), scorer(quantized))
