@@ -47,9 +47,13 @@ def _fits(bundle: "Bundle", job: JobConfig) -> "Bundle":
     if job.min_probability is not None:
         _check_decision(bundle, job)
     if job.embeddings is not None and not bundle.embedding_width:
+        from model.bundle import AS_EXPORTED
+
+        why = "as no bundle of an earlier version does; import or train the model again with this version"
+        if bundle.graph == AS_EXPORTED:
+            why = "because it is as its maker exported it; import a checkpoint of the model"
         raise ConfigError(
-            f"--embeddings {job.embeddings}: the graph of {job.bundle} gives none, as no bundle of an earlier version "
-            "does; import or train the model again with this version, or leave the flag out"
+            f"--embeddings {job.embeddings}: the graph of {job.bundle} gives none, {why}, or leave the flag out"
         )
     if job.precision not in ("auto", "fastest"):
         check_precision(bundle, job.bundle, job.precision)

@@ -182,6 +182,8 @@ def test_the_precision_is_float32_on_a_gpu_too_and_another_one_is_refused(import
     command = ["score", "--bundle", bundle.path, "--input", "in", "--text-pair-column", "b", "--output", "out"]
     code, _, err = invoke(*command, "--date", "2026-11-21", "--precision", "bfloat16")
     assert (code, "network as exported" in err, err.count("\n")) == (2, True, 1)
+    code, _, err = invoke(*command, "--date", "2026-11-21", "--embeddings", "float32")
+    assert (code, "as its maker exported it; import a checkpoint" in err, err.count("\n")) == (2, True, 1), err
     rows = write_parquet(tmp_path / "in.parquet", {"id": ["1"], "text": ["a"], "b": ["b"]})
     for also in (["certify", bundle.path], ["quantize", bundle.path, "--output", tmp_path / "q"]):
         code, _, err = invoke(*also, "--input", rows, "--text-pair-column", "b")
