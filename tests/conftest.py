@@ -9,9 +9,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import pytest
 from hypothesis import settings
 
-# A machine that is busy is no fault of an example: none has a deadline. Elsewhere each run looks at other examples. Where
-# a change waits to land, the same ones are looked at again: what hypothesis finds there by chance belongs to another
-# change.
+# A machine that is busy is no fault of an example: none has a deadline. Elsewhere each run looks at other examples.
+# Where a change waits to land, the same ones are looked at again: what hypothesis finds there by chance belongs to
+# another change.
 settings.register_profile("tests", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "tests")

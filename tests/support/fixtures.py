@@ -20,7 +20,7 @@ import pytest
 from apache_beam.runners.portability import local_job_service
 from google.auth.transport.requests import AuthorizedSession
 from support.bundles import Built, planned_bundle, write_bundle
-from support.checkpoints.fitted_once import fitted_once
+from support.checkpoints.fitted_once import InFloat32, fitted_once
 from support.checkpoints.networks import case_model
 from support.cloud.bigquery_proxy import BigQueryProxy, bigquery_proxy
 from support.cloud.emulators import Emulators, empty_dataset, emulators
@@ -47,6 +47,14 @@ os.fsync = lambda handle: None
 def imports_are_fitted_once() -> Iterator[None]:
     """A tenth of the time of the fast tests went into graphs that another test had made before."""
     with fitted_once():
+        yield
+
+
+@pytest.fixture(scope="module")
+def every_precision() -> Iterator[None]:
+    """Imports of this module have the signatures of every precision."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(InFloat32, "whole", True)
         yield
 
 

@@ -88,6 +88,7 @@ def test_one_output_of_which_nothing_is_said_is_the_raw_value_with_a_note(tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("every_precision")
 def test_another_precision_and_another_engine_compute_the_same_heads(tmp_path: Path) -> None:
     from transforms.score.engines.openvino_scorer import Compiled
 

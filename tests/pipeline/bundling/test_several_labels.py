@@ -46,7 +46,7 @@ Imported = Callable[[str], Bundle]
 
 
 @pytest.fixture(scope="module")
-def imports(tmp_path_factory: pytest.TempPathFactory) -> Imported:
+def imports(tmp_path_factory: pytest.TempPathFactory, every_precision: None) -> Imported:
     """The bundles of cases, each imported once."""
 
     @functools.cache

@@ -1,4 +1,8 @@
-"""The TF Transform graph of an import depends on vocabulary, tokenizer and task alone: a process fits each once."""
+"""What imports do again and again is done once, or not at all where no test looks at it.
+
+The TF Transform graph of an import depends on vocabulary, tokenizer and task alone: a process fits each once. Of its
+scoring graph there are the signatures in float32, unless a test asks for the others: tests of ScoringGraph have them.
+"""
 
 import hashlib
 import shutil
@@ -8,9 +12,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
+from model.serving.scoring_graph import PADDED, SIGNATURE, ScoringGraph
 from model.tokenizer.tokenization import TokenizerSpec
 from pipeline.bundling import importing
+
+
+class InFloat32(ScoringGraph):
+    """A ScoringGraph whose export has no signature of half precision, unless `whole`."""
+
+    whole = False
+
+    def export(self, path: str | Path) -> None:
+        if self.whole:
+            super().export(path)
+        else:
+            tf.saved_model.save(self, str(path), signatures={SIGNATURE: self.score, PADDED: self.padded()})
 
 
 @contextmanager
@@ -29,4 +47,5 @@ def fitted_once() -> Iterator[None]:
                 shutil.copytree(graph, work / "bundle")
 
         patch.setattr(importing, "_fit", copy)
+        patch.setattr(importing, "ScoringGraph", InFloat32)
         yield
