@@ -98,13 +98,13 @@ class Folding:
             if several and self.by == MAX:
                 folded = np.maximum.reduceat(logits, offsets[:-1], axis=0)
             elif self.by == MAX:
-                deciding = _first_best(softmax(logits).max(axis=1), offsets)
+                deciding = _first_best(_sureness(logits, logits.argmax(axis=1)), offsets)
                 folded = logits[offsets[:-1] + deciding]
             else:
                 folded = mean_of(logits, offsets)
                 if not (several or value):
                     chosen = np.repeat(folded.argmax(axis=1), np.diff(offsets))
-                    deciding = _first_best(softmax(logits)[np.arange(len(logits)), chosen], offsets)
+                    deciding = _first_best(_sureness(logits, chosen), offsets)
         folded[~sound] = np.nan
         return Folded(folded, deciding)
 
@@ -130,10 +130,20 @@ def mean_of(values: Logits, offsets: Offsets) -> Logits:
     return (sums / np.diff(offsets)[:, np.newaxis]).astype(np.float32)
 
 
-def _first_best(score: Logits, offsets: Offsets) -> npt.NDArray[np.int32]:
+def _sureness(logits: Logits, chosen: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """The log odds of the chosen class of each row of logits: in the order of its probability, which ends at 1."""
+    rows = np.arange(len(logits))
+    others = logits.astype(np.float64)
+    odds = others[rows, chosen]
+    others[rows, chosen] = -np.inf
+    largest = others.max(axis=1)
+    return odds - largest - np.log(np.exp(others - largest[:, np.newaxis]).sum(axis=1))  # type: ignore[no-any-return]
+
+
+def _first_best(score: npt.NDArray[np.float64], offsets: Offsets) -> npt.NDArray[np.int32]:
     """The window of each row with the highest score [W], counted from 0; of equal ones the first."""
     counts = np.diff(offsets)
-    score = np.nan_to_num(score, nan=-1.0)
+    score = np.nan_to_num(score, nan=-np.inf)
     places = np.arange(len(score)) - np.repeat(offsets[:-1], counts)
     best = score == np.repeat(np.maximum.reduceat(score, offsets[:-1]), counts)
     return np.minimum.reduceat(np.where(best, places, len(score)), offsets[:-1]).astype(np.int32)

@@ -251,6 +251,7 @@ def _sink(job: JobConfig, labelling: Labelling) -> tuple[TableSink | None, tuple
         labelling.file_schema,
         dead_letters=job.dead_letters_table,
         staging=job.outputs.uploads,
+        kept=labelling.columns.kept.names,
     )
     new = check_tables(sink)
     check_record(job.outputs.table, labelling.run.date, labelling.run.manifest)

@@ -53,6 +53,8 @@ class LongTextFlags(pydantic.BaseModel):
         try:
             found.check_fit(max_tokens, segments)
         except ValueError as error:
-            flag = f"--long-texts {self.long_texts}" if segments != 1 else f"--stride {self.stride}"
+            flag = f"--long-texts {self.long_texts}"
+            if segments == 1:
+                flag = f"--max-tokens {max_tokens}" if self.stride is None else f"--stride {self.stride}"
             raise ConfigError(f"{flag}: {error}") from error
         return found

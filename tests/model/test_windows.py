@@ -117,3 +117,14 @@ def test_a_text_has_the_vector_of_the_window_that_decided_or_the_mean_of_all() -
     nobody = np.full(2, NOBODY, np.int32)
     assert folding("max", "several").vectors(vectors, offsets, nobody).tolist() == mean
     assert folding("mean", "none").vectors(vectors[:, :0], offsets, nobody).shape == (2, 0)
+
+
+def test_the_surest_window_is_found_where_probabilities_cannot_tell() -> None:
+    # In float32 both are 1.
+    logits = np.array([[0.0, 17.0], [40.0, 0.0], [0.0, 39.0]], np.float32)
+    assert softmax(logits).max(axis=1).min() == 1
+    found = folding("max", "softmax")(logits, np.array([0, 3]))
+    assert (found.deciding.tolist(), found.logits.tolist()) == ([1], [[40.0, 0.0]])
+    # The mean is class 0 by far; the first window is less sure of it than the second.
+    logits = np.array([[18.0, 0.0], [90.0, 0.0]], np.float32)
+    assert folding("mean", "softmax")(logits, np.array([0, 2])).deciding.tolist() == [1]

@@ -31,7 +31,7 @@ SCORES = {
     "probabilities.label": "Class",
     "probabilities.probability": "Probability of the class",
     "value": "Result of the regression",
-    "embedding": "The vector of the text from which the last product of the model makes its scores",
+    "embedding": "The vector of the text from which the model makes its scores",
     "token_count": "Tokens of the text with special tokens and without padding",
     "truncated": "Whether the text was longer than the bundle takes and was cut",
     "windows": "Windows that the text was cut into",
@@ -143,7 +143,9 @@ _ADDED = frozenset({"decision", "embedding", "windows", "deciding_window", "wind
 def to_add(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Field]:
     """The columns that the table `found` must get before a job of the table `wanted` writes it."""
     there = {field["name"].lower() for field in _schema(found)}
-    return [field for field in _schema(wanted) if field["name"] in _ADDED and field["name"] not in there]
+    ours = (field for field in _schema(wanted) if field["name"] in _ADDED)
+    # A kept column may have the name of one of ours that the job does not write: it is described otherwise.
+    return [f for f in ours if f.get("description") == SCORES[f["name"]] and f["name"] not in there]
 
 
 def add_column(table: str, field: Field) -> str:

@@ -12,8 +12,6 @@ from transforms.featurize.label_sets import END
 
 LABELS = "labels"
 """Name of the label vocabulary among the assets of the graph."""
-VOCABULARY = "vocab.txt"
-"""Name of the file with the tokens there."""
 
 Tensors = dict[str, Any]
 

@@ -1,6 +1,7 @@
 """FeaturizeTexts: Texts -> Tokens, through the TF Transform graph of the bundle."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import apache_beam as beam
@@ -20,11 +21,10 @@ from transforms.batches import coder as coder
 from transforms.batches.dead_letters import reject
 from transforms.batches.measures import MEASURES, packed
 from transforms.batches.schemas import MAX_ROWS, Columns, check, texts_schema, tokens_schema
-from transforms.featurize.preprocessing import LABELS, VOCABULARY
+from transforms.featurize.preprocessing import LABELS
 from transforms.featurize.traits import count_tokens, measure
 from transforms.stores.bundles import BundleReference, open_pinned_bundle
 from transforms.stores.loaded import once_a_process
-from transforms.stores.paths import join
 
 STAGE = "Featurize"
 PORTION_BYTES = 512 * 1024
@@ -90,7 +90,10 @@ def read_labels(folder: str) -> list[str]:
 
 def read_unknown(folder: str) -> int:
     """The token of words that the vocabulary in a bundle folder does not have."""
-    return read_vocabulary(join(folder, tft.TFTransformOutput.TRANSFORM_FN_DIR, "assets", VOCABULARY)).index(UNKNOWN)
+    # The vocabulary has the name of the file that a training was given; the other asset is that of the labels.
+    assets = Path(folder, tft.TFTransformOutput.TRANSFORM_FN_DIR, "assets")
+    (vocabulary,) = (file for file in assets.iterdir() if file.name != LABELS)
+    return read_vocabulary(vocabulary).index(UNKNOWN)
 
 
 class Featurized(NamedTuple):
@@ -142,13 +145,13 @@ class _Featurize(beam.DoFn):
 
 
 def within(texts: pa.RecordBatch, max_tokens: int, step: int, most: int = MOST_TOKENS) -> Iterator[pa.RecordBatch]:
-    """Slices of Texts whose windows have at most `most` tokens together; a longer text is alone.
+    """Slices of Texts with at most MAX_ROWS windows, which have at most `most` tokens together; a longer text is alone.
 
     A window of `max_tokens` begins every `step` tokens, and a token has a byte or more, but for a few signs that stand
     for several words.
     """
     sizes = pc.binary_length(texts.column("text")).to_numpy().astype(np.int64)
-    needed = np.cumsum((1 + sizes // step) * max_tokens)
+    needed, most = np.cumsum(1 + sizes // step), min(most // max_tokens, MAX_ROWS)
     start = 0
     while start < texts.num_rows:
         before = int(needed[start - 1]) if start else 0

@@ -1,6 +1,6 @@
 """The tables a job publishes into: rows, dead letters, and the record of what is published; compared and created."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -115,9 +115,15 @@ class TableSink:
         return asdict(self)
 
 
-def table_sink(table: str, files: pa.Schema, *, dead_letters: bool, staging: str) -> TableSink:
-    """The sink for files of this schema; raises PlanError naming the columns that BigQuery cannot take."""
-    return TableSink(table=table, fields=table_fields(files, SCORES), dead_letters=dead_letters, staging=staging)
+def table_sink(
+    table: str, files: pa.Schema, *, dead_letters: bool, staging: str, kept: Collection[str] = ()
+) -> TableSink:
+    """The sink for files of this schema, of which the columns `kept` are the user's own.
+
+    Raises PlanError naming the columns that BigQuery cannot take.
+    """
+    own = {path: text for path, text in SCORES.items() if path.split(".")[0] not in kept}
+    return TableSink(table=table, fields=table_fields(files, own), dead_letters=dead_letters, staging=staging)
 
 
 def table_resource(name: str, fields: list[Field], description: str) -> dict[str, Any]:

@@ -296,7 +296,17 @@ def test_a_table_gets_the_columns_that_a_flag_asks_for_and_no_others() -> None:
     assert (column["mode"], column["name"]) == ("REPEATED", "embedding")
     assert add_column("p.d.t", column) == (
         "ALTER TABLE `p.d.t` ADD COLUMN IF NOT EXISTS `embedding` ARRAY<FLOAT64> "
-        'OPTIONS(description="The vector of the text from which the last product of the model makes its scores")'
+        'OPTIONS(description="The vector of the text from which the model makes its scores")'
     )
+    # A kept column may have the name of a column that the job does not write.
+    kept = pa.schema(
+        [("note", pa.string()), ("embedding", pa.string()), pa.field("windows", pa.struct([("a", pa.int8())]))]
+    )
+    fields = scores_schema(kept, "classification", decision=True)
+    own = table_sink(TABLE, fields, dead_letters=False, staging="", kept=kept.names).resources[0]
+    described = {f["name"]: f["description"] for f in own["schema"]["fields"] if f["name"] in kept.names}
+    assert set(described.values()) == {"Kept from the input"}
+    assert [f["name"] for f in to_add(found, own)] == ["decision"]
+    assert len(differences(added(found, to_add(found, own)), own)) == 2, "a kept column is the user's to add"
     without_note = {**found, "schema": {"fields": [f for f in found["schema"]["fields"] if f["name"] != "note"]}}
     assert [f["name"] for f in to_add(without_note, job)] == ["decision"], "a kept column is the user's to add"
