@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transforms.batches.measures import MEASURES, unmeasured
 from transforms.batches.schemas import Columns
 from transforms.carry import carry
 from transforms.read.duplicates import (
@@ -113,6 +114,7 @@ class Night:
             "value": pa.array(values, pa.float32()),
             "token_count": pa.array([1] * texts.num_rows, pa.int32()),
             "truncated": pa.array([False] * texts.num_rows),
+            MEASURES: unmeasured(texts.num_rows),
         }
         schema = self._labelling.schema
         arrays = [own[name] if name in own else texts.column(name) for name in schema.names]

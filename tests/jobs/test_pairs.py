@@ -61,7 +61,7 @@ def spec_for(truncator: str, max_tokens: int, segments: int) -> TokenizerSpec:
 def test_packing_gives_the_tensors_of_the_reference(case: dict[str, Any]) -> None:
     pieces = [tf.ragged.constant(segment, tf.int32) for segment in case["segments"]]
     spec = spec_for(case["truncator"], case["seq_length"], len(pieces))
-    tokens, first_segment, _ = pack(pieces, spec, start=3, end=4)
+    tokens, first_segment, *_ = pack(pieces, spec, start=3, end=4)
     columns = tf.range(case["seq_length"])[tf.newaxis]
     mask = tf.sequence_mask(tokens.row_lengths(), case["seq_length"], tf.int32)
     found = {
@@ -110,7 +110,7 @@ def test_a_pair_is_cut_as_the_trimmers_of_tensorflow_text_cut_it(
     truncator: str, lengths: list[tuple[int, int]], max_tokens: int
 ) -> None:
     segments = [tf.RaggedTensor.from_row_lengths(tf.range(sum(part)), part) for part in zip(*lengths, strict=True)]
-    tokens, first_segment, truncated = pack(segments, spec_for(truncator, max_tokens, 2), start=-1, end=-2)
+    tokens, first_segment, truncated, _ = pack(segments, spec_for(truncator, max_tokens, 2), start=-1, end=-2)
     first, second = (part.to_list() for part in TRUNCATORS[truncator](max_tokens - 3).trim(segments))
     expected = [[-1, *a, -2, *b, -2] for a, b in zip(first, second, strict=True)]
     assert tokens.to_list() == expected
