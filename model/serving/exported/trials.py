@@ -116,6 +116,11 @@ class Trials:
         So it does where a graph takes the last row of a table that is too short, or zeros.
         """
         last = self.vocabulary - 1
+        if self._score_alike(last, self.special.start):
+            raise CheckpointError(
+                f"{self.origin}: scores rows of different tokens exactly alike; is the mask wired to the right input, "
+                "with 1 for tokens (--inputs)?"
+            )
         # Not one of the two alone: what is cut to the table's ends, or begins anew there, has a place for every token.
         for others, like in (((last - 1,), f"token {last - 1}"), ((-1, last + 4), "a number that no token has")):
             if all(self._score_alike(last, other) for other in others):
@@ -127,7 +132,10 @@ class Trials:
     def _score_alike(self, one: int, other: int) -> bool:
         wanted, found = (Rows((self._of_token(token),), np.array([3], np.int32)) for token in (one, other))
         # A number that the graph refuses has no place.
-        return self._problem(found) is None and np.array_equal(self._at(wanted, 3), self._at(found, 3))
+        if self._problem(found) is not None:
+            return False
+        scores = self._at(wanted, 3)
+        return bool(np.isfinite(scores).all()) and np.array_equal(scores, self._at(found, 3))
 
     def _of_token(self, token: int) -> Ids:
         return np.array([self.special.start, token, self.special.end], np.int32)
@@ -252,8 +260,7 @@ class Trials:
         every, none = np.full_like(rows.lengths, self.length), np.zeros_like(rows.lengths)
         plain = self.score(tokens, rows.lengths, every)
         return any(
-            not difference(plain, self.score(tokens, *given)) <= 0
-            for given in ((every, every), (rows.lengths, none), (none, every))
+            not difference(plain, self.score(tokens, *given)) <= 0 for given in ((every, every), (rows.lengths, none))
         )
 
     def _first_padding_alone(self, rows: Rows, batch: Scores) -> bool:

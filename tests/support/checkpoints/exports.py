@@ -120,6 +120,10 @@ def mean_with_padding(tiny: Tiny, rows: tf.Tensor, mask: tf.Tensor) -> tf.Tensor
     return tf.tanh(tf.reduce_mean(rows, 1)) @ tiny.head
 
 
+def partly_masked(tiny: Tiny, rows: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    return tiny.sound(rows, mask) + mean_with_padding(tiny, rows, mask)
+
+
 def sees_its_neighbour(tiny: Tiny, rows: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """As MobileBERT: the vector behind each token is a part of it, and zero beyond the end of the tensor."""
     behind = tf.pad(rows, [[0, 0], [0, 1], [0, 0]])[:, 1:]

@@ -221,6 +221,11 @@ def with_a_table(rows: int, beyond: str) -> Function:
     return score
 
 
+def test_a_network_whose_scores_no_token_changes_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="scores rows of different tokens exactly alike; is the mask wired"):
+        trials(inverted, 80).check_vocabulary()
+
+
 @pytest.mark.parametrize("beyond", ["is the last", "is zero"])
 def test_a_table_that_is_too_short_and_never_fails_is_found(beyond: str) -> None:
     for rows in (150, 198, 199):

@@ -27,6 +27,7 @@ from support.checkpoints.exports import (
     in_a_batch_of_one,
     mean_with_padding,
     over_the_batch,
+    partly_masked,
     reads_a_file,
     sees_its_neighbour,
     sigmoid,
@@ -329,10 +330,6 @@ def infinite_scores(network: Tiny, rows: tf.Tensor, mask: tf.Tensor) -> tf.Tenso
     return network.sound(rows, mask) / tf.zeros([])
 
 
-def partly_masked(network: Tiny, rows: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    return network.sound(rows, mask) + mean_with_padding(network, rows, mask)
-
-
 def attention(network: Tiny, rows: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """A softmax over all places, which is even where the mask has none."""
     weights = tf.nn.softmax(tf.reduce_sum(rows, -1, keepdims=True) - 1e4 * (1 - mask), axis=1)
@@ -355,7 +352,7 @@ REFUSED: dict[str, tuple[Callable[[], Tiny | None], dict[str, Any], dict[str, An
     "a table of one-hot vectors": (lambda: OneHot(vocabulary=59), {}, {}, "exactly like a number that no token has"),
     "XLA": (lambda: Tiny(logits=by_xla), {}, {}, "is compiled by XLA"),
     "one row a batch": (lambda: Tiny(logits=in_a_batch_of_one), {}, {}, "ends in InvalidArgumentError for 3 rows"),
-    "an inverted mask of a fixed length": (Inverted, {"length": 20}, {}, "other ids behind a row change its scores"),
+    "an inverted mask of a fixed length": (Inverted, {"length": 20}, {}, "rows of different tokens exactly alike"),
     "a mask of a fixed length that counts padding": (
         lambda: Tiny(logits=partly_masked),
         {"length": 20},
@@ -397,7 +394,7 @@ REFUSED: dict[str, tuple[Callable[[], Tiny | None], dict[str, Any], dict[str, An
         lambda: Tiny(logits=softmax),
         {"output": "logits"},
         {"outputs_are": None},
-        "has rows that add up to 1, as probabilities do",
+        "every row of its output logits adds up to 1, as probabilities do",
     ),
     "logits that are called probabilities": (
         lambda: None,
