@@ -150,6 +150,13 @@ def load_network(
             "missing, or it has operations of another library; copy it again, or export it with this version"
         ) from error
     function = loaded.signatures[signature]
+    takes, gives = set(function.structured_input_signature[1]), function.structured_outputs
+    if takes != {one.name for one in inputs.values()} or output not in gives:
+        raise CheckpointError(
+            f"{origin}: is listed with {', '.join(one.name for one in inputs.values())} and {output}, and its function "
+            f"takes {', '.join(sorted(takes))} and gives {', '.join(sorted(gives))}; write it anew with "
+            "tf.saved_model.save"
+        )
     held = {id(handle) for handle in function.captured_inputs if handle.dtype in (tf.resource, tf.variant)}
     every = (node for node in tf.train.TrackableView(loaded).descendants() if isinstance(node, tf.Variable))
     variables = [variable for variable in every if id(variable.handle) in held]

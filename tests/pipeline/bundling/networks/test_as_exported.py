@@ -23,6 +23,7 @@ from support.checkpoints.exports import (
     by_place,
     by_xla,
     counts_its_calls,
+    edit,
     for_each_token,
     in_a_batch_of_one,
     mean_with_padding,
@@ -501,6 +502,18 @@ def test_a_mask_that_a_network_of_a_fixed_length_never_reads_is_noted_and_paddin
     padded = tf.constant([row + [0] * 16], tf.int32)
     wanted = network(padded, tf.ones_like(padded), tf.zeros_like(padded))
     np.testing.assert_allclose(scored(bundle, [row]), wanted, rtol=0, atol=1e-5)
+
+
+def test_a_signature_that_lists_other_names_than_its_function_has_is_refused(tmp_path: Path) -> None:
+    def rename(meta: Any) -> None:
+        outputs = meta.signature_def["serving_default"].outputs
+        outputs["topic"].CopyFrom(outputs["scores"])
+        del outputs["scores"]
+
+    path = edit(write_export(tmp_path / "export"), rename)
+    vocabulary = str(write_words(tmp_path))
+    with pytest.raises(ValueError, match=r"is listed with .* and topic, and its function takes .* and gives scores"):
+        import_model(job(path, tmp_path, as_exported=True, vocabulary=vocabulary, outputs_are="logits"))
 
 
 def test_pairs_without_type_ids_are_noted(tiny: Callable[..., Bundle]) -> None:
