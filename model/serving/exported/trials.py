@@ -108,12 +108,12 @@ class Trials:
                         f"{self.origin}: does not score token {token} of the vocabulary, which has {self.vocabulary}; "
                         "give the vocabulary that the model was trained with"
                     )
-        self._check_own_places()
 
-    def _check_own_places(self) -> None:
+    def check_last_token(self) -> None:
         """Raises CheckpointError if the last token scores exactly as the one before it, or as numbers of no token.
 
-        So it does where a graph takes the last row of a table that is too short, or zeros.
+        So it does where a graph takes the last row of a table that is too short, or zeros. To be called of what is
+        proved: a reason of its own comes first.
         """
         last = self.vocabulary - 1
         if self._score_alike(last, self.special.start):

@@ -81,6 +81,7 @@ def read_exported(job: ImportJob, origin: str | None = None) -> Exported:
     activation, more = _activation(job, wiring, checkpoint, outputs, task)
     rows = trial_rows(trials.special, len(tokens), spec.max_tokens, pairs=spec.segments == 2)
     proof = trials.prove(rows)
+    trials.check_last_token()
     check_keeps_nothing(signature)
     notes += [*more, *proof.notes, *_kind(signature, wiring, proof, task)]
     graph = AsExported(network, outputs=outputs, kind=wiring.kind, activation=activation, longest=spec.max_tokens)

@@ -120,6 +120,10 @@ def mean_with_padding(tiny: Tiny, rows: tf.Tensor, mask: tf.Tensor) -> tf.Tensor
     return tf.tanh(tf.reduce_mean(rows, 1)) @ tiny.head
 
 
+def constant(tiny: Tiny, rows: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    return 0 * tiny.sound(rows, mask)
+
+
 def partly_masked(tiny: Tiny, rows: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     return tiny.sound(rows, mask) + mean_with_padding(tiny, rows, mask)
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from support.checkpoints.exports import (
     Clamped,
-    Inverted,
     Tiny,
     by_chance,
     by_xla,
+    constant,
     counts_its_calls,
     edit,
     for_each_token,
@@ -171,7 +171,7 @@ EXPORTED = [
     Refusal(own(spoiled(over_the_batch)), USUAL),
     Refusal(own(spoiled(sees_its_neighbour)), USUAL),
     Refusal(own(spoiled(mean_with_padding)), USUAL),
-    Refusal(own(Inverted, length=20), USUAL),
+    Refusal(own(spoiled(constant)), USUAL),
     Refusal(own(spoiled(partly_masked), length=20), USUAL),
     Refusal(pad_is_5, USUAL),
     Refusal(own(spoiled(counts_its_calls)), USUAL),

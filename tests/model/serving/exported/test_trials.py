@@ -223,20 +223,20 @@ def with_a_table(rows: int, beyond: str) -> Function:
 
 def test_a_network_whose_scores_no_token_changes_is_refused() -> None:
     with pytest.raises(CheckpointError, match="scores rows of different tokens exactly alike; is the mask wired"):
-        trials(inverted, 80).check_vocabulary()
+        trials(inverted, 80).check_last_token()
 
 
 @pytest.mark.parametrize("beyond", ["is the last", "is zero"])
 def test_a_table_that_is_too_short_and_never_fails_is_found(beyond: str) -> None:
     for rows in (150, 198, 199):
         with pytest.raises(CheckpointError, match="scores token 199, the last of the vocabulary, exactly like"):
-            trials(with_a_table(rows, beyond)).check_vocabulary()
-    trials(with_a_table(200, beyond)).check_vocabulary()
+            trials(with_a_table(rows, beyond)).check_last_token()
+    trials(with_a_table(200, beyond)).check_last_token()
 
 
 def test_a_table_of_the_right_size_is_taken_whatever_it_does_beyond() -> None:
     for beyond in ("raises", "begins anew"):
-        trials(with_a_table(200, beyond)).check_vocabulary()
+        trials(with_a_table(200, beyond)).check_last_token()
 
 
 @given(
