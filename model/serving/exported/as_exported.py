@@ -13,7 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from model.errors import CheckpointError
-from model.serving.exported.trials import TOLERANCE, Proof, difference
+from model.serving.exported.scores import TOLERANCE, Proof, difference
 from model.serving.scoring_graph import SIGNATURE
 
 Array = npt.NDArray[Any]
@@ -52,11 +52,13 @@ class Network(tf.Module):
         specs = [tf.TensorSpec(shape, tf.int32) for shape in ([None, length], [None], [None])]
         self._raw = tf.function(self._scores, input_signature=specs, autograph=False)
 
-    def _scores(self, tokens: tf.Tensor, lengths: tf.Tensor, first_segment: tf.Tensor) -> tf.Tensor:
+    def _scores(
+        self, tokens: tf.Tensor, lengths: tf.Tensor, first_segment: tf.Tensor, *, behind: bool = False
+    ) -> tf.Tensor:
         place = tf.range(tf.shape(tokens)[1])
         is_token = place < lengths[:, tf.newaxis]
         known = {
-            "ids": tf.where(is_token, tokens, self.pad),
+            "ids": tokens if behind else tf.where(is_token, tokens, self.pad),
             "mask": is_token,
             "types": is_token & (place >= first_segment[:, tf.newaxis]),
         }
@@ -67,6 +69,13 @@ class Network(tf.Module):
         """What the function gives, in float32, whatever its shape; for trials, so on the CPU."""
         with tf.device("/CPU:0"):
             found: Array = self._raw(*(tf.constant(one, tf.int32) for one in (tokens, lengths, first_segment))).numpy()
+        return found
+
+    def raw_behind(self, tokens: Array, lengths: Array, first_segment: Array) -> Array:
+        """The same, with the ids behind a row as they are given, in place of padding."""
+        with tf.device("/CPU:0"):
+            given = (tf.constant(one, tf.int32) for one in (tokens, lengths, first_segment))
+            found: Array = self._scores(*given, behind=True).numpy()
         return found
 
     def __call__(self, tokens: tf.Tensor, lengths: tf.Tensor, first_segment: tf.Tensor) -> tf.Tensor:
@@ -141,6 +150,13 @@ def load_network(
             "missing, or it has operations of another library; copy it again, or export it with this version"
         ) from error
     function = loaded.signatures[signature]
+    takes, gives = set(function.structured_input_signature[1]), function.structured_outputs
+    if takes != {one.name for one in inputs.values()} or output not in gives:
+        raise CheckpointError(
+            f"{origin}: is listed with {', '.join(one.name for one in inputs.values())} and {output}, and its function "
+            f"takes {', '.join(sorted(takes))} and gives {', '.join(sorted(gives))}; write it anew with "
+            "tf.saved_model.save"
+        )
     held = {id(handle) for handle in function.captured_inputs if handle.dtype in (tf.resource, tf.variant)}
     every = (node for node in tf.train.TrackableView(loaded).descendants() if isinstance(node, tf.Variable))
     variables = [variable for variable in every if id(variable.handle) in held]
@@ -166,7 +182,7 @@ def check_written(path: str | Path, proof: Proof) -> float:
     with tf.device("/CPU:0"):
         outputs = score(**{name: tf.constant(value, tf.int32) for name, value in flat.items()})
     found = next(outputs[name] for name in ("logits", PROBABILITIES, "value") if name in outputs)
-    differs = difference(proof.scores, found.numpy().reshape(proof.scores.shape))
+    differs = difference(proof.scores, found.numpy().reshape(proof.scores.shape), probabilities=proof.probabilities)
     if not differs <= TOLERANCE:
         raise CheckpointError(
             f"{path}: the graph that was written scores otherwise than the one that was read (by {differs:.1e}); this "

@@ -226,3 +226,13 @@ def check_keeps_nothing(signature: Signature) -> None:
             f"{signature.origin}: has the operation {signature.keeps}, which changes its own weights while it scores; "
             "export it with training=False"
         )
+
+
+def check_ids(signature: Signature, wiring: Wiring, vocabulary: int) -> None:
+    """Raises CheckpointError if the type of the ids is too small for a vocabulary: its numbers begin anew."""
+    port = wiring.inputs[IDS]
+    if (most := int(tf.as_dtype(port.dtype).max)) < vocabulary - 1:
+        raise CheckpointError(
+            f"{signature.origin}: its input {port} holds ids up to {most:,}, and the vocabulary has {vocabulary:,} "
+            "tokens; export it with int32 ids, or give the vocabulary that the model was trained with"
+        )

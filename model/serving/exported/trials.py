@@ -12,43 +12,31 @@ import tensorflow as tf
 
 from model.errors import CheckpointError
 from model.serving.exported.rows import Ids, Rows, Special
+from model.serving.exported.scores import ROUNDING, TOLERANCE, Proof, Scores, difference
 
-TOLERANCE = 1e-5
-"""Of a logit's size, and at least of 1."""
 USUAL_LONGEST = 512
 """The most tokens of a row that are tried unless more are asked for."""
-
-Scores = npt.NDArray[np.float32]
-
 
 Score = Callable[[Ids, Ids, Ids], npt.NDArray[np.float32]]
 """tokens int32 `[B, T]`, lengths `[B]`, first segment `[B]` -> float32 `[B, C]`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proof:
-    """What the trials found of a sound network: `scores` `[B, C]` of `rows`, and by how much each trial differed."""
-
-    rows: Rows
-    scores: Scores
-    differences: dict[str, float | None]
-
-    @property
-    def numbers(self) -> dict[str, float | int | None]:
-        """As a bundle keeps it; None: a fixed length leaves nothing to try."""
-        longest = int(self.rows.lengths.max())
-        return {"tolerance": TOLERANCE, "rows": len(self.rows.tokens), "longest": longest, **self.differences}
-
-
-@dataclass(frozen=True, kw_only=True)
 class Trials:
-    """A network, by what it is called in errors; `length` is the only T it takes, if there is one."""
+    """A network, by what it is called in errors; `length` is the only T it takes, if there is one.
+
+    `masked`: whether it is told which tokens count; `behind` scores as `score` does, but leaves the ids behind a row as
+    they are given; `probabilities`: whether these are its scores.
+    """
 
     origin: str
     score: Score
+    behind: Score
     special: Special
     vocabulary: int
     length: int | None
+    masked: bool = True
+    probabilities: bool = False
 
     def find_longest(self, wanted: int | None) -> int:
         """The most tokens of a row that it scores, of `wanted` (or the usual 512) at most; raises CheckpointError."""
@@ -95,7 +83,13 @@ class Trials:
     def check_shape(self) -> int:
         """The number of outputs of a row; raises CheckpointError where there is no row of numbers for each row."""
         plain = self._plain(min(5, self.length or 5))
-        found = self._at(plain + plain + plain, 5).shape
+        try:
+            found = self._at(plain + plain + plain, 5).shape
+        except (tf.errors.OpError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.origin}: scores a single row, but its graph ends in {type(error).__name__} for 3 rows; export "
+                "it for any number of rows"
+            ) from error
         if len(found) not in (1, 2) or found[0] != 3 or (len(found) == 2 and not found[1]):
             raise CheckpointError(
                 f"{self.origin}: gives an array of shape {list(found)} for 3 rows, and must give one number for each "
@@ -106,15 +100,45 @@ class Trials:
     def check_vocabulary(self) -> None:
         """Raises CheckpointError if a token of the vocabulary has no place in the network."""
         some = (*range(0, self.vocabulary, max(1, self.vocabulary // 64)), self.vocabulary - 1)
-        rows = tuple(np.array([self.special.start, token, self.special.end], np.int32) for token in some)
-        if self._problem(Rows(rows, np.full(len(rows), 3, np.int32))) is None:
-            return
-        for token, row in zip(some, rows, strict=True):
-            if self._problem(Rows((row,), np.array([3], np.int32))) is not None:
+        rows = [self._of_token(token) for token in some]
+        if self._problem(Rows(tuple(rows), np.full(len(rows), 3, np.int32))) is not None:
+            for token, row in zip(some, rows, strict=True):
+                if self._problem(Rows((row,), np.array([3], np.int32))) is not None:
+                    raise CheckpointError(
+                        f"{self.origin}: does not score token {token} of the vocabulary, which has {self.vocabulary}; "
+                        "give the vocabulary that the model was trained with"
+                    )
+
+    def check_last_token(self) -> None:
+        """Raises CheckpointError if the last token scores exactly as the one before it, or as numbers of no token.
+
+        So it does where a graph takes the last row of a table that is too short, or zeros. To be called of what is
+        proved: a reason of its own comes first.
+        """
+        last = self.vocabulary - 1
+        if self._score_alike(last, self.special.start):
+            raise CheckpointError(
+                f"{self.origin}: scores rows of different tokens exactly alike; is the mask wired to the right input, "
+                "with 1 for tokens (--inputs)?"
+            )
+        # Not one of the two alone: what is cut to the table's ends, or begins anew there, has a place for every token.
+        for others, like in (((last - 1,), f"token {last - 1}"), ((-1, last + 4), "a number that no token has")):
+            if all(self._score_alike(last, other) for other in others):
                 raise CheckpointError(
-                    f"{self.origin}: does not score token {token} of the vocabulary, which has {self.vocabulary}; give "
-                    "the vocabulary that the model was trained with"
+                    f"{self.origin}: scores token {last}, the last of the vocabulary, exactly like {like}: its table "
+                    "seems to have fewer rows; give the vocabulary that the model was trained with"
                 )
+
+    def _score_alike(self, one: int, other: int) -> bool:
+        wanted, found = (Rows((self._of_token(token),), np.array([3], np.int32)) for token in (one, other))
+        # A number that the graph refuses has no place.
+        if self._problem(found) is not None:
+            return False
+        scores = self._at(wanted, 3)
+        return bool(np.isfinite(scores).all()) and np.array_equal(scores, self._at(found, 3))
+
+    def _of_token(self, token: int) -> Ids:
+        return np.array([self.special.start, token, self.special.end], np.int32)
 
     def prove(self, rows: Rows) -> Proof:
         """Tries everything; raises CheckpointError, with the reason, for scores that depend on more than the row."""
@@ -134,7 +158,8 @@ class Trials:
                 "vocabulary; its weights, or the wiring of its inputs, are wrong"
             )
         self._judge(found, rows, batch)
-        return Proof(rows=rows, scores=batch, differences=found)
+        notes = self._check_behind(found, rows, batch)
+        return Proof(rows=rows, scores=batch, differences=found, probabilities=self.probabilities, notes=notes)
 
     def _differences(self, rows: Rows, batch: Scores, width: int) -> dict[str, float | None]:
         count, lengths = len(rows.tokens), rows.lengths
@@ -144,22 +169,26 @@ class Trials:
         backwards = self._flat(rows.take(range(count)[::-1]), width)[::-1]
         alone_padded = [self._flat(rows.take([row]), width)[0] for row in range(count)]
         found: dict[str, float | None] = {
-            "again": difference(batch, self._flat(rows, width)),
+            "again": self._apart(batch, self._flat(rows, width)),
             "alone": None,
             "more_padding": None,
-            "alone_padded": difference(batch, np.array(alone_padded)),
-            "another_batch": difference(batch[turned], elsewhere),
-            "reversed": difference(batch, backwards),
+            "alone_padded": self._apart(batch, np.array(alone_padded)),
+            "another_batch": self._apart(batch[turned], elsewhere),
+            "reversed": self._apart(batch, backwards),
+            "behind": None,
         }
         if self.length is None:
             alone = [self._flat(rows.take([row]), int(lengths[row]))[0] for row in range(count)]
-            found["alone"] = difference(batch, np.array(alone))
+            found["alone"] = self._apart(batch, np.array(alone))
             # Rows that are all padded in the batch, and of which the longest is not padded here.
             narrow = np.flatnonzero(lengths <= np.median(lengths))
             if lengths[narrow].max() < width:
                 less = self._flat(rows.take(narrow), int(lengths[narrow].max()))
-                found["more_padding"] = difference(batch[narrow], less)
+                found["more_padding"] = self._apart(batch[narrow], less)
         return found
+
+    def _apart(self, wanted: Scores, found: Scores) -> float:
+        return difference(wanted, found, probabilities=self.probabilities)
 
     def _flat(self, rows: Rows, width: int) -> Scores:
         return self._at(rows, width).reshape(len(rows.tokens), -1)
@@ -175,11 +204,13 @@ class Trials:
             by = max(worst[name] for name in beside)
             raise CheckpointError(
                 f"{self.origin}: the rows of a batch change each other's scores (by {by:.1e}), as a normalisation over "
-                "the batch does; export it with training=False, and compute nothing over the rows"
+                f"the batch does; export it with training=False, and compute nothing over the rows{_of_rounding(by)}"
             )
         if not worst:
             return
-        by, way_out = max(worst.values()), "export a signature of one fixed length, to which every row is padded"
+        by = max(worst.values())
+        way_out = "export a signature of one fixed length without a mask, to which every row is padded"
+        way_out += _of_rounding(by)
         if self._first_padding_alone(rows, batch):
             raise CheckpointError(
                 f"{self.origin}: a row scores otherwise without padding than with one or more [PAD] behind it (by "
@@ -191,38 +222,54 @@ class Trials:
             f"all padding out. Mask it wherever rows are summed up, or {way_out}"
         )
 
+    def _check_behind(self, found: dict[str, float | None], rows: Rows, batch: Scores) -> tuple[str, ...]:
+        """Of a fixed length: tries other ids in the padding, which a mask keeps out; raises CheckpointError.
+
+        Whatever does not read the mask sees [PAD] there, as its maker's rows have it, if that is the 0 that a network
+        may look for.
+        """
+        if self.length is None or int(rows.lengths.min()) == self.length:
+            return ()
+        read = self.masked and self._reads_the_mask(rows)
+        if not read and self.special.pad != 0:
+            raise CheckpointError(
+                f"{self.origin}: pads to {self.length} tokens and {'reads' if self.masked else 'takes'} no mask, and "
+                f"[PAD] is token {self.special.pad} of the vocabulary, where a network may look for 0; export it with "
+                "a mask that it reads, or for rows of any length"
+            )
+        if not read:
+            return ("mask: the network does not read it, so [PAD] counts as it does in its own graph",) * self.masked
+        tokens = rows.padded(self.length, self.special.pad)
+        others = np.setdiff1d(np.arange(self.vocabulary), [self.special.pad]).astype(np.int32)
+        place = np.arange(self.length)
+        filled = np.where(place < rows.lengths[:, np.newaxis], tokens, others[(7 * place + 5) % len(others)])
+        by = self._apart(batch, self.behind(filled, rows.lengths, rows.first_segment).reshape(batch.shape))
+        found["behind"] = by
+        if not by <= TOLERANCE:
+            raise CheckpointError(
+                f"{self.origin}: other ids behind a row change its scores (by {by:.1e}), although the mask says that "
+                "nothing is there: is the mask wired to the right input, with 1 for tokens (--inputs)? A network that "
+                f"counts [PAD] is exported without a mask{_of_rounding(by)}"
+            )
+        return ()
+
+    def _reads_the_mask(self, rows: Rows) -> bool:
+        """Whether a mask of ones, or types of ones in case the two were swapped, change any score."""
+        assert self.length is not None
+        tokens = rows.padded(self.length, self.special.pad)
+        every, none = np.full_like(rows.lengths, self.length), np.zeros_like(rows.lengths)
+        plain = self.score(tokens, rows.lengths, every)
+        return any(
+            not difference(plain, self.score(tokens, *given)) <= 0 for given in ((every, every), (rows.lengths, none))
+        )
+
     def _first_padding_alone(self, rows: Rows, batch: Scores) -> bool:
         """Whether one [PAD] behind a row does what more of them do."""
         width = int(rows.lengths.max())
         short = np.flatnonzero(rows.lengths < width)
         found = [self._flat(rows.take([row]), int(rows.lengths[row]) + 1)[0] for row in short.tolist()]
-        return bool(len(short)) and difference(batch[short], np.array(found)) <= TOLERANCE
+        return bool(len(short)) and self._apart(batch[short], np.array(found)) <= TOLERANCE
 
 
-def difference(wanted: Scores, found: Scores) -> float:
-    """The largest difference, as a share of the size of what is wanted, which counts as 1 at least."""
-    share = np.abs(wanted.astype(np.float64) - found) / np.maximum(1, np.abs(wanted))
-    worst = float(share.max()) if np.isfinite(share).all() else float("inf")
-    return float(f"{worst:.1e}")
-
-
-def check_probabilities(origin: str, scores: Scores, *, sum_to_one: bool) -> None:
-    """Raises CheckpointError if the scores of the trial rows cannot be probabilities."""
-    low, high = float(scores.min()), float(scores.max())
-    if low < 0 or high > 1 + TOLERANCE:
-        raise CheckpointError(
-            f"--outputs-are probabilities: {origin} gives numbers from {low:.4g} to {high:.4g}, which are no "
-            "probabilities; give --outputs-are logits"
-        )
-    sums = scores.sum(axis=1, dtype=np.float64)
-    if sum_to_one and np.abs(sums - 1).max() > TOLERANCE:
-        raise CheckpointError(
-            f"--outputs-are probabilities: the outputs of {origin} add up to {sums.min():.4g} to {sums.max():.4g} in "
-            "each row, not to 1; give --task multilabel if texts have several labels, or --outputs-are logits"
-        )
-
-
-def look_like_probabilities(scores: Scores) -> bool:
-    """Whether every row is non-negative and adds up to 1: a hint at a softmax, no proof."""
-    sums = scores.sum(axis=1, dtype=np.float64)
-    return scores.shape[1] > 1 and bool(scores.min() >= 0 and np.abs(sums - 1).max() <= TOLERANCE)
+def _of_rounding(by: float) -> str:
+    return "; a difference this small may be the rounding of a large network, too" if by < ROUNDING else ""

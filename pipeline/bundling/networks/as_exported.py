@@ -13,6 +13,7 @@ from model.checkpoints.tokenizer_files import read_tokenizer
 from model.network.config import BertConfig
 from model.serving.exported.as_exported import AsExported, Input, Network, load_network
 from model.serving.exported.rows import Special, trial_rows
+from model.serving.exported.scores import Proof, check_probabilities, look_like_probabilities
 from model.serving.exported.signature import (
     LOGITS,
     MASK,
@@ -20,11 +21,12 @@ from model.serving.exported.signature import (
     TYPES,
     Signature,
     Wiring,
+    check_ids,
     check_keeps_nothing,
     read_signature,
     wire,
 )
-from model.serving.exported.trials import Proof, Trials, check_probabilities, look_like_probabilities
+from model.serving.exported.trials import Trials
 from model.tokenizer.tokenization import TokenizerSpec
 from pipeline.bundling.import_job import (
     ImportJob,
@@ -64,6 +66,7 @@ def read_exported(job: ImportJob, origin: str | None = None) -> Exported:
     wiring = wire(signature, job.wired, job.said_output, job.said_kind)
     checkpoint = _described(signature)
     tokens = choose_vocabulary(job, checkpoint)
+    check_ids(signature, wiring, len(tokens))
     network, trials = _load(signature, wiring, tokens)
     positions = trials.find_longest(job.max_tokens)
     outputs = trials.check_shape()
@@ -78,8 +81,9 @@ def read_exported(job: ImportJob, origin: str | None = None) -> Exported:
     activation, more = _activation(job, wiring, checkpoint, outputs, task)
     rows = trial_rows(trials.special, len(tokens), spec.max_tokens, pairs=spec.segments == 2)
     proof = trials.prove(rows)
+    trials.check_last_token()
     check_keeps_nothing(signature)
-    notes += [*more, *_kind(signature, wiring, proof, task)]
+    notes += [*more, *proof.notes, *_kind(signature, wiring, proof, task)]
     graph = AsExported(network, outputs=outputs, kind=wiring.kind, activation=activation, longest=spec.max_tokens)
     model: dict[str, Any] = {"vocab_size": len(tokens), "max_sequence_length": spec.max_tokens}
     if wiring.length is not None:
@@ -122,6 +126,7 @@ def _described(signature: Signature) -> Checkpoint:
         weights={},
         lower_case=exported_case(signature.graph),
         flavour_assumed=not signature.has_tokenizer,
+        activation_assumed=True,
     )
     for folder in (signature.path / "assets", signature.path):
         said = {key: value for key, value in read_tokenizer(folder, sys.maxsize).items() if value is not None}
@@ -143,7 +148,14 @@ def _load(signature: Signature, wiring: Wiring, tokens: tuple[str, ...]) -> tupl
         pad=special.pad,
     )
     trials = Trials(
-        origin=signature.origin, score=network.raw, special=special, vocabulary=len(tokens), length=wiring.length
+        origin=signature.origin,
+        score=network.raw,
+        behind=network.raw_behind,
+        special=special,
+        vocabulary=len(tokens),
+        length=wiring.length,
+        masked=MASK in wiring.inputs,
+        probabilities=wiring.kind == PROBABILITIES,
     )
     return network, trials
 
@@ -195,14 +207,15 @@ def _kind(signature: Signature, wiring: Wiring, proof: Proof, task: str) -> list
     if wiring.kind == PROBABILITIES:
         check_probabilities(signature.origin, proof.scores, sum_to_one=task == "classification")
         return []
-    if not look_like_probabilities(proof.scores):
+    looks = look_like_probabilities(proof.scores)
+    if looks is None:
         return []
     if not wiring.said:
         raise ConfigError(
-            f"{signature.origin}: its output {wiring.output} has rows that add up to 1, as probabilities do; say what "
+            f"{signature.origin}: every row of its output {wiring.output} {looks}, as probabilities do; say what "
             "it is with --outputs-are probabilities, or --outputs-are logits"
         )
-    return [f"outputs: {wiring.output} is taken for logits as asked, although every trial row adds up to 1"]
+    return [f"outputs: {wiring.output} is taken for logits as asked, although every trial row {looks}"]
 
 
 def _report(signature: Signature, wiring: Wiring, network: Network, proof: Proof, notes: list[str]) -> tuple[str, ...]:

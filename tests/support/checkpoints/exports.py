@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 from support.commands import DATA
+from tensorflow.core.protobuf import saved_model_pb2
 
 from model.tokenizer.tokenization import SPECIAL_TOKENS
 
@@ -119,6 +120,14 @@ def mean_with_padding(tiny: Tiny, rows: tf.Tensor, mask: tf.Tensor) -> tf.Tensor
     return tf.tanh(tf.reduce_mean(rows, 1)) @ tiny.head
 
 
+def constant(tiny: Tiny, rows: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    return 0 * tiny.sound(rows, mask)
+
+
+def partly_masked(tiny: Tiny, rows: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    return tiny.sound(rows, mask) + mean_with_padding(tiny, rows, mask)
+
+
 def sees_its_neighbour(tiny: Tiny, rows: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """As MobileBERT: the vector behind each token is a part of it, and zero beyond the end of the tensor."""
     behind = tf.pad(rows, [[0, 0], [0, 1], [0, 0]])[:, 1:]
@@ -164,6 +173,52 @@ def counts_its_calls(tiny: Tiny, rows: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     return tiny.sound(rows, mask)
 
 
+class Inverted(Tiny):
+    """Counts the padding and leaves the tokens out."""
+
+    def __call__(self, ids: tf.Tensor, mask: tf.Tensor, types: tf.Tensor) -> tf.Tensor:
+        return super().__call__(ids, 1 - tf.cast(mask, tf.int32), types)
+
+
+class Clamped(Tiny):
+    """Takes the last row of its table for whatever lies beyond it, as what XLA compiles does."""
+
+    def __call__(self, ids: tf.Tensor, mask: tf.Tensor, types: tf.Tensor) -> tf.Tensor:
+        return super().__call__(tf.clip_by_value(ids, 0, self.words.shape[0] - 1), mask, types)
+
+
+class OneHot(Tiny):
+    """Has no vector at all for what lies beyond its table."""
+
+    def __call__(self, ids: tf.Tensor, mask: tf.Tensor, types: tf.Tensor) -> tf.Tensor:
+        width, counted = tf.shape(ids)[1], tf.cast(mask, tf.float32)[:, :, tf.newaxis]
+        words = tf.one_hot(ids, self.words.shape[0]) @ self.words
+        return self.sound(words + self.positions[:width] + tf.gather(self.types, types), counted)
+
+
+def by_xla(tiny: Tiny, rows: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    return tf.function(tiny.sound, jit_compile=True, autograph=False)(rows, mask)
+
+
+def in_a_batch_of_one(tiny: Tiny, rows: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    return tf.ensure_shape(tiny.sound(rows, mask), [1, 3])
+
+
+def edit(path: Path, change: Callable[[Any], None]) -> Path:
+    """Changes the graph that a SavedModel at `path` serves, in place."""
+    file = path / "saved_model.pb"
+    content = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    change(content.meta_graphs[0])
+    file.write_bytes(content.SerializeToString())
+    return path
+
+
+def signatures_of(meta: Any) -> Any:
+    """The object of a served graph whose children are called by the names of the signatures."""
+    (child,) = (child for child in meta.object_graph_def.nodes[0].children if child.local_name == "signatures")
+    return meta.object_graph_def.nodes[child.node_id]
+
+
 def write_export(
     path: Path,
     tiny: Tiny | None = None,
@@ -185,7 +240,7 @@ def write_export(
 
     def serve(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         given = {role: inputs[name] for role, name in names.items()}
-        ids = tf.cast(given["ids"], kinds.get("ids", tf.int32) if kinds.get("ids") != tf.float32 else tf.int32)
+        ids = tf.cast(given["ids"], tf.int64 if kinds.get("ids") == tf.int64 else tf.int32)
         if lengths:
             given = {role: one[:, : min(lengths.values())] for role, one in given.items()}
             ids = given["ids"]

@@ -7,15 +7,22 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 from support.checkpoints.exports import (
+    Clamped,
     Tiny,
     by_chance,
+    by_xla,
+    constant,
     counts_its_calls,
+    edit,
     for_each_token,
+    in_a_batch_of_one,
     mean_with_padding,
     over_the_batch,
+    partly_masked,
     reads_a_file,
     sees_its_neighbour,
     sigmoid,
+    signatures_of,
     softmax,
     write_export,
     write_words,
@@ -101,6 +108,32 @@ def no_serve() -> None:
     Path("own/saved_model.pb").write_bytes(b"")
 
 
+def uncalled() -> None:
+    own()()
+    edit(Path("own"), lambda meta: signatures_of(meta).ClearField("children"))
+
+
+def listed_otherwise() -> None:
+    def rename(meta: Any) -> None:
+        outputs = meta.signature_def["serving_default"].outputs
+        outputs["topic"].CopyFrom(outputs["scores"])
+        del outputs["scores"]
+
+    own()()
+    edit(Path("own"), rename)
+
+
+def pad_is_5() -> None:
+    own(names={"ids": "input_word_ids"}, length=20)()
+    first, *others = Path("vocab.txt").read_text().split()
+    Path("vocab.txt").write_text("".join(f"{token}\n" for token in (*others[:5], first, *others[5:])))
+
+
+def small_ids() -> None:
+    write_export(Path("own"), Tiny(vocabulary=300), types={"ids": tf.uint8})
+    write_words(Path(), 300)
+
+
 PLAIN = {"ids": "input_1", "mask": "input_2", "types": "input_3"}
 IMPORT = "own --as-exported --vocabulary vocab.txt --labels a,b,c"
 USUAL = f"{IMPORT} --outputs-are logits"
@@ -119,19 +152,28 @@ EXPORTED = [
     Refusal(own(output="topic", more=lambda found: {"tone": -found}), USUAL),
     Refusal(own(spoiled(for_each_token)), USUAL),
     Refusal(own(spoiled(reads_a_file)), USUAL),
+    Refusal(own(spoiled(by_xla)), USUAL),
+    Refusal(uncalled, USUAL),
     Refusal(own(writes_when_loaded), USUAL),
     Refusal(lambda: (own()(), os.remove("own/variables/variables.index")), USUAL),
+    Refusal(listed_otherwise, USUAL),
     Refusal(own(with_a_table), USUAL),
     Refusal(own(nan_weights), USUAL),
     Refusal(own(spoiled(never)), USUAL),
+    Refusal(own(spoiled(in_a_batch_of_one)), USUAL),
     Refusal(own(spoiled(two_rows)), USUAL),
+    Refusal(small_ids, USUAL),
     Refusal(own(lambda: Tiny(vocabulary=50)), USUAL),
+    Refusal(own(lambda: Clamped(vocabulary=50)), USUAL),
     Refusal(own(spoiled(of_one_row)), USUAL),
     Refusal(own(spoiled(infinite)), USUAL),
     Refusal(own(spoiled(by_chance)), USUAL),
     Refusal(own(spoiled(over_the_batch)), USUAL),
     Refusal(own(spoiled(sees_its_neighbour)), USUAL),
     Refusal(own(spoiled(mean_with_padding)), USUAL),
+    Refusal(own(spoiled(constant)), USUAL),
+    Refusal(own(spoiled(partly_masked), length=20), USUAL),
+    Refusal(pad_is_5, USUAL),
     Refusal(own(spoiled(counts_its_calls)), USUAL),
     Refusal(own(length=20), f"{USUAL} --max-tokens 21"),
     Refusal(own(names={"ids": "input_word_ids"}), f"{USUAL} --segments 2"),

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from model.bundle import TENSORFLOW, Bundle
+from model.bundle import AS_EXPORTED, TENSORFLOW, Bundle
 from transforms.errors import BadRowError, OutOfMemoryError
 from transforms.score.compute import Compute
 from transforms.score.devices import Device
@@ -34,6 +34,9 @@ class TensorFlowScorer(Scorer):
         # bfloat16 needs no compiler on a CPU that has instructions for it; float16 has no other form.
         self._static = self.precision != "float32" and (device.kind, self.precision) != ("cpu", "bfloat16")
         name = "score" if self.precision == "float32" else f"score_{self.precision}"
+        if bundle.graph == AS_EXPORTED:
+            # The proof is of float32: a GPU would round the factors of a product to TF32.
+            tf.config.experimental.enable_tensor_float_32_execution(False)
         # The signature dies with the object it came from.
         self._loaded = once_a_process("scoring", bundle.fingerprint, lambda: tf.saved_model.load(bundle.scoring))
         self._signature: Any = self._loaded.signatures[f"compiled_{self.precision}" if self._static else name]

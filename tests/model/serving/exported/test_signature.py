@@ -1,5 +1,6 @@
 """What a signature takes and gives is read from the file, told by flags, or refused by name; nothing is executed."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,19 @@ from support.checkpoints.exports import (
     CASES,
     USUAL,
     Tiny,
+    by_xla,
     cases,
     counts_its_calls,
+    edit,
     reads_a_file,
     runs_python,
+    signatures_of,
     write_export,
 )
 from support.checkpoints.imports import EXPORT
 
 from model.errors import CheckpointError
-from model.serving.exported.signature import check_keeps_nothing, read_signature, wire
+from model.serving.exported.signature import check_ids, check_keeps_nothing, read_signature, wire
 
 PLAIN = {"ids": "input_1", "mask": "input_2", "types": "input_3"}
 NAMED = ["input_mask", "input_type_ids", "input_word_ids"]
@@ -157,3 +161,130 @@ def test_what_changes_its_own_weights_is_told(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="the operation AssignAddVariableOp, which changes its own weights"):
         check_keeps_nothing(found)
     check_keeps_nothing(read_signature(cases() / "albert_list" / "saved_model"))
+
+
+def function_of(meta: Any, part: str) -> Any:
+    """A function of the file, by a part of its name."""
+    return next(one for one in meta.graph_def.library.function if part in one.signature.name)
+
+
+def tanh(meta: Any) -> Any:
+    """The node of a tiny network that computes tanh."""
+    nodes = (node for one in meta.graph_def.library.function for node in one.node_def)
+    return next(node for node in nodes if node.op == "Tanh")
+
+
+def call_it(name: str) -> Callable[[Any], None]:
+    def change(meta: Any) -> None:
+        tanh(meta).op = name
+
+    return change
+
+
+def under_a_name_of_its_own(meta: Any) -> None:
+    tanh(meta).op = "Harmless"
+    function = meta.graph_def.library.function.add()
+    function.signature.name = "Harmless"
+    function.node_def.add(name="inner", op="ReadFile")
+
+
+def as_the_other_signature(meta: Any) -> None:
+    """What is listed is sound; what is called by its name is another function."""
+    (child,) = signatures_of(meta).children
+    name = meta.object_graph_def.nodes[child.node_id].bare_concrete_function.concrete_function_name
+    other = meta.graph_def.library.function.add()
+    other.CopyFrom(function_of(meta, name))
+    other.signature.name = "Other"
+    other.node_def.add(name="inner", op="ReadFile")
+    meta.object_graph_def.nodes[child.node_id].bare_concrete_function.concrete_function_name = "Other"
+
+
+FOREIGN = (
+    "DebugIdentity DebugIdentityV2 DebugNumericSummaryV2 ImmutableConst GenerateVocabRemapping LoadAndRemapMatrix "
+    "DecodeProtoV2 EncodeProto RemoteCall Abort"
+)
+HIDDEN: dict[str, tuple[Callable[[Any], None], str]] = {
+    **{name: (call_it(name), name) for name in FOREIGN.split()},
+    "in a function that is called like an operation": (under_a_name_of_its_own, "ReadFile"),
+    "in the function that is called": (as_the_other_signature, "ReadFile"),
+}
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_export(tmp_path_factory.mktemp("sound") / "export")
+
+
+@pytest.fixture
+def copy(sound: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / "export"))
+
+
+@pytest.mark.parametrize("what", HIDDEN)
+def test_no_operation_that_does_more_than_compute_is_hidden_from_the_look_at_the_graph(what: str, copy: Path) -> None:
+    change, operation = HIDDEN[what]
+    with pytest.raises(CheckpointError, match=f"has the operation {operation}, which does more than compute"):
+        read_signature(edit(copy, change))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ResourceStridedSliceAssign",
+        "ResourceSparseApplyAdagrad",
+        "ResourceAccumulatorApplyGradient",
+        "ResourceCountUpTo",
+        "ResourceScatterAdd",
+    ],
+)
+def test_every_operation_that_changes_a_variable_is_told(name: str, copy: Path) -> None:
+    assert read_signature(copy).keeps is None, "ResourceGather only reads"
+    assert read_signature(edit(copy, call_it(name))).keeps == name
+
+
+def test_what_runs_when_weights_are_restored_or_a_resource_is_removed_is_looked_at(copy: Path, tmp_path: Path) -> None:
+    def touches(meta: Any, run: Callable[[Any, int], None]) -> None:
+        function = meta.graph_def.library.function.add()
+        function.signature.name = "Touches"
+        function.node_def.add(name="inner", op="WriteFile")
+        objects = meta.object_graph_def.nodes
+        objects.add().function.concrete_functions.append("Touches")
+        run(objects, len(objects) - 1)
+
+    def when_restored(objects: Any, function: int) -> None:
+        variable = next(node for node in objects if node.WhichOneof("kind") == "variable")
+        variable.saveable_objects["VALUE"].restore_function = function
+
+    def when_removed(objects: Any, function: int) -> None:
+        objects[0].children.add(node_id=function, local_name="_destroy_resource")
+
+    other = Path(shutil.copytree(copy, tmp_path / "other"))
+    for path, run in ((copy, when_restored), (other, when_removed)):
+        with pytest.raises(CheckpointError, match="runs the operation WriteFile when it is loaded"):
+            read_signature(edit(path, lambda meta, run=run: touches(meta, run)))
+
+
+def test_a_signature_without_a_function_is_refused_and_not_looked_up_in_vain(copy: Path) -> None:
+    with pytest.raises(CheckpointError, match="lists a signature serving_default that cannot be called"):
+        read_signature(edit(copy, lambda meta: signatures_of(meta).ClearField("children")))
+
+
+def test_what_xla_compiles_is_refused_wherever_it_stands(copy: Path, tmp_path: Path) -> None:
+    """It takes an id beyond a table for another one, on the CPU too."""
+    with pytest.raises(CheckpointError, match=r"is compiled by XLA \(_XlaMustCompile\)"):
+        read_signature(write_export(tmp_path / "compiled", Tiny(logits=by_xla)))
+    with pytest.raises(CheckpointError, match=r"is compiled by XLA \(XlaCallModule\)"):
+        read_signature(edit(copy, call_it("XlaCallModule")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"), [(tf.uint8, 255), (tf.int8, 127), (tf.int16, 32_767), (tf.uint16, 65_535), (tf.int32, 2**31 - 1)]
+)
+def test_ids_of_a_type_that_is_too_small_for_the_vocabulary_are_refused(
+    kind: tf.DType, most: int, tmp_path: Path
+) -> None:
+    found = read_signature(write_export(tmp_path / "export", types={"ids": kind}))
+    wiring = wire(found, {}, None, "logits")
+    check_ids(found, wiring, most + 1)
+    with pytest.raises(CheckpointError, match=f"holds ids up to {most:,}, and the vocabulary has {most + 2:,} tokens"):
+        check_ids(found, wiring, most + 2)

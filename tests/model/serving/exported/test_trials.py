@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from model.errors import CheckpointError
 from model.serving.exported.rows import Special, trial_rows
-from model.serving.exported.trials import TOLERANCE, Trials, check_probabilities, difference, look_like_probabilities
+from model.serving.exported.scores import TOLERANCE, check_probabilities, difference, look_like_probabilities
+from model.serving.exported.trials import Trials
 
 VOCABULARY = 200
 SPECIAL = Special(start=2, end=3, pad=0)
@@ -76,8 +77,10 @@ def one_row_only(tokens: np.ndarray, lengths: np.ndarray, first_segment: np.ndar
     return sound(tokens, lengths, first_segment)
 
 
-def trials(score: Any, length: int | None = None) -> Trials:
-    return Trials(origin="it", score=score, special=SPECIAL, vocabulary=VOCABULARY, length=length)
+def trials(score: Any, length: int | None = None, special: Special = SPECIAL, **settings: Any) -> Trials:
+    return Trials(
+        origin="it", score=score, behind=score, special=special, vocabulary=VOCABULARY, length=length, **settings
+    )
 
 
 PAIRS = trial_rows(SPECIAL, VOCABULARY, 64, pairs=True)
@@ -89,10 +92,45 @@ def test_a_sound_network_is_proved_by_six_numbers(rows: Any) -> None:
     proof = trials(sound).prove(rows)
     numbers = proof.numbers
     tried = {"again", "alone", "more_padding", "alone_padded", "another_batch", "reversed"}
-    assert numbers.keys() == tried | {"tolerance", "rows", "longest"}
+    assert numbers.keys() == tried | {"behind", "tolerance", "rows", "longest"}
+    assert numbers["behind"] is None
     assert all(0 <= numbers[name] <= 1e-6 for name in tried)
     assert (numbers["rows"], numbers["longest"], numbers["tolerance"]) == (9, 64, 1e-5)
     np.testing.assert_allclose(proof.scores, sound(rows.padded(64, 0), rows.lengths, rows.first_segment), atol=1e-6)
+
+
+def slightly_over_the_batch(tokens: np.ndarray, lengths: np.ndarray, first_segment: np.ndarray) -> np.ndarray:
+    return sound(tokens, lengths, first_segment) + 5e-5 * (len(tokens) > 1)
+
+
+def test_a_small_difference_is_said_to_be_rounding_perhaps_and_a_large_one_is_not() -> None:
+    for score, said in ((slightly_over_the_batch, True), (over_the_batch, False)):
+        with pytest.raises(CheckpointError) as error:
+            trials(score).prove(PAIRS)
+        assert ("may be the rounding of a large network" in str(error.value)) == said
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    return (np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("sizes", [1, 5, 12])
+def test_probabilities_are_compared_as_closely_as_the_logits_that_they_hide(sizes: int) -> None:
+    x = np.random.default_rng(sizes).normal(size=(50, 4)) * sizes
+    sigmoid = lambda x: (1 / (1 + np.exp(-x))).astype(np.float32)  # noqa: E731
+    for function in (softmax, sigmoid):
+        one = function(x)
+        assert difference(one, function(x + 5e-7), probabilities=True) <= TOLERANCE
+        moved = x.copy()
+        moved[7, 2] = -2
+        assert difference(function(moved), function(moved + 1e-3 * (moved == -2)), probabilities=True) > TOLERANCE
+    rare = np.array([[1 - 1e-6, 1e-6]], np.float32)
+    other = np.array([[1 - 5e-6, 5e-6]], np.float32)
+    assert (difference(rare, other) <= TOLERANCE, difference(rare, other, probabilities=True) > 0.1) == (True, True)
+    none = np.array([[1, 0]], np.float32)
+    assert difference(none, np.array([[1, 1e-38]], np.float32), probabilities=True) == 0
+    # What cannot be probabilities is compared as it is.
+    assert difference(10 * one, 10 * one + 1e-7, probabilities=True) <= TOLERANCE
 
 
 UNSOUND: dict[str, tuple[Any, str]] = {
@@ -124,6 +162,81 @@ def test_a_fixed_length_leaves_no_padding_to_differ() -> None:
     assert numbers["alone_padded"] <= TOLERANCE
     with pytest.raises(CheckpointError, match="change each other's"):
         trials(over_the_batch, 64).prove(PAIRS)
+
+
+def inverted(tokens: np.ndarray, lengths: np.ndarray, first_segment: np.ndarray) -> np.ndarray:
+    mask = (np.arange(tokens.shape[1]) >= lengths[:, None])[:, :, None]
+    return (WORDS[tokens] * mask).sum(axis=1) / np.maximum(1, mask.sum(axis=1))
+
+
+def swapped(tokens: np.ndarray, lengths: np.ndarray, first_segment: np.ndarray) -> np.ndarray:
+    """The mask is wired to the types, and the types to the mask; a softmax of nothing is the mean of everything."""
+    place = np.arange(tokens.shape[1])
+    real, second = place < lengths[:, None], (place >= first_segment[:, None]) & (place < lengths[:, None])
+    kept = np.where(second.any(axis=1)[:, None], second, True)[:, :, None]
+    return ((WORDS[tokens] + real[:, :, None]) * kept).sum(axis=1) / kept.sum(axis=1)
+
+
+def zero_is_padding(tokens: np.ndarray, lengths: np.ndarray, first_segment: np.ndarray) -> np.ndarray:
+    mask = (tokens != 0)[:, :, None]
+    return (WORDS[tokens] * mask).sum(axis=1) / mask.sum(axis=1)
+
+
+@pytest.mark.parametrize("rows", [PAIRS, SINGLES])
+@pytest.mark.parametrize("score", [inverted, swapped])
+def test_a_mask_of_a_fixed_length_that_is_wired_wrongly_is_found_by_what_stands_behind_a_row(
+    score: Function, rows: Any
+) -> None:
+    with pytest.raises(CheckpointError, match=r"other ids behind a row change its scores .* although the mask says"):
+        trials(score, 80).prove(rows)
+    proof = trials(sound, 80).prove(rows)
+    assert (proof.numbers["behind"] or 0) <= 1e-7
+    assert proof.notes == ()
+
+
+def test_a_fixed_length_without_a_mask_is_padded_with_0_or_refused() -> None:
+    for score, masked, said in ((zero_is_padding, False, 0), (padding_counts, True, 1)):
+        proof = trials(score, 80, masked=masked).prove(SINGLES)
+        assert (proof.numbers["behind"], len(proof.notes)) == (None, said)
+        elsewhere = Special(start=2, end=3, pad=5)
+        with pytest.raises(
+            CheckpointError, match=r"\[PAD\] is token 5 of the vocabulary, where a network may look for"
+        ):
+            trials(score, 80, elsewhere, masked=masked).prove(SINGLES)
+    # A mask that is read needs no 0.
+    trials(sound, 80, Special(start=2, end=3, pad=5)).prove(SINGLES)
+
+
+def with_a_table(rows: int, beyond: str) -> Function:
+    def score(tokens: np.ndarray, lengths: np.ndarray, first_segment: np.ndarray) -> np.ndarray:
+        if beyond == "raises" and not (tokens.min() >= 0 and tokens.max() < rows):
+            raise ValueError("out of range")
+        if beyond == "begins anew":
+            tokens = tokens % rows
+        words = WORDS[np.clip(tokens, 0, rows - 1)]
+        if beyond == "is zero":
+            words = words * ((tokens >= 0) & (tokens < rows))[:, :, None]
+        return words.sum(axis=1)
+
+    return score
+
+
+def test_a_network_whose_scores_no_token_changes_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="scores rows of different tokens exactly alike; is the mask wired"):
+        trials(inverted, 80).check_last_token()
+
+
+@pytest.mark.parametrize("beyond", ["is the last", "is zero"])
+def test_a_table_that_is_too_short_and_never_fails_is_found(beyond: str) -> None:
+    for rows in (150, 198, 199):
+        with pytest.raises(CheckpointError, match="scores token 199, the last of the vocabulary, exactly like"):
+            trials(with_a_table(rows, beyond)).check_last_token()
+    trials(with_a_table(200, beyond)).check_last_token()
+
+
+def test_a_table_of_the_right_size_is_taken_whatever_it_does_beyond() -> None:
+    for beyond in ("raises", "begins anew"):
+        trials(with_a_table(200, beyond)).check_last_token()
 
 
 @given(
@@ -183,7 +296,6 @@ def test_a_token_without_a_place_in_the_network_is_named(missing: int, named: in
 
     with pytest.raises(CheckpointError, match=r"does not score token \d+ of the vocabulary, which has 200"):
         trials(score).check_vocabulary()
-    trials(sound).check_vocabulary()
 
 
 @pytest.mark.parametrize(
@@ -207,6 +319,16 @@ def test_a_row_of_numbers_for_each_row_is_needed(form: Function, outputs: int | 
             found.check_shape()
 
 
+def test_a_network_of_single_rows_is_refused_before_its_outputs_are_counted() -> None:
+    def score(tokens: np.ndarray, *more: np.ndarray) -> np.ndarray:
+        if len(tokens) > 1:
+            raise ValueError("one row")
+        return sound(tokens, *more)
+
+    with pytest.raises(CheckpointError, match="scores a single row, but its graph ends in ValueError for 3 rows"):
+        trials(score).check_shape()
+
+
 def test_a_difference_is_a_share_of_large_logits_and_absolute_for_small_ones() -> None:
     small, large = np.array([[0.5]], np.float32), np.array([[100.0]], np.float32)
     assert difference(small, small + np.float32(0.25)) == 0.25
@@ -221,9 +343,10 @@ def test_probabilities_are_told_from_logits_as_far_as_can_be() -> None:
     logits = np.array([[-0.25, 0.25], [3.0, 0.9]], np.float32)
     check_probabilities("it", sums, sum_to_one=True)
     check_probabilities("it", each, sum_to_one=False)
-    assert look_like_probabilities(sums)
-    assert not look_like_probabilities(each)
-    assert not look_like_probabilities(np.ones((4, 1), np.float32))
+    assert look_like_probabilities(sums) == "adds up to 1"
+    for scores in (each, np.ones((4, 1), np.float32)):
+        assert look_like_probabilities(scores) == "has only numbers from 0 to 1"
+    assert look_like_probabilities(logits) is None
     with pytest.raises(CheckpointError, match=r"add up to 0.5 to 1.9 in each row, not to 1"):
         check_probabilities("it", each, sum_to_one=True)
     with pytest.raises(CheckpointError, match=r"from -0.25 to 3, which are no probabilities"):

@@ -15,13 +15,21 @@ from support.checkpoints.exports import (
     SCORED,
     VOCABULARY,
     Case,
+    Clamped,
+    Inverted,
+    OneHot,
     Tiny,
     by_chance,
     by_place,
+    by_xla,
+    constant,
     counts_its_calls,
+    edit,
     for_each_token,
+    in_a_batch_of_one,
     mean_with_padding,
     over_the_batch,
+    partly_masked,
     reads_a_file,
     sees_its_neighbour,
     sigmoid,
@@ -193,7 +201,8 @@ def test_the_precision_is_float32_on_a_gpu_too_and_another_one_is_refused(import
 def test_a_fixed_length_counts_in_every_row(imports: Imported) -> None:
     case, bundle = stored_case("fixed_length"), imports("fixed_length")
     assert bundle.model["fixed_length"] == 20
-    assert bundle.quality["proof"]["alone"] is None
+    proof = bundle.quality["proof"]
+    assert (proof["alone"], proof["behind"] <= 1e-5) == (None, True)
     model = load_scorer(bundle, Compute(token_budget=60), CPU)
     lengths = np.array([len(row) for row in case.tokens])
     assert max(map(len, model.plan(lengths))) == 3
@@ -323,6 +332,12 @@ def infinite_scores(network: Tiny, rows: tf.Tensor, mask: tf.Tensor) -> tf.Tenso
     return network.sound(rows, mask) / tf.zeros([])
 
 
+def attention(network: Tiny, rows: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """A softmax over all places, which is even where the mask has none."""
+    weights = tf.nn.softmax(tf.reduce_sum(rows, -1, keepdims=True) - 1e4 * (1 - mask), axis=1)
+    return tf.reduce_sum(rows * weights, 1) @ network.head
+
+
 REFUSED: dict[str, tuple[Callable[[], Tiny | None], dict[str, Any], dict[str, Any], str]] = {
     "padding in the mean": (lambda: Tiny(logits=mean_with_padding), {}, {}, "depend on how far it is padded"),
     "the neighbour": (lambda: Tiny(logits=sees_its_neighbour), {}, {}, "otherwise without padding than with one or"),
@@ -335,6 +350,30 @@ REFUSED: dict[str, tuple[Callable[[], Tiny | None], dict[str, Any], dict[str, An
     "NaN weights": (nan_weights, {}, {}, "its variable words has 8 of 480 weights that are NaN or infinite"),
     "infinite scores": (lambda: Tiny(logits=infinite_scores), {}, {}, "gives NaN or infinity for 9 of 9 rows"),
     "a small table": (lambda: Tiny(vocabulary=59), {}, {}, "does not score token 59 of the vocabulary, which has 60"),
+    "a table that is cut to": (lambda: Clamped(vocabulary=50), {}, {}, "scores token 59, .* exactly like token 58"),
+    "a table of one-hot vectors": (lambda: OneHot(vocabulary=59), {}, {}, "exactly like a number that no token has"),
+    "no token counts": (lambda: Tiny(logits=constant), {}, {}, "scores rows of different tokens exactly alike"),
+    "XLA": (lambda: Tiny(logits=by_xla), {}, {}, "is compiled by XLA"),
+    "one row a batch": (lambda: Tiny(logits=in_a_batch_of_one), {}, {}, "ends in InvalidArgumentError for 3 rows"),
+    "an inverted mask of a fixed length": (Inverted, {"length": 20}, {}, "gives NaN or infinity for 1 of 9 rows"),
+    "a mask of a fixed length that counts padding": (
+        lambda: Tiny(logits=partly_masked),
+        {"length": 20},
+        {},
+        "other ids behind a row change its scores",
+    ),
+    "mask and types of a fixed length swapped": (
+        lambda: Tiny(logits=attention),
+        {"length": 20},
+        {"inputs": "ids=input_word_ids,mask=input_type_ids,types=input_mask"},
+        "other ids behind a row change its scores",
+    ),
+    "sigmoids that are called logits": (
+        lambda: Tiny(logits=sigmoid),
+        {"output": "logits"},
+        {"outputs_are": None},
+        "has only numbers from 0 to 1, as probabilities do",
+    ),
     "lost names": (
         lambda: None,
         {"names": {"ids": "input_1", "mask": "input_2", "types": "input_3"}},
@@ -358,7 +397,7 @@ REFUSED: dict[str, tuple[Callable[[], Tiny | None], dict[str, Any], dict[str, An
         lambda: Tiny(logits=softmax),
         {"output": "logits"},
         {"outputs_are": None},
-        "has rows that add up to 1, as probabilities do",
+        "every row of its output logits adds up to 1, as probabilities do",
     ),
     "logits that are called probabilities": (
         lambda: None,
@@ -443,6 +482,42 @@ def test_what_is_asked_for_against_appearances_is_noted(tiny: Callable[..., Bund
     assert any("taken for logits as asked, although every trial row adds up to 1" in n for n in bundle.origin["notes"])
 
 
+def test_sigmoids_that_are_said_to_be_logits_are_noted(tiny: Callable[..., Bundle]) -> None:
+    bundle = tiny(Tiny(logits=sigmoid))
+    assert any("although every trial row has only numbers from 0 to 1" in note for note in bundle.origin["notes"])
+
+
+def test_one_logit_of_which_nothing_says_what_it_is_is_shown_as_it_is_with_a_note(tiny: Callable[..., Bundle]) -> None:
+    bundle = tiny(Tiny(1), {"labels": None})
+    assert bundle.activation == "none"
+    assert any("nothing says what the model's maker shows" in note for note in bundle.origin["notes"])
+
+
+def test_a_mask_that_a_network_of_a_fixed_length_never_reads_is_noted_and_padding_counts(
+    tiny: Callable[..., Bundle],
+) -> None:
+    network = Tiny(logits=mean_with_padding)
+    network.types.assign(tf.zeros_like(network.types))
+    bundle = tiny(network, length=20)
+    assert any("the network does not read it, so [PAD] counts" in note for note in bundle.origin["notes"])
+    row = [2, 7, 9, 3]
+    padded = tf.constant([row + [0] * 16], tf.int32)
+    wanted = network(padded, tf.ones_like(padded), tf.zeros_like(padded))
+    np.testing.assert_allclose(scored(bundle, [row]), wanted, rtol=0, atol=1e-5)
+
+
+def test_a_signature_that_lists_other_names_than_its_function_has_is_refused(tmp_path: Path) -> None:
+    def rename(meta: Any) -> None:
+        outputs = meta.signature_def["serving_default"].outputs
+        outputs["topic"].CopyFrom(outputs["scores"])
+        del outputs["scores"]
+
+    path = edit(write_export(tmp_path / "export"), rename)
+    vocabulary = str(write_words(tmp_path))
+    with pytest.raises(ValueError, match=r"is listed with .* and topic, and its function takes .* and gives scores"):
+        import_model(job(path, tmp_path, as_exported=True, vocabulary=vocabulary, outputs_are="logits"))
+
+
 def test_pairs_without_type_ids_are_noted(tiny: Callable[..., Bundle]) -> None:
     bundle = tiny(None, {"segments": 2}, names={"ids": "input_ids", "mask": "attention_mask"})
     assert any("[SEP] alone tells the second text" in note for note in bundle.origin["notes"])
@@ -523,7 +598,9 @@ def test_a_row_on_which_the_network_fails_is_a_dead_letter_and_the_others_are_sc
 def test_a_gpu_gets_the_same_graph(imports: Imported) -> None:
     """Where there is none the CPU computes: what is chosen for a GPU is what is compared."""
     case, bundle = stored_case("albert_list"), imports("albert_list")
+    tf.config.experimental.enable_tensor_float_32_execution(True)
     model = TensorFlowScorer(bundle, Compute(), Device(kind="gpu", memory=16 << 30))
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
     assert (model.precision, model.shape(3, 5)) == ("float32", (3, 5))
     found = score_rows(ragged(case.tokens, case.first_segment), model)
     np.testing.assert_allclose(found.outputs, shown(case), rtol=0, atol=1e-6)
