@@ -1,5 +1,6 @@
 """Margin and entropy are what a plain loop computes of the probabilities."""
 
+import itertools
 import math
 
 import numpy as np
@@ -37,6 +38,22 @@ def test_of_several_labels_a_text(shares: list[tuple[float, ...]]) -> None:
     assert margins(probabilities, thresholds) == pytest.approx(nearest, abs=1e-6)
     expected = [np.mean([entropy([p, 1 - p]) for p in row]) for row in probabilities.tolist()]
     assert entropies(probabilities, several=True) == pytest.approx(expected, abs=1e-5)
+
+
+@given(st.integers(0, 9_999), st.sampled_from([1, 2, 7, 8, 16, 17, 77, 150, 9_000]), st.data())
+def test_what_a_row_has_does_not_depend_on_the_rows_beside_it(seed: int, labels: int, data: st.DataObject) -> None:
+    generator = np.random.default_rng(seed)
+    wide = generator.random((data.draw(st.integers(1, 40)), labels + 3), np.float32) ** generator.integers(1, 30)
+    probabilities = wide[:, :labels]
+    thresholds = data.draw(st.sampled_from([(), (0.5,) * labels]))
+    whole = with_certainty(np.zeros(len(wide), MEASURE), probabilities, thresholds)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(wide)), max_size=4)))
+    for start, end in itertools.pairwise([0, *cuts, len(wide)]):
+        for part in (probabilities[start:end].copy(), np.asfortranarray(probabilities[start:end])):
+            assert (with_certainty(np.zeros(len(part), MEASURE), part, thresholds) == whole[start:end]).all()
+            several = bool(thresholds)
+            alone = entropies(part, several=several)
+            assert alone.tobytes() == entropies(probabilities, several=several)[start:end].tobytes()
 
 
 def test_they_stand_beside_what_was_measured_of_the_text() -> None:

@@ -49,7 +49,7 @@ class _Tallies:
         places = [first + (column.bins + self._starts[column.statistic.name]) for column in columns]
         self._bins += np.bincount(np.concatenate(places), minlength=self._bins.size).reshape(self._bins.shape)
         for column in columns:
-            # Weighted counts are floats: exact up to 2**53, which no batch reaches.
+            # Weighted counts are floats, exact up to 2**53: more than MAX_ROWS of the largest values, of 10**12 each.
             sums = np.bincount(groups, column.numbers, minlength=self._groups)
             self.sums[column.statistic.name] += sums.astype(np.int64)
 
