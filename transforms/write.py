@@ -9,7 +9,6 @@ import io
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 
 import apache_beam as beam
 import pyarrow as pa
@@ -24,6 +23,7 @@ from transforms.batches.schemas import DEAD_LETTERS, KEPT, MISFITS, REJECTED, UT
 from transforms.batches.score_columns import EMBEDDING
 from transforms.batches.text_digests import DIGEST
 from transforms.outputs.digest_files import DigestWriter, staged_beside
+from transforms.outputs.summary.record import compressed
 from transforms.outputs.summary.tally import Summarizer
 from transforms.runs.fail_points import step
 from transforms.runs.labelling import STAGE as SCORING
@@ -182,7 +182,7 @@ class StagingFile:
             precision="+".join(sorted(self._precisions - {""})),
             digests=None if self._digests is None else self._digests.close(),
             misfits=dict(sorted(self._misfits.items())),
-            summary=None if self._summary is None else self._summary.described(),
+            summary=None if self._summary is None else compressed(self._summary.described()),
         )
 
 
@@ -236,7 +236,7 @@ class _Stage(beam.DoFn):
         with step("stage_file"):
             closed = file.close()
         with step("record_file"):
-            record(closed.path.removesuffix(".parquet") + ".json", asdict(closed))
+            record(closed.path.removesuffix(".parquet") + ".json", closed.told)
         return closed
 
     def complete(self, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -8,10 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.terminal.escaping import escaped
+from transforms.runs.history import NOT_ENDED, UNREADABLE
+from transforms.runs.verdict_record import PUBLISHED, STATUSES
 
 DATES = 31
 """The last dates that have series of their own."""
 STATES = ("published", "pending", "broken")
+UNPUBLISHED = (NOT_ENDED, UNREADABLE, *(status for status in STATUSES if status != PUBLISHED))
+"""The states of runs that did not publish. Each has a series, or an alert would see none begin."""
 
 
 Series = Sequence[tuple[Mapping[str, str], int]]
@@ -25,10 +29,10 @@ class Metric(NamedTuple):
     series: Series
 
 
-def openmetrics(output: str, document: Mapping[str, Any], now: dt.datetime) -> str:
-    """The text of `document`, which is what `--format json` prints; `now` decides ages."""
+def openmetrics(output: str, document: Mapping[str, Any]) -> str:
+    """The text of `document`, which is what `--format json` prints."""
     lines = []
-    for metric in _metrics(document, now):
+    for metric in _metrics(document):
         if metric.series:
             name = f"bert_batch_{metric.name}"
             unit = [f"# UNIT {name} seconds"] if name.endswith("_seconds") else []
@@ -37,7 +41,7 @@ def openmetrics(output: str, document: Mapping[str, Any], now: dt.datetime) -> s
     return "\n".join([*lines, "# EOF"]) + "\n"
 
 
-def _metrics(document: Mapping[str, Any], now: dt.datetime) -> Iterator[Metric]:
+def _metrics(document: Mapping[str, Any]) -> Iterator[Metric]:
     states = {entry["date"]: "pending" if entry["pending"] else "published" for entry in document["dates"]}
     states |= dict.fromkeys(document["broken"], "broken")
     recent = set(sorted(states)[-DATES:])
@@ -56,12 +60,9 @@ def _metrics(document: Mapping[str, Any], now: dt.datetime) -> Iterator[Metric]:
         midnight = dt.datetime.fromisoformat(last["date"]).replace(tzinfo=dt.UTC)
         yield Metric("last_date_timestamp_seconds", "Midnight (UTC) of the last published date.", _one(midnight))
     if times := [_time(entry["published_at"]) for entry in document["dates"] if entry["published_at"]]:
-        newest = max(times)
-        yield Metric("last_published_timestamp_seconds", "When a date was last published.", _one(newest))
-        age = max(0, int((now - newest).total_seconds()))
-        yield Metric("last_published_age_seconds", "Time since a date was last published.", [({}, age)])
+        yield Metric("last_published_timestamp_seconds", "When a date was last published.", _one(max(times)))
     found = [run["state"] for run in document["runs"]]
-    unpublished = [({"state": state}, found.count(state)) for state in sorted(set(found))]
+    unpublished = [({"state": state}, found.count(state)) for state in UNPUBLISHED]
     yield Metric("unpublished_runs", "Runs that did not publish and were not cleaned away.", unpublished)
 
 

@@ -39,8 +39,7 @@ def show_history(output: str, format: str) -> None:
         sys.stdout.write(json_text(_document(manifests, unfinished, runs), indent=1) + "\n")
         return
     if format == "openmetrics":
-        document = _document(manifests, unfinished, runs)
-        sys.stdout.write(openmetrics(output, document, dt.datetime.now(dt.UTC)))
+        sys.stdout.write(openmetrics(output, _document(manifests, unfinished, runs)))
         return
     if not (manifests.published or manifests.broken or unfinished or runs):
         out.print(f"{output}: nothing was published there, and no run is there")

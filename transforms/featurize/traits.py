@@ -37,12 +37,12 @@ def measure(texts: Sequence[pa.Array], unknown_tokens: Counts) -> Measured:
     """What goes with each row (MEASURE [B]), of its one or two texts together and its number of unknown tokens."""
     parts = [traits(column) for column in texts]
     whole = Traits(*(sum(one, np.zeros(len(unknown_tokens), np.int64)) for one in zip(*parts, strict=True)))
-    characters = np.maximum(whole.characters, 1)
     measured = np.zeros(len(unknown_tokens), MEASURE)
-    measured["unknown_tokens"] = unknown_tokens
-    measured["digits"] = whole.digits * MILLION // characters
-    measured["other_scripts"] = whole.other_scripts * MILLION // characters
-    measured["urls"] = whole.urls
+    measured["unknown_tokens"], measured["urls"] = unknown_tokens, whole.urls
+    for name, counted in (("digits", whole.digits), ("other_scripts", whole.other_scripts)):
+        # Most texts have none, and a division of integers is slow.
+        (some,) = np.nonzero(counted)
+        measured[name][some] = counted[some] * MILLION // whole.characters[some]
     return measured
 
 
@@ -74,8 +74,8 @@ def _of(whole: npt.NDArray[np.uint8], ends: npt.NDArray[np.int32]) -> Traits:
     urls = _urls(data, places[is_colon], offsets)
     digits = _counted(places if not is_colon.any() else places[~is_colon], offsets)
     characters, other_scripts = np.diff(offsets), np.zeros(len(offsets) - 1, np.int64)
-    beyond = np.flatnonzero(data >= 0x80)
-    if len(beyond):
+    if data.max(initial=0) >= 0x80:
+        beyond = np.flatnonzero(data >= 0x80)
         # What is left of UTF-8 without ASCII is UTF-8.
         points = np.frombuffer(data[beyond].tobytes().decode().encode("utf-32-le"), np.uint32)
         first = beyond[data[beyond] >= 0xC0]
@@ -96,6 +96,8 @@ def _counted(places: npt.NDArray[np.intp], offsets: Counts) -> Counts:
     """How many of the sorted places each row has."""
     if not len(places):
         return np.zeros(len(offsets) - 1, np.int64)
+    if len(places) < len(offsets):
+        return np.bincount(np.searchsorted(offsets, places, "right") - 1, minlength=len(offsets) - 1)
     return np.diff(np.searchsorted(places, offsets))
 
 

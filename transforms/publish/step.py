@@ -75,6 +75,7 @@ def judge_and_publish(
             work=work,
             unchanged=[*unchanged, *taken.files["unchanged"]],
             taken_over=len(taken.read),
+            taken_summary=taken.summary,
             ended_early=ended_early(run.staged),
         )
         write_verdict(run, verdict)

@@ -17,6 +17,8 @@ from transforms.stores.choose import each, store_for
 from transforms.stores.paths import absolute, join, literal
 
 Manifest = Mapping[str, Any]
+NOT_ENDED, UNREADABLE = "not_ended", "unreadable"
+"""States of runs without a verdict that can be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +137,7 @@ def find_run(output: str, run_id: str) -> Run | None:
 class Unpublished:
     """A run that did not publish: its date (ISO, empty if it is not known), verdict and main reason.
 
-    `state` is the status of its verdict; "not_ended" if it has none, "unreadable" if its files are damaged. `job` is
+    `state` is the status of its verdict; NOT_ENDED if it has none, UNREADABLE if its files are damaged. `job` is
     the Dataflow job that works on it, if there is one and no verdict yet.
     """
 
@@ -161,9 +163,9 @@ def _unpublished_run(output: str, run_id: str, manifests: Manifests) -> Unpublis
             return None  # All that is left of a run that was cleaned away.
         run = find_run(output, run_id)
     except (ValueError, KeyError, TypeError, OSError) as error:
-        return Unpublished(run_id=run_id, date="", state="unreadable", reason=type(error).__name__)
+        return Unpublished(run_id=run_id, date="", state=UNREADABLE, reason=type(error).__name__)
     if run is None:
-        return Unpublished(run_id=run_id, date="", state="unreadable", reason="its plan is gone")
+        return Unpublished(run_id=run_id, date="", state=UNREADABLE, reason="its plan is gone")
     state, reason = _standing(run, verdict, manifests)
     job = _job(output, run) if verdict is None else {}
     if job:
@@ -183,7 +185,7 @@ def _job(output: str, run: Run) -> dict[str, str]:
 
 def _standing(run: Run, verdict: Verdict | None, manifests: Manifests) -> tuple[str, str]:
     if verdict is None:
-        return "not_ended", "it is still running, or it died: run the job again"
+        return NOT_ENDED, "it is still running, or it died: run the job again"
     if verdict.status not in (PASSED, SUPERSEDED):
         return verdict.status, (*verdict.problems, "")[0]
     date = run.date.isoformat()

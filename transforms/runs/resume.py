@@ -7,8 +7,8 @@ writes the verdict, both publish the same files, and every row of the date has o
 import datetime as dt
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from transforms.batches.dead_letters import OF_THE_MODEL
@@ -17,14 +17,14 @@ from transforms.outputs.deletion import listed
 from transforms.outputs.digest_files import DigestFile
 from transforms.outputs.names import is_staged_of
 from transforms.outputs.records import broken, parse, read
-from transforms.outputs.summary.record import checked
+from transforms.outputs.summary.record import checked, compressed, merge
 from transforms.runs.error_budget import ErrorBudget
 from transforms.runs.fail_points import step
 from transforms.runs.history import list_runs
 from transforms.runs.plan import can_go_on, read_about
 from transforms.runs.row_counts import Count, total
 from transforms.runs.run import Run, run_file, to_bytes
-from transforms.runs.staged import StagedFile
+from transforms.runs.staged import StagedFile, summary_of
 from transforms.runs.verdict_record import OVER_BUDGET, PASSED, Verdict, check_parts
 from transforms.runs.verdicts import read_verdict
 from transforms.stores.choose import each, store_for
@@ -32,15 +32,20 @@ from transforms.stores.paths import below
 from transforms.stores.store import Store
 
 UNREADABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
-KINDS = ("scores", "unchanged", "dead")
+WITH_SCORES = ("scores", "unchanged")
+KINDS = (*WITH_SCORES, "dead")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TakenOver:
-    """Splits that earlier attempts of a run finished: what Read counted and the files with their rows, by kind."""
+    """Splits that earlier attempts of a run finished: what Read counted and the files with their rows, by kind.
+
+    `summary` is that of the files together, which have none of their own.
+    """
 
     read: tuple[Count, ...] = ()
     files: Mapping[str, tuple[StagedFile, ...]] = field(default_factory=lambda: dict.fromkeys(KINDS, ()))
+    summary: Mapping[str, Any] = field(default_factory=lambda: merge(()))
 
     @property
     def splits(self) -> frozenset[int]:
@@ -141,9 +146,7 @@ def finished_splits(run: Run) -> TakenOver:
     records = [path for path in paths if path.endswith(".json")]
     read: dict[int, set[Count]] = defaultdict(set)
     files: dict[int, list[tuple[str, StagedFile]]] = defaultdict(list)
-    for path, content in zip(records, each(_read_record, records), strict=True):
-        kind = path.rsplit("/", 1)[1].split("-")[0]
-        parsed = _parse(kind, content)
+    for kind, parsed in each(_read_record, records):
         if isinstance(parsed, Count):
             read[parsed.split].add(parsed)
         elif parsed is not None and {file.path for file in _pieces(parsed)} <= there:
@@ -153,10 +156,17 @@ def finished_splits(run: Run) -> TakenOver:
     sums = each(lambda file: all(store.checksum(f.path) == f.checksum for f in _pieces(file)), held)
     whole = {file.path for file, same in zip(held, sums, strict=True) if same}
     taken = {split: some for split, some in balanced.items() if all(file.path in whole for _, file in some)}
+    kept = [file for some in taken.values() for kind, file in some if kind in WITH_SCORES]
     return TakenOver(
         read=tuple(count for split in sorted(taken) for count in read[split]),
-        files={kind: tuple(file for split in sorted(taken) for k, file in taken[split] if k == kind) for kind in KINDS},
+        files={kind: tuple(file for split in sorted(taken) for file in _bare(taken[split], kind)) for kind in KINDS},
+        summary=summary_of(kept),
     )
+
+
+def _bare(files: Iterable[tuple[str, StagedFile]], kind: str) -> Iterator[StagedFile]:
+    """Those of a kind, without their summaries: of very many files these would not fit into one record."""
+    return (replace(file, summary=None) for k, file in files if k == kind)
 
 
 def _pieces(file: StagedFile) -> tuple[StagedFile | DigestFile, ...]:
@@ -164,20 +174,14 @@ def _pieces(file: StagedFile) -> tuple[StagedFile | DigestFile, ...]:
     return (file,) if file.digests is None else (file, file.digests)
 
 
-def _read_record(path: str) -> bytes | None:
+def _read_record(path: str) -> tuple[str, Count | StagedFile | None]:
+    """The kind of a record and what it says; None if it is gone, damaged, or of another version of the program."""
+    kind = path.rsplit("/", 1)[1].split("-")[0]
     try:
-        return read(path)
-    except RecordError:
-        return None
-
-
-def _parse(kind: str, record: bytes | None) -> Count | StagedFile | None:
-    """What a record says; None if it is gone, damaged, or of another version of the program."""
-    try:
-        content = json.loads(record or b"null")
-        return parse_count(content) if kind == "read" else parse_staged(content)
+        content = json.loads(read(path) or b"null")
+        return kind, parse_count(content) if kind == "read" else parse_staged(content)
     except UNREADABLE:
-        return None
+        return kind, None
 
 
 def _balance(read: set[Count], files: Iterable[tuple[str, StagedFile]]) -> bool:
@@ -191,7 +195,8 @@ def _balance(read: set[Count], files: Iterable[tuple[str, StagedFile]]) -> bool:
 def write_taken(run: Run, taken: TakenOver, name: str) -> str:
     """Writes what an attempt takes over into the folder of the run; gives the path for `read_taken`."""
     path = run.file(f"taken-{name}.json")
-    content = {"read": taken.read, **{kind: [asdict(file) for file in taken.files[kind]] for kind in KINDS}}
+    files = {kind: [file.told for file in taken.files[kind]] for kind in KINDS}
+    content = {"read": taken.read, **files, "summary": taken.summary}
     with step("write_taken"):
         store_for(path).write(path, to_bytes(content))
     return path
@@ -208,13 +213,16 @@ def read_taken(path: str | None) -> TakenOver:
     try:
         counts = tuple(parse_count(count) for count in content["read"])
         files = {kind: tuple(parse_staged(file) for file in content[kind]) for kind in KINDS}
+        summary = checked(content["summary"])
+        if summary["rows"] > sum(file.rows for kind in WITH_SCORES for file in files[kind]):
+            raise ValueError("no summary of its rows")
     except UNREADABLE as error:
         raise RecordError(f"{path}: is damaged; run the job again") from error
     output, run_id = path.rsplit("/_runs/", 1)[0], path.rsplit("/", 2)[-2]
     for file in (file for some in files.values() for file in some):
         if not is_staged_of(below(file.path, output) or "", run_id):
             broken(path, "a path in it is of no file that this run has staged")
-    return TakenOver(read=counts, files=files)
+    return TakenOver(read=counts, files=files, summary=summary)
 
 
 def parse_count(content: Sequence[Any]) -> Count:
@@ -229,12 +237,14 @@ def parse_staged(content: Mapping[str, Any]) -> StagedFile:
     """A StagedFile from its JSON."""
     codes = {code: (count, example) for code, (count, example) in content["codes"].items()}
     digests = None if content.get("digests") is None else DigestFile(**content["digests"])
-    file = StagedFile(**{**content, "counts": (), "codes": codes, "digests": digests})
+    summary = content.get("summary")
+    known = {"counts": (), "codes": codes, "digests": digests, "summary": summary and compressed(checked(summary))}
+    file = StagedFile(**{**content, **known})
     pieces, counted = _pieces(file), [count for count, _ in codes.values()]
     numbers = [file.rows, *(piece.bytes for piece in pieces), *counted, *file.misfits.values()]
     paths = all(type(piece.path) is str for piece in pieces)
     if not paths or not all(type(number) is int and number >= 0 for number in numbers):
         raise ValueError("no description of a staged file")
-    if file.summary is not None and checked(file.summary)["rows"] != file.rows:
+    if summary is not None and summary["rows"] != file.rows:
         raise ValueError("no summary of its rows")
     return replace(file, counts=tuple(parse_count(count) for count in content["counts"]))

@@ -1,11 +1,14 @@
 """What a run has staged: closed files, and the descriptions of them from which the run can be resumed."""
 
+import itertools
 import json
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from transforms.outputs.digest_files import DigestFile
+from transforms.outputs.summary.record import Compressed, decompressed, merge
 from transforms.runs.fail_points import step
 from transforms.runs.row_counts import Count
 from transforms.stores.choose import store_for
@@ -19,7 +22,8 @@ class StagedFile:
     `codes` of a file of dead letters: code -> how many, and the position (`<file>#<row>`) of one of them. `precision`
     of a file of scores: what its rows were computed in. `digests`: the file with those of its texts, row for row.
     `misfits` of a file of scores: kept column -> how many of its rows have a null there, because a value did not fit.
-    `summary` of a file of scores: that of its rows (outputs/summary); earlier versions made none.
+    `summary` of a file of scores: that of its rows (outputs/summary), compressed. Earlier versions made none, and those
+    of files that were taken over are added up beside them (TakenOver).
     """
 
     path: str
@@ -31,7 +35,22 @@ class StagedFile:
     precision: str = ""
     digests: DigestFile | None = None
     misfits: dict[str, int] = field(default_factory=dict)
-    summary: dict[str, Any] | None = None
+    summary: Compressed | None = None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """As records have it."""
+        return {**asdict(self), "summary": None if self.summary is None else decompressed(self.summary)}
+
+
+def summary_of(files: Sequence[StagedFile], taken: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The summary of all rows of the files, whatever their order; `taken`: of those among them that were taken over.
+
+    Rows of files that an earlier version has staged are not summarised.
+    """
+    made = (decompressed(file.summary) for file in files if file.summary is not None)
+    found = merge(made if taken is None else itertools.chain([taken], made))
+    return {**found, "not_summarised": sum(file.rows for file in files) - found["rows"]}
 
 
 def record(path: str, content: object) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from transforms.outputs import records
 from transforms.outputs.names import RUN_ID, is_part_of, is_staged_of
-from transforms.outputs.summary.record import checked as checked_summary
+from transforms.outputs.summary.record import Summary
 from transforms.runs.run import Run
 from transforms.stores.paths import below
 
@@ -63,7 +63,7 @@ class Verdict:
     notes: Mapping[str, records.Count] = field(default_factory=dict)
     kept_misfits: Mapping[str, records.Count] = field(default_factory=dict)
     at_least: bool = False
-    summary: Mapping[str, Any] = field(default_factory=dict)
+    summary: Summary = field(default_factory=dict)
 
     @property
     def all_files(self) -> tuple[Part, ...]:
@@ -97,11 +97,6 @@ def parse(raw: bytes, path: str) -> Verdict:
         records.broken(path, "work is not made of counts")
     if verdict.counts and not {"read", "scored", "dead"} <= verdict.counts.keys():
         records.broken(path, "counts are not complete")
-    if verdict.summary:
-        try:
-            checked_summary(verdict.summary)
-        except ValueError:
-            records.broken(path, "summary is none that this version knows")
     return verdict
 
 

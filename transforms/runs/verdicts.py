@@ -8,12 +8,12 @@ from typing import Any, TypeGuard
 
 from transforms.outputs import records
 from transforms.outputs.digest_files import published_beside
-from transforms.outputs.summary.record import limited, merge
+from transforms.outputs.summary.record import limited
 from transforms.runs.fail_points import step
 from transforms.runs.plan import Split
 from transforms.runs.row_counts import MARKED, Count, Work, differences, total, total_work
 from transforms.runs.run import Run, to_bytes
-from transforms.runs.staged import StagedFile
+from transforms.runs.staged import StagedFile, summary_of
 from transforms.runs.verdict_record import (
     ABANDONED,
     OVER_BUDGET,
@@ -43,11 +43,13 @@ def judge(
     work: Iterable[Work],
     unchanged: Sequence[StagedFile] = (),
     taken_over: int = 0,
+    taken_summary: Mapping[str, Any] | None = None,
     ended_early: str | None = None,
 ) -> Verdict:
     """Compares the row counts of every split, and the dead letters with the error budget.
 
-    `ended_early` is why reading was ended early, if it was: then the counts are not compared.
+    `taken_summary` is that of the files that were taken over. `ended_early` is why reading was ended early, if it was:
+    then the counts are not compared.
     """
     counts, kept = list(read), [*scored, *unchanged]
     problems = [*_unread(splits, total(counts))]
@@ -79,7 +81,7 @@ def judge(
         notes={MARKED: marked} if (marked := sum(count.marked for count in counts)) else {},
         kept_misfits=_misfits(kept),
         at_least=ended_early is not None,
-        summary=_summary(kept),
+        summary=limited(summary_of(kept, taken_summary)),
     )
 
 
@@ -115,13 +117,6 @@ def _misfits(kept: Iterable[StagedFile]) -> dict[str, int]:
     for file in kept:
         counts.update(file.misfits)
     return dict(sorted(counts.items()))
-
-
-def _summary(kept: Iterable[StagedFile]) -> dict[str, Any]:
-    """That of all files, whatever their order; an earlier version of the program staged some without one."""
-    files = list(kept)
-    made = (file.summary for file in files if file.summary is not None)
-    return limited(merge(made, sum(file.rows for file in files if file.summary is None)))
 
 
 def _parts(run: Run, folder: str, files: Iterable[StagedFile]) -> tuple[Part, ...]:

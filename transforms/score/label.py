@@ -38,8 +38,8 @@ def label(batch: pa.RecordBatch, labelling: Labelling) -> tuple[pa.RecordBatch, 
     schema = labelling.schema
     own = {"value": pa.array(np.ascontiguousarray(outputs[:, 0]))}
     if labelling.labels:
-        own = _classes(outputs, labelling)
-        measured = with_certainty(unpacked(batch.column(MEASURES)), outputs, labelling.thresholds)
+        own, ranked = _classes(outputs, labelling)
+        measured = with_certainty(unpacked(batch.column(MEASURES)), outputs, ranked, labelling.thresholds)
         own[MEASURES] = packed(measured)
     if labelling.embedding is not None:
         own[EMBEDDING] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=labelling.embedding)
@@ -63,27 +63,27 @@ def _vectors(numbers: npt.NDArray[np.float32], kind: pa.FixedSizeListType | None
         return numbers.astype(np.float32 if kind is None else kind.value_type.to_pandas_dtype())
 
 
-def _classes(probabilities: npt.NDArray[np.float32], labelling: Labelling) -> dict[str, pa.Array]:
+def _classes(
+    probabilities: npt.NDArray[np.float32], labelling: Labelling
+) -> tuple[dict[str, pa.Array], npt.NDArray[np.float32]]:
     """label and probability, or labels, and probabilities, most probable first; equal ones in the order of the labels.
 
-    What is given of several labels does not depend on top_k.
+    What is given of several labels does not depend on top_k. Beside the columns: the two largest probabilities of each
+    row, or more of them, largest first.
     """
     several = bool(labelling.thresholds)
     kept = labelling.top_k or len(labelling.labels)
-    order = _top(probabilities, len(labelling.labels) if several else kept).astype(np.int32)
+    sorted_ = len(labelling.labels) if several else max(kept, min(2, len(labelling.labels)))
+    order = _top(probabilities, sorted_).astype(np.int32)
     ranked = np.take_along_axis(probabilities, order, axis=1)
     cut = (slice(None), slice(kept))
     listed = _listed(order[cut], ranked[cut], np.ones((len(order), kept), bool), labelling)
     if several:
         given = ranked >= np.array(labelling.thresholds, np.float32)[order]
-        return {"labels": _listed(order, ranked, given, labelling), "probabilities": listed}
+        return {"labels": _listed(order, ranked, given, labelling), "probabilities": listed}, ranked
     best, probability = _labels(order[:, 0], labelling.labels), pa.array(np.ascontiguousarray(ranked[:, 0]))
-    return {
-        "label": best,
-        "probability": probability,
-        "probabilities": listed,
-        **decided(best, probability, labelling),
-    }
+    own = {"label": best, "probability": probability, "probabilities": listed}
+    return own | decided(best, probability, labelling), ranked
 
 
 def _listed(

@@ -1,6 +1,7 @@
 """Summaries: fixed bins, sums of integers, the same whatever the order, and never too large for a manifest."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from transforms.outputs.summary.record import (
     written,
 )
 from transforms.outputs.summary.statistics import doubling_bins, length_bins, share_bins, value_bins
+from transforms.runs.verdict_record import Verdict, parse
 
 # === Bins ===
 
@@ -188,7 +190,7 @@ def test_numbers_stand_on_one_line_and_the_json_is_the_same() -> None:
     assert b'"urls": {"rows": 15,"sum": 5000000,"bins": [5,5,5]}' in raw
 
 
-MANIFEST = {
+MANIFEST: dict[str, Any] = {
     "sequence": 1,
     "run_id": "20261122T020000Z-0123ab",
     "logical_date": "2026-11-21",
@@ -224,6 +226,17 @@ def test_a_damaged_one_is_named_and_one_of_a_later_format_is_left_alone(change: 
         records.manifest(json.dumps(bad).encode(), path)
     later = {**good, "summary": {**merge([]), **change, "format": 2}}
     assert records.manifest(json.dumps(later).encode(), path)["summary"]["format"] == 2
+
+
+@pytest.mark.parametrize(("format", "read"), [(1, False), (2, True)])
+def test_a_verdict_with_a_summary_of_a_later_format_is_read_all_the_same(format: int, read: bool) -> None:
+    path = f"/out/_runs/{MANIFEST['run_id']}/verdict.json"
+    verdict = Verdict(status="passed", run_id=MANIFEST["run_id"], summary={"format": format, "rows": "seven"})
+    if read:
+        assert parse(written(asdict(verdict)), path) == verdict
+        return
+    with pytest.raises(records.RecordError, match=rf"^{path}: summary"):
+        parse(written(asdict(verdict)), path)
 
 
 def test_every_statistic_has_room_for_its_bins() -> None:

@@ -14,7 +14,7 @@ from transforms.batches.dead_letters import position_columns
 from transforms.batches.measures import MEASURE, MEASURES, packed, unmeasured
 from transforms.batches.misfits import named
 from transforms.batches.repeated import WORK, WORK_FIELD, repeated
-from transforms.batches.schemas import Columns, outputs_schema
+from transforms.batches.schemas import MAX_ROWS, Columns, outputs_schema
 from transforms.outputs.summary.record import MAX_BYTES, limited, merge, written
 from transforms.outputs.summary.tally import Summarizer
 from transforms.runs.labelling import Labelling
@@ -148,6 +148,14 @@ def test_a_thousand_labels_with_long_names_take_no_more_than_their_bytes(more: d
     assert len(written({"summary": found})) <= MAX_BYTES
     assert len(found["labels"]) > 40
     assert all(len(label["label"]) == 40 for label in found["labels"])
+
+
+def test_the_sum_of_the_largest_values_that_a_batch_can_have_is_exact() -> None:
+    for sign in (1, -1):
+        values = np.full((MAX_ROWS, 1), sign * 1e9, np.float32)
+        values[-1] = sign * 1e-6
+        found = summary([scores(values, ())], ())["statistics"]["value"]
+        assert found["sum"] == sign * ((MAX_ROWS - 1) * 10**12 + 1)
 
 
 def test_no_rows_give_no_statistics() -> None:

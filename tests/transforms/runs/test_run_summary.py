@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import json
 import math
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,16 @@ import pytest
 from support.bundles import Built
 from support.jobs import NOW, Outcome, Score, many_texts, write_parquet
 from support.runs.plain_summary import assert_tells, denominators, share, tally
+from support.runs.publishing import planned
 
+from pipeline import scoring
 from pipeline.errors import RunFailedError
+from transforms.errors import RecordError
+from transforms.outputs.summary.record import compressed, merge, one_label
+from transforms.outputs.summary.statistics import STATISTICS
+from transforms.runs.resume import TakenOver, read_taken, write_taken
+from transforms.runs.run import Run
+from transforms.runs.staged import StagedFile, summary_of
 from transforms.score import macro_batch
 
 LABELS = ("play", "book", "rate")
@@ -128,6 +137,45 @@ def test_a_run_that_died_twice_and_was_resumed_has_that_of_a_run_that_did_not(
     outcome = run_job(files)
     assert outcome.manifest["splits_taken_over"] == 3
     assert agrees(outcome) == whole
+
+
+def test_what_is_taken_over_is_added_up_before_it_is_written(
+    run_job: Score, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies(run_job, files, monkeypatch, after=4)
+    descriptions = sorted((tmp_path / "out" / "_runs").glob("*/staged/scores-*.json"))
+    parts = [json.loads(path.read_bytes())["summary"] for path in descriptions]
+    found: list[TakenOver] = []
+
+    def noting(run: Run, taken: TakenOver, name: str) -> str:
+        path = write_taken(run, taken, name)
+        found.append(read_taken(path))
+        assert found[0] == taken
+        return path
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "write_taken", noting)
+        agrees(run_job(files))
+    (taken,) = found
+    assert [file.summary for file in taken.files["scores"]] == [None] * len(parts) == [None] * 3
+    assert taken.summary == merge(parts)
+
+
+def test_a_summary_of_more_rows_than_the_files_have_is_not_taken_over(tmp_path: Path) -> None:
+    run = planned(str(tmp_path / "out"))
+    path = write_taken(run, TakenOver(summary={**merge([]), "rows": 1}), "20261122T020000Z-0123ab")
+    with pytest.raises(RecordError, match="is damaged"):
+        read_taken(path)
+
+
+def test_a_summary_between_steps_takes_few_bytes() -> None:
+    tallies = {one.name: {"rows": 1, "sum": 1, "bins": list(range(one.bins))} for one in STATISTICS}
+    labels = [one_label(f"label {number}", number, {"rows": 1, "statistics": tallies}) for number in range(50)]
+    summary = {**merge([]), "rows": 1, "labels": labels}
+    file = StagedFile(path="p", rows=1, bytes=1, checksum="c", counts=(), summary=compressed(summary))
+    assert len(pickle.dumps(file)) < len(json.dumps(summary)) / 4
+    assert file.told["summary"] == summary
+    assert summary_of([file]) == summary
 
 
 def test_rows_that_an_earlier_version_has_staged_are_named_as_not_summarised(

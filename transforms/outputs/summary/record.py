@@ -2,6 +2,7 @@
 
 import json
 import re
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ MAX_BYTES = 65_536
 """Of a summary in a manifest. Where it would be larger, fewer labels are told apart."""
 
 Content = dict[str, Any]
+Compressed = bytes
 Number = Annotated[int, pydantic.Field(strict=True)]
 Count = Annotated[int, pydantic.Field(strict=True, ge=0)]
 
@@ -97,6 +99,17 @@ def merge(summaries: Iterable[Mapping[str, Any]], not_summarised: int = 0) -> Co
         "labels": [labels[number] for number in sorted(labels)],
         "other_labels": others,
     }
+
+
+def compressed(summary: Mapping[str, Any]) -> Compressed:
+    """The summary as it travels between steps: a run has one a staged file, and as objects each takes 200 KB."""
+    return zlib.compress(json.dumps(summary, separators=(",", ":")).encode(), 1)
+
+
+def decompressed(data: Compressed) -> Content:
+    """The summary that `compressed` made this of."""
+    found: Content = json.loads(zlib.decompress(data))
+    return found
 
 
 def _added(one: Mapping[str, Any], other: Mapping[str, Any]) -> Content:

@@ -24,7 +24,7 @@ VALUE_SIDE = VALUE_STEPS * (HIGHEST - LOWEST)
 
 def share_bins(millionths: Integers) -> Integers:
     """Of 0 to 1 in equal bins; 1 is in the last one."""
-    return np.minimum(millionths * SHARE_BINS // MILLION, SHARE_BINS - 1)
+    return np.minimum(millionths // (MILLION // SHARE_BINS), SHARE_BINS - 1)
 
 
 def doubling_bins(counts: Integers) -> Integers:

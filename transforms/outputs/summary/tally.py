@@ -20,14 +20,18 @@ _OF_PROBABILITIES = (statistics.MARGIN, statistics.ENTROPY)
 
 
 class _Column(NamedTuple):
-    """A statistic of some rows: the number of each, and its bin."""
+    """A statistic of some rows: the number of each; the values that the bins are of where these are not the numbers."""
 
     statistic: Statistic
     numbers: Integers
-    bins: Integers
+    values: npt.NDArray[np.float32] | None = None
+
+    def bins(self, rows: int | None = None) -> Integers:
+        """The bin of each row, or of the first `rows`."""
+        return self.statistic.bin_of((self.numbers if self.values is None else self.values)[:rows])
 
     def take(self, rows: Integers) -> "_Column":
-        return _Column(self.statistic, self.numbers[rows], self.bins[rows])
+        return _Column(self.statistic, self.numbers[rows], None if self.values is None else self.values[rows])
 
 
 class _Tallies:
@@ -43,15 +47,21 @@ class _Tallies:
 
     def add(self, columns: Sequence[_Column], groups: Integers) -> None:
         """Counts rows of which each is in one of the groups."""
-        self.rows += np.bincount(groups, minlength=self._groups)
-        first = groups * self._bins.shape[1]
-        # Counted together: each call for some rows costs more than the rows.
-        places = [first + (column.bins + self._starts[column.statistic.name]) for column in columns]
-        self._bins += np.bincount(np.concatenate(places), minlength=self._bins.size).reshape(self._bins.shape)
+        rows = np.bincount(groups, minlength=self._groups)
+        self.rows += rows
+        first, places = groups * self._bins.shape[1], [np.zeros(0, np.int64)]
         for column in columns:
-            # Weighted counts are floats: exact up to 2**53, which no batch reaches.
+            start = self._starts[column.statistic.name]
+            if not column.numbers.any():
+                # Most batches have no URL, or nothing truncated: then all rows have the bin of 0.
+                self._bins[:, start + column.bins(1)] += rows[:, np.newaxis]
+                continue
+            places.append(first + (column.bins() + start))
+            # Weighted counts are floats, exact up to 2**53: more than MAX_ROWS of the largest values, of 10**12 each.
             sums = np.bincount(groups, column.numbers, minlength=self._groups)
             self.sums[column.statistic.name] += sums.astype(np.int64)
+        # Counted together: each call for some rows costs more than the rows.
+        self._bins += np.bincount(np.concatenate(places), minlength=self._bins.size).reshape(self._bins.shape)
 
     def together(self) -> "_Tallies":
         """All groups as one."""
@@ -87,6 +97,8 @@ class Summarizer:
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Counts rows of Scores with positions."""
+        if not batch.num_rows:
+            return
         columns = [*_published(batch), *_measured(batch)]
         if "label" in batch.schema.names:
             self._by_label.add(columns, self._places(batch.column("label")))
@@ -96,7 +108,7 @@ class Summarizer:
             given, offsets = _entries(batch.column("labels"))
             parents = np.repeat(np.arange(batch.num_rows), np.diff(offsets))
             columns = [column.take(parents) for column in columns if column.statistic != statistics.PROBABILITY]
-            columns.append(_shares(statistics.PROBABILITY, millionths(given.field("probability").to_numpy())))
+            columns.append(_Column(statistics.PROBABILITY, millionths(given.field("probability").to_numpy())))
             self._by_label.add(columns, self._places(given.field("label")))
 
     def _places(self, labels: pa.DictionaryArray) -> Integers:
@@ -129,20 +141,20 @@ def _published(batch: pa.RecordBatch) -> Iterator[_Column]:
     if "value" in names:
         values = batch.column("value").to_numpy()
         capped = millionths(np.clip(values, -_LARGEST, _LARGEST))
-        yield _Column(statistics.VALUE, capped, statistics.value_bins(values))
+        yield _Column(statistics.VALUE, capped, values)
     elif "probability" in names:
-        yield _shares(statistics.PROBABILITY, millionths(batch.column("probability").to_numpy()))
+        yield _Column(statistics.PROBABILITY, millionths(batch.column("probability").to_numpy()))
     else:
         listed, offsets = _entries(batch.column("probabilities"))
         first = listed.field("probability").to_numpy()[offsets[:-1]]
-        yield _shares(statistics.PROBABILITY, millionths(first))
+        yield _Column(statistics.PROBABILITY, millionths(first))
     if "labels" in names:
         given = np.diff(batch.column("labels").offsets.to_numpy()).astype(np.int64)
-        yield _Column(statistics.LABELS_GIVEN, given, statistics.doubling_bins(given))
+        yield _Column(statistics.LABELS_GIVEN, given)
     tokens = batch.column("token_count").to_numpy().astype(np.int64)
-    yield _Column(statistics.TOKEN_COUNT, tokens, statistics.length_bins(tokens))
+    yield _Column(statistics.TOKEN_COUNT, tokens)
     truncated = batch.column("truncated").to_numpy(zero_copy_only=False).astype(np.int64)
-    yield _Column(statistics.TRUNCATED, truncated, truncated)
+    yield _Column(statistics.TRUNCATED, truncated)
 
 
 def _measured(batch: pa.RecordBatch) -> Iterator[_Column]:
@@ -153,12 +165,7 @@ def _measured(batch: pa.RecordBatch) -> Iterator[_Column]:
     measured = unpacked(column)
     scored = () if "value" in batch.schema.names else _OF_PROBABILITIES
     for statistic in (*scored, *_OF_TEXTS):
-        numbers = measured[statistic.name].astype(np.int64)
-        yield _Column(statistic, numbers, statistic.bin_of(numbers))
-
-
-def _shares(statistic: Statistic, numbers: Integers) -> _Column:
-    return _Column(statistic, numbers, statistic.bin_of(numbers))
+        yield _Column(statistic, measured[statistic.name].astype(np.int64))
 
 
 def _entries(column: pa.ListArray) -> tuple[pa.StructArray, npt.NDArray[np.int32]]:
