@@ -13,6 +13,7 @@ from support.scorers import FakeScorer, ragged
 from model.bundle import Bundle
 from model.serving.scoring_graph import ENGINES
 from transforms.batches.dead_letters import position_columns
+from transforms.batches.measures import MEASURE, MEASURES, packed
 from transforms.batches.misfits import named
 from transforms.batches.repeated import WORK, WORK_FIELD, repeated
 from transforms.batches.schemas import MAX_BATCH_BYTES, Columns, outputs_schema, tokens_schema
@@ -57,6 +58,7 @@ def gave(outputs: npt.NDArray[np.float32], failed: tuple[int, ...] = ()) -> pa.R
         "kept_misfits": named(count, {}),
         "text_hash": pa.array(range(count), pa.int64()),
         "truncated": pa.array([False] * count, pa.bool_()),
+        MEASURES: packed(np.zeros(count, MEASURE)),
         "token_count": pa.array([3] * count, pa.int32()),
         "outputs": pa.array(list(outputs), schema.field("outputs").type),
         "failed": pa.array(np.isin(np.arange(count), failed)),
