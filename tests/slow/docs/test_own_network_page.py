@@ -75,9 +75,14 @@ def test_albert_is_imported_and_scored_by_the_commands_that_stand_there(folder: 
 
 def test_every_trial_of_the_page_is_one_that_is_made() -> None:
     special = Special(start=2, end=3, pad=0)
+
+    def score(tokens: np.ndarray, *_: np.ndarray) -> np.ndarray:
+        return np.cumsum(tokens > 0, axis=1)[:, -1:].astype(np.float32)
+
     found = Trials(
         origin="it",
-        score=lambda tokens, *_: np.cumsum(tokens > 0, axis=1)[:, -1:].astype(np.float32),
+        score=score,
+        behind=score,
         special=special,
         vocabulary=50,
         length=None,
