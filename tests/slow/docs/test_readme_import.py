@@ -27,7 +27,7 @@ from model.checkpoints import (
 )
 from model.checkpoints import stored_variables as stored
 from model.serving.exported import as_exported as graphs
-from model.serving.exported import operations, signature, trials
+from model.serving.exported import operations, scores, signature, trials
 from pipeline.bundling import import_job
 from pipeline.bundling.networks import as_exported, formula
 
@@ -85,7 +85,7 @@ def test_the_page_shows_no_other_import() -> None:
 
 MODULES = (checkpoints, hf, formula, import_job, json_files, layouts, model_garden, run_configs)
 MODULES = (*MODULES, safetensors_files, stored, tf1, tokenizer_files, tokenizer_json)
-MODULES = (*MODULES, as_exported, graphs, operations, signature, trials)
+MODULES = (*MODULES, as_exported, graphs, operations, scores, signature, trials)
 # What flags say before anything is read, what only a training or only a library can meet.
 ELSEWHERE = {"ImportJob", "load_vocabulary", "build_from", "of_layers", "of_output", "check_written"}
 

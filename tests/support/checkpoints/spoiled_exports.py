@@ -180,6 +180,7 @@ EXPORTED = [
     Refusal(own(), f"{USUAL} --norm-first"),
     Refusal(own(), f"{IMPORT} --outputs-are probabilities"),
     Refusal(own(spoiled(sigmoid)), f"{IMPORT} --outputs-are probabilities"),
+    Refusal(own(spoiled(softmax)), f"{IMPORT} --outputs-are probabilities --long-texts windows"),
     Refusal(own(spoiled(softmax), output="logits"), IMPORT),
     Refusal(
         own(spoiled(sigmoid, 1)),
