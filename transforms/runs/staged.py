@@ -50,7 +50,8 @@ def summary_of(files: Sequence[StagedFile], taken: Mapping[str, Any] | None = No
     """
     made = (decompressed(file.summary) for file in files if file.summary is not None)
     found = merge(made if taken is None else itertools.chain([taken], made))
-    return {**found, "not_summarised": sum(file.rows for file in files) - found["rows"]}
+    # Fewer rows written than counted is a loss, which the row counts tell of.
+    return {**found, "not_summarised": max(0, sum(file.rows for file in files) - found["rows"])}
 
 
 def record(path: str, content: object) -> None:

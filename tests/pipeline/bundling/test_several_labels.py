@@ -209,7 +209,7 @@ def test_labels_and_probabilities_are_what_a_plain_loop_gives(rows: list[list[fl
     nothing: Any = None
     labelling = Labelling(labels=labels, columns=COLUMNS, run=nothing, top_k=top_k, thresholds=thresholds)
     numbers = np.array(rows, np.float32)
-    found = {name: column.to_pylist() for name, column in _classes(numbers, labelling).items()}
+    found = {name: column.to_pylist() for name, column in _classes(numbers, labelling)[0].items()}
     for row, given_, listed_ in zip(numbers, found["labels"], found["probabilities"], strict=True):
         ranked = sorted(range(3), key=lambda i: -row[i])
         entries = [{"label": labels[i], "probability": row[i]} for i in ranked]
