@@ -166,8 +166,8 @@ def prepare(
     precision = choice.precision or "auto"
     earlier, passed_over = _earlier(job, bundle, run, precision, choice.engine) if job.only_new else Found()
     about = about_run(job, plan, run, earlier, sink)
-    about |= {"not_compared_with": None if passed_over is None else asdict(passed_over), "engine": choice.engine}
-    about |= {"graph": bundle.graph}
+    about |= {"not_compared_with": None if passed_over is None else asdict(passed_over)}
+    about |= {"engine": choice.engine, "graph": bundle.graph}
     if job.only_new:
         tell(Comparison(about))
     compared = compared_precision(choice.precision, needs_gpu)

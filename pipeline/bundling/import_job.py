@@ -213,7 +213,7 @@ def choose_vocabulary(job: ImportJob, checkpoint: Checkpoint) -> tuple[str, ...]
 
 
 def choose_tokenizer(
-    job: ImportJob, checkpoint: Checkpoint, tokens: tuple[str, ...], task: str = "classification"
+    job: ImportJob, checkpoint: Checkpoint, tokens: tuple[str, ...], task: str
 ) -> tuple[TokenizerSpec, list[str]]:
     """How texts become tokens, for a bundle of the task, and notes on what had to be assumed."""
     from model.tokenizer.tokenization import TokenizerSpec, has_capitals

@@ -4,8 +4,6 @@ import os
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import apache_beam as beam
@@ -32,7 +30,7 @@ from pipeline.bundling.import_job import (
 )
 from pipeline.bundling.networks.as_exported import Exported, read_exported
 from pipeline.bundling.networks.formula import with_formula
-from pipeline.bundling.sealing import PACKAGES, move_bundle
+from pipeline.bundling.sealing import description_of, move_bundle
 from pipeline.runners.presets import beam_options
 from transforms.featurize.fit import FitPreprocessing, training_batch
 from transforms.featurize.preprocessing import Preprocessing
@@ -87,25 +85,18 @@ def bundle_checkpoint(job: ImportJob, checkpoint: Checkpoint) -> Imported:
             "ignored": dict(Counter(checkpoint.ignored.values())),
             "notes": [*checkpoint.notes, *notes],
         }
-        description = {
-            "name": job.name,
-            "task": task,
-            "labels": list(labels),
-            "activation": activation,
-            "long_texts": spec.long_texts.described,
-            "max_tokens": spec.max_tokens,
-            "tokenizer": spec.described,
-            "segments": spec.segments,
-            "model": config.to_dict(),
-            "precisions": list(PRECISIONS),
-            "engines": list(ENGINES),
-            "embedding_width": graph.embedding_width,
-            "quality": {},
-            "baseline": {},
-            "origin": origin,
-            "versions": {package: version(package) for package in PACKAGES},
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
+        description = description_of(
+            name=job.name,
+            task=task,
+            labels=labels,
+            spec=spec,
+            activation=activation,
+            model=config.to_dict(),
+            precisions=list(PRECISIONS),
+            engines=list(ENGINES),
+            embedding_width=graph.embedding_width,
+            origin=origin,
+        )
         seal(folder, description)
         move_bundle(folder, Path(job.output))
     return Imported(bundle=Bundle.load(job.output), classifier=classifier, report=_report(checkpoint, notes))
@@ -119,25 +110,19 @@ def bundle_exported(job: ImportJob, found: Exported) -> Imported:
         _fit(write_vocabulary(found.tokens, work / "vocab.txt"), found.spec, found.task, work)
         found.graph.export(folder / SCORING)
         proof = {**found.proof.numbers, "written": check_written(folder / SCORING, found.proof)}
-        description = {
-            "name": job.name,
-            "task": found.task,
-            "labels": list(found.labels),
-            "activation": found.activation,
-            "long_texts": found.spec.long_texts.described,
-            "max_tokens": found.spec.max_tokens,
-            "tokenizer": found.spec.described,
-            "segments": found.spec.segments,
-            "model": found.model,
-            "precisions": ["float32"],
-            "engines": [TENSORFLOW],
-            "graph": AS_EXPORTED,
-            "quality": {"proof": proof},
-            "baseline": {},
-            "origin": found.origin,
-            "versions": {package: version(package) for package in PACKAGES},
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
+        description = description_of(
+            name=job.name,
+            task=found.task,
+            labels=found.labels,
+            spec=found.spec,
+            activation=found.activation,
+            model=found.model,
+            precisions=["float32"],
+            engines=[TENSORFLOW],
+            graph=AS_EXPORTED,
+            quality={"proof": proof},
+            origin=found.origin,
+        )
         seal(folder, description)
         move_bundle(folder, Path(job.output))
     return Imported(bundle=Bundle.load(job.output), classifier=None, report=found.report)

@@ -3,13 +3,39 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model.bundle import DESCRIPTION, Bundle
 
+if TYPE_CHECKING:
+    from model.tokenizer.tokenization import TokenizerSpec
+
 PACKAGES = ("tensorflow", "tf-keras", "tensorflow-text", "tensorflow-transform", "apache-beam", "pyarrow")
 """Whose versions a bundle names."""
+
+
+def description_of(
+    *, name: str, task: str, labels: Sequence[str], spec: "TokenizerSpec", **more: Any
+) -> dict[str, Any]:
+    """What `seal` writes of a new bundle whose texts become tokens as `spec` says; `more` goes before what is usual."""
+    return {
+        "name": name,
+        "task": task,
+        "labels": list(labels),
+        "long_texts": spec.long_texts.described,
+        "max_tokens": spec.max_tokens,
+        "tokenizer": spec.described,
+        "segments": spec.segments,
+        "quality": {},
+        "baseline": {},
+        "versions": {package: version(package) for package in PACKAGES},
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **more,
+    }
 
 
 def move_bundle(folder: Path, output: Path) -> None:

@@ -6,8 +6,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,7 +24,7 @@ from model.windows import Folding
 from pipeline.bundling.certifying import HeldOut, held_out_rows
 from pipeline.bundling.labelled_rows import TEST, TRAIN, Classes, check_labels, dropped_rows, prepare_rows
 from pipeline.bundling.networks.formula import ASSUMED, with_formula
-from pipeline.bundling.sealing import PACKAGES, move_bundle
+from pipeline.bundling.sealing import description_of, move_bundle
 from pipeline.bundling.telling import RowsFound, Silent, Teller, diverged
 from pipeline.bundling.training_job import TrainingJob, plan_rows, usual_learning_rate
 from pipeline.bundling.training_record import Record, measure
@@ -104,38 +102,34 @@ def train(job: TrainingJob, teller: Teller | None = None) -> Trained:
             measured=measured,
             targets=validation.targets,
         ).write(folder)
-        description = {
-            "name": job.name,
-            "task": job.task,
-            "labels": list(labels),
-            "thresholds": list(measured.thresholds),
-            "long_texts": spec.long_texts.described,
-            "max_tokens": spec.max_tokens,
-            "tokenizer": spec.described,
-            "segments": spec.segments,
-            "model": config.to_dict(),
-            "precisions": list(PRECISIONS),
-            "engines": list(ENGINES),
-            "embedding_width": graph.embedding_width,
-            "quality": measured.quality,
-            "baseline": json.loads((work / "baseline.json").read_text()),
-            "origin": {
-                "weights": Path(os.path.abspath(job.encoder)).name if job.encoder else f"{job.preset}, from scratch",
-                "training_rows": len(training),
-                "epochs": result.epochs_run,
-                "best_epoch": result.best_epoch,
-                "ended": result.ended,
-                "learning_rate": options.learning_rate,
-                "batch_size": options.batch_size,
-                "seed": options.seed,
-                **({"dropped": told} if (told := {part: codes for part, codes in dropped.items() if codes}) else {}),
-                **read_marked(work.glob("marked-*")),
-                # Those that name a path are told, and no part of what the bundle is.
-                **({"notes": said} if (said := [note for note in notes if note.startswith(ASSUMED)]) else {}),
-            },
-            "versions": {package: version(package) for package in PACKAGES},
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        origin = {
+            "weights": Path(os.path.abspath(job.encoder)).name if job.encoder else f"{job.preset}, from scratch",
+            "training_rows": len(training),
+            "epochs": result.epochs_run,
+            "best_epoch": result.best_epoch,
+            "ended": result.ended,
+            "learning_rate": options.learning_rate,
+            "batch_size": options.batch_size,
+            "seed": options.seed,
+            **({"dropped": told} if (told := {part: codes for part, codes in dropped.items() if codes}) else {}),
+            **read_marked(work.glob("marked-*")),
+            # Those that name a path are told, and no part of what the bundle is.
+            **({"notes": said} if (said := [note for note in notes if note.startswith(ASSUMED)]) else {}),
         }
+        description = description_of(
+            name=job.name,
+            task=job.task,
+            labels=labels,
+            spec=spec,
+            thresholds=list(measured.thresholds),
+            model=config.to_dict(),
+            precisions=list(PRECISIONS),
+            engines=list(ENGINES),
+            embedding_width=graph.embedding_width,
+            quality=measured.quality,
+            baseline=json.loads((work / "baseline.json").read_text()),
+            origin=origin,
+        )
         seal(folder, description)
         move_bundle(folder, Path(job.output))
         # Their tokens are in a file that goes.

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import tensorflow as tf
 
-from model.windows import Folding
+from model.windows import Folding, Windows
 from transforms.batches.fingerprints import text_hash
 from transforms.batches.misfits import named
 from transforms.batches.schemas import SOURCE, Columns, texts_schema
@@ -79,6 +79,17 @@ def ragged(rows: list[tuple[list[int], int]]) -> Ragged:
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         np.array([first for _, first in rows], np.int32),
     )
+
+
+def windowed(texts: list[list[list[int]]]) -> Ragged:
+    """Texts of windows of tokens."""
+    windows = [window for text in texts for window in text]
+    tokens = np.array([token for window in windows for token in window], np.int32)
+    lengths = np.array([len(window) for window in windows], np.int32)
+    counts = np.concatenate([[0], np.cumsum([len(text) for text in texts])]).astype(np.int64)
+    totals = [sum(map(len, text)) for text in texts]
+    ends = np.concatenate([[0], np.cumsum(totals)]).astype(np.int64)
+    return Ragged(tokens, ends, np.array(totals, np.int32), Windows(lengths, counts))
 
 
 NOBODYS = [

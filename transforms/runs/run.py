@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from transforms.outputs import records
+from transforms.outputs.json_text import written
 from transforms.outputs.names import MANIFEST, RUN_ID
-from transforms.outputs.summary.record import written
 from transforms.runs.error_budget import ErrorBudget
 from transforms.stores.paths import join
 

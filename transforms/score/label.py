@@ -36,8 +36,9 @@ def label(batch: pa.RecordBatch, labelling: Labelling) -> tuple[pa.RecordBatch, 
         dead = reject(batch, bad, STAGE, codes, reasons)
         batch, outputs, vectors = batch.filter(pa.array(good)), outputs[good], vectors[good]
     schema = labelling.schema
-    own = {"value": pa.array(np.ascontiguousarray(outputs[:, 0]))}
-    if labelling.labels:
+    if not labelling.labels:
+        own = {"value": pa.array(np.ascontiguousarray(outputs[:, 0]))}
+    else:
         own, ranked = _classes(outputs, labelling)
         measured = with_certainty(unpacked(batch.column(MEASURES)), outputs, ranked, labelling.thresholds)
         own[MEASURES] = packed(measured)

@@ -238,7 +238,8 @@ class Trials:
                 "a mask that it reads, or for rows of any length"
             )
         if not read:
-            return ("mask: the network does not read it, so [PAD] counts as it does in its own graph",) * self.masked
+            note = "mask: the network does not read it, so [PAD] counts as it does in its own graph"
+            return (note,) if self.masked else ()
         tokens = rows.padded(self.length, self.special.pad)
         others = np.setdiff1d(np.arange(self.vocabulary), [self.special.pad]).astype(np.int32)
         place = np.arange(self.length)

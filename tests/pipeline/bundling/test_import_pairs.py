@@ -170,7 +170,9 @@ def test_pairs_are_cut_as_the_models_maker_does_unless_one_says_how(tmp_path: Pa
     for path, expected in models.items():
         checkpoint = load(path)
         flags = {"segments": 2} if truncator is None else {"segments": 2, "truncator": truncator}
-        spec, notes = choose_tokenizer(job(path, tmp_path, **flags), checkpoint, checkpoint.vocabulary or ())
+        spec, notes = choose_tokenizer(
+            job(path, tmp_path, **flags), checkpoint, checkpoint.vocabulary or (), "classification"
+        )
         assert spec.truncator == (truncator or expected)
         assert not [note for note in notes if "truncator" in note]
 

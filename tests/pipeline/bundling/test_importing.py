@@ -191,7 +191,7 @@ def test_the_longest_text_of_a_hugging_face_tokenizer_is_that_of_the_bundle(tmp_
     for said, expected in ((8, 8), (10**30, 16)):
         (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True, "model_max_length": said}))
         checkpoint = load(folder)
-        spec, _ = choose_tokenizer(job(folder, tmp_path), checkpoint, checkpoint.vocabulary or ())
+        spec, _ = choose_tokenizer(job(folder, tmp_path), checkpoint, checkpoint.vocabulary or (), "classification")
         assert spec.max_tokens == expected
 
 
@@ -215,6 +215,8 @@ def test_that_nothing_says_how_a_training_tokenized_is_noted(
     (folder / "params.yaml").write_text(json.dumps({"task": {"train_data": data}}))
     checkpoint = load(folder)
     for flags, expected in (({}, noted), ({"tokenizer": "huggingface"}, False)):
-        _, notes = choose_tokenizer(job(folder, tmp_path, **flags), checkpoint, checkpoint.vocabulary or ())
+        _, notes = choose_tokenizer(
+            job(folder, tmp_path, **flags), checkpoint, checkpoint.vocabulary or (), "classification"
+        )
         assert any(note.startswith("tokenizer: model_garden is assumed") for note in notes) == expected
     assert load(EXPORT).flavour_assumed is False

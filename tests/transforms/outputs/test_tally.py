@@ -15,7 +15,8 @@ from transforms.batches.measures import MEASURE, MEASURES, packed, unmeasured
 from transforms.batches.misfits import named
 from transforms.batches.repeated import WORK, WORK_FIELD, repeated
 from transforms.batches.schemas import MAX_ROWS, Columns, outputs_schema
-from transforms.outputs.summary.record import MAX_BYTES, limited, merge, written
+from transforms.outputs.json_text import written
+from transforms.outputs.summary.record import MAX_BYTES, limited, merge
 from transforms.outputs.summary.tally import Summarizer
 from transforms.runs.labelling import Labelling
 from transforms.runs.row_counts import Work

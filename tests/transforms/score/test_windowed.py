@@ -1,55 +1,22 @@
-"""Texts with windows: scored once a window, folded by text, published with the columns that say so."""
+"""Texts with windows: scored once a window, folded by text."""
 
-import datetime as dt
-import functools
-import json
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.checkpoints.imports import job
-from support.commands import DATA, invoke
-from support.jobs import NOW, Outcome, Score, write_parquet
-from support.scorers import COLUMNS, EACH, POISON, FakeScorer, texts_batch
+from support.scorers import COLUMNS, EACH, POISON, FakeScorer, texts_batch, windowed
 
-from model.bundle import Bundle
-from model.windows import NOBODY, Folding, Windows
-from pipeline.bundling.certify_job import CertifyJob
-from pipeline.bundling.certifying import certify_rows, read_tokens
-from pipeline.bundling.importing import import_model
-from pipeline.bundling.training import train
-from pipeline.bundling.training_job import training_job
-from pipeline.jobs.config import described
+from model.windows import NOBODY, Folding
 from transforms.batches.score_columns import scores_schema
 from transforms.bigquery.fields import SCORES, table_fields, to_add
-from transforms.featurize.step import TokenArrays, TransformGraph, featurize, within
-from transforms.read.plan_files import plan_inputs
-from transforms.score.compute import Compute
-from transforms.score.devices import Device
-from transforms.score.engines.choice import load_scorer
-from transforms.score.macro_batch import Ragged
-from transforms.score.windows import one_by_one, score_texts
+from transforms.featurize.step import TokenArrays, featurize, within
+from transforms.score.windows import score_texts
 
-KIN = DATA / "hf_kin"
 OWN = ("windows", "deciding_window", "window_first_token")
-
-
-def ragged(texts: list[list[list[int]]]) -> Ragged:
-    """Texts of windows of tokens."""
-    windows = [window for text in texts for window in text]
-    tokens = np.array([token for window in windows for token in window], np.int32)
-    lengths = np.array([len(window) for window in windows], np.int32)
-    counts = np.concatenate([[0], np.cumsum([len(text) for text in texts])]).astype(np.int64)
-    totals = [sum(map(len, text)) for text in texts]
-    ends = np.concatenate([[0], np.cumsum(totals)]).astype(np.int64)
-    return Ragged(tokens, ends, np.array(totals, np.int32), Windows(lengths, counts))
 
 
 def scorer(by: str = "mean", **settings: int) -> FakeScorer:
@@ -70,7 +37,7 @@ def test_a_text_fails_with_any_of_its_windows_and_each_window_is_scored_once(
 ) -> None:
     told: list[int] = []
     model = scorer(token_budget=budget)
-    found = score_texts(ragged(texts), model, told.append)
+    found = score_texts(windowed(texts), model, told.append)
     bad = [any(POISON in window for window in text) for text in texts]
     assert found.failed.tolist() == bad
     assert sum(told) == len(texts)
@@ -89,7 +56,7 @@ def test_a_text_fails_with_any_of_its_windows_and_each_window_is_scored_once(
     assert work.scored + work.copied + work.remembered == len(texts) - sum(bad)
     assert (work.windows, work.windows_computed) == (sum(map(len, texts)), len(good))
     assert work.tokens == sum(len(window) - 1 for window in good)
-    again = score_texts(ragged(texts), model).work
+    again = score_texts(windowed(texts), model).work
     # A window that failed is tried again, and few share a place in the memo.
     assert (again.scored > 0) <= (again.windows_computed > 0)
     assert again.windows_computed <= len(good) // 2 + 1
@@ -98,20 +65,20 @@ def test_a_text_fails_with_any_of_its_windows_and_each_window_is_scored_once(
 def test_work_counts_texts_and_windows_apart() -> None:
     model = scorer()
     a, b, c = [20, 21], [22], [23, 24, 25]
-    first = score_texts(ragged([[a, b], [b, a], [a], [c]]), model).work
+    first = score_texts(windowed([[a, b], [b, a], [a], [c]]), model).work
     # The second and third text have only windows that the first one has.
     assert (first.scored, first.copied, first.remembered) == (2, 2, 0)
     assert (first.windows, first.windows_computed, first.tokens) == (6, 3, 6)
-    again = score_texts(ragged([[a, b], [b, [26]], [[26]]]), model).work
+    again = score_texts(windowed([[a, b], [b, [26]], [[26]]]), model).work
     assert (again.scored, again.copied, again.remembered) == (1, 1, 1)
     assert (again.windows, again.windows_computed) == (5, 1)
     assert {"windows", "windows_computed"} <= again.told.keys()
-    plain = ragged([[a], [a]])._replace(windows=None)
+    plain = windowed([[a], [a]])._replace(windows=None)
     assert not {"windows", "windows_computed"} & score_texts(plain, FakeScorer()).work.told.keys()
 
 
 def test_no_micro_batch_is_larger_for_a_text_with_many_windows() -> None:
-    rows = ragged([[[100 + i, 7, 8, 9] for i in range(300)], [[5]]])
+    rows = windowed([[[100 + i, 7, 8, 9] for i in range(300)], [[5]]])
     model = scorer(token_budget=16 * EACH)
     sizes: list[int] = []
     score = FakeScorer.__call__
@@ -128,7 +95,7 @@ def test_no_micro_batch_is_larger_for_a_text_with_many_windows() -> None:
 
 def test_texts_with_windows_need_a_model_that_folds_them() -> None:
     with pytest.raises(ValueError, match="the bundle of this model makes none"):
-        score_texts(ragged([[[1]]]), FakeScorer())
+        score_texts(windowed([[[1]]]), FakeScorer())
 
 
 @settings(deadline=None)
@@ -174,245 +141,6 @@ def test_a_text_with_too_many_windows_is_a_dead_letter_beside_one_that_the_token
     assert (nothing.num_rows, all_dead is not None) == (0, True)
 
 
-# Whole jobs: the windows of transformers, through import and score.
-
-Imported = Callable[..., Bundle]
-
-
-@pytest.fixture(scope="module")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Imported:
-    """The bundles of cases, each imported once."""
-
-    @functools.cache
-    def make(case: str, how: str = "windows") -> Bundle:
-        length = stored(case, "windows.json")["max_length"]
-        given: dict[str, Any] = {"max_tokens": length, "long_texts": how}
-        if how == "windows":
-            by, which = WHOLE[case]
-            given |= {"windows_by": by, "stride": strides(case)[which]}
-        if case == "electra_one_output":
-            given["activation"] = "sigmoid"
-        return import_model(job(KIN / case / "model", tmp_path_factory.mktemp(case), **given)).bundle
-
-    return make
-
-
-def stored(case: str, name: str) -> Any:
-    return json.loads((KIN / case / name).read_text(encoding="utf-8"))
-
-
-def cuts(case: str, stride: int) -> list[tuple[str, list[list[int]], np.ndarray]]:
-    """Texts, their windows, and the logits of these, as transformers gives them."""
-    texts = stored(case, "texts.json")
-    found = stored(case, "windows.json")["cuts"]
-    return [(texts[c["text"]], c["windows"], np.array(c["logits"], np.float64)) for c in found if c["stride"] == stride]
-
-
-def wide_softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
-
-
-def wide_sigmoid(logits: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-logits))
-
-
-def listed(row: dict[str, Any], labels: tuple[str, ...]) -> list[float]:
-    by_label = {entry["label"]: entry["probability"] for entry in row["probabilities"]}
-    return [by_label[label] for label in labels]
-
-
-def strides(case: str) -> list[int]:
-    return sorted({cut["stride"] for cut in stored(case, "windows.json")["cuts"]})
-
-
-def scored(run_job: Score, bundle: Bundle, texts: list[str], tmp_path: Path, **settings: Any) -> Outcome:
-    rows = {"id": [str(i) for i in range(len(texts))], "text": texts}
-    return run_job(write_parquet(tmp_path / "in.parquet", rows), bundle=str(bundle.path), **settings)
-
-
-WHOLE = {
-    "electra_cls3_projected": ("mean", 1),
-    "distilbert_cls2": ("max", 1),
-    "distilbert_multi4": ("max", 1),
-    "electra_cls3_same": ("max", 0),
-    "bert_multi5": ("mean", 1),
-    "distilbert_reg1": ("mean", 1),
-    "electra_one_output": ("mean", 0),
-}
-"""Case -> how its windows are folded, and which of the two strides that are stored."""
-QUICK = ("electra_cls3_projected", "distilbert_cls2", "distilbert_multi4")
-
-
-@pytest.mark.parametrize(
-    "case", [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in WHOLE]
-)
-def test_windows_score_as_transformers_scores_each(
-    case: str, run_job: Score, imported: Imported, tmp_path: Path
-) -> None:
-    by, which = WHOLE[case]
-    stride, bundle = strides(case)[which], imported(case)
-    assert bundle.long_texts == {"how": "windows", "stride": stride, "by": by, "max_windows": 256}
-    found = cuts(case, stride)
-    short = next(t for t, ids in zip(*texts_with_ids(case), strict=True) if t.strip() and len(ids) < 10)
-    outcome = scored(run_job, bundle, [*(text for text, _, _ in found), short], tmp_path, max_dead_fraction=0.0)
-    rows = {int(row["id"]): row for row in outcome.rows()}
-    step = bundle.max_tokens - 2 - stride
-    for number, (_, windows, logits) in enumerate(found):
-        row, shares = rows[number], wide_softmax(logits)
-        assert (row["windows"], row["truncated"], row["token_count"]) == (len(windows), False, sum(map(len, windows)))
-        deciding = None
-        if bundle.task == "regression":
-            value = logits.mean()
-            np.testing.assert_allclose(row["value"], wide_sigmoid(value) if "one" in case else value, rtol=0, atol=1e-5)
-        elif bundle.task == "multilabel":
-            expected = wide_sigmoid(logits.mean(axis=0) if by == "mean" else logits.max(axis=0))
-            np.testing.assert_allclose(listed(row, bundle.labels), expected, rtol=0, atol=2e-6)
-        elif by == "mean":
-            expected = wide_softmax(logits.mean(axis=0))
-            np.testing.assert_allclose(listed(row, bundle.labels), expected, rtol=0, atol=2e-6)
-            deciding = int(shares[:, expected.argmax()].argmax())
-        else:
-            deciding = int(shares.max(axis=1).argmax())
-            np.testing.assert_allclose(listed(row, bundle.labels), shares[deciding], rtol=0, atol=2e-6)
-        if deciding is None:
-            assert (row["deciding_window"], row["window_first_token"]) == (None, None)
-        else:
-            # Windows of one repeated word are equal: then the first of them decides.
-            same = [w for w in range(len(windows)) if np.allclose(shares[w], shares[deciding], atol=1e-6)]
-            assert row["deciding_window"] in same
-            assert row["window_first_token"] == row["deciding_window"] * step
-    alone = rows[len(found)]
-    assert alone["windows"] == 1
-    assert alone["deciding_window"] == (0 if bundle.task == "classification" else None)
-
-
-def texts_with_ids(case: str) -> tuple[list[str], list[list[int]]]:
-    return stored(case, "texts.json"), stored(case, "ids.json")["input_ids"]
-
-
-def test_a_text_that_fits_scores_as_without_windows(run_job: Score, imported: Imported, tmp_path: Path) -> None:
-    case = "distilbert_cls2"
-    ids = stored(case, "ids.json")
-    texts = [t for t, cut in zip(stored(case, "texts.json"), ids["truncated"], strict=True) if t.strip() and not cut]
-    plain = scored(run_job, imported(case, "cut"), texts, tmp_path, output=tmp_path / "plain")
-    found = scored(run_job, imported(case), texts, tmp_path)
-    assert len(texts) > 20
-    assert not set(OWN) & plain.rows()[0].keys()
-    for row, wanted in zip(by_id(found), by_id(plain), strict=True):
-        assert {key: row[key] for key in ("label", "token_count", "truncated")} == {
-            key: wanted[key] for key in ("label", "token_count", "truncated")
-        }
-        assert row["probability"] == pytest.approx(wanted["probability"], abs=1e-6)
-        assert [row[name] for name in OWN] == [1, 0, 0]
-    assert not {"windows", "windows_computed"} & plain.manifest["work"].keys()
-    assert found.manifest["work"]["windows"] == len(texts)
-
-
-def by_id(outcome: Outcome) -> list[dict[str, Any]]:
-    return sorted(outcome.rows(), key=lambda row: int(row["id"]))
-
-
-def test_too_many_windows_the_byte_limit_first_and_windows_that_texts_share(
-    run_job: Score, imported: Imported, tmp_path: Path
-) -> None:
-    bundle = imported("distilbert_cls2")
-    room, step = 22, 18
-    # Each text one token shorter or longer than so many windows hold.
-    words = [room, room + 2 * step, room + 255 * step, room + 255 * step + 1, 20_000, 2, room + 2 * step - 1]
-    texts = [" ".join(["a"] * count) for count in words]
-    outcome = scored(run_job, bundle, texts, tmp_path, max_text_bytes=2 * (room + 256 * step))
-    assert outcome.codes() == {"3": "too_many_windows", "4": "text_too_long"}
-    windows = {"0": 1, "1": 3, "2": 256, "5": 1, "6": 3}
-    assert {row["id"]: row["windows"] for row in outcome.rows()} == windows
-    work = outcome.manifest["work"]
-    # A full window, one of two words, and one that lacks a word.
-    assert (work["windows"], work["windows_computed"]) == (sum(windows.values()), 3)
-    assert work["scored"] + work["copied"] + work["remembered"] == 5
-    dead = {row["id"]: row for row in outcome.dead()}
-    assert dead["3"]["stage"] == "Featurize"
-    assert "--max-windows" in dead["3"]["reason"]
-
-
-def test_unchanged_texts_keep_what_their_windows_made(run_job: Score, imported: Imported, tmp_path: Path) -> None:
-    bundle = imported("electra_cls3_projected")
-    texts = [text for text, _, _ in cuts("electra_cls3_projected", 7)] + ["short", "another"]
-    first = scored(run_job, bundle, texts, tmp_path, keep_text_digests=True)
-    later = {"only_new": True, "now": NOW + dt.timedelta(days=1), "date": "2026-11-22"}
-    again = replace(scored(run_job, bundle, [*texts[:-1], "is new"], tmp_path, **later), date="2026-11-22")
-    assert (again.verdict.counts["scored"], again.verdict.counts["skipped"]) == (1, len(texts) - 1)
-    own = ("label", "probability", "token_count", *OWN)
-    before = [[row[name] for name in own] for row in by_id(first)[:-1]]
-    assert [[row[name] for name in own] for row in by_id(again)[:-1]] == before
-    assert by_id(again)[-1]["windows"] == 1
-    (file,) = again.manifest["files"][:1]
-    schema = pq.read_schema(again.output / file["path"])
-    assert all((schema.field(name).type, schema.field(name).nullable) == (pa.int32(), True) for name in OWN)
-
-
-@pytest.mark.parametrize(("case", "by"), [("electra_cls3_projected", "mean"), ("distilbert_cls2", "max")])
-def test_the_embedding_of_a_text_comes_from_those_of_its_windows(
-    case: str, by: str, run_job: Score, imported: Imported, tmp_path: Path
-) -> None:
-    bundle = imported(case)
-    texts = [text for text, _, _ in cuts(case, strides(case)[1])]
-    rows = by_id(scored(run_job, bundle, texts, tmp_path, embeddings="float32"))
-    plain = by_id(scored(run_job, bundle, texts, tmp_path, output=tmp_path / "plain"))
-    model = load_scorer(bundle, Compute(embeddings=True), Device(kind="cpu"))
-    graph = TransformGraph(str(bundle.path), windows=True)
-    tokens = graph(np.array([text.encode() for text in texts], object))
-    assert tokens.windows is not None
-    assert tokens.ends is not None
-    windows = np.split(tokens.values, np.cumsum(tokens.windows)[:-1])
-    for number, (row, without) in enumerate(zip(rows, plain, strict=True)):
-        assert row["probability"] == pytest.approx(without["probability"], abs=1e-6)
-        own = windows[tokens.ends[number] : tokens.ends[number + 1]]
-        each = [model(w, np.int32([len(w)]), np.int32([len(w)]))[0, model.classes :] for w in own]
-        expected = np.mean(each, axis=0) if by == "mean" else each[row["deciding_window"]]
-        np.testing.assert_allclose(row["embedding"], expected, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("how", [pytest.param("tail", marks=pytest.mark.slow), "head-tail"])
-def test_the_tokens_are_scored_that_stay(how: str, run_job: Score, imported: Imported, tmp_path: Path) -> None:
-    case = "distilbert_cls2"
-    words = ["a", "b", "c", "d", "e", "f", "g", "h"]
-    long = [" ".join(np.random.default_rng(seed).choice(words, 61)) for seed in range(5)]
-    room = 22
-    kept = {"tail": lambda w: w[-room:], "head-tail": lambda w: w[: room // 2 + room % 2] + w[-(room // 2) :]}
-    bundle = imported(case, how)
-    assert (bundle.long_texts, bundle.windows) == ({"how": how}, False)
-    found = scored(run_job, bundle, long, tmp_path)
-    short = [" ".join(kept[how](text.split())) for text in long]
-    wanted = scored(run_job, imported(case, "cut"), short, tmp_path, output=tmp_path / "cut")
-    assert not set(OWN) & found.rows()[0].keys()
-    for row, other in zip(by_id(found), by_id(wanted), strict=True):
-        assert row["probability"] == pytest.approx(other["probability"], abs=1e-6)
-        assert (row["truncated"], other["truncated"], row["token_count"]) == (True, False, room + 2)
-
-
-REFUSED = [
-    (["--long-texts", "tail", "--segments", "2"], "--long-texts tail: long texts are 'tail', and a row is a pair"),
-    (["--long-texts", "windows", "--stride", "22"], "--stride 22: windows of 24 tokens hold 22 of the text"),
-    (["--stride", "3"], "--stride is for --long-texts windows, and long texts are cut here"),
-    (["--long-texts", "tail", "--max-windows", "3"], "--max-windows is for --long-texts windows"),
-]
-
-
-@pytest.mark.parametrize(("flags", "message"), REFUSED)
-def test_what_cannot_be_is_refused_at_import(flags: list[str], message: str, tmp_path: Path) -> None:
-    command = ["import", KIN / "distilbert_cls2" / "model", "--output", tmp_path / "bundle", "--name", "n", *flags]
-    code, out, err = invoke(*command)
-    assert (code, out, message in err) == (2, "", True), err
-    assert not (tmp_path / "bundle").exists()
-
-
-def test_no_window_of_a_regression_is_the_surest(tmp_path: Path) -> None:
-    flags = ["--long-texts", "windows", "--windows-by", "max"]
-    command = ["import", KIN / "distilbert_reg1" / "model", "--output", tmp_path / "bundle", "--name", "n", *flags]
-    code, _, err = invoke(*command)
-    assert (code, "--windows-by max: this is a regression" in err) == (2, True), err
-
-
 def test_a_table_has_the_columns_nullable_and_one_that_exists_gets_them() -> None:
     nothing = pa.schema([])
     fields = table_fields(scores_schema(nothing, "classification", windows=True), SCORES)
@@ -429,88 +157,3 @@ def test_a_table_has_the_columns_nullable_and_one_that_exists_gets_them() -> Non
 def test_nobody_decides_where_every_label_may_have_another_window() -> None:
     made = Folding(by="max", activation="sigmoid", step=5)
     assert made(np.array([[1.0, 0.0], [0.0, 1.0]], np.float32), np.array([0, 2])).deciding.tolist() == [NOBODY]
-
-
-# Training: what it measures of texts is what scoring publishes.
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("by", ["mean", "max"])
-def test_a_training_by_windows_measures_texts_as_they_are_scored(by: str, run_job: Score, tmp_path: Path) -> None:
-    generator = np.random.default_rng(11)
-    fill = [f"w{i}" for i in range(30)]
-    rows: dict[str, list[str]] = {"id": [], "text": [], "label": []}
-    for number in range(420):
-        label = ("good", "bad")[number % 2]
-        words = generator.choice(fill, generator.integers(4, 50)).tolist()
-        words[generator.integers(len(words))] = f"is{label}"
-        rows["id"].append(f"{number:04d}")
-        rows["text"].append(" ".join(words))
-        rows["label"].append(label)
-    rows["text"][7] = " ".join(fill * 20)
-    test = {name: values[300:] for name, values in rows.items()}
-    flags = {
-        "input": [str(write_parquet(tmp_path / "train.parquet", {k: v[:300] for k, v in rows.items()}))],
-        "test_input": [str(write_parquet(tmp_path / "test.parquet", test))],
-        "output": str(tmp_path / "bundle"),
-        "name": "n",
-        "id_column": "id",
-        "max_tokens": 16,
-        "epochs": 6,
-        "vocabulary_size": 200,
-        "long_texts": "windows",
-        "stride": 2,
-        "windows_by": by,
-        "max_windows": 30,
-    }
-    trained = train(training_job(flags))
-    bundle = trained.bundle
-    assert bundle.long_texts == {"how": "windows", "stride": 2, "by": by, "max_windows": 30}
-    history = json.loads((bundle.path / "training" / "history.json").read_text())
-    assert sum(history["rows"].values()) == 419
-    assert history["dropped"] == {"train": {"too_many_windows": 1}, "test": {}}
-    assert bundle.baseline["rows"] == 299
-    assert bundle.baseline["truncated_share"] == 0
-    assert bundle.quality["test"]["rows"] == 120
-    ragged_rows = trained.held_out.rows
-    assert ragged_rows.windows is not None
-    assert len(ragged_rows.windows.counts) == history["rows"]["validation"] < len(ragged_rows.windows.lengths)
-    plain = {name: values for name, values in test.items() if name != "label"}
-    outcome = run_job(write_parquet(tmp_path / "score.parquet", plain), bundle=str(bundle.path), max_dead_fraction=0.0)
-    right = dict(zip(test["id"], test["label"], strict=True))
-    accuracy = np.mean([row["label"] == right[row["id"]] for row in outcome.rows()])
-    assert accuracy == pytest.approx(bundle.quality["test"]["accuracy"])
-    assert max(row["windows"] for row in outcome.rows()) > 2
-    # The very rows that were held out, in two precisions, by text.
-    certified = certify_rows(str(bundle.path), bundle, ragged_rows, gold=trained.held_out.gold, precision="bfloat16")
-    assert certified.certificate.rows + certified.certificate.copies == history["rows"]["validation"]
-    assert certified.certificate.probabilities is not None
-    assert 0 < certified.certificate.probabilities.largest < 0.2
-
-
-def test_tokens_of_windows_are_read_for_a_certificate(imported: Imported, tmp_path: Path) -> None:
-    bundle = imported("distilbert_cls2")
-    texts = ["a b", " ".join(["a"] * 50), " ".join(["b"] * 22)]
-    file = write_parquet(tmp_path / "in.parquet", {"text": texts})
-    wanted = described(CertifyJob, {"bundle": str(bundle.path), "input": [str(file)]})
-    found = read_tokens(plan_inputs(wanted.input, wanted.columns(bundle.task)), bundle, 10).ragged
-    assert found.windows is not None
-    assert (found.windows.counts.tolist(), found.windows.lengths.tolist()) == ([1, 3, 1], [4, 24, 24, 16, 24])
-    alone = one_by_one(found.take(np.array([1])))
-    assert (np.diff(alone.offsets).tolist(), alone.first_segment.tolist()) == ([24, 24, 16], [24, 24, 16])
-
-
-def test_every_engine_gives_the_logits_of_windows(imported: Imported) -> None:
-    bundle = imported("distilbert_multi4")
-    assert bundle.max_tokens == 24
-    windows = [[[2, 11, 12, 3], [2, 13, 3], [2, 14, 15, 16, 3]], [[2, 20, 3]]]
-    cpu = Device(kind="cpu")
-    plain, other = (
-        score_texts(ragged(windows), load_scorer(bundle, Compute(precision="float32", engine=engine), cpu))
-        for engine in ("tensorflow", "openvino")
-    )
-    np.testing.assert_allclose(plain.outputs, other.outputs, rtol=0, atol=1e-6)
-    # Of several labels the largest of all windows, each with a sigmoid of its own.
-    alone = [score_texts(ragged([[window]]), load_scorer(bundle, Compute(), cpu)).outputs[0] for window in windows[0]]
-    np.testing.assert_allclose(plain.outputs[0], np.max(alone, axis=0), rtol=0, atol=1e-6)
-    assert len({int(np.argmax(column)) for column in np.array(alone).T}) > 1, "one window has them all"

@@ -1,12 +1,13 @@
 """A summary as JSON: checked when it is read, added up without regard to order, and cut to what a manifest takes."""
 
 import json
-import re
 import zlib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import pydantic
+
+from transforms.outputs.json_text import written
 
 FORMAT = 1
 MOST_LABELS = 50
@@ -149,16 +150,3 @@ def limited(summary: Content, most: int = MAX_BYTES) -> Content:
         others = summary["other_labels"]
         summary = {**summary, "labels": kept, "other_labels": group if others is None else _added(group, others)}
     return summary
-
-
-_NUMBERS = re.compile(r"\[\n\s*-?\d+(?:,\n\s*-?\d+)*\n\s*\]")
-_TALLY = re.compile(r'\{\n\s*"rows": \d+,\n\s*"sum": -?\d+,\n(?:\s*"first": \d+,\n)?\s*"bins": \[[\d,]*\]\n\s*\}')
-
-
-def written(content: Mapping[str, Any]) -> bytes:
-    """JSON as records have it on disk: one value a line, but lists of integers, and a tally, on one line."""
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    # No string of JSON has the end of a line in it, so neither pattern can be found in one.
-    for pattern in (_NUMBERS, _TALLY):
-        text = pattern.sub(lambda found: "".join(line.strip() for line in found[0].split("\n")), text)
-    return (text + "\n").encode()
