@@ -88,7 +88,7 @@ accept: $(READY)
 quality: $(READY)
 	$(BIN)/python -m benchmarks.nightly.quality $(TASKS)
 
-# Paired with what people use instead; the peers get an environment of their own. Below half an hour on two cores;
+# Paired with what people use instead; the peers get an environment of their own. About forty minutes on two cores;
 # LEVELS="a b" runs only those. The short form proves that every contestant still runs that needs no PyTorch.
 bench: $(READY) $(PEERS)/.ready-full
 	$(BIN)/python -m benchmarks.bench $(LEVELS)

@@ -21,6 +21,7 @@ from benchmarks.levels.growth import growth, start_up
 from benchmarks.levels.host_path import host_path
 from benchmarks.levels.model_step import model_step
 from benchmarks.levels.scale import Scale
+from benchmarks.levels.texts_an_hour import texts_an_hour
 from benchmarks.levels.tokenizing import tokenization
 from benchmarks.paths import CACHE, REPORTS, ROOT
 from benchmarks.workloads import models
@@ -32,9 +33,11 @@ LEVELS = {
     "d": end_to_end,
     "e": growth,
     "f": start_up,
+    "g": texts_an_hour,
 }
 SHORT = Scale(
     model="host7",
+    shapes=((8, 128), (64, 16)),
     step_rounds=1,
     token_rounds=1,
     token_rows=500,
@@ -44,11 +47,15 @@ SHORT = Scale(
     budget_rounds=1,
     job_rows=40,
     job_rounds=1,
+    half_rounds=1,
     part_rows=10,
     part_rounds=1,
     growth_rows=100,
     growth_rounds=1,
     start_rounds=1,
+    memory_rows=10,
+    hour_rounds=1,
+    hour_share=50,
     command_warm_up=False,
     with_torch=False,
 )
@@ -64,7 +71,7 @@ def main() -> None:
         "levels",
         nargs="*",
         metavar="LEVEL",
-        help="a to f; all by default. The report is made of the newest figures of each",
+        help="a to g; all by default. The report is made of the newest figures of each",
     )
     parser.add_argument("--short", action="store_true", help="small models, one round, no report and no limits")
     parser.add_argument("--long", action="store_true", help="more rows and rounds, report to RESULTS-long.md")
@@ -75,7 +82,7 @@ def main() -> None:
     kind = "short" if given.short else "long" if given.long else "normal"
     missed = []
     begin = time.monotonic()
-    models.prepare(scale.model)
+    models.prepare(scale.model, "host7", "host77", "tiny", *(("minilm", *scale.kin) if scale.with_torch else ()))
     if not scale.with_torch:
         print("left out, as they need PyTorch: ONNX Runtime, OpenVINO, PyTorch, Beam's pattern", flush=True)
     for level in given.levels or LEVELS:

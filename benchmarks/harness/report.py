@@ -18,10 +18,13 @@ OURS = ("tensorflow", "tensorflow-text", "apache-beam", "pyarrow")
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One limit: `value` must be at least (`at_least`) or at most `limit`; `said` is printed in its place."""
+    """One limit: `value` must be at least (`at_least`) or at most `limit`; `said` is printed in its place.
+
+    `value` None: this machine cannot measure it, `spread` says what it lacks.
+    """
 
     what: str
-    value: float
+    value: float | None
     limit: float
     at_least: bool = True
     spread: str = ""
@@ -31,15 +34,25 @@ class Bar:
     def faster(cls, what: str, found: Ratio, limit: float) -> "Bar":
         return cls(what=what, value=found.median, limit=limit, spread=f"{found.low:.2f} to {found.high:.2f}")
 
+    @classmethod
+    def unmeasured(cls, what: str, limit: float, lacks: str, *, at_least: bool = True) -> "Bar":
+        return cls(what=what, value=None, limit=limit, at_least=at_least, spread=lacks)
+
     @property
     def kept(self) -> bool:
+        """True of what this machine cannot measure: the report says so, and it fails nobody."""
+        if self.value is None:
+            return True
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
     @property
     def line(self) -> str:
         sign = "≥" if self.at_least else "≤"
-        said = self.said or f"{self.value:.3f}"
-        return f"| {self.what} | **{said}** | {self.spread} | {sign} {self.limit:g} | {_yes(self.kept)} |"
+        limit = f"{sign} {self.limit:,.0f}" if self.limit >= 1_000 else f"{sign} {self.limit:g}"
+        if self.value is None:
+            return f"| {self.what} | not measured | {self.spread} | {limit} | |"
+        said = self.said or (f"{self.value:,.0f}" if self.value >= 1_000 else f"{self.value:.3f}")
+        return f"| {self.what} | **{said}** | {self.spread} | {limit} | {_yes(self.kept)} |"
 
 
 @dataclass(frozen=True, kw_only=True)

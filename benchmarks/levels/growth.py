@@ -5,12 +5,13 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.harness.contest import ratio, rotated
 from benchmarks.harness.report import Bar, Section
-from benchmarks.levels.scale import Scale
-from benchmarks.paths import CACHE, ROOT
+from benchmarks.levels.scale import Scale, lacks_amx
+from benchmarks.paths import CACHE, DEMO_BUNDLE, ROOT
 from benchmarks.workloads import files, models
 
 IMPORTS = "import tensorflow, tensorflow_text, tensorflow_transform.beam, apache_beam"
@@ -69,10 +70,10 @@ def growth(scale: Scale) -> list[Section]:
     return [Section(title="(e) Growth", text=text, rows=rows, bars=bars)]
 
 
-def _command(input: Path, *flags: str) -> tuple[float, float]:
-    """Seconds and peak MiB of one `bert-batch score`."""
-    bundle = str(models.bundle("host7"))
-    command = [sys.executable, "-m", "pipeline", "score", "--bundle", bundle, "--input", str(input), "--output"]
+def _command(input: Path, *flags: str, bundle: Path | None = None) -> tuple[float, float]:
+    """Seconds and peak MiB of one `bert-batch score`, with the smallest bundle by default."""
+    by = str(bundle or models.bundle("host7"))
+    command = [sys.executable, "-m", "pipeline", "score", "--bundle", by, "--input", str(input), "--output"]
     command += [str(OUTPUT), "--date", "2026-11-21", "--log-format", "json", *flags]
     return run(command)
 
@@ -92,27 +93,69 @@ def run(command: list[str]) -> tuple[float, float]:
 
 
 def start_up(scale: Scale) -> list[Section]:
-    """Level f: a job of 100 rows against the imports it cannot do without."""
+    """Level f: a job of 100 rows against the imports it cannot do without, and what bfloat16 adds to small jobs."""
     file = files.parquet("banking77", 100)
     turns = {"job": lambda: _command(file)[0], "imports": lambda: run([sys.executable, "-c", IMPORTS])[0]}
-    seconds: dict[str, list[float]] = {turn: [] for turn in turns}
-    warm_up = int(scale.command_warm_up)
-    for number in range(scale.start_rounds + warm_up):
-        for turn in rotated(list(turns), number):
-            found = turns[turn]()
-            if number >= warm_up:
-                seconds[turn].append(found)
+    seconds = _turns(scale, turns)
     jobs, imports = seconds["job"], seconds["imports"]
     more = [job - bare for job, bare in zip(jobs, imports, strict=True)]
     rows: list[list[object]] = [["command", "seconds, median"]]
     rows += [["`bert-batch score`, 100 rows", statistics.median(jobs)]]
     rows += [[f"`python -c '{IMPORTS}'`", statistics.median(imports)]]
-    spread = f"{min(more):.2f} to {max(more):.2f}"
-    bar = Bar(
-        what="(f) 100-row job less the imports, s",
-        value=statistics.median(more),
-        limit=3,
-        at_least=False,
-        spread=spread,
-    )
-    return [Section(title="(f) Start-up", text="Whole processes, files of the system cached.", rows=rows, bars=[bar])]
+    bars = [_at_most("(f) 100-row job less the imports, s", more, 3)]
+    text = "Whole processes, files of the system cached. "
+    text += f"Peak memory is that of a job of {scale.memory_rows} rows of the mixture."
+    half = _half(scale, rows)
+    return [Section(title="(f) Start-up", text=text, rows=rows, bars=[*bars, *half])]
+
+
+def _half(scale: Scale, rows: list[list[object]]) -> list[Bar]:
+    """What `--precision bfloat16` adds to a job of one row, and to the memory of a job; adds lines to the table."""
+    limits = {
+        ("demo", DEMO_BUNDLE): ("(f) one row in bfloat16 less in float32, demo bundle, s", 1.5),
+        ("base", models.bundle(scale.model)): ("(f) the same, BERT-base, s", 2.5),
+    }
+    memory = "(f) peak memory in bfloat16 ÷ in float32, BERT-base"
+    if (lacks := lacks_amx()) is not None:
+        unmeasured = [*limits.values(), (memory, 1.2)]
+        return [Bar.unmeasured(what, limit, lacks, at_least=False) for what, limit in unmeasured]
+    bars = []
+    for (name, bundle), (what, limit) in limits.items():
+        seconds = _turns(scale, _by_precision(files.parquet("mixture", 1), bundle, 0))
+        for precision, found in seconds.items():
+            line = f"`bert-batch score --precision {precision}`, one row, {name} bundle"
+            rows.append([line, statistics.median(found)])
+        more = [half - full for half, full in zip(seconds["bfloat16"], seconds["float32"], strict=True)]
+        bars.append(_at_most(what, more, limit))
+    file = files.parquet("mixture", None, sampled=scale.memory_rows)
+    peaks = _turns(scale, _by_precision(file, models.bundle(scale.model), 1))
+    for precision, found in peaks.items():
+        rows.append([f"the same, {scale.memory_rows} rows, {precision}: peak MiB", statistics.median(found)])
+    grown = ratio(peaks["bfloat16"], peaks["float32"])
+    spread = f"{grown.low:.2f} to {grown.high:.2f}"
+    return [*bars, Bar(what=memory, value=grown.median, limit=1.2, at_least=False, spread=spread)]
+
+
+def _by_precision(file: Path, bundle: Path, measure: int) -> dict[str, Callable[[], float]]:
+    """A command each; `measure` 0: its seconds, 1: its peak memory."""
+
+    def turn(precision: str) -> Callable[[], float]:
+        return lambda: _command(file, "--precision", precision, bundle=bundle)[measure]
+
+    return {precision: turn(precision) for precision in ("float32", "bfloat16")}
+
+
+def _turns(scale: Scale, turns: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {turn: [] for turn in turns}
+    warm_up = int(scale.command_warm_up)
+    for number in range(scale.start_rounds + warm_up):
+        for turn in rotated(list(turns), number):
+            figure = turns[turn]()
+            if number >= warm_up:
+                found[turn].append(figure)
+    return found
+
+
+def _at_most(what: str, seconds: Sequence[float], limit: float) -> Bar:
+    spread = f"{min(seconds):.2f} to {max(seconds):.2f}"
+    return Bar(what=what, value=statistics.median(seconds), limit=limit, at_least=False, spread=spread)

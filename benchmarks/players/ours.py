@@ -79,8 +79,13 @@ def job(bundle: str, input: str, output: str, **settings: Any) -> Reply:
     manifest, _ = read_manifest(str(Path(verdict.folder) / "_manifest.json"))
     assert manifest is not None
     work = manifest["work"]
-    tokens = work["tokens"]
-    return {"seconds": seconds, "user_seconds": user, "model_seconds": work["model_nanos"] / 1e9, "tokens": tokens}
+    return {
+        "seconds": seconds,
+        "user_seconds": user,
+        "model_seconds": work["model_nanos"] / 1e9,
+        "tokens": work["tokens"],
+        "engine": manifest["engine"],
+    }
 
 
 def _user_seconds() -> float:

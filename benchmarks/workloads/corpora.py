@@ -15,7 +15,10 @@ COPIES = 240
 
 
 def texts(name: str) -> list[str]:
-    """One corpus: banking77, banking77_200k, imdb, newsgroups, sst2, ag, mixture, duplicates or short."""
+    """One corpus: banking77, banking77_200k, imdb, newsgroups, sst2, ag, mixture, duplicates or short.
+
+    short_numbered and mixture_numbered are as long as anybody needs, with a number in front of every text.
+    """
     return _CORPORA[name]()
 
 
@@ -77,6 +80,16 @@ def _duplicates() -> list[str]:
     return found
 
 
+def _in_front(corpus: str, rows: int) -> Callable[[], list[str]]:
+    """A number in front: behind it, it would be cut off a long text, and copies of the text would be alike."""
+
+    def draw() -> list[str]:
+        found = texts(corpus)
+        return [f"{i} {found[i % len(found)]}" for i in range(rows)]
+
+    return draw
+
+
 _CORPORA: dict[str, Callable[[], list[str]]] = {
     "banking77": _banking77,
     "banking77_200k": _numbered,
@@ -87,4 +100,6 @@ _CORPORA: dict[str, Callable[[], list[str]]] = {
     "mixture": _mixed(MIXTURE),
     "short": _mixed(SHORT),
     "duplicates": _duplicates,
+    "short_numbered": _in_front("short", 60_000),
+    "mixture_numbered": _in_front("mixture", 8_000),
 }
