@@ -20,18 +20,18 @@ OURS = ("tensorflow", "tensorflow-text", "apache-beam", "pyarrow")
 class Bar:
     """One limit: `value` must be at least (`at_least`) or at most `limit`; `said` is printed in its place.
 
-    `value` None: this machine cannot measure it, `spread` says what it lacks.
+    `value` None: this machine cannot measure it, `spread` says what it lacks. `limit` None: a figure without one.
     """
 
     what: str
     value: float | None
-    limit: float
+    limit: float | None
     at_least: bool = True
     spread: str = ""
     said: str = ""
 
     @classmethod
-    def faster(cls, what: str, found: Ratio, limit: float) -> "Bar":
+    def faster(cls, what: str, found: Ratio, limit: float | None = None) -> "Bar":
         return cls(what=what, value=found.median, limit=limit, spread=f"{found.low:.2f} to {found.high:.2f}")
 
     @classmethod
@@ -40,19 +40,19 @@ class Bar:
 
     @property
     def kept(self) -> bool:
-        """True of what this machine cannot measure: the report says so, and it fails nobody."""
-        if self.value is None:
+        """True of what has no limit, or cannot be measured here: the report says so, and it fails nobody."""
+        if self.value is None or self.limit is None:
             return True
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
     @property
     def line(self) -> str:
-        sign = "≥" if self.at_least else "≤"
-        limit = f"{sign} {self.limit:,.0f}" if self.limit >= 1_000 else f"{sign} {self.limit:g}"
+        limit = "" if self.limit is None else f"{'≥' if self.at_least else '≤'} {_shown(self.limit, 'g')}"
         if self.value is None:
             return f"| {self.what} | not measured | {self.spread} | {limit} | |"
-        said = self.said or (f"{self.value:,.0f}" if self.value >= 1_000 else f"{self.value:.3f}")
-        return f"| {self.what} | **{said}** | {self.spread} | {limit} | {_yes(self.kept)} |"
+        said = self.said or _shown(self.value, ".3f")
+        kept = "" if self.limit is None else _yes(self.kept)
+        return f"| {self.what} | **{said}** | {self.spread} | {limit} | {kept} |"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +77,10 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _shown(figure: float, small: str) -> str:
+    return f"{figure:,.0f}" if figure >= 1_000 else format(figure, small)
 
 
 def _yes(kept: bool) -> str:

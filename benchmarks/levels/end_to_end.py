@@ -24,6 +24,7 @@ def end_to_end(scale: Scale) -> list[Section]:
     with together(*jobs.players):
         for name in jobs.turns:
             jobs.take(name, first)
+        jobs.check()  # Before a quarter of an hour is spent on contestants that compute something else.
         jobs.model_share.clear()
         tuned = jobs.tune(files.parquet("mixture", scale.job_rows, sampled=TUNING_ROWS)) if jobs.half else ""
         pair = [name for name in (OURS, ONNX) if name in jobs.turns]

@@ -28,9 +28,9 @@ def host_path(scale: Scale) -> list[Section]:
             alone, job, start, model, host = (statistics.median(column) for column in zip(*turns, strict=True))
             share = ratio([turn[0] for turn in turns], [turn[4] for turn in turns])
             rows.append([f"{corpus}, {count:,}", job, start, model, host, count / host, count / alone, str(share)])
-            limit = {"banking77_200k": 0.45, "imdb": 0.5}.get(corpus)
-            if limit is not None:
-                bars.append(Bar.faster(f"(c) {corpus}: host rows/s ÷ tokenization alone", share, limit))
+            # No limit: a faster tokenizer lowers the share. What users wait for is in (g).
+            if corpus != "banking77":  # Too small to be timed well.
+                bars.append(Bar.faster(f"(c) {corpus}: host rows/s ÷ tokenization alone", share))
         bars.append(_top_k(scale, ours, seven, many))
     text = "One core, hidden size 128, one layer, ids checked for duplicates, all rows validated, rows counted. "
     text += "Host is the job less a job of one row and less the handler's own timer; "
