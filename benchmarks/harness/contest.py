@@ -5,6 +5,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from benchmarks.harness.turns import CORES, Reply
 from benchmarks.paths import CACHE, ROOT
 
 LOGS = CACHE / "logs"
+PAUSE = 0.2
+"""Seconds before a step: the threads of some runtimes spin for a while behind their turn, at the next one's cost."""
 Turn = TypeVar("Turn")
 PEERS_PYTHON = Path(os.environ.get("PEERS", ROOT / ".venv-peers")) / "bin" / "python"
 
@@ -122,6 +125,7 @@ def contest(contestants: Sequence[Contestant], *, rounds: int, warm_up: int, do:
     results = Rounds()
     for number in range(warm_up + rounds):
         for contestant in rotated(contestants, number):
+            time.sleep(PAUSE)
             reply = contestant.ask(do, **arguments)
             if number >= warm_up:
                 results.add(contestant.name, reply)

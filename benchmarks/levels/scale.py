@@ -25,7 +25,7 @@ class Scale:
 
     model: str = "base"
     shapes: tuple[tuple[int, int], ...] = ((8, 128), (64, 16), (32, 128), (8, 512))
-    step_rounds: int = 5
+    step_rounds: int = 7
     kin: tuple[str, ...] = ("electra", "distilbert")
     token_rounds: int = 5
     token_rows: int = 10_000

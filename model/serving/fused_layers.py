@@ -12,6 +12,7 @@ import tensorflow as tf
 from model.network.config import LAYER_NORM_EPSILON, BertConfig
 from model.network.encoder import ACTIVATION_FUNCTIONS
 
+_NEARLY_ONE = float(np.nextafter(np.float32(1), np.float32(2)))
 Weights = Mapping[str, np.ndarray]
 Product = tuple[np.ndarray, np.ndarray]  # kernel [I, O], bias [O]
 
@@ -107,7 +108,7 @@ class Layer(tf.Module):
     def __call__(self, rows: tf.Tensor, adder: tf.Tensor, form: Form) -> tf.Tensor:
         normed = self._attention_norm(rows, form) if self._norm_first else rows
         query, key, value = self._split(self._query_key_value(tf.cast(normed, form.dtype)), 3, adder)
-        return self._rest(rows, self._attend(query, key, value, adder), form)
+        return self._rest(rows, self._attend(query, key, value, adder, form), form)
 
     def _split(self, rows: tf.Tensor, parts: int, adder: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """`[B*T, parts*H]` -> as many of `[B, heads, T, D]`."""
@@ -115,8 +116,12 @@ class Layer(tf.Module):
         shape = [batch, time, parts, self._heads, self._hidden // self._heads]
         return tuple(tf.unstack(tf.transpose(tf.reshape(rows, shape), [2, 0, 3, 1, 4])))
 
-    def _attend(self, query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, adder: tf.Tensor) -> tf.Tensor:
-        weights = _attention(tf.matmul(query, key, transpose_b=True), adder)
+    def _attend(self, query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, adder: tf.Tensor, form: Form) -> tf.Tensor:
+        scores = tf.matmul(query, key, transpose_b=True)
+        if form.dtype == tf.float32 and not form.compiled:
+            # TensorFlow adds the mask inside the product, but only behind a product with a number that is not 1.
+            scores *= _NEARLY_ONE
+        weights = _attention(scores, adder)
         return tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])
 
     def _rest(self, rows: tf.Tensor, attended: tf.Tensor, form: Form) -> tf.Tensor:
