@@ -17,7 +17,7 @@ EMULATORS := .venv-emulators
 DEPLOY := .venv-deploy
 AIRFLOW := .venv-airflow
 
-.PHONY: demo test test-all lint accept quality bench bench-short bench-long bench-nightly bench-memory bench-embeddings torture profile gpu-bench gcp-smoke
+.PHONY: demo test test-all lint accept quality bench bench-short bench-long bench-nightly bench-memory bench-embeddings torture profile gpu-bench cluster gcp-smoke
 .PHONY: demo-bundle test-airflow test-python test-pythons wheel-demo lint-deploy lock lock-tools lock-deploy lock-images clean
 
 demo: $(READY)
@@ -130,6 +130,16 @@ gpu-bench: $(READY)
 	$(BIN)/python -m benchmarks.gpu measure $(GPU_BENCH) --runtime $(RUNTIME)
 	if $(BIN)/python -c 'import torch' 2>/dev/null; then $(BIN)/python -m benchmarks.gpu competitor $(GPU_BENCH); fi
 	$(BIN)/python -m benchmarks.gpu report $(GPU_BENCH)
+
+# The same job on every Beam runner that one machine can have, to CLUSTER.md. Prism is Beam's Go runner: needs Go, and
+# two minutes to build. Of the version of apache-beam in the lock.
+PRISM := .cache/prism/prism
+cluster: $(READY) $(PRISM)
+	$(BIN)/python -m benchmarks.cluster --prism $(PRISM)
+
+$(PRISM):
+	GOBIN=$(abspath .cache/prism) go install \
+		github.com/apache/beam/sdks/v2/go/cmd/prism@v$$(sed -n 's/^apache-beam==\([0-9.]*\).*/\1/p' requirements/runtime.txt)
 
 # In a real project, with your own credentials: what the emulators of the tests cannot show. PROJECT=my-project
 # BUCKET=my-bucket; makes a data set and a folder of its own and removes both.

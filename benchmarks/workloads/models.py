@@ -89,7 +89,7 @@ def _weights(family: Family, sizes: dict[str, int], classes: int) -> Iterator[tu
     shapes |= {layer: (classes if layer.endswith("out_proj") else hidden, hidden) for layer in family.head}
     norms = ["_embedding_norm_layer"]
     norms += [f"{block}{part}" for block in blocks for part in ("_attention_layer_norm", "_output_layer_norm")]
-    made = {f"{layer}/embeddings": (rows, hidden) for layer, rows in tables.items()}
+    made: dict[str, tuple[int, ...]] = {f"{layer}/embeddings": (rows, hidden) for layer, rows in tables.items()}
     made |= {f"{layer}/kernel": shape for layer, shape in shapes.items()}
     made |= {f"{layer}/bias": shape[:1] for layer, shape in shapes.items()}
     made |= {f"{norm}/{part}": (hidden,) for norm in norms for part in ("gamma", "beta")}

@@ -112,31 +112,33 @@ def flow(palette: Palette) -> str:
 
 # === Whole jobs ===
 
-BAR = 300
+BAR, NAMES = 300, 456
+OURS = "this project"
 ROWS = "80 of the mixture, a sample"
 
 
-def jobs(results: str) -> list[tuple[str, float]]:
-    """Contestant and texts a second, of the table of level (d)."""
-    rows = re.findall(rf"^\| {ROWS} \| (.+?) \| [\d.]+ \| ([\d.]+) \|", results, re.MULTILINE)
-    return sorted(((name, float(speed)) for name, speed in rows), key=lambda row: -row[1])
+def jobs(results: str) -> list[tuple[str, str, float]]:
+    """Contestant, what it computes in and texts a second, of the table of level (d)."""
+    rows = re.findall(rf"^\| {ROWS} \| (.+?) \| (\w+) \| [\d.]+ \| ([\d.]+) \|", results, re.MULTILINE)
+    return sorted(((name, precision, float(speed)) for name, precision, speed in rows), key=lambda row: -row[2])
 
 
 def speed(palette: Palette, results: str) -> str:
     """Texts a second of each contestant as bars."""
     rows = jobs(results)
-    most = rows[0][1]
+    most = rows[0][2]
     parts = [text(8, 20, "Whole jobs, texts a second (more is better)", palette.text, 14, "start", 600)]
-    for number, (name, texts) in enumerate(rows):
+    for number, (name, precision, texts) in enumerate(rows):
         y = 36 + number * 26
-        colour = palette.strong if name == "this project" else palette.weak
+        colour = palette.strong if name.startswith(OURS) else palette.weak
         length = BAR * texts / most
+        said = f"{name.removesuffix(f', --precision {precision}')}, {precision}"
         parts += [
-            text(318, y + 14, name, palette.text, 12, "end"),
-            f"<rect x='326' y='{y}' width='{length:.1f}' height='19' fill='{colour}'/>",
-            text(332 + length, y + 14, f"{texts:g}", palette.text, 12, "start"),
+            text(NAMES - 8, y + 14, said, palette.text, 12, "end"),
+            f"<rect x='{NAMES}' y='{y}' width='{length:.1f}' height='19' fill='{colour}'/>",
+            text(NAMES + 6 + length, y + 14, f"{texts:g}", palette.text, 12, "start"),
         ]
-    return picture(700, 44 + 26 * len(rows), "Texts a second of whole jobs", palette, parts)
+    return picture(NAMES + BAR + 74, 44 + 26 * len(rows), "Texts a second of whole jobs", palette, parts)
 
 
 def drawings(results: str) -> Iterator[tuple[str, str]]:
