@@ -12,6 +12,7 @@ from pipeline.bundling.certify_job import CertifyJob, QuantizeJob
 from pipeline.bundling.import_job import ImportJob
 from pipeline.bundling.training_job import TrainingJob
 from pipeline.commands.app import app
+from pipeline.commands.comparing.job import CompareJob
 from pipeline.commands.flags import flags_of, form_of
 from pipeline.jobs.config import JobConfig
 from pipeline.jobs.fields import PANELS
@@ -26,6 +27,7 @@ OF_JOBS = {
     "import": ImportJob,
     "certify": CertifyJob,
     "quantize": QuantizeJob,
+    "compare": CompareJob,
 }
 LEFT_OUT = {"backfill": {"date"}, "submit": {"runner", "workers"}}
 
