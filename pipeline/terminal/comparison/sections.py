@@ -13,7 +13,10 @@ SURE = 0.05
 
 
 _OF_PAIRS = "Shares are of the texts with the label in A."
-_OF_MATRIX = "Rows are labels in A, columns labels in B; on the diagonal are texts that keep their label."
+_OF_MATRIX = (
+    "Rows are labels in A, columns labels in B. On the diagonal are texts that keep their label; of all other labels "
+    "together, those that keep one of them."
+)
 
 
 @dataclass(frozen=True, kw_only=True)

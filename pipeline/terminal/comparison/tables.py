@@ -65,8 +65,8 @@ def pairs(found: Labelled) -> Table:
 def matrix(found: Labelled) -> Table:
     """Labels of A by labels of B; those with few changes together."""
     changes: dict[str, int] = {}
-    for names, count in found.pairs.items():
-        for name in names:
+    for pair, count in found.pairs.items():
+        for name in pair:
             changes[name] = changes.get(name, 0) + count
     known = [label.label for label in found.labels]
     if len(known) > MOST_LABELS:

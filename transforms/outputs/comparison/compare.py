@@ -40,8 +40,10 @@ def compare(
         raise SideError("--label-separator is for a --label-column of texts with several labels; leave it out")
     names, partitions = Names(), partitions_for(rows, rows_at_once)
     with tempfile.TemporaryDirectory(prefix="bert-batch-") as folder:
-        sides = (read(side, kind, names, column, separator) for side, column in zip((a, b), of_gold, strict=True))
-        parts = join(*sides, folder, partitions)
+        rows_a, rows_b = (
+            read(side, kind, names, column, separator) for side, column in zip((a, b), of_gold, strict=True)
+        )
+        parts = join(rows_a, rows_b, folder, partitions)
         with open(os.path.join(folder, "differences"), "wb") as file:
             tally: OneLabel | SeveralLabels | Value
             if kind == VALUE:

@@ -162,7 +162,7 @@ class SeveralLabels(_Tally):
         # The labels that only one of the two gives.
         alone = np.concatenate([a.keys[~in_b], b.keys[~in_a]])
         sure = np.concatenate([a.probabilities[~in_b], b.probabilities[~in_a]])
-        other = np.bincount(alone // width, sure, minlength=count)
+        other = np.bincount(alone // width, sure, minlength=count).astype(np.float64)
         changed = np.zeros(count, bool)
         changed[alone // width] = True
         rows = np.flatnonzero(changed)
@@ -224,7 +224,8 @@ class _Entries(NamedTuple):
 
 def _keys(column: pa.LargeListArray, width: int) -> Numbers:
     lengths = column.value_lengths().fill_null(0).to_numpy()
-    return np.repeat(np.arange(len(column)), lengths) * width + column.flatten().to_numpy()
+    found: Numbers = np.repeat(np.arange(len(column)), lengths) * width + column.flatten().to_numpy()
+    return found
 
 
 def _the_same(keys: Numbers, others: Numbers, width: int, count: int) -> Flags:

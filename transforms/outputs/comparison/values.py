@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -113,7 +114,9 @@ def quantiles(path: str, shares: tuple[float, ...]) -> tuple[float, ...]:
     In two passes, so that the file need not fit into memory: numbers are counted by the upper half of their bits, and
     those with the upper half of a number that is looked for by the lower one.
     """
-    upper = sum(np.bincount(keys >> _HALF, minlength=1 << _HALF) for keys in _keys(path))
+    upper = np.zeros(1 << _HALF, np.int64)
+    for keys in _keys(path):
+        upper += np.bincount(keys >> _HALF, minlength=1 << _HALF)
     ends = np.cumsum(upper)
     ranks = np.maximum(np.ceil(np.array(shares) * ends[-1]).astype(np.int64), 1)
     halves = np.searchsorted(ends, ranks)
@@ -131,7 +134,7 @@ def quantiles(path: str, shares: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(found)
 
 
-def _keys(path: str):  # type: ignore[no-untyped-def]
+def _keys(path: str) -> Iterator[npt.NDArray[np.int64]]:
     """The numbers of a file, as integers in the same order; int64."""
     with open(path, "rb") as file:
         while data := file.read(4 * _AT_ONCE):
