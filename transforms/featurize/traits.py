@@ -64,11 +64,13 @@ def traits(texts: pa.Array) -> Traits:
     if not len(texts) or offsets[0] == offsets[-1]:
         return Traits(*(np.zeros(len(texts), np.int64) for _ in Traits._fields))
     data = np.frombuffer(texts.buffers()[2], np.uint8)
+    if offsets[-1] - offsets[0] <= _PORTION_BYTES:
+        return _of(data, offsets)
     # Positions take eight bytes each: portions of rows, so that large batches need no more memory for them.
     cuts = np.flatnonzero(np.diff((offsets - offsets[0]) // _PORTION_BYTES)) + 1
     ends = [0, *cuts[cuts < len(texts)].tolist(), len(texts)]
     parts = [_of(data, offsets[start : end + 1]) for start, end in itertools.pairwise(ends)]
-    return parts[0] if len(parts) == 1 else Traits(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return Traits(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def _offsets(texts: pa.Array) -> npt.NDArray[np.int32]:
