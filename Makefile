@@ -17,7 +17,8 @@ EMULATORS := .venv-emulators
 DEPLOY := .venv-deploy
 AIRFLOW := .venv-airflow
 
-.PHONY: demo test test-all lint accept quality bench bench-short bench-long bench-nightly bench-memory bench-embeddings torture profile gpu-bench cluster gcp-smoke
+.PHONY: demo test test-all lint accept quality bench bench-short bench-long bench-nightly bench-memory bench-embeddings bench-summary
+.PHONY: torture profile gpu-bench cluster gcp-smoke
 .PHONY: demo-bundle test-airflow test-python test-pythons wheel-demo lint-deploy lock lock-tools lock-deploy lock-images clean
 
 demo: $(READY)
@@ -115,6 +116,10 @@ bench-memory: $(READY)
 # User CPU seconds of jobs with embeddings beside those without, in pairs; fails above 2 % more. About half an hour.
 bench-embeddings: $(READY)
 	$(BIN)/python -m benchmarks.levels.embeddings
+
+# The same of the host path of jobs with the summary of a run beside those without; fails above 3 % more. A quarter of an hour.
+bench-summary: $(READY)
+	$(BIN)/python -m benchmarks.levels.summary
 
 # Where the time of a job goes beside the model, to PROFILE.md.
 profile: $(READY)

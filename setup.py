@@ -10,6 +10,7 @@ CORE = [
     "google-cloud-bigquery-storage>=2.27",
     "google-cloud-storage>=3.0",
     "google-crc32c>=1.5",
+    "jinja2>=3.1",
     "numpy>=2.0",
     "pyarrow>=25.0",
     "pydantic>=2.10",
@@ -36,7 +37,7 @@ setup(
     packages=[*find_packages(include=["pipeline*", "transforms*", "model*"]), "pipeline.demo"],
     # Data without code: what `bert-batch demo` scores travels with the package.
     package_dir={"pipeline.demo": "examples/snips"},
-    package_data={"pipeline.demo": ["*", "bundle/**"]},
+    package_data={"pipeline.demo": ["*", "bundle/**"], "pipeline.terminal.comparison": ["page.html"]},
     install_requires=CORE,
     extras_require={
         "openvino": ["openvino>=2026.4,<2027"],

@@ -1,11 +1,14 @@
 """This project, as a live process: the model step, tokenization, padding of plans, and whole jobs."""
 
 import datetime as dt
+import gc
 import resource
 import shutil
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +20,14 @@ from model.bundle import Bundle
 from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score
 from pipeline.terminal.console import quiet_libraries
+from transforms.batches.measures import MEASURE
 from transforms.featurize.step import TransformGraph, portions
 from transforms.runs.run import read_manifest
 from transforms.score.compute import Compute
 from transforms.score.devices import find_device
 from transforms.score.engines.chips import find_chip
 from transforms.score.engines.choice import Place, choose, load_scorer
+from transforms.score.engines.tensorflow_scorer import TensorFlowScorer
 from transforms.score.micro_batches import plan_micro_batches
 
 DATE = "2026-11-21"
@@ -88,9 +93,36 @@ def job(bundle: str, input: str, output: str, **settings: Any) -> Reply:
     }
 
 
+def host_job(summary: bool, **given: Any) -> Reply:
+    """A job in which the model costs nothing: every micro-batch has the same numbers. Without `summary` what it is made
+    of is replaced by functions that do nothing; what is left is a column of zeros between the steps."""
+    stubs: dict[str, Any] = {f"{TensorFlowScorer.__module__}.TensorFlowScorer.__call__": _same_numbers}
+    if not summary:
+        stubs |= {
+            "transforms.featurize.step.count_tokens": lambda *given: None,
+            "transforms.featurize.step.measure": lambda texts, *_: np.zeros(len(texts[0]), MEASURE),
+            "transforms.score.label.with_certainty": lambda measured, *_: measured,
+            "transforms.write.Summarizer.add": lambda *given: None,
+        }
+    # As the command does once all is imported.
+    gc.freeze()
+    with ExitStack() as stack:
+        for name, function in stubs.items():
+            stack.enter_context(patch(name, function))
+        return job(**given)
+
+
+def _same_numbers(scorer: TensorFlowScorer, values: Any, lengths: Any, first_segment: Any) -> Any:
+    key = ("numbers", scorer.width)
+    if key not in _STATE:
+        numbers = np.exp(2 * np.random.default_rng(0).standard_normal((ROWS_AT_ONCE, scorer.width), np.float32))
+        _STATE[key] = numbers / numbers.sum(axis=1, keepdims=True)
+    return _STATE[key][: len(lengths)]
+
+
 def _user_seconds() -> float:
     """User CPU seconds of this process and its threads."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_utime
 
 
-serve({"load": load, "step": step, "tokenize": tokenize, "padding": padding, "job": job})
+serve({"load": load, "step": step, "tokenize": tokenize, "padding": padding, "job": job, "host_job": host_job})

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.commands.certify import certify
+from pipeline.commands.comparing.command import compare
 from pipeline.commands.demo import demo
 from pipeline.commands.flags import JobFile, LogFormat, flags_of, job_of
 from pipeline.commands.help import SETTINGS, PlainCommand, PlainGroup
@@ -95,6 +96,7 @@ command()(train)
 command("import")(import_checkpoint)
 command()(certify)
 command()(quantize)
+command()(compare)
 command("publish")(publish_run)
 command("runs")(show_runs)
 command()(clean)

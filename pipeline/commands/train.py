@@ -22,7 +22,7 @@ def _train(job: TrainingJob, log_format: str) -> int:
         from pipeline.terminal.certificate import show_trained
         from pipeline.terminal.console import quiet_libraries
         from pipeline.terminal.report import inspect_path
-        from pipeline.terminal.training_report import teller_for
+        from pipeline.terminal.training.report import teller_for
 
     imports_are_done()
     quiet_libraries()

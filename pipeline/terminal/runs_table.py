@@ -130,7 +130,7 @@ def _print_dates(manifests: Manifests, unfinished: Mapping[str, Pending]) -> Non
     gone = (date for date in unfinished if date not in manifests.published)
     table += [[date, *nothing, f"deleted for its age, {_mark(unfinished[date])}"] for date in gone]
     table[1:] = sorted(table[1:])
-    _print_table(table, right=range(3, 7))
+    print_table(table, right=range(3, 7))
 
 
 def _mark(found: Pending) -> str:
@@ -144,10 +144,10 @@ def _duration(seconds: int | None) -> str:
 def _print_runs(runs: list[Unpublished]) -> None:
     table = [["not published", "date", "state", "reason"]]
     table += [[run.run_id, run.date or "?", run.state.replace("_", " "), run.reason] for run in runs]
-    _print_table(table)
+    print_table(table)
 
 
-def _print_table(rows: list[list[str]], right: Collection[int] = ()) -> None:
+def print_table(rows: list[list[str]], right: Collection[int] = ()) -> None:
     """Prints rows below their headings, if there are any; never cut to a width, so that they can be searched."""
     if len(rows) == 1:
         return

@@ -13,7 +13,8 @@ from support.jobs import DATE
 from model.training.fine_tune import Progress
 from pipeline.bundling.labelled_rows import Classes
 from pipeline.bundling.telling import RowsFound
-from pipeline.terminal import console, report, training_report
+from pipeline.terminal import console, report
+from pipeline.terminal.training import report as training_report
 
 ACTS = "\x1b[2J\x1b]0;owned\x07\u202egpj\u2067x\u2068\x9b31m"
 FORGED = f"x{ACTS}\nerror: nothing is wrong\r"

@@ -19,7 +19,7 @@ from model.tokenizer.flavours import UNKNOWN
 from model.tokenizer.tokenization import SEGMENTS, read_vocabulary
 from transforms.batches import coder as coder
 from transforms.batches.dead_letters import reject
-from transforms.batches.measures import MEASURES, packed
+from transforms.batches.measures import MEASURES, packed, sample
 from transforms.batches.schemas import MAX_ROWS, Columns, check, texts_schema, tokens_schema
 from transforms.featurize.preprocessing import LABELS
 from transforms.featurize.traits import count_tokens, measure
@@ -194,7 +194,8 @@ def featurize(
         **({"windows": _windows(parts)} if columns.windows else {}),
     }
     unknown_tokens = count_tokens(unknown, tokens.values.to_numpy(), tokens.offsets.to_numpy())
-    own[MEASURES] = packed(measure([texts.column(name) for name in SEGMENTS[: columns.segments]], unknown_tokens))
+    segments = [texts.column(name) for name in SEGMENTS[: columns.segments]]
+    own[MEASURES] = packed(measure(segments, unknown_tokens, sample(texts.column("text_hash"))))
     arrays = [own[name] if name in own else texts.column(name) for name in schema.names]
     batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
     return _reject_too_many(batch, dead) if columns.windows else (batch, dead)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.batches.measures import MEASURE, MILLION, Measured
+from transforms.batches.measures import MEASURE, MILLION, Measured, Rows
 
 LONGEST = 65_536
 """Characters of a text that are looked at, from its beginning."""
@@ -33,16 +33,20 @@ class Traits(NamedTuple):
     urls: Counts
 
 
-def measure(texts: Sequence[pa.Array], unknown_tokens: Counts) -> Measured:
-    """What goes with each row (MEASURE [B]), of its one or two texts together and its number of unknown tokens."""
-    parts = [traits(column) for column in texts]
-    whole = Traits(*(sum(one, np.zeros(len(unknown_tokens), np.int64)) for one in zip(*parts, strict=True)))
+def measure(texts: Sequence[pa.Array], unknown_tokens: Counts, sample: Rows) -> Measured:
+    """What goes with each row (MEASURE [B]), of its one or two texts together and its number of unknown tokens.
+
+    Only the texts of the `sample` are looked at.
+    """
+    chosen = pa.array(sample)
+    parts = [traits(column.take(chosen)) for column in texts]
+    whole = parts[0] if len(parts) == 1 else Traits(*(sum(of_texts) for of_texts in zip(*parts, strict=True)))
     measured = np.zeros(len(unknown_tokens), MEASURE)
-    measured["unknown_tokens"], measured["urls"] = unknown_tokens, whole.urls
+    measured["unknown_tokens"], measured["urls"][sample] = unknown_tokens, whole.urls
     for name, counted in (("digits", whole.digits), ("other_scripts", whole.other_scripts)):
         # Most texts have none, and a division of integers is slow.
         (some,) = np.nonzero(counted)
-        measured[name][some] = counted[some] * MILLION // whole.characters[some]
+        measured[name][sample[some]] = counted[some] * MILLION // whole.characters[some]
     return measured
 
 
@@ -53,12 +57,15 @@ def count_tokens(token: int, values: npt.NDArray[np.int32], offsets: Counts) -> 
 
 def traits(texts: pa.Array) -> Traits:
     """Traits of a column of strings without nulls: of the first LONGEST characters of each."""
-    if len(texts) and pc.max(pc.binary_length(texts)).as_py() > LONGEST:
+    offsets = _offsets(texts)
+    if np.diff(offsets).max(initial=0) > LONGEST:
         texts = pc.utf8_slice_codeunits(texts, 0, LONGEST)
-    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
+        offsets = _offsets(texts)
     if not len(texts) or offsets[0] == offsets[-1]:
         return Traits(*(np.zeros(len(texts), np.int64) for _ in Traits._fields))
     data = np.frombuffer(texts.buffers()[2], np.uint8)
+    if offsets[-1] - offsets[0] <= _PORTION_BYTES:
+        return _of(data, offsets)
     # Positions take eight bytes each: portions of rows, so that large batches need no more memory for them.
     cuts = np.flatnonzero(np.diff((offsets - offsets[0]) // _PORTION_BYTES)) + 1
     ends = [0, *cuts[cuts < len(texts)].tolist(), len(texts)]
@@ -66,14 +73,19 @@ def traits(texts: pa.Array) -> Traits:
     return Traits(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
+def _offsets(texts: pa.Array) -> npt.NDArray[np.int32]:
+    return np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
+
+
 def _of(whole: npt.NDArray[np.uint8], ends: npt.NDArray[np.int32]) -> Traits:
     data, offsets = whole[ends[0] : ends[-1]], ends.astype(np.int64) - ends[0]
     # Digits and the colon are neighbours: one pass finds both.
     places = np.flatnonzero(data - np.uint8(ord("0")) <= _COLON - ord("0"))
+    characters, urls, other_scripts = np.diff(offsets), *np.zeros((2, len(offsets) - 1), np.int64)
     is_colon = data[places] == _COLON
-    urls = _urls(data, places[is_colon], offsets)
-    digits = _counted(places if not is_colon.any() else places[~is_colon], offsets)
-    characters, other_scripts = np.diff(offsets), np.zeros(len(offsets) - 1, np.int64)
+    if is_colon.any():
+        urls, places = _urls(data, places[is_colon], offsets), places[~is_colon]
+    digits = _counted(places, offsets)
     if data.max(initial=0) >= 0x80:
         beyond = np.flatnonzero(data >= 0x80)
         # What is left of UTF-8 without ASCII is UTF-8.

@@ -1,18 +1,37 @@
 """JSON as records have it on disk."""
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
-_NUMBERS = re.compile(r"\[\n\s*-?\d+(?:,\n\s*-?\d+)*\n\s*\]")
-_TALLY = re.compile(r'\{\n\s*"rows": \d+,\n\s*"sum": -?\d+,\n(?:\s*"first": \d+,\n)?\s*"bins": \[[\d,]*\]\n\s*\}')
+_TALLY = {"rows", "sum", "bins"}
+_on_one_line = json.JSONEncoder(ensure_ascii=False, separators=(",", ": ")).encode
 
 
 def written(content: Mapping[str, Any]) -> bytes:
     """One value a line; but a list of integers, and a tally of a summary, on one line."""
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    # No string of JSON has the end of a line in it, so neither pattern can be found in one.
-    for pattern in (_NUMBERS, _TALLY):
-        text = pattern.sub(lambda found: "".join(line.strip() for line in found[0].split("\n")), text)
-    return (text + "\n").encode()
+    parts: list[str] = []
+    _add(content, "\n", parts)
+    return ("".join(parts) + "\n").encode()
+
+
+def _add(content: Any, line: str, parts: list[str]) -> None:
+    """Adds the text of a value; `line` is the end of a line and the indent of the next one."""
+    # The indents of `json` are written number by number, in Python: most of the time that a summary takes.
+    inner = line + " "
+    if isinstance(content, Mapping) and content and content.keys() - {"first"} != _TALLY:
+        before = "{" + inner
+        for key, value in content.items():
+            parts.append(f"{before}{_on_one_line(str(key))}: ")
+            _add(value, inner, parts)
+            before = "," + inner
+        parts.append(line + "}")
+    elif isinstance(content, list | tuple) and not all(type(item) is int for item in content):
+        before = "[" + inner
+        for value in content:
+            parts.append(before)
+            _add(value, inner, parts)
+            before = "," + inner
+        parts.append(line + "]")
+    else:
+        parts.append(_on_one_line(content))

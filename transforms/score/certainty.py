@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from transforms.batches.measures import MEASURE, Measured, millionths
+from transforms.batches.measures import MEASURE, Measured, Rows, millionths
 
 Probabilities = npt.NDArray[np.float32]
 _FEW = 16
@@ -15,16 +15,20 @@ _TINY = np.finfo(np.float32).tiny
 
 
 def with_certainty(
-    measured: Measured, probabilities: Probabilities, ranked: Probabilities, thresholds: Sequence[float] = ()
+    measured: Measured,
+    probabilities: Probabilities,
+    ranked: Probabilities,
+    sample: Rows,
+    thresholds: Sequence[float] = (),
 ) -> Measured:
-    """The rows (MEASURE [B]) with margin and entropy of their probabilities [B, C] in millionths; see there.
+    """The rows (MEASURE [B]) with margin, and in the `sample` entropy, of their probabilities [B, C] in millionths.
 
     `ranked` has at least the two largest ones, largest first.
     """
     # As integers: a copy of records is slow.
     found = measured.view(np.int32).copy().view(MEASURE)
     found["margin"] = millionths(distances(probabilities, thresholds) if thresholds else margins(ranked))
-    found["entropy"] = millionths(entropies(probabilities, several=bool(thresholds)))
+    found["entropy"][sample] = millionths(entropies(probabilities[sample], several=bool(thresholds)))
     return found
 
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from transforms.batches.dead_letters import reject
-from transforms.batches.measures import MEASURES, packed, unpacked
+from transforms.batches.measures import MEASURES, packed, sample, unpacked
 from transforms.batches.repeated import WORK_FIELD, value_of
 from transforms.batches.schemas import check, outputs_schema
 from transforms.batches.score_columns import EMBEDDING
@@ -40,8 +40,8 @@ def label(batch: pa.RecordBatch, labelling: Labelling) -> tuple[pa.RecordBatch, 
         own = {"value": pa.array(np.ascontiguousarray(outputs[:, 0]))}
     else:
         own, ranked = _classes(outputs, labelling)
-        measured = with_certainty(unpacked(batch.column(MEASURES)), outputs, ranked, labelling.thresholds)
-        own[MEASURES] = packed(measured)
+        measured, chosen = unpacked(batch.column(MEASURES)), sample(batch.column("text_hash"))
+        own[MEASURES] = packed(with_certainty(measured, outputs, ranked, chosen, labelling.thresholds))
     if labelling.embedding is not None:
         own[EMBEDDING] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=labelling.embedding)
     own |= same_for_all(labelling, batch.num_rows, value_of(batch, WORK_FIELD)["precision"])

@@ -12,6 +12,7 @@ from pipeline.bundling.certify_job import CertifyJob, QuantizeJob
 from pipeline.bundling.import_job import ImportJob
 from pipeline.bundling.training_job import TrainingJob
 from pipeline.commands.app import app
+from pipeline.commands.comparing.job import CompareJob
 from pipeline.commands.flags import flags_of, form_of
 from pipeline.jobs.config import JobConfig
 from pipeline.jobs.fields import PANELS
@@ -26,6 +27,7 @@ OF_JOBS = {
     "import": ImportJob,
     "certify": CertifyJob,
     "quantize": QuantizeJob,
+    "compare": CompareJob,
 }
 LEFT_OUT = {"backfill": {"date"}, "submit": {"runner", "workers"}}
 
@@ -68,7 +70,7 @@ def test_help_shows_every_default(command: str) -> None:
                 text = "skip"
             assert f"{field.description} [default: {text}]" in shown
             count += 1
-    assert count > {"import": -1, "certify": 3, "quantize": 3}.get(command, 5)
+    assert count > {"import": -1, "certify": 3, "quantize": 3, "compare": 0}.get(command, 5)
 
 
 def test_a_command_has_its_own_flags_beside_those_of_the_job() -> None:

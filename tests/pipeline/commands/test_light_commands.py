@@ -54,6 +54,7 @@ def test_what_only_looks_at_files_imports_neither_beam_nor_tensorflow(output: st
         (["inspect", f"{output}/dt=2026-11-21"], 0),
         (["inspect", bundle], 0),
         (["inspect", source], 2),
+        (["compare", source, output], 2),
         *(
             ([command, *wrong], code)
             for command in ("score", "check")

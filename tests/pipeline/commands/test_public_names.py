@@ -179,7 +179,9 @@ def left_by_a_run(folder: Path) -> dict[str, Any]:
     """What one run of the shipped example prints and leaves behind: names of files, keys, events."""
     import pyarrow.parquet as pq
 
-    rows = [{"id": "1", "text": "play a song"}, {"id": "2", "text": " "}, {"id": "3", "text": "book a table"}]
+    # So many that the sample of the summary has some of them.
+    texts = [" ", *(f"{what} {number}" for what in ("play a song", "book a table") for number in range(40))]
+    rows = [{"id": str(number), "text": text} for number, text in enumerate(texts)]
     source, output = folder / "in.jsonl", folder / "out"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     bundle = ROOT / "examples/snips/bundle"

@@ -16,8 +16,8 @@ from pipeline.bundling.labelled_rows import Classes
 from pipeline.bundling.telling import RowsFound
 from pipeline.bundling.training_plot import drawing
 from pipeline.terminal.console import PLAIN, Terminal
-from pipeline.terminal.training_bar import Interrupts, TrainingBar
-from pipeline.terminal.training_report import JsonTraining, TextTraining, end_told, measured_told, rows_told
+from pipeline.terminal.training.bar import Interrupts, TrainingBar
+from pipeline.terminal.training.report import JsonTraining, TextTraining, end_told, measured_told, rows_told
 
 DONE = Progress(2, 20, 0.5, {"accuracy": 0.9, "macro_f1": 0.85, "loss": 0.4}, 1e-4, 2)
 AT = Step(3, 20, 7, 50, DONE)
@@ -82,7 +82,7 @@ def test_the_end_says_why(ended: str, words: str) -> None:
 
 
 def test_machines_get_one_object_an_epoch(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.terminal.training_report.PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("pipeline.terminal.training.report.PROGRESS_SECONDS", 0.0)
     teller = JsonTraining()
     teller.found(FOUND)
     assert teller.step(AT) is False

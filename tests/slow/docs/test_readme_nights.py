@@ -75,6 +75,17 @@ def test_every_night_and_when_something_fails(folder: Path) -> None:
     assert manifest(folder, "2026-11-23")["run_id"] == waiting
 
 
+def test_two_models(folder: Path) -> None:
+    rows = pq.read_table(ROOT / "examples/snips/validation.parquet").slice(0, 12).rename_columns({"label": "intent"})
+    for day in DAYS:
+        write_parquet(folder / "texts" / f"day={day}" / "rows.parquet", rows)
+    (folder / "challenger").symlink_to(ROOT / "examples/snips")
+    shown = run(folder, scripts(page("use/compare.md")))
+    assert shown.count("0 of 12 texts have another label in B") == 2
+    assert "A is right in 12 of 12 texts" in shown
+    assert "</html>" in (folder / "compared.html").read_text(encoding="utf-8")
+
+
 def test_bigquery(folder: Path, cloud: Emulators, dataset: str) -> None:
     schema = [bigquery.SchemaField(*field) for field in (("id", "STRING"), ("text", "STRING"), ("day", "DATE"))]
     # Here the command starts for real: it imports what it needs of Google's clients by itself.

@@ -54,9 +54,17 @@ def test_of_a_long_text_the_beginning_counts() -> None:
 
 
 def test_a_pair_counts_as_one_text_and_shares_are_in_millionths() -> None:
-    measured = measure([pa.array(["ab1", "x"]), pa.array(["жж2", "://://"])], np.array([4, 0]))
+    measured = measure([pa.array(["ab1", "x"]), pa.array(["жж2", "://://"])], np.array([4, 0]), np.arange(2))
     assert measured.tolist() == [(4, 333_333, 0, 333_333, 0, 0), (0, 0, 2, 0, 0, 0)]
-    assert measure([pa.array([], pa.string())], np.array([], np.int64)).tolist() == []
+    assert measure([pa.array([], pa.string())], np.array([], np.int64), np.arange(0)).tolist() == []
+
+
+def test_only_texts_of_the_sample_are_looked_at() -> None:
+    texts = [pa.array(["1", "22 ://", "ж3"]), pa.array(["4", "", "5"])]
+    whole = measure(texts, np.array([1, 2, 3]), np.arange(3)).tolist()
+    nothing = (0,) * 5
+    assert measure(texts, np.array([1, 2, 3]), np.array([2])).tolist() == [(1, *nothing), (2, *nothing), whole[2]]
+    assert measure(texts, np.array([1, 2, 3]), np.arange(0)).tolist() == [(n, *nothing) for n in (1, 2, 3)]
 
 
 @given(st.lists(st.lists(st.integers(0, 3), max_size=5), max_size=8))

@@ -77,7 +77,7 @@ groups = st.builds(
 by_label = st.dictionaries(st.integers(0, 4), groups, max_size=4)
 summaries = st.builds(
     lambda all_, labels, others: {
-        "format": 1,
+        "format": 2,
         "not_summarised": 0,
         **all_,
         "labels": [one_label(f"l{number}", number, labels[number]) for number in sorted(labels)],
@@ -117,7 +117,7 @@ def test_any_order_and_any_grouping_give_the_same(parts: list[dict[str, Any]], r
 
 def test_adding_changes_none_of_its_parts() -> None:
     part = {
-        "format": 1,
+        "format": 2,
         "rows": 1,
         "labels": [],
         "statistics": {"urls": {"rows": 1, "sum": 0, "bins": [1]}},
@@ -224,11 +224,11 @@ def test_a_damaged_one_is_named_and_one_of_a_later_format_is_left_alone(change: 
     bad = {**good, "summary": {**merge([]), **change}}
     with pytest.raises(records.RecordError, match=rf"^{path}: summary"):
         records.manifest(json.dumps(bad).encode(), path)
-    later = {**good, "summary": {**merge([]), **change, "format": 2}}
-    assert records.manifest(json.dumps(later).encode(), path)["summary"]["format"] == 2
+    later = {**good, "summary": {**merge([]), **change, "format": 3}}
+    assert records.manifest(json.dumps(later).encode(), path)["summary"]["format"] == 3
 
 
-@pytest.mark.parametrize(("format", "read"), [(1, False), (2, True)])
+@pytest.mark.parametrize(("format", "read"), [(2, False), (3, True)])
 def test_a_verdict_with_a_summary_of_a_later_format_is_read_all_the_same(format: int, read: bool) -> None:
     path = f"/out/_runs/{MANIFEST['run_id']}/verdict.json"
     verdict = Verdict(status="passed", run_id=MANIFEST["run_id"], summary={"format": format, "rows": "seven"})

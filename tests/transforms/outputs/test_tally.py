@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.runs.plain_summary import assert_tells, denominators
+from support.runs.plain_summary import assert_tells, count, denominators, has, sampled, share, tally
 
 from transforms.batches.dead_letters import position_columns
-from transforms.batches.measures import MEASURE, MEASURES, packed, unmeasured
+from transforms.batches.measures import MEASURE, MEASURES, SAMPLED, packed, unmeasured
 from transforms.batches.misfits import named
 from transforms.batches.repeated import WORK, WORK_FIELD, repeated
 from transforms.batches.schemas import MAX_ROWS, Columns, outputs_schema
@@ -133,10 +133,30 @@ def test_rows_that_nothing_was_measured_of_count_for_what_is_published(kind: str
     carried = batch.set_column(at, batch.schema.field(at), unmeasured(10))
     found = summary([batch, carried], labels)
     assert_tells(found, batch.to_pylist() * 2, labels)
-    of_the_text = {"unknown_tokens", "digits", "urls", "other_scripts"}
-    measured = of_the_text if kind == "a value" else of_the_text | {"margin", "entropy"}
-    assert denominators(found) == {name: 10 if name in measured else 20 for name in denominators(found)}
+    known = denominators(found)
+    expected = {name: 2 if name in SAMPLED else 10 if name in ("unknown_tokens", "margin") else 20 for name in known}
+    assert known == expected
+    assert SAMPLED - set(known) == ({"entropy"} if kind == "a value" else set())
     assert found["statistics"]["unknown_tokens"]["sum"] == 20
+    assert found["statistics"]["digits"]["sum"] == 8_000
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_what_takes_long_is_counted_of_texts_whose_hash_is_a_multiple_of_eight(kind: str) -> None:
+    labels, more = KINDS[kind]
+    batch = scores(random_outputs(len(labels), 50, 5), labels, **more)
+    hashes = np.random.default_rng(6).integers(-(2**63), 2**63 - 1, 50)
+    at = batch.schema.get_field_index("text_hash")
+    batch = batch.set_column(at, batch.schema.field(at), pa.array(hashes))
+    rows, found = batch.to_pylist(), summary([batch], labels)
+    chosen = [int(row["id"]) for row in sampled(rows)]
+    assert 0 < len(chosen) < 20
+    assert found["statistics"]["digits"] == tally(share(row * 1_000 / 1e6) for row in chosen)
+    assert found["statistics"]["urls"] == tally(count(row % 2) for row in chosen)
+    for one in found["labels"]:
+        some = [row for row in rows if has(row, labels[one["number"]])]
+        assert one["statistics"].get("digits", {"rows": 0})["rows"] == len(sampled(some))
+        assert one["statistics"]["unknown_tokens"] == tally(count(int(row["id"]) % 5) for row in some)
 
 
 @pytest.mark.parametrize("more", [{}, {"thresholds": (0.5,) * 1_000}], ids=["one label", "several labels a text"])

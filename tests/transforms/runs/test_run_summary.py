@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from support.bundles import Built
 from support.jobs import NOW, Outcome, Score, many_texts, write_parquet
-from support.runs.plain_summary import assert_tells, denominators, share, tally
+from support.runs.plain_summary import assert_tells, count, denominators, sampled, share, tally
 from support.runs.publishing import planned
 
 from pipeline import scoring
@@ -28,9 +28,10 @@ from transforms.score import macro_batch
 
 LABELS = ("play", "book", "rate")
 OF_ROWS = ("probability", "token_count", "truncated")
-OF_TEXTS = ("unknown_tokens", "digits", "urls", "other_scripts")
-MEASURED = ("margin", "entropy", *OF_TEXTS)
-TEXTS = ["see http://a.b and ftp://c.d", "Погода 42", "日本語 play", "https://x", "zzz \u1234 ☃"]
+OF_SAMPLE = ("digits", "urls", "other_scripts")
+UNUSUAL = ["see http://a.b and ftp://c.d", "Погода 42", "日本語 play", "https://x", "zzz \u1234 ☃"]
+TEXTS = [text + " !" * number for text in UNUSUAL for number in range(12)]
+"""So many that the sample has some of them."""
 ROWS = 300
 
 
@@ -62,17 +63,22 @@ def files(rows: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> li
 def test_it_counts_what_is_published_and_what_was_measured_on_the_way(run_job: Score, file: Path) -> None:
     outcome = run_job(file)
     found = agrees(outcome)
-    assert denominators(found) == dict.fromkeys((*OF_ROWS, *MEASURED), ROWS)
-    listed = [[np.float32(p["probability"]) for p in row["probabilities"]] for row in outcome.rows()]
-    assert found["statistics"]["margin"] == tally(share(float(first - second)) for first, second, _ in listed)
-    entropies = sum(-p * math.log(p) / math.log(3) for three in listed for p in map(float, three))
+    few = sampled(outcome.rows())
+    assert 0 < len(few) < ROWS / 4
+    of_all = dict.fromkeys((*OF_ROWS, "margin", "unknown_tokens"), ROWS)
+    assert denominators(found) == {**of_all, **dict.fromkeys(("entropy", *OF_SAMPLE), len(few))}
+    shares = lambda row: [np.float32(p["probability"]) for p in row["probabilities"]]  # noqa: E731
+    margins = (shares(row)[:2] for row in outcome.rows())
+    assert found["statistics"]["margin"] == tally(share(float(first - second)) for first, second in margins)
+    entropies = sum(-p * math.log(p) / math.log(3) for row in few for p in map(float, shares(row)))
     assert found["statistics"]["entropy"]["sum"] == pytest.approx(entropies * 1e6, rel=1e-5)
-    assert found["statistics"]["urls"] == {"rows": ROWS, "sum": 3, "bins": [298, 1, 1]}
-    shares = [6 / 9, 3 / 8, 1 / 7]
-    assert found["statistics"]["other_scripts"]["sum"] == sum(int(s * 1e6) for s in shares)
     texts = [*many_texts(ROWS - len(TEXTS)), *TEXTS]
-    digits = [sum(c in "0123456789" for c in text) * 1_000_000 // len(text) for text in texts]
-    assert found["statistics"]["digits"]["sum"] == sum(digits)
+    some = [texts[int(row["id"][1:])] for row in few]
+    assert len({*TEXTS} & {*some}) > 1
+    assert found["statistics"]["urls"] == tally(count(text.count("://")) for text in some)
+    for name, is_one in {"digits": lambda c: c in "0123456789", "other_scripts": lambda c: ord(c) > 0x370}.items():
+        counted = [sum(c.isalnum() and is_one(c) for c in text) * 1_000_000 // len(text) for text in some]
+        assert found["statistics"][name]["sum"] == sum(counted)
     # Six words are in no vocabulary: two in Cyrillic and Japanese, one Ethiopic letter and a snowman.
     assert found["statistics"]["unknown_tokens"]["rows"] == ROWS
     assert found["statistics"]["unknown_tokens"]["sum"] >= 4
@@ -86,8 +92,12 @@ def test_top_k_changes_nothing(run_job: Score, file: Path, tmp_path: Path) -> No
 
 
 def test_values_of_a_regression(run_job: Score, file: Path, regression: Built) -> None:
-    found = agrees(run_job(file, bundle=str(regression.path)), labels=())
-    assert denominators(found) == dict.fromkeys(("value", "token_count", "truncated", *OF_TEXTS), ROWS)
+    outcome = run_job(file, bundle=str(regression.path))
+    found = agrees(outcome, labels=())
+    assert denominators(found) == {
+        **dict.fromkeys(("value", "token_count", "truncated", "unknown_tokens"), ROWS),
+        **dict.fromkeys(OF_SAMPLE, len(sampled(outcome.rows()))),
+    }
 
 
 def test_dead_letters_are_no_part_of_it(run_job: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +113,8 @@ def test_dead_letters_are_no_part_of_it(run_job: Score, tmp_path: Path, monkeypa
     monkeypatch.setattr(macro_batch, "_score_all", gives_nan)
     outcome = run_job(rows)
     assert outcome.manifest["counts"]["dead"] == 9
-    assert set(denominators(agrees(outcome)).values()) == {43}
+    known = denominators(agrees(outcome))
+    assert {known[name] for name in (*OF_ROWS, "margin", "unknown_tokens")} == {43}
 
 
 def test_a_date_without_rows_has_an_empty_one(run_job: Score, tmp_path: Path) -> None:
@@ -206,7 +217,9 @@ def test_unchanged_rows_count_for_what_is_published(run_job: Score, rows: pa.Tab
     outcome = dataclasses.replace(run_job(write("later.parquet", changed), **later), date="2026-11-22")
     assert outcome.manifest["counts"]["skipped"] == ROWS - 40
     found = agrees(outcome)
-    assert denominators(found) == {**dict.fromkeys(OF_ROWS, ROWS), **dict.fromkeys(MEASURED, 40)}
+    few = [row for row in sampled(outcome.rows()) if int(row["id"][1:]) >= ROWS - 40]
+    expected = {"margin": 40, "unknown_tokens": 40, **dict.fromkeys(("entropy", *OF_SAMPLE), len(few))}
+    assert denominators(found) == {**dict.fromkeys(OF_ROWS, ROWS), **expected}
 
 
 @pytest.mark.slow

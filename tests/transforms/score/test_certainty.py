@@ -51,13 +51,15 @@ def test_what_a_row_has_does_not_depend_on_the_rows_beside_it(seed: int, labels:
     wide = generator.random((data.draw(st.integers(1, 40)), labels + 3), np.float32) ** generator.integers(1, 30)
     probabilities = wide[:, :labels]
     thresholds = data.draw(st.sampled_from([(), (0.5,) * labels]))
-    whole = with_certainty(np.zeros(len(wide), MEASURE), probabilities, ranked(probabilities), thresholds)
+    sample = np.flatnonzero(generator.random(len(wide)) < 0.5)
+    whole = with_certainty(np.zeros(len(wide), MEASURE), probabilities, ranked(probabilities), sample, thresholds)
+    assert set(np.flatnonzero(whole["entropy"])) <= set(sample)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(wide)), max_size=4)))
     for start, end in itertools.pairwise([0, *cuts, len(wide)]):
+        chosen = sample[(sample >= start) & (sample < end)] - start
         for part in (probabilities[start:end].copy(), np.asfortranarray(probabilities[start:end])):
-            assert (
-                with_certainty(np.zeros(len(part), MEASURE), part, ranked(part), thresholds) == whole[start:end]
-            ).all()
+            found = with_certainty(np.zeros(len(part), MEASURE), part, ranked(part), chosen, thresholds)
+            assert (found == whole[start:end]).all()
             several = bool(thresholds)
             alone = entropies(part, several=several)
             assert alone.tobytes() == entropies(probabilities, several=several)[start:end].tobytes()
@@ -68,7 +70,7 @@ def test_they_stand_beside_what_was_measured_of_the_text() -> None:
     before["digits"] = [7, 8]
     column = packed(before)
     probabilities = np.array([[0.25, 0.75], [1, 0]], np.float32)
-    found = unpacked(packed(with_certainty(unpacked(column), probabilities, ranked(probabilities))))
+    found = unpacked(packed(with_certainty(unpacked(column), probabilities, ranked(probabilities), np.arange(2))))
     assert found["digits"].tolist() == [7, 8]
     assert found["margin"].tolist() == [500_000, 1_000_000]
     assert found["entropy"].tolist() == [811_278, 0]

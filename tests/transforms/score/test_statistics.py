@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transforms.score.certificates import statistics as module
 from transforms.score.certificates.statistics import (
     FAILED,
     FEWEST,
@@ -62,6 +63,16 @@ def test_mcnemar_is_that_of_statsmodels(only_first: int, only_second: int, p: fl
 
 def test_mcnemar_of_very_many_rows_is_a_number() -> None:
     assert 0 < mcnemar(20_000, 20_400) < 0.05
+    assert mcnemar(1_000_000, 1_000_000) == 1.0
+    assert mcnemar(1_000_000, 2_000_000) == 0.0
+
+
+@given(st.integers(0, 3_000), st.integers(0, 3_000))
+def test_mcnemar_in_floats_is_that_in_integers(only_first: int, only_second: int) -> None:
+    exact = mcnemar(only_first, only_second)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_MOST_EXACT", -1)
+        assert mcnemar(only_first, only_second) == pytest.approx(exact, rel=1e-8, abs=1e-300)
 
 
 def test_no_changed_label_proves_below_half_a_percent_only_from_765_rows_on() -> None:

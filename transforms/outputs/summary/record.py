@@ -9,7 +9,7 @@ import pydantic
 
 from transforms.outputs.json_text import written
 
-FORMAT = 1
+FORMAT = 2
 MOST_LABELS = 50
 """Labels that are told apart: the first ones of the bundle. All others are one group."""
 LONGEST_LABEL = 40

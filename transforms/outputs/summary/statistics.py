@@ -24,7 +24,8 @@ VALUE_SIDE = VALUE_STEPS * (HIGHEST - LOWEST)
 
 def share_bins(millionths: Integers) -> Integers:
     """Of 0 to 1 in equal bins; 1 is in the last one."""
-    return np.minimum(millionths // (MILLION // SHARE_BINS), SHARE_BINS - 1)
+    # Division is much quicker in 32 bits.
+    return np.minimum(millionths.astype(np.int32) // (MILLION // SHARE_BINS), SHARE_BINS - 1)
 
 
 def doubling_bins(counts: Integers) -> Integers:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.batches.measures import MEASURES, millionths, unpacked
+from transforms.batches.measures import MEASURES, SAMPLED, millionths, sample, unpacked
 from transforms.outputs.summary import statistics
 from transforms.outputs.summary.record import FORMAT, MOST_LABELS, first_bin, one_label
 from transforms.outputs.summary.statistics import STATISTICS, Integers, Statistic
@@ -17,18 +17,21 @@ _LARGEST = 1e6
 """A value counts in the sum as no more than this, on either side of 0."""
 _OF_TEXTS = (statistics.UNKNOWN_TOKENS, statistics.DIGITS, statistics.URLS, statistics.OTHER_SCRIPTS)
 _OF_PROBABILITIES = (statistics.MARGIN, statistics.ENTROPY)
+_FEW = 4
+"""Where fewer than one in so many rows have another number than 0, only these are counted one by one."""
+_NOBODY = np.zeros(0, np.intp)
 
 
 class _Column(NamedTuple):
     """A statistic of some rows: the number of each; the values that the bins are of where these are not the numbers."""
 
     statistic: Statistic
-    numbers: Integers
+    numbers: npt.NDArray[np.integer]
     values: npt.NDArray[np.float32] | None = None
 
-    def bins(self, rows: int | None = None) -> Integers:
-        """The bin of each row, or of the first `rows`."""
-        return self.statistic.bin_of((self.numbers if self.values is None else self.values)[:rows])
+    def bins(self) -> Integers:
+        """The bin of each row."""
+        return self.statistic.bin_of(self.numbers if self.values is None else self.values)
 
     def take(self, rows: Integers) -> "_Column":
         return _Column(self.statistic, self.numbers[rows], None if self.values is None else self.values[rows])
@@ -43,25 +46,33 @@ class _Tallies:
         self.sums = {one.name: np.zeros(groups, np.int64) for one in counted}
         *starts, width = np.cumsum([0, *(one.bins for one in counted)]).tolist()
         self._starts = dict(zip(self.sums, starts, strict=True))
+        self._of_zero = {one.name: int(one.bin_of(np.zeros(1, np.int64))[0]) for one in counted}
         self._bins = np.zeros((groups, width), np.int64)
 
-    def add(self, columns: Sequence[_Column], groups: Integers) -> None:
-        """Counts rows of which each is in one of the groups."""
-        rows = np.bincount(groups, minlength=self._groups)
-        self.rows += rows
-        first, places = groups * self._bins.shape[1], [np.zeros(0, np.int64)]
+    def add(self, columns: Sequence[_Column], groups: Integers, sampled: Sequence[_Column], chosen: Integers) -> None:
+        """Counts rows of which each is in one of the groups; `sampled` are columns of the `chosen` rows alone."""
+        self.rows += np.bincount(groups, minlength=self._groups)
+        places = [*self._places(columns, groups), *self._places(sampled, groups[chosen])]
+        if places:
+            # Counted together: each call for some rows costs more than the rows.
+            self._bins += np.bincount(np.concatenate(places), minlength=self._bins.size).reshape(self._bins.shape)
+
+    def _places(self, columns: Sequence[_Column], groups: Integers) -> Iterator[Integers]:
+        """Adds to the sums; gives the places of the bins to count, but for those that it counts itself."""
+        rows, first = np.bincount(groups, minlength=self._groups), groups * self._bins.shape[1]
         for column in columns:
-            start = self._starts[column.statistic.name]
-            if not column.numbers.any():
-                # Most batches have no URL, or nothing truncated: then all rows have the bin of 0.
-                self._bins[:, start + column.bins(1)] += rows[:, np.newaxis]
-                continue
-            places.append(first + (column.bins() + start))
-            # Weighted counts are floats, exact up to 2**53: more than MAX_ROWS of the largest values, of 10**12 each.
-            sums = np.bincount(groups, column.numbers, minlength=self._groups)
-            self.sums[column.statistic.name] += sums.astype(np.int64)
-        # Counted together: each call for some rows costs more than the rows.
-        self._bins += np.bincount(np.concatenate(places), minlength=self._bins.size).reshape(self._bins.shape)
+            name, counted, at, start = column.statistic.name, np.count_nonzero(column.numbers), groups, first
+            if counted * _FEW < len(groups):
+                # Few texts have a URL, or are truncated: all others have the bin of 0.
+                some = np.flatnonzero(column.numbers)
+                column, at, start = column.take(some), groups[some], first[some]
+                zeros = rows - np.bincount(at, minlength=self._groups)
+                self._bins[:, self._starts[name] + self._of_zero[name]] += zeros
+            if counted:
+                yield start + (column.bins() + self._starts[name])
+                # Weighted counts are floats, exact up to 2**53: more than MAX_ROWS values of 10**12 each.
+                sums = np.bincount(at, column.numbers, minlength=self._groups)
+                self.sums[name] += sums.astype(np.int64)
 
     def together(self) -> "_Tallies":
         """All groups as one."""
@@ -70,19 +81,21 @@ class _Tallies:
         whole.sums = {name: sums.sum(keepdims=True) for name, sums in self.sums.items()}
         return whole
 
-    def described(self, group: int, *, pooled: bool) -> dict[str, Any]:
-        """A group as JSON, without the statistics that no row of it has; `pooled`: in the bins of one label."""
-        found = {}
+    def described(self, groups: Sequence[int], *, pooled: bool) -> list[dict[str, Any]]:
+        """Groups as JSON, without the statistics that no row has; `pooled`: in the bins of one label."""
+        found: list[dict[str, Any]] = [{"rows": rows, "statistics": {}} for rows in self.rows[groups].tolist()]
         for statistic in self._counted:
-            bins = self._bins[group, self._starts[statistic.name] :][: statistic.bins]
-            if pooled and statistic.pooled > 1:
-                bins = np.add.reduceat(bins, np.arange(0, len(bins), statistic.pooled))
-            filled = np.flatnonzero(bins)
-            if len(filled):
-                listed = bins[filled[0] : filled[-1] + 1].tolist()
-                told = {"rows": sum(listed), "sum": int(self.sums[statistic.name][group])}
-                found[statistic.name] = {**told, **first_bin(int(filled[0])), "bins": listed}
-        return {"rows": int(self.rows[group]), "statistics": found}
+            start, each = self._starts[statistic.name], statistic.pooled if pooled else 1
+            bins = self._bins[groups, start : start + statistic.bins]
+            bins = np.add.reduceat(bins, np.arange(0, statistic.bins, each), axis=1)
+            first, behind = (bins > 0).argmax(axis=1), (bins[:, ::-1] > 0).argmax(axis=1)
+            columns = (bins, bins.sum(axis=1), self.sums[statistic.name][groups], first, bins.shape[1] - behind)
+            of_groups = zip(found, *(column.tolist() for column in columns), strict=True)
+            for group, listed, rows, total, begin, end in of_groups:
+                if rows:
+                    told = {"rows": rows, "sum": total, **first_bin(begin), "bins": listed[begin:end]}
+                    group["statistics"][statistic.name] = told
+        return found
 
 
 class Summarizer:
@@ -99,17 +112,23 @@ class Summarizer:
         """Counts rows of Scores with positions."""
         if not batch.num_rows:
             return
-        columns = [*_published(batch), *_measured(batch)]
+        measured = [*_measured(batch)]
+        chosen = sample(batch.column("text_hash")) if measured else _NOBODY
+        columns = [*_published(batch), *(column for column in measured if column.statistic.name not in SAMPLED)]
+        sampled = [column for column in measured if column.statistic.name in SAMPLED]
+        of_sample = [column.take(chosen) for column in sampled]
         if "label" in batch.schema.names:
-            self._by_label.add(columns, self._places(batch.column("label")))
+            self._by_label.add(columns, self._places(batch.column("label")), of_sample, chosen)
             return
-        self._all.add(columns, np.zeros(batch.num_rows, np.int64))
+        self._all.add(columns, np.zeros(batch.num_rows, np.int64), of_sample, chosen)
         if "labels" in batch.schema.names:
             given, offsets = _entries(batch.column("labels"))
             parents = np.repeat(np.arange(batch.num_rows), np.diff(offsets))
             columns = [column.take(parents) for column in columns if column.statistic != statistics.PROBABILITY]
             columns.append(_Column(statistics.PROBABILITY, millionths(given.field("probability").to_numpy())))
-            self._by_label.add(columns, self._places(given.field("label")))
+            entries = np.flatnonzero(np.isin(parents, chosen))
+            of_sample = [column.take(parents[entries]) for column in sampled]
+            self._by_label.add(columns, self._places(given.field("label")), of_sample, entries)
 
     def _places(self, labels: pa.DictionaryArray) -> Integers:
         """The group of each label: its place in the bundle, and one for all from MOST_LABELS on."""
@@ -119,12 +138,10 @@ class Summarizer:
     def described(self) -> dict[str, Any]:
         """The summary so far, as JSON."""
         whole = self._all if self._all.rows[0] else self._by_label.together()
-        groups = {
-            number: self._by_label.described(number, pooled=True)
-            for number in np.flatnonzero(self._by_label.rows).tolist()
-        }
+        filled = np.flatnonzero(self._by_label.rows).tolist()
+        groups = dict(zip(filled, self._by_label.described(filled, pooled=True), strict=True))
         others = groups.pop(MOST_LABELS, None)
-        everything = whole.described(0, pooled=False)
+        (everything,) = whole.described([0], pooled=False)
         return {
             "format": FORMAT,
             "rows": everything["rows"],
@@ -165,7 +182,7 @@ def _measured(batch: pa.RecordBatch) -> Iterator[_Column]:
     measured = unpacked(column)
     scored = () if "value" in batch.schema.names else _OF_PROBABILITIES
     for statistic in (*scored, *_OF_TEXTS):
-        yield _Column(statistic, measured[statistic.name].astype(np.int64))
+        yield _Column(statistic, np.ascontiguousarray(measured[statistic.name]))
 
 
 def _entries(column: pa.ListArray) -> tuple[pa.StructArray, npt.NDArray[np.int32]]:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 Z = 1.959963984540054
 """The standard normal distribution is within ±Z with a probability of 95 %."""
 PASSED, FAILED, UNDECIDED = "passed", "failed", "undecided"
+_MOST_EXACT = 10_000
+"""Rows up to which the test of McNemar is computed in integers, which grow with them."""
 FEWEST = 30
 """Values of which a mean is taken for normally distributed, at least."""
 
@@ -83,9 +85,24 @@ def mcnemar(only_first: int, only_second: int) -> float:
     `only_first` rows are right with the first model alone, `only_second` with the second alone.
     """
     rows, fewer = only_first + only_second, min(only_first, only_second)
+    if rows > _MOST_EXACT:
+        return min(1.0, 2 * _lower_tail(rows, fewer))
     # Each of C(rows, 0), C(rows, 1), … from the one before: by itself it takes seconds for tens of thousands of rows.
     ways = term = 1
     for count in range(fewer):
         term = term * (rows - count) // (count + 1)
         ways += term
     return min(1.0, 2 * ways / (1 << rows))
+
+
+def _lower_tail(rows: int, most: int) -> float:
+    """How probable it is that a coin falls so on `most` of `rows` throws or fewer; to nine digits, in floats."""
+    largest = math.lgamma(rows + 1) - math.lgamma(most + 1) - math.lgamma(rows - most + 1) - rows * math.log(2)
+    ratio = whole = 1.0
+    # From the largest term down: each is smaller than the one before, if not by much where half of the rows fall so.
+    for count in range(most, 0, -1):
+        ratio *= count / (rows - count + 1)
+        whole += ratio
+        if ratio < whole * 1e-17:
+            break
+    return math.exp(largest) * whole

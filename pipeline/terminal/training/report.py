@@ -16,7 +16,7 @@ from pipeline.bundling.labelled_rows import RARE_ROWS, flag_of
 from pipeline.bundling.telling import RowsFound, Teller
 from pipeline.errors import ConfigError
 from pipeline.terminal.console import PROGRESS_SECONDS, emit, err
-from pipeline.terminal.training_bar import Interrupts, TrainingBar
+from pipeline.terminal.training.bar import Interrupts, TrainingBar
 
 _SHOWN = 5
 """Classes named in a line; training/history.json of the bundle has all."""

@@ -1,0 +1,1 @@
+"""What `bert-batch compare` shows: sections that are the same on a terminal and on a page."""

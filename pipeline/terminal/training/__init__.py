@@ -1,0 +1,1 @@
+"""What a training prints: a bar while it learns, and what it made."""
