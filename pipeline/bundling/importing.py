@@ -6,9 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import apache_beam as beam
-import pyarrow as pa
-import tensorflow_transform.beam as tft_beam
+from tensorflow_transform.impl_helper import analyze_in_place
+from tfx_bsl.tfxio.tensor_adapter import TensorAdapter
 
 from model.bundle import AS_EXPORTED, SCORING, TENSORFLOW, Bundle, seal
 from model.checkpoints.checkpoint import Checkpoint, build_encoder_from, build_from
@@ -31,8 +30,7 @@ from pipeline.bundling.import_job import (
 from pipeline.bundling.networks.as_exported import Exported, read_exported
 from pipeline.bundling.networks.formula import with_formula
 from pipeline.bundling.sealing import description_of, move_bundle
-from pipeline.runners.presets import beam_options
-from transforms.featurize.fit import FitPreprocessing, training_batch
+from transforms.featurize.fit import tensor_config
 from transforms.featurize.preprocessing import Preprocessing
 
 
@@ -129,19 +127,11 @@ def bundle_exported(job: ImportJob, found: Exported) -> Imported:
 
 
 def _fit(vocabulary: Path, spec: TokenizerSpec, task: str, work: Path) -> None:
-    """Writes bundle/transform_fn to `work`. Nothing is learned: one neutral row shows TF Transform the types."""
+    """Writes bundle/transform_fn to `work`. Nothing is learned: no row is looked at."""
     task = "regression" if task == "regression" else "classification"
-    target = "neutral" if task == "classification" else 0.0
-    text = pa.array(["neutral"])
-    pair = text if spec.segments == 2 else None
-    row = training_batch(text, pa.array([target]), pa.array(["0"]), task, pair)
     preprocessing = Preprocessing(vocabulary=vocabulary, tokenizer=spec, task=task, with_target=False)
-    with (
-        beam.Pipeline(options=beam_options("direct", 1, ())) as p,
-        tft_beam.Context(temp_dir=str(work / "tft"), passthrough_keys={"row_key"}),
-    ):
-        transform_fn = p | "Row" >> beam.Create([row]) | "Fit" >> FitPreprocessing(preprocessing)
-        transform_fn | "WriteGraph" >> tft_beam.WriteTransformFn(str(work / "bundle"))
+    types = TensorAdapter(tensor_config(task, spec.segments)).OriginalTypeSpecs()
+    analyze_in_place(preprocessing, False, types, types, str(work / "bundle"))
 
 
 def _classifier(checkpoint: Checkpoint, outputs: int) -> BertClassifier:

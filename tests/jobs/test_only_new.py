@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.bundles import Built, build_bundle
+from support.bundles import Built, with_other_weights
 from support.jobs import Outcome, Score, many_texts, write_parquet
 
 from pipeline.errors import ConfigError
@@ -109,11 +109,10 @@ def test_the_newest_date_up_to_this_one_counts_and_a_later_one_never(run_job: Sc
     "other", [{"top_k": 2}, {"precision": "bfloat16"}, {"bundle": "another"}], ids=["top_k", "precision", "bundle"]
 )
 def test_scores_made_another_way_are_not_taken(
-    run_job: Score, tmp_path: Path, vocabulary: Path, other: dict[str, Any]
+    run_job: Score, tmp_path: Path, classes: Built, other: dict[str, Any]
 ) -> None:
     if "bundle" in other:
-        labels = ("play", "book", "rate")
-        other = {"bundle": str(build_bundle(tmp_path / "bundle", vocabulary, labels=labels, seed=8).path)}
+        other = {"bundle": str(with_other_weights(classes, tmp_path / "bundle", seed=8).path)}
     rows = {"id": ["a", "b"], "text": many_texts(2)}
     night(run_job, tmp_path, rows, NIGHT1)
     assert counts(night(run_job, tmp_path, rows, NIGHT2, only_new=True, **other)) == (2, 2, 0, 0)

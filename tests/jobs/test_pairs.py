@@ -104,7 +104,7 @@ def test_packing_at_the_sizes_of_the_reference_test(
 
 
 @pytest.mark.parametrize("truncator", TRUNCATORS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(lengths=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1), max_tokens=st.integers(3, 20))
 def test_a_pair_is_cut_as_the_trimmers_of_tensorflow_text_cut_it(
     truncator: str, lengths: list[tuple[int, int]], max_tokens: int

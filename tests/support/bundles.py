@@ -1,7 +1,8 @@
 """Bundles built the real way: TF Transform, Keras, export."""
 
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from model.network.classifier import BertClassifier, build_classifier
 from model.network.config import BertConfig
 from model.serving.scoring_graph import ENGINES, PRECISIONS, ScoringGraph
 from model.tokenizer.tokenization import TokenizerSpec
+from pipeline.bundling.sealing import described
 from transforms.featurize.fit import FitPreprocessing, training_batch
 from transforms.featurize.preprocessing import Preprocessing
 
@@ -76,6 +78,16 @@ def planned_bundle(
 def build_bundle(path: Path, vocabulary: Path, **settings: Any) -> Built:
     """A bundle as planned_bundle describes it."""
     return write_bundle(planned_bundle(path, vocabulary, **settings))
+
+
+def with_other_weights(built: Built, path: Path, seed: int) -> Built:
+    """The same bundle of another network, at `path`: its texts are prepared by the same graph."""
+    assert built.config is not None
+    other = replace(built, path=path, make=partial(lively, built.config, max(1, len(built.labels)), seed))
+    shutil.copytree(built.path, path, ignore=shutil.ignore_patterns("scoring"))
+    ScoringGraph.from_classifier(other.classifier, built.config).export(path / "scoring")
+    seal(path, described(built.bundle))
+    return other
 
 
 def write_bundle(planned: Built) -> Built:

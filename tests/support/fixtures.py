@@ -31,6 +31,7 @@ from support.cloud.table_publishing import Place
 from support.jobs import DATE, NOW, WORDS, Outcome, Score
 from support.runs.beam_memo import keep_what_beam_inspects
 from support.runs.forked import Forked
+from support.runs.graph_stacks import one_stack_for_all
 
 from model.serving.scoring_graph import ScoringGraph
 from model.tokenizer.tokenization import SPECIAL_TOKENS
@@ -39,14 +40,19 @@ from pipeline.jobs.config import JobConfig
 from pipeline.scoring import score
 
 keep_what_beam_inspects()
+one_stack_for_all()
 # Tests would spend a tenth of their time in fsync, and no test cuts the power.
 os.fsync = lambda handle: None
 
 
 @pytest.fixture(scope="session", autouse=True)
-def imports_are_fitted_once() -> Iterator[None]:
+def imports_are_fitted_once(of_all_workers: Path) -> Iterator[None]:
     """A tenth of the time of the fast tests went into graphs that another test had made before."""
-    with fitted_once():
+
+    def kept(key: str, fit: Callable[[Path], object]) -> Path:
+        return made_once(of_all_workers / "fitted" / key, fit)
+
+    with fitted_once(kept):
         yield
 
 
@@ -104,11 +110,13 @@ def made_once(path: Path, make: Callable[[Path], object]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exports(of_all_workers: Path) -> Callable[[str], Path]:
-    """The exported graphs of networks.CASES, each written once."""
+def exports(of_all_workers: Path) -> Callable[..., Path]:
+    """The exported graphs of networks.CASES, each written once: `whole` with the signatures of every precision."""
 
-    def export(case: str) -> Path:
-        return made_once(of_all_workers / case, ScoringGraph.from_classifier(*case_model(case)).export)
+    def export(case: str, *, whole: bool = False) -> Path:
+        graph = ScoringGraph if whole else InFloat32
+        path = of_all_workers / f"{case}-{graph.__name__}"
+        return made_once(path, lambda path: graph.from_classifier(*case_model(case)).export(path))
 
     return export
 

@@ -6,7 +6,9 @@ texts.
 """
 
 import json
+import sys
 import unicodedata
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from hashlib import blake2b
@@ -175,7 +177,10 @@ def letters_vocabulary() -> list[str]:
 
 def digest(ids: Iterable[int]) -> str:
     """One of the numbers of a block of code points."""
-    return blake2b(b"".join(i.to_bytes(4, "little") for i in ids), digest_size=8).hexdigest()
+    found = array("I", ids)
+    if sys.byteorder == "big":
+        found.byteswap()
+    return blake2b(found.tobytes(), digest_size=8).hexdigest()
 
 
 def blocks() -> Iterator[list[int]]:

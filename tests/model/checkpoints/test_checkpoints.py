@@ -1,5 +1,6 @@
 """Loading weights: every tensor finds its place, and nothing is lost in silence."""
 
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from model.checkpoints.checkpoint import assign, build_from
 from model.checkpoints.detect import load_encoder
 from model.checkpoints.hugging_face import read_hugging_face
 from model.errors import CheckpointError
-from model.network.classifier import build_classifier
+from model.network.classifier import BertClassifier, build_classifier
 from model.network.config import BertConfig
 from model.network.encoder import INPUT_NAMES, BertEncoder
 from model.network.weights import canonical_variables, encoder_shapes, read_weights
@@ -29,6 +30,12 @@ CONFIG = BertConfig(
     inner_dim=32,
     max_sequence_length=16,
 )
+
+
+@functools.cache
+def three_labels() -> BertClassifier:
+    """For tests that need no weights of their own."""
+    return build_classifier(CONFIG, 3)
 
 
 def main_inputs() -> dict[str, np.ndarray]:
@@ -90,14 +97,14 @@ def test_an_encoder_has_the_names_it_has_inside_a_classifier() -> None:
 
 
 def test_what_is_read_can_be_assigned() -> None:
-    one, other = build_classifier(CONFIG, 3), build_classifier(CONFIG, 3)
+    one, other = three_labels(), build_classifier(CONFIG, 3)
     assign(other, read_weights(one), origin="one")
     np.testing.assert_array_equal(one(main_inputs()), other(main_inputs()))
 
 
 @pytest.mark.parametrize("fault", ["missing", "left over", "shape"])
 def test_assign_refuses_weights_that_do_not_fit_and_changes_nothing(fault: str) -> None:
-    classifier = build_classifier(CONFIG, 3)
+    classifier = three_labels()
     before = read_weights(classifier)
     weights = {name: array + 1 for name, array in before.items()}
     name = "classifier/out_proj/bias"
@@ -117,7 +124,7 @@ def test_assign_refuses_weights_that_do_not_fit_and_changes_nothing(fault: str) 
 def test_a_checkpoint_without_pooler_is_refused_by_a_model_with_one() -> None:
     weights = arrays_of(ORACLE / "cls3_nopooler_v1" / "weights.npz")
     with pytest.raises(CheckpointError, match=r"classifier/dense/.*use_encoder_pooler"):
-        assign(build_classifier(CONFIG, 3), weights, origin="x")
+        assign(three_labels(), weights, origin="x")
 
 
 def test_a_checkpoint_with_more_layers_is_refused() -> None:

@@ -46,6 +46,18 @@ def network_of(case: str) -> BertClassifier:
     return BertClassifier(encoder, **arguments)
 
 
+@functools.cache
+def encoder_of(dict_outputs: bool = False) -> BertEncoder:
+    """For tests that change no weight of it."""
+    return BertEncoder.from_bert_config(CONFIG, dict_outputs=dict_outputs)
+
+
+@functools.cache
+def three_labels() -> BertClassifier:
+    """The same with a head."""
+    return build_classifier(CONFIG, 3)
+
+
 def assert_equals_reference(classifier: BertClassifier, case: str) -> None:
     sets = arrays_of(ORACLE / "inputs.npz")
     for name in SETS:
@@ -108,13 +120,13 @@ def test_variables_layers_and_checkpoint_items_have_the_reference_names(case: st
 
 @pytest.mark.parametrize(("classes", "dict_outputs"), [(1, False), (3, False), (3, True)])
 def test_symbolic_inputs_give_one_logit_a_class(classes: int, dict_outputs: bool) -> None:
-    classifier = BertClassifier(BertEncoder.from_bert_config(CONFIG, dict_outputs=dict_outputs), classes)
+    classifier = BertClassifier(encoder_of(dict_outputs), classes)
     symbolic = {name: tf_keras.layers.Input(shape=(8,), dtype=tf.int32) for name in INPUT_NAMES}
     assert classifier(symbolic).shape.as_list() == [None, classes]
 
 
 def test_padding_does_not_change_a_row() -> None:
-    classifier = build_classifier(CONFIG, 3)
+    classifier = three_labels()
     row = {"input_word_ids": [[2, 7, 24, 3]], "input_mask": [[1] * 4], "input_type_ids": [[0] * 4]}
     padded = {key: tf.pad(value, [[0, 0], [0, 9]]) for key, value in row.items()}
     row = {key: tf.constant(value) for key, value in row.items()}
@@ -123,13 +135,11 @@ def test_padding_does_not_change_a_row() -> None:
 
 def test_an_empty_batch_gives_no_logits() -> None:
     empty = dict.fromkeys(INPUT_NAMES, np.zeros((0, 5), np.int32))
-    assert build_classifier(CONFIG, 3)(empty).shape == (0, 3)
+    assert three_labels()(empty).shape == (0, 3)
 
 
 def test_config_round_trip_keeps_dropout_and_name() -> None:
-    classifier = BertClassifier(
-        BertEncoder.from_bert_config(CONFIG), 4, initializer="zeros", dropout_rate=0.3, name="mine"
-    )
+    classifier = BertClassifier(encoder_of(), 4, initializer="zeros", dropout_rate=0.3, name="mine")
     again = BertClassifier.from_config(classifier.get_config())
     assert again.get_config() == classifier.get_config()
     assert (again.dropout_rate, again.name, again.network) == (0.3, "mine", classifier.network)
@@ -151,7 +161,7 @@ class Network(tf_keras.layers.Layer):
 
     def __init__(self, kind: type) -> None:
         super().__init__()
-        self._inside = BertEncoder.from_bert_config(CONFIG)
+        self._inside = encoder_of()
         self._kind = kind
         self.inputs = {name: tf_keras.layers.Input((None,), dtype=tf.int32) for name in INPUT_NAMES}
 
@@ -194,7 +204,7 @@ def test_a_network_of_somebody_else_may_give_a_list_a_tuple_or_a_dict(kind: type
 
 
 def test_a_head_that_gives_a_dict_makes_a_classifier_that_does() -> None:
-    classifier = BertClassifier(BertEncoder.from_bert_config(CONFIG), 2, cls_head=TwoHeads())
+    classifier = BertClassifier(encoder_of(), 2, cls_head=TwoHeads())
     assert {name: logits.shape[-1] for name, logits in classifier(batch()).items()} == {"one": 2, "other": 3}
     assert classifier.output_names == ["mc", "mc_1"]
     assert set(classifier.checkpoint_items) == {"encoder", "mc.one", "mc.other"}
@@ -202,7 +212,7 @@ def test_a_head_that_gives_a_dict_makes_a_classifier_that_does() -> None:
 
 def test_a_head_of_ones_own_reads_its_own_token_with_its_own_activation() -> None:
     head = ClassificationHead(inner_dim=5, num_classes=2, cls_token_idx=1, activation="relu", name="mine")
-    encoder = BertEncoder.from_bert_config(CONFIG)
+    encoder = encoder_of()
     classifier = BertClassifier(encoder, 9, use_encoder_pooler=False, cls_head=head)
     inner = tf.nn.relu(head.dense.kernel.numpy().T @ encoder(batch())[0][:, 1, :, tf.newaxis])[:, :, 0]
     np.testing.assert_allclose(classifier(batch()), inner @ head.out_proj.kernel, atol=1e-5)
@@ -218,21 +228,21 @@ def test_all_layers_as_sequence_output_are_refused_without_pooler() -> None:
 
 
 def test_call_takes_training_and_mask_and_predict_works() -> None:
-    classifier = build_classifier(CONFIG, 3)
+    classifier = three_labels()
     tensors = {key: tf.constant(value) for key, value in batch().items()}
     np.testing.assert_array_equal(classifier.call(tensors, training=False, mask=None), classifier(batch()))
     np.testing.assert_allclose(classifier.predict(batch(), verbose=0), classifier(batch()), atol=1e-6)
 
 
 def test_trap_5_a_positional_list_of_inputs_is_refused() -> None:
-    classifier = build_classifier(CONFIG, 3)
+    classifier = three_labels()
     for kind in (list, tuple):
         with pytest.raises(TypeError, match="give a dict of input_word_ids"):
             classifier(kind(batch().values()))
 
 
 def test_a_plain_saved_model_keeps_the_names_of_the_inputs(tmp_path: Path) -> None:
-    classifier = build_classifier(CONFIG, 3)
+    classifier = three_labels()
     tf.saved_model.save(classifier, str(tmp_path))
     signature = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
     (logits,) = signature(**{key: tf.constant(value) for key, value in batch().items()}).values()
@@ -240,7 +250,7 @@ def test_a_plain_saved_model_keeps_the_names_of_the_inputs(tmp_path: Path) -> No
 
 
 def test_trap_10_a_mask_value_other_than_0_and_1_is_refused() -> None:
-    classifier = build_classifier(CONFIG, 3)
+    classifier = three_labels()
     wrong = batch() | {"input_mask": 2 * batch()["input_mask"]}
     for call in (classifier, lambda inputs: classifier.predict(inputs, verbose=0)):
         with pytest.raises(tf.errors.InvalidArgumentError, match="input_mask has values other than 1"):

@@ -1,5 +1,6 @@
 """BertConfig and BertEncoder against the reference's arguments, names and numbers."""
 
+import functools
 import json
 from collections.abc import Iterator
 
@@ -31,6 +32,18 @@ def inputs(name: str) -> dict[str, np.ndarray]:
     return {key: sets[f"{name}/{key}"] for key in INPUT_NAMES}
 
 
+@functools.cache
+def tiny() -> BertEncoder:
+    """For tests that change no weight of it."""
+    return BertEncoder(**TINY)
+
+
+@functools.cache
+def regressor() -> BertEncoder:
+    """The same, with the weights of a case."""
+    return restored("reg1_pooler_v1")
+
+
 def restored(case: str, **arguments: object) -> BertEncoder:
     encoder = BertEncoder(**TINY, **arguments)
     holder = tf.train.Checkpoint(_network=encoder)
@@ -41,7 +54,7 @@ def restored(case: str, **arguments: object) -> BertEncoder:
 @pytest.mark.parametrize("name", ["main", "short", "full", "one", "main_pad16", "edge_allzero_mask", "edge_type_oob"])
 def test_both_outputs_equal_the_reference(name: str) -> None:
     expected = arrays_of(ORACLE / "reg1_pooler_v1" / f"outputs_{name}.npz")
-    sequence, pooled = restored("reg1_pooler_v1")(inputs(name))
+    sequence, pooled = regressor()(inputs(name))
     np.testing.assert_allclose(sequence, expected["sequence_output"], atol=1e-5)
     np.testing.assert_allclose(pooled, expected["pooled_output"], atol=1e-5)
 
@@ -67,11 +80,11 @@ def test_output_range_computes_only_the_first_rows_of_the_last_layer() -> None:
 
 
 def test_inputs_carry_the_reference_names() -> None:
-    assert [i.name for i in BertEncoder(**TINY).inputs] == list(INPUT_NAMES)
+    assert [i.name for i in tiny().inputs] == list(INPUT_NAMES)
 
 
 def test_the_name_gelu_is_exact_and_the_default_approximate() -> None:
-    default, exact = restored("reg1_pooler_v1"), restored("reg1_pooler_v1", inner_activation="gelu")
+    default, exact = regressor(), restored("reg1_pooler_v1", inner_activation="gelu")
     difference = np.abs(default(inputs("main"))[0] - exact(inputs("main"))[0]).max()
     assert 1e-5 < difference < 1e-2
 
@@ -85,11 +98,11 @@ def test_a_narrow_embedding_is_projected() -> None:
 def test_norm_first_leaves_the_last_sum_unnormalised() -> None:
     encoder = BertEncoder(**TINY, norm_first=True, initializer=tf_keras.initializers.RandomNormal(stddev=1.0))
     assert np.asarray(encoder(inputs("main"))[0]).std() > 1.5
-    assert np.asarray(BertEncoder(**TINY)(inputs("main"))[0]).std() == pytest.approx(1, abs=0.01)
+    assert np.asarray(tiny()(inputs("main"))[0]).std() == pytest.approx(1, abs=0.01)
 
 
 def test_public_parts_are_the_ones_in_use() -> None:
-    encoder = BertEncoder(**TINY)
+    encoder = tiny()
     assert encoder.get_embedding_layer().embeddings is encoder.get_embedding_table()
     assert len(encoder.transformer_layers) == 2
     assert isinstance(encoder.pooler_layer, tf_keras.layers.Dense)
@@ -114,19 +127,19 @@ def test_config_round_trip_survives_json() -> None:
 def test_trap_10_a_row_longer_than_the_positions_is_refused() -> None:
     ids = np.ones((1, 17), np.int32)
     with pytest.raises(tf.errors.InvalidArgumentError, match="16 positions"):
-        BertEncoder(**TINY)(dict.fromkeys(INPUT_NAMES, ids))
+        tiny()(dict.fromkeys(INPUT_NAMES, ids))
 
 
 def test_trap_10_a_token_outside_the_vocabulary_is_refused() -> None:
     batch = inputs("one") | {"input_word_ids": np.full((1, 4), 64, np.int32)}
     with pytest.raises(tf.errors.InvalidArgumentError):
-        BertEncoder(**TINY)(batch)
+        tiny()(batch)
 
 
 @pytest.mark.parametrize("value", [2, -1, 0.5, float("nan")])
 def test_trap_10_a_mask_value_other_than_0_and_1_is_refused(value: float) -> None:
     batch = inputs("one") | {"input_mask": np.array([[1, 1, value, 0]])}
-    encoder = BertEncoder(**TINY)
+    encoder = tiny()
     for call in (encoder, tf.function(encoder)):
         with pytest.raises(tf.errors.InvalidArgumentError, match=r"input_mask has values other than 1 .text. and 0"):
             call(batch)
@@ -134,7 +147,7 @@ def test_trap_10_a_mask_value_other_than_0_and_1_is_refused(value: float) -> Non
 
 @pytest.mark.parametrize("kind", [np.int32, np.int64, np.float32, np.bool_])
 def test_a_mask_of_0_and_1_may_have_any_type(kind: type) -> None:
-    encoder = restored("reg1_pooler_v1")
+    encoder = regressor()
     batch = inputs("main")
     expected = arrays_of(ORACLE / "reg1_pooler_v1" / "outputs_main.npz")["pooled_output"]
     pooled = encoder(batch | {"input_mask": batch["input_mask"].astype(kind)})[1]
@@ -152,7 +165,7 @@ def test_trap_10_a_type_id_out_of_range_adds_nothing() -> None:
 
 def test_trap_5_a_positional_list_of_inputs_is_refused() -> None:
     with pytest.raises(TypeError, match="A list has no safe order"):
-        BertEncoder(**TINY)(list(inputs("one").values()))
+        tiny()(list(inputs("one").values()))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.checkpoints.fitted_once import InFloat32
 from support.checkpoints.networks import CASES, CONFIG, case_model, random_rows
 from support.commands import DATA
 
@@ -24,7 +25,7 @@ Export = Callable[[BertClassifier, BertConfig], Path]
 @pytest.fixture
 def export(tmp_path: Path) -> Export:
     def write(classifier: BertClassifier, config: BertConfig) -> Path:
-        ScoringGraph.from_classifier(classifier, config).export(tmp_path / "scoring")
+        InFloat32.from_classifier(classifier, config).export(tmp_path / "scoring")
         return tmp_path / "scoring"
 
     return write
@@ -62,10 +63,10 @@ def test_each_kind_of_head_gives_what_goes_into_its_last_product(case: str, expo
     assert ScoringGraph.from_classifier(classifier, config).embedding_width == config.hidden_size
 
 
-def test_half_precision_gives_it_in_float32_too(exports: Callable[[str], Path]) -> None:
+def test_half_precision_gives_it_in_float32_too(exports: Callable[..., Path]) -> None:
     flat, padded = random_rows(LENGTHS, seed=3)
     expected = head_input(case_model("cls3_nopooler_v1")[0], padded)
-    signatures = tf.saved_model.load(str(exports("cls3_nopooler_v1"))).signatures
+    signatures = tf.saved_model.load(str(exports("cls3_nopooler_v1", whole=True))).signatures
     rows = {**flat, "tokens": tf.constant(padded["input_word_ids"])}
     # What XLA compiles takes seconds a shape: float16 has the same function.
     assert all("embedding" in signatures[f"compiled_{precision}"].structured_outputs for precision in COMPILED)
@@ -75,7 +76,7 @@ def test_half_precision_gives_it_in_float32_too(exports: Callable[[str], Path]) 
 
 
 def test_a_head_that_pools_to_another_width_gives_that_width(export: Export) -> None:
-    config = CONFIG.replace(use_encoder_pooler=False, initializer_range=0.5)
+    config = CONFIG.replace(num_layers=1, use_encoder_pooler=False, initializer_range=0.5)
     head = ClassificationHead(24, 3)
     classifier = BertClassifier(BertEncoder.from_bert_config(config), 3, use_encoder_pooler=False, cls_head=head)
     assert ScoringGraph.from_classifier(classifier, config).embedding_width == 24
@@ -83,7 +84,7 @@ def test_a_head_that_pools_to_another_width_gives_that_width(export: Export) -> 
 
 
 def test_the_width_of_a_factorised_table_of_words_is_not_that_of_the_embedding(export: Export) -> None:
-    config = CONFIG.replace(embedding_width=24, initializer_range=0.5)
+    config = CONFIG.replace(num_layers=1, embedding_width=24, initializer_range=0.5)
     classifier = build_classifier(config, 1)
     assert ScoringGraph.from_classifier(classifier, config).embedding_width == 16
     assert_all_give_it(export(classifier, config), classifier)

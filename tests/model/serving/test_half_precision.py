@@ -47,8 +47,8 @@ def assert_close(found: np.ndarray, expected: np.ndarray, precision: str) -> Non
 
 
 @pytest.mark.parametrize("case", [case for case, (classes, _) in CASES.items() if classes > 1])
-def test_probabilities_are_close_and_clear_labels_the_same(case: str, exports: Callable[[str], Path]) -> None:
-    _, signature = signatures(exports(case))
+def test_probabilities_are_close_and_clear_labels_the_same(case: str, exports: Callable[..., Path]) -> None:
+    _, signature = signatures(exports(case, whole=True))
     flat, padded = random_rows(LENGTHS, seed=5)
     expected = signature["score"](**flat)["probabilities"].numpy()
     assert_close(signature["score_bfloat16"](**flat)["probabilities"].numpy(), expected, "bfloat16")
@@ -59,8 +59,8 @@ def test_probabilities_are_close_and_clear_labels_the_same(case: str, exports: C
         assert found["logits"].dtype == tf.float32
 
 
-def test_a_regression_has_the_signatures_too(exports: Callable[[str], Path]) -> None:
-    _, signature = signatures(exports("reg1_pooler_v1"))
+def test_a_regression_has_the_signatures_too(exports: Callable[..., Path]) -> None:
+    _, signature = signatures(exports("reg1_pooler_v1", whole=True))
     flat, padded = random_rows(LENGTHS, seed=6)
     expected = signature["score"](**flat)["value"].numpy()
     rows = {**flat, "tokens": tf.constant(padded["input_word_ids"])}

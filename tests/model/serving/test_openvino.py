@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.checkpoints.fitted_once import InFloat32
 from support.checkpoints.networks import CASES, CONFIG, ORACLE, arrays_of, case_model, ragged, random_rows
 
 from model.checkpoints.checkpoint import build_from
@@ -59,7 +60,7 @@ def test_the_exact_gelu_of_hugging_face_is_kept(tmp_path: Path) -> None:
 def test_unusual_sizes_and_a_sigmoid_equal_keras(changes: dict[str, object], tmp_path: Path) -> None:
     config = CONFIG.replace(initializer_range=0.5, **changes)
     classifier = build_classifier(config, 1)
-    ScoringGraph.from_classifier(classifier, config, "sigmoid").export(tmp_path)
+    InFloat32.from_classifier(classifier, config, "sigmoid").export(tmp_path)
     _, padded = random_rows([1, 16, 7, 2], seed=1)
     found = Compiled(str(tmp_path), "float32")(inputs_of(padded), "value")
     expected = tf.sigmoid(classifier(padded))[:, 0].numpy()

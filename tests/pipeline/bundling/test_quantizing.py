@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.bundles import Built, build_bundle
+from support.bundles import Built, with_other_weights
 from support.commands import ROOT, invoke
 from support.jobs import DATE, Score, many_texts, write_parquet
 from support.scorers import ragged
@@ -187,10 +187,10 @@ def test_a_certificate_in_int8_decides_what_is_the_fastest(quantized: Bundle, te
 
 
 def test_int8_that_misses_has_a_certificate_that_says_failed(
-    quantized: Bundle, texts: Path, tmp_path: Path, vocabulary: Path
+    quantized: Bundle, texts: Path, tmp_path: Path, classes: Built
 ) -> None:
     # A graph that gives other labels: that of another model.
-    other = build_bundle(tmp_path / "other", vocabulary, labels=("play", "book", "rate"), seed=11).path
+    other = with_other_weights(classes, tmp_path / "other", seed=11).path
     flags = ("--input", texts, "--rows", "50")
     assert invoke("quantize", other, *flags, "--output", tmp_path / "other8")[0] == 0
     bundle = Path(shutil.copytree(quantized.path, tmp_path / "bundle"))

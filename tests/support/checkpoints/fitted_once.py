@@ -1,13 +1,12 @@
 """What imports do again and again is done once, or not at all where no test looks at it.
 
-The TF Transform graph of an import depends on vocabulary, tokenizer and task alone: a process fits each once. Of its
+The TF Transform graph of an import depends on vocabulary, tokenizer and task alone: each is fitted once. Of its
 scoring graph there are the signatures in float32, unless a test asks for the others: tests of ScoringGraph have them.
 """
 
 import hashlib
 import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,20 +30,23 @@ class InFloat32(ScoringGraph):
             tf.saved_model.save(self, str(path), signatures={SIGNATURE: self.score, PADDED: self.padded()})
 
 
+Kept = Callable[[str, Callable[[Path], object]], Path]
+"""Gives the folder of a key; the function makes it, unless it is there."""
+
+
 @contextmanager
-def fitted_once() -> Iterator[None]:
+def fitted_once(kept: Kept) -> Iterator[None]:
     """Inside, an import copies the graph of an earlier one with the same vocabulary, tokenizer and task."""
     fit = importing._fit
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as kept:
+    with pytest.MonkeyPatch.context() as patch:
 
         def copy(vocabulary: Path, spec: TokenizerSpec, task: str, work: Path) -> None:
-            key = hashlib.sha256(repr((vocabulary.read_bytes(), spec, task == "regression")).encode()).hexdigest()
-            graph = Path(kept) / key
-            if not graph.exists():
+            def make(folder: Path) -> None:
                 fit(vocabulary, spec, task, work)
-                shutil.copytree(work / "bundle", graph)
-            else:
-                shutil.copytree(graph, work / "bundle")
+                (work / "bundle").rename(folder)
+
+            key = hashlib.sha256(repr((vocabulary.read_bytes(), spec, task == "regression")).encode()).hexdigest()
+            shutil.copytree(kept(key, make), work / "bundle")
 
         patch.setattr(importing, "_fit", copy)
         patch.setattr(importing, "ScoringGraph", InFloat32)

@@ -1,5 +1,6 @@
 """Checkpoints in the layouts that people have."""
 
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -38,9 +39,15 @@ GOOGLE = {
 
 
 def oracle_classifier(case: str = "cls3_pooler_v2", classes: int = 3, pooler: bool = True) -> BertClassifier:
-    classifier = build_classifier(CONFIG.replace(use_encoder_pooler=pooler), classes)
+    """A classifier with the weights of a case: its network is made once, and the last one who asks has it."""
+    classifier = _network(classes, pooler)
     assign(classifier, arrays_of(ORACLE / case / "weights.npz"), origin=case)
     return classifier
+
+
+@functools.cache
+def _network(classes: int, pooler: bool) -> BertClassifier:
+    return build_classifier(CONFIG.replace(use_encoder_pooler=pooler), classes)
 
 
 def google_names(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,11 +4,15 @@ Hundreds of small jobs of one process spend half of their time on this. What is 
 or the flags of a pipeline, which do not change.
 """
 
+import bz2
 import inspect
 import weakref
 from collections.abc import Callable
+from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
+from apache_beam.internal import cloudpickle_pickler
 from apache_beam.options.pipeline_options import PipelineOptions, TypeOptions
 from apache_beam.transforms import core, userstate
 from apache_beam.typehints import decorators
@@ -22,6 +26,10 @@ def keep_what_beam_inspects() -> None:
     core.get_function_args_defaults = by_function(core.get_function_args_defaults)
     userstate.get_dofn_specs = _by_class(userstate.get_dofn_specs)
     PipelineOptions.view_as = _views_of_types(PipelineOptions.view_as)
+    # Most of what a pipeline packs is the same in the next one, and bz2 takes longer than pickling.
+    cloudpickle_pickler.bz2 = SimpleNamespace(
+        compress=lru_cache(2_000)(bz2.compress), decompress=lru_cache(2_000)(bz2.decompress)
+    )
 
 
 def by_function(inspected: Callable[[Any], Any]) -> Callable[[Any], Any]:
