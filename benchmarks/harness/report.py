@@ -139,8 +139,8 @@ def commit() -> str:
     git = ["git", "-C", str(ROOT)]
     try:
         head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-        # Reports and plots are what the benchmarks themselves change.
-        changed = [*git, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!*.md", ":!*.png"]
+        # Reports and plots are what the benchmarks themselves change; nothing that is measured reads docs.
+        changed = [*git, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!*.md", ":!*.png", ":!docs"]
         dirty = subprocess.run(changed, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
