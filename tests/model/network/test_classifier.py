@@ -47,7 +47,7 @@ def network_of(case: str) -> BertClassifier:
 
 
 @functools.cache
-def encoder_of(dict_outputs: bool = False) -> BertEncoder:
+def encoder_of(*, dict_outputs: bool) -> BertEncoder:
     """For tests that change no weight of it."""
     return BertEncoder.from_bert_config(CONFIG, dict_outputs=dict_outputs)
 
@@ -120,7 +120,7 @@ def test_variables_layers_and_checkpoint_items_have_the_reference_names(case: st
 
 @pytest.mark.parametrize(("classes", "dict_outputs"), [(1, False), (3, False), (3, True)])
 def test_symbolic_inputs_give_one_logit_a_class(classes: int, dict_outputs: bool) -> None:
-    classifier = BertClassifier(encoder_of(dict_outputs), classes)
+    classifier = BertClassifier(encoder_of(dict_outputs=dict_outputs), classes)
     symbolic = {name: tf_keras.layers.Input(shape=(8,), dtype=tf.int32) for name in INPUT_NAMES}
     assert classifier(symbolic).shape.as_list() == [None, classes]
 
@@ -139,7 +139,7 @@ def test_an_empty_batch_gives_no_logits() -> None:
 
 
 def test_config_round_trip_keeps_dropout_and_name() -> None:
-    classifier = BertClassifier(encoder_of(), 4, initializer="zeros", dropout_rate=0.3, name="mine")
+    classifier = BertClassifier(encoder_of(dict_outputs=False), 4, initializer="zeros", dropout_rate=0.3, name="mine")
     again = BertClassifier.from_config(classifier.get_config())
     assert again.get_config() == classifier.get_config()
     assert (again.dropout_rate, again.name, again.network) == (0.3, "mine", classifier.network)
@@ -161,7 +161,7 @@ class Network(tf_keras.layers.Layer):
 
     def __init__(self, kind: type) -> None:
         super().__init__()
-        self._inside = encoder_of()
+        self._inside = encoder_of(dict_outputs=False)
         self._kind = kind
         self.inputs = {name: tf_keras.layers.Input((None,), dtype=tf.int32) for name in INPUT_NAMES}
 
@@ -204,7 +204,7 @@ def test_a_network_of_somebody_else_may_give_a_list_a_tuple_or_a_dict(kind: type
 
 
 def test_a_head_that_gives_a_dict_makes_a_classifier_that_does() -> None:
-    classifier = BertClassifier(encoder_of(), 2, cls_head=TwoHeads())
+    classifier = BertClassifier(encoder_of(dict_outputs=False), 2, cls_head=TwoHeads())
     assert {name: logits.shape[-1] for name, logits in classifier(batch()).items()} == {"one": 2, "other": 3}
     assert classifier.output_names == ["mc", "mc_1"]
     assert set(classifier.checkpoint_items) == {"encoder", "mc.one", "mc.other"}
@@ -212,7 +212,7 @@ def test_a_head_that_gives_a_dict_makes_a_classifier_that_does() -> None:
 
 def test_a_head_of_ones_own_reads_its_own_token_with_its_own_activation() -> None:
     head = ClassificationHead(inner_dim=5, num_classes=2, cls_token_idx=1, activation="relu", name="mine")
-    encoder = encoder_of()
+    encoder = encoder_of(dict_outputs=False)
     classifier = BertClassifier(encoder, 9, use_encoder_pooler=False, cls_head=head)
     inner = tf.nn.relu(head.dense.kernel.numpy().T @ encoder(batch())[0][:, 1, :, tf.newaxis])[:, :, 0]
     np.testing.assert_allclose(classifier(batch()), inner @ head.out_proj.kernel, atol=1e-5)
@@ -277,17 +277,23 @@ def test_trap_7_the_config_keeps_the_dropout_rate() -> None:
 # === The reference's own test cases (semantics document, section 4) ===
 
 
+@functools.cache
+def wide_encoder(*, dict_outputs: bool) -> BertEncoder:
+    return BertEncoder(100, num_layers=2, dict_outputs=dict_outputs)
+
+
 @pytest.mark.parametrize("classes", [1, 2])
 def test_the_eager_call_of_the_reference_test(classes: int) -> None:
-    encoder = BertEncoder(100, num_layers=2)
     inputs = ([[1, 1], [2, 2]], [[1, 1], [1, 0]], [[1, 1], [2, 2]])
-    logits = BertClassifier(encoder, classes)(dict(zip(INPUT_NAMES, map(tf.constant, inputs), strict=True)))
+    logits = BertClassifier(wide_encoder(dict_outputs=False), classes)(
+        dict(zip(INPUT_NAMES, map(tf.constant, inputs), strict=True))
+    )
     assert logits.shape == (2, classes)
 
 
 @pytest.mark.parametrize(("classes", "dict_outputs"), [(1, False), (3, False), (3, True)])
 def test_the_build_of_the_reference_test(classes: int, dict_outputs: bool) -> None:
-    classifier = BertClassifier(BertEncoder(100, num_layers=2, dict_outputs=dict_outputs), classes)
+    classifier = BertClassifier(wide_encoder(dict_outputs=dict_outputs), classes)
     symbolic = {name: tf_keras.layers.Input((512,), dtype=tf.int32) for name in INPUT_NAMES}
     assert classifier(symbolic).shape.as_list() == [None, classes]
 
