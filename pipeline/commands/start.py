@@ -110,8 +110,10 @@ def folder_until_the_end() -> Iterator[str]:
         stack.callback(_folders.remove, folder)
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGHUP):
-                # Without a handler they end the process where it stands, folders and all.
-                stack.callback(signal.signal, number, signal.signal(number, _end_and_remove))
+                # Without a handler they end the process where it stands, and the folder stays. nohup has one ignored.
+                if (before := signal.getsignal(number)) != signal.SIG_IGN:
+                    stack.callback(signal.signal, number, before)
+                    signal.signal(number, _end_and_remove)
         yield folder
 
 

@@ -9,6 +9,8 @@ import pytest
 from support import commands
 from support.runs.plain_comparison import Row, published
 
+from pipeline.commands.start import folder_until_the_end
+
 
 def invoke(*arguments: object, code: int = 0) -> str:
     """What the command prints, or its error."""
@@ -184,3 +186,12 @@ def test_an_interruption_says_that_nothing_was_written(
     with pytest.raises(EndedError):
         commands.invoke("compare", *outputs)
     assert "interrupted; nothing was written" in capfd.readouterr().err
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with folder_until_the_end():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
