@@ -19,6 +19,7 @@ from pipeline.bundling.training_job import TrainingJob
 from pipeline.errors import ConfigError
 from pipeline.runners.presets import beam_options
 from transforms.batches.schemas import KEPT, REJECTED
+from transforms.batches.texts import split_labels
 from transforms.featurize.examples import RowsRead, examples_schema
 from transforms.featurize.fit import (
     TARGET,
@@ -29,7 +30,6 @@ from transforms.featurize.fit import (
     MakeExamples,
     targets_of,
 )
-from transforms.featurize.label_sets import split_labels
 from transforms.featurize.preprocessing import Preprocessing
 from transforms.read.step import ReadTexts, WriteMarked, read_rows
 from transforms.runs.error_budget import ErrorBudget

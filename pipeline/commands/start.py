@@ -3,10 +3,13 @@
 import atexit
 import gc
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import typer
 
@@ -16,6 +19,8 @@ from pipeline.terminal.quiet import steps_are_heard
 
 INTERRUPTED = 130
 _THRESHOLDS = gc.get_threshold()
+_folders: list[str] = []
+"""Temporary ones of this command."""
 _what_stays = "a date that is not published yet stays as it was"
 
 
@@ -91,6 +96,32 @@ def _end_when_interrupted() -> None:
     def end(*_: object) -> None:
         show_cursor = b"\x1b[?25h\n" if os.isatty(terminal) else b""
         os.write(terminal, show_cursor + f"interrupted; {escaped(_what_stays)}\n".encode())
+        _remove_folders()
         os._exit(INTERRUPTED)
 
     signal.signal(signal.SIGINT, end)
+
+
+@contextmanager
+def folder_until_the_end() -> Iterator[str]:
+    """A temporary folder that is gone with the command, also where that is interrupted or asked to end."""
+    with tempfile.TemporaryDirectory(prefix="bert-batch-") as folder, ExitStack() as stack:
+        _folders.append(folder)
+        stack.callback(_folders.remove, folder)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                # Without a handler they end the process where it stands, and the folder stays. nohup has one ignored.
+                if (before := signal.getsignal(number)) != signal.SIG_IGN:
+                    stack.callback(signal.signal, number, before)
+                    signal.signal(number, _end_and_remove)
+        yield folder
+
+
+def _end_and_remove(number: int, _: object) -> None:
+    _remove_folders()
+    os._exit(128 + number)
+
+
+def _remove_folders() -> None:
+    for folder in _folders:
+        shutil.rmtree(folder, ignore_errors=True)

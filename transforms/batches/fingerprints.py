@@ -16,9 +16,9 @@ Keys = tuple[tuple[int, int], tuple[int, int]]
 def text_hash(texts: pa.Array, pairs: pa.Array | None = None) -> pa.Array:
     """FarmHash64 fingerprint of each text as int64, what BigQuery calls FARM_FINGERPRINT.
 
-    For SQL and for dead letters. Nothing may be decided by it alone: a text with a given fingerprint is made in a
-    second. Pairs are hashed as text, U+001F, text_pair. Computed by tf.fingerprint; a test compares it with the
-    examples in BigQuery's documentation.
+    For SQL and for dead letters. It chooses the sample of a summary and tells `compare` of other texts; nothing about
+    scores may be decided by it: a text with a given fingerprint is made in a second. Pairs are hashed as text, U+001F,
+    text_pair. Computed by tf.fingerprint; a test compares it with the examples in BigQuery's documentation.
     """
     values = _objects(texts)
     if pairs is not None:

@@ -1,7 +1,8 @@
 """What is measured of each row for the summary of a run, on its way from Featurize to Write. It goes into no file.
 
 All integers, so that sums do not depend on their order; shares are in millionths. What takes long is measured of a
-sample of the rows, which the hash of a text alone decides: not how the work is cut, and no chance.
+sample of the rows, which the hash of a text alone decides: not how the work is cut, and no chance. Who writes texts can
+keep them out of it, since hashes can be aimed at; copies of a text are in it or out of it together.
 """
 
 from typing import Any

@@ -19,8 +19,7 @@ from model.tokenizer.tokenization import SEGMENTS
 from transforms.batches import coder as coder
 from transforms.batches.dead_letters import reject
 from transforms.batches.schemas import KEPT
-from transforms.batches.texts import as_text
-from transforms.featurize.label_sets import join_labels
+from transforms.batches.texts import as_text, join_labels
 from transforms.featurize.preprocessing import Preprocessing
 
 QUANTILES = (0.5, 0.9, 0.99, 1.0)

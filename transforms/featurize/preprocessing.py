@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from model.tokenizer.tokenization import Tokenizer, TokenizerSpec
-from transforms.featurize.label_sets import END
+from transforms.batches.texts import END
 
 LABELS = "labels"
 """Name of the label vocabulary among the assets of the graph."""

@@ -1,6 +1,6 @@
 """The small file beside each part that holds the digests of its texts.
 
-Digests (SHA-256, cut to 128 bits) decide whether a text is the one of an earlier date. `text_hash` is for SQL only: a
+Digests (SHA-256, cut to 128 bits) decide whether a text is the one of an earlier date. `text_hash` may not: a
 second text with the same FarmHash64 is made in a second.
 """
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from pipeline.commands.comparing.job import CompareJob
 from pipeline.commands.flags import flags_of
-from pipeline.commands.start import run
+from pipeline.commands.start import folder_until_the_end, run, when_interrupted
 from pipeline.errors import ConfigError
 from pipeline.jobs.config import described
 from pipeline.runners.silence import quiet_stderr
@@ -13,6 +13,7 @@ from pipeline.runners.silence import quiet_stderr
 @flags_of(CompareJob)
 def compare(**flags: Any) -> None:
     """Compare the scores of two published dates, text by text."""
+    when_interrupted("nothing was written")
     run(lambda: _compare(described(CompareJob, flags)), "text")
 
 
@@ -23,13 +24,19 @@ def _compare(job: CompareJob) -> int:
         from pipeline.terminal.comparison.text import show
         from pipeline.terminal.console import out, quiet_libraries
         from transforms.outputs.comparison.compare import compare as compare_rows
-        from transforms.outputs.comparison.sides import SideError
+        from transforms.outputs.comparison.names import SideError
 
     quiet_libraries()
     a, b = find_dates(job)
+    if job.html is not None:
+        from pipeline.terminal.comparison.page import check_page
+
+        # Not after minutes of reading.
+        check_page(job.html, (a.output, b.output))
     asked: dict[str, Any] = {"gold": job.label_column, "separator": job.label_separator, "examples": job.examples}
     try:
-        found = compare_rows(a.side, b.side, max(a.rows, b.rows), **asked)
+        with folder_until_the_end() as below:
+            found = compare_rows(a.side, b.side, max(a.rows, b.rows), below=below, **asked)
     except SideError as error:
         raise ConfigError(str(error)) from error
     about = [Compared(name=one.side.name, bundle=one.manifest["bundle"], rows=one.rows) for one in (a, b)]

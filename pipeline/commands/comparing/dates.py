@@ -35,8 +35,9 @@ class Published:
     def side(self) -> Side:
         """As it is compared: by the files of its manifest."""
         name = date_folder(self.output, dt.date.fromisoformat(self.date))
-        parts = (part["path"] for part in self.manifest["files"])
-        return Side(name=name, parts=tuple(join(self.output, path) for path in parts))
+        files = self.manifest["files"]
+        parts = tuple(join(self.output, part["path"]) for part in files)
+        return Side(name=name, parts=parts, rows=tuple(part["rows"] for part in files))
 
 
 def find_dates(job: CompareJob) -> tuple[Published, Published]:
@@ -76,6 +77,11 @@ class _Place:
     @property
     def dates(self) -> list[str]:
         found = [*self.manifests.published]
+        if not found and (expired := [*self.manifests.read]):
+            raise ConfigError(
+                f"{self.path}: the rows of all its dates were deleted for their age ({_listed(expired)}); "
+                "score one again"
+            )
         if not found and not self.manifests.broken:
             raise ConfigError(
                 f"{self.path}: nothing is published there; give an output of `score`, or the folder dt=<date> in it"
@@ -85,9 +91,11 @@ class _Place:
     def published(self, date: str) -> Published:
         if problem := self.manifests.broken.get(date):
             raise RecordError(problem)
-        known, found = self.dates, self.manifests.read.get(date)
+        found = self.manifests.read.get(date)
         if found is not None and is_expired(found):
+            known = [*self.manifests.published]
             raise ConfigError(f"{self.path}: the rows of {date} were deleted for their age; {_others(known)}")
+        known = self.dates
         if found is None:
             raise ConfigError(f"{self.path}: {date} is not published there; {_others(known)}")
         return Published(output=self.output, date=date, manifest=found)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import jinja2
 
+from pipeline.errors import ConfigError
+from pipeline.jobs.outputs import absolute
 from pipeline.terminal.comparison.sections import Section
 from pipeline.terminal.escaping import escaped
 from transforms.stores.choose import store_for
@@ -24,5 +26,22 @@ def page(sections: Sequence[Section], title: str) -> str:
 
 def write_page(path: str, sections: Sequence[Section], title: str = "Two models compared") -> None:
     """Writes the page to a file, local or gs://, replacing one of that name."""
-    place = path if "://" in path else os.path.abspath(os.path.expanduser(path))
+    place = absolute(path)
     store_for(place).write(place, page(sections, title).encode())
+
+
+def check_page(path: str, outputs: Sequence[str]) -> None:
+    """Raises ConfigError if a page cannot be written there, or would be a file of one of the outputs."""
+    place = absolute(path)
+    if "://" not in place:
+        # A link may lead into an output.
+        place = os.path.realpath(place)
+        there = os.path.dirname(place)
+        while not os.path.lexists(there):
+            there = os.path.dirname(there)
+        if os.path.isdir(place) or not os.path.isdir(there) or not os.access(there, os.W_OK | os.X_OK):
+            raise ConfigError(f"--html {path!r}: no file can be written there; name another one")
+    for output in outputs:
+        folder = output if "://" in output else os.path.realpath(output)
+        if place.startswith(folder + "/"):
+            raise ConfigError(f"--html {path!r}: is in the output {output}, which holds scores only; name another file")

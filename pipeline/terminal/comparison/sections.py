@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pipeline.terminal.comparison.tables import MOST_PAIRS, by_label, differences, examples, matrix, pairs, quantiles
 from pipeline.terminal.comparison.tables import Table as Table
-from pipeline.terminal.comparison.tables import by_label, differences, examples, matrix, pairs, quantiles
 from transforms.outputs.comparison.found import Differences, Ids, Labelled, Nearness, Right, Valued
 from transforms.score.certificates.statistics import mcnemar, wilson
 
@@ -12,11 +12,15 @@ SURE = 0.05
 """A difference is called one if two equally good models showed it with a probability below this."""
 
 
+_SMALLEST = 1e-300
+"""What is smaller may be no float any more."""
+_OF_COPIES = "copies count like texts of their own, so that intervals and tests are surer than they should be"
 _OF_PAIRS = "Shares are of the texts with the label in A."
 _OF_MATRIX = (
-    "Rows are labels in A, columns labels in B. On the diagonal are texts that keep their label; of all other labels "
-    "together, those that keep one of them."
+    "Rows are labels in A, columns labels in B. On the diagonal are texts that keep their label. All other labels "
+    "together are one row and one column; where these meet are also texts that changed from one of them to another."
 )
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,10 @@ def _ids(ids: Ids) -> Iterable[str]:
     yield f"ids: {ids.both:,} in both, {ids.only_a:,} only in A, {ids.only_b:,} only in B"
     if ids.repeated:
         yield f"{ids.repeated:,} ids stand more than once in A or in B and are left out"
+    if ids.other_text:
+        yield f"{ids.other_text:,} ids have another text in B and are left out"
+    if ids.texts is not None and ids.texts < ids.both:
+        yield f"{ids.texts:,} different texts are in both; {_OF_COPIES}"
 
 
 def _labelled(found: Labelled) -> Iterable[Section]:
@@ -62,13 +70,28 @@ def _labelled(found: Labelled) -> Iterable[Section]:
     line = f"{found.changed:,} of {rows:,} texts have {what} in B: {share_of(found.changed, rows)}"
     if found.right is not None:
         yield Section(title="Which one is right", lines=tuple(_right(found.right)))
-    yield Section(title="Changed labels", lines=(line,), table=by_label(found))
+    alone = tuple(_alone(found))
+    yield Section(title="Changed labels", lines=(line, *alone), table=by_label(found))
     if found.pairs:
-        yield Section(title="From label to label", lines=(_OF_PAIRS,), table=pairs(found))
+        more = len(found.pairs) - MOST_PAIRS
+        cut = (f"These are the first {MOST_PAIRS:,} pairs; {more:,} more have fewer texts.",) if more > 0 else ()
+        yield Section(title="From label to label", lines=(_OF_PAIRS, *cut), table=pairs(found))
         yield Section(title="Matrix", lines=(_OF_MATRIX,), table=matrix(found), only_page=True)
     if found.differences.rows:
         told = tuple(_moved(found.differences, several=found.several))
         yield Section(title="Differences of probability", lines=told, table=differences(found.differences))
+
+
+def _alone(found: Labelled) -> Iterable[str]:
+    """Labels that one side gives and the other never."""
+    for letter, labels in (
+        ("A", [(label.label, label.a) for label in found.labels if label.a and not label.b]),
+        ("B", [(label.label, label.b) for label in found.labels if label.b and not label.a]),
+    ):
+        if labels:
+            named = ", ".join(f"{name} ({rows:,})" for name, rows in labels[:_MOST_NAMED])
+            more = f" and {len(labels) - _MOST_NAMED:,} more" if len(labels) > _MOST_NAMED else ""
+            yield f"given in {letter} alone: {named}{more}"
 
 
 def share_of(count: int, rows: int) -> str:
@@ -98,9 +121,10 @@ def _right(found: Right) -> Iterable[str]:
 
 def _judged(test: str, only_a: int, only_b: int, more: str) -> str:
     p = mcnemar(only_a, only_b)
+    told = f"{test}: p = {p:.3g}" if p >= _SMALLEST else f"{test}: p < {_SMALLEST:g}"
     if p >= SURE:
-        return f"{test}: p = {p:.3g}; that one is better than the other is not shown"
-    return f"{test}: p = {p:.3g}; {'A' if only_a > only_b else 'B'} {more}, and that is hardly chance"
+        return f"{told}; that one is better than the other is not shown"
+    return f"{told}; {'A' if only_a > only_b else 'B'} {more}, and that is hardly chance"
 
 
 def _valued(found: Valued) -> Iterable[Section]:

@@ -20,6 +20,9 @@ from transforms.score.certificates.statistics import wilson
 MOST_LABELS = 15
 """Rows and columns of the matrix; all other labels are one."""
 OTHERS = "all others"
+MOST_PAIRS = 2_000
+"""Rows of the table of pairs: of a thousand labels a page would have hundreds of thousands, and never open."""
+_BOUNDS = ("at least", "at most")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,7 @@ class Table:
 def by_label(found: Labelled) -> Table:
     """Of each label: rows in A and in B, and those that changed; of right ones, how many each side gets right."""
     base = ("texts that have it in one alone", "share of all") if found.several else ("changed", "share of A")
-    columns = ["label", "in A", "in B", *base, "from", "to"]
+    columns = ["label", "in A", "in B", *base, *_BOUNDS]
     if found.right is not None:
         columns += ["right ones", "right in A", "right in B"]
     shares, rows = [], []
@@ -57,9 +60,10 @@ def by_label(found: Labelled) -> Table:
 def pairs(found: Labelled) -> Table:
     """Which label became which, most rows first."""
     of = {label.label: label.a for label in found.labels}
-    rows = [[a, b, _number(count), *_interval(count, of[a])] for (a, b), count in found.pairs.items()]
-    shares = [count / of[a] for (a, _), count in found.pairs.items()]
-    return Table(columns=("in A", "in B", "texts", "share", "from", "to"), rows=rows, left=2, bars=shares)
+    most = [*found.pairs.items()][:MOST_PAIRS]
+    rows = [[a, b, _number(count), *_interval(count, of[a])] for (a, b), count in most]
+    shares = [count / of[a] for (a, _), count in most]
+    return Table(columns=("in A", "in B", "texts", "share", *_BOUNDS), rows=rows, left=2, bars=shares)
 
 
 def matrix(found: Labelled) -> Table:
@@ -81,7 +85,8 @@ def matrix(found: Labelled) -> Table:
         cells[place.get(a, size - 1)][place.get(b, size - 1)] += count
     names = known if size == len(known) else [*known, OTHERS]
     rows = [[name, *(_number(count) if count else "" for count in row)] for name, row in zip(names, cells, strict=True)]
-    diagonal = frozenset((number, number + 1) for number in range(size))
+    # Of all others together the diagonal also has texts that changed from one of them to another.
+    diagonal = frozenset((number, number + 1) for number in range(len(known)))
     return Table(columns=["A \\ B", *names], rows=rows, strong=diagonal)
 
 
@@ -106,7 +111,9 @@ def quantiles(found: Valued) -> Table:
 
 def examples(found: Labelled | Valued) -> Iterable[tuple[str, Table]]:
     """Ids of each kind of difference, the most instructive ones first."""
-    told = _TOLD if isinstance(found, Labelled) else _TOLD_VALUES
+    told = _TOLD_VALUES
+    if isinstance(found, Labelled):
+        told = _TOLD_SEVERAL if found.several else _TOLD
     for kind, rows in found.examples.items():
         gold = any(row.gold for row in rows)
         columns = ("id", "A", "B", *(("right",) if gold else ()))
@@ -120,6 +127,7 @@ _TOLD = {
     ONLY_A: "right in A alone",
     ONLY_B: "right in B alone",
 }
+_TOLD_SEVERAL = {**_TOLD, CHANGED: "other labels, the most probable ones"}
 _TOLD_VALUES = {CHANGED: "values moved most", ONLY_A: "much nearer in A", ONLY_B: "much nearer in B"}
 
 

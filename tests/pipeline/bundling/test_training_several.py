@@ -21,9 +21,9 @@ from pipeline.bundling.training import train
 from pipeline.bundling.training_job import TrainingJob, plan_rows, training_job
 from pipeline.errors import ConfigError
 from transforms.batches.schemas import REJECTED
+from transforms.batches.texts import split_labels
 from transforms.errors import PlanError
 from transforms.featurize.examples import RowsRead
-from transforms.featurize.label_sets import split_labels
 
 WORDS = {"sport": ["goal", "match"], "money": ["bank", "price"], "food": ["soup", "bread"], "rare": ["quark"]}
 

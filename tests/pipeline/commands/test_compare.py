@@ -1,12 +1,15 @@
 """`bert-batch compare`: which dates it takes, what it prints and writes, and what it refuses."""
 
 import json
+import signal
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from support import commands
 from support.runs.plain_comparison import Row, published
+
+from pipeline.commands.start import folder_until_the_end
 
 
 def invoke(*arguments: object, code: int = 0) -> str:
@@ -93,6 +96,12 @@ def test_what_is_not_published_is_refused_with_the_way_out(outputs: tuple[Path, 
         (old, new, "--date", "20261121"): "--date '20261121' is no date",
         (old, new, "--html", old / "page.txt"): "does not end in .html; give the name of a page",
         (old, new, "--label-column", "gold"): "--label-column 'gold': neither",
+        (
+            old,
+            new,
+            "--label-column",
+            "label",
+        ): "'label': is a column that `score` writes itself; name a kept",
         (old, new, "--examples", "-1"): "--examples",
     }
     for arguments, sentence in refusals.items():
@@ -108,3 +117,81 @@ def test_an_expired_date_and_a_damaged_manifest_are_refused(outputs: tuple[Path,
     path.write_text("{")
     assert f"{path}: is not JSON" in invoke("compare", path.parent, new, code=2)
     assert "1 of 3 texts" in invoke("compare", old, new)
+
+
+@pytest.mark.parametrize("below", ["", "dt=2026-11-21", "made"])
+def test_no_page_is_written_into_an_output(
+    outputs: tuple[Path, Path], tmp_path: Path, below: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Before a row is read.
+    monkeypatch.setattr("transforms.outputs.comparison.compare.read", lambda *_, **__: 1 / 0)
+    (tmp_path / "link").symlink_to(outputs[1])
+    for folder in (outputs[0], tmp_path / "link"):
+        page = folder / below / "page.html"
+        assert "holds scores only; name another file" in invoke("compare", *outputs, "--html", page, code=2)
+        assert not page.exists()
+    (tmp_path / "file").write_text("")
+    assert "no file can be written there" in invoke("compare", *outputs, "--html", tmp_path / "file" / "x.html", code=2)
+
+
+def test_an_output_whose_dates_are_all_expired_says_so(outputs: tuple[Path, Path]) -> None:
+    old, new = outputs
+    for path in old.glob("dt=*/_manifest.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "expired": True, "files": []}))
+    sentence = "the rows of all its dates were deleted for their age (2026-11-20, 2026-11-21); score one again"
+    assert f"{old}: {sentence}" in invoke("compare", old, new, code=2)
+    assert "the rows of 2026-11-20 were deleted" in invoke("compare", old / "dt=2026-11-20", new, code=2)
+
+
+class EndedError(BaseException):
+    """In place of the end of the process."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interruption_leaves_no_ids_behind(
+    outputs: tuple[Path, Path], tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, codes, seen = tmp_path / "temporary", list[int](), list[int]()
+    place.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+
+    def ended(code: int) -> None:
+        codes.append(code)
+        seen.append(len([*place.rglob("*")]))
+        raise EndedError
+
+    def interrupted(*_: object) -> None:
+        assert [path for path in place.rglob("*") if path.is_file()]
+        signal.raise_signal(number)
+
+    monkeypatch.setattr("os._exit", ended)
+    monkeypatch.setattr("transforms.outputs.comparison.labels.OneLabel.add", interrupted)
+    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)}
+    with pytest.raises(EndedError):
+        commands.invoke("compare", *outputs)
+    assert (codes, seen) == ([128 + number], [0])
+    assert {one: signal.getsignal(one) for one in before} == before
+
+
+def test_an_interruption_says_that_nothing_was_written(
+    outputs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def ended(code: int) -> None:
+        raise EndedError
+
+    monkeypatch.setattr("os._exit", ended)
+    monkeypatch.setattr(
+        "transforms.outputs.comparison.labels.OneLabel.add", lambda *_: signal.raise_signal(signal.SIGINT)
+    )
+    with pytest.raises(EndedError):
+        commands.invoke("compare", *outputs)
+    assert "interrupted; nothing was written" in capfd.readouterr().err
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with folder_until_the_end():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -10,7 +11,7 @@ from pipeline.terminal import console
 from pipeline.terminal.comparison import text
 from pipeline.terminal.comparison.page import page
 from pipeline.terminal.comparison.sections import Compared, Section, sections
-from pipeline.terminal.comparison.tables import OTHERS, by_label, differences, matrix, pairs
+from pipeline.terminal.comparison.tables import MOST_PAIRS, OTHERS, by_label, differences, matrix, pairs
 from transforms.outputs.comparison.examples import Example
 from transforms.outputs.comparison.found import (
     CHANGED,
@@ -214,3 +215,66 @@ def test_a_terminal_shows_the_beginning_of_a_long_table(monkeypatch: pytest.Monk
     assert "and 10 more: --html has them all" in shown
     assert "label 29" in page(sections(many, A, B), "x")
     assert printed(sections(labelled(HOSTILE), A, B), monkeypatch).count("\x1b") == 0
+
+
+def test_labels_that_one_side_alone_gives_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = labelled()
+    labels = tuple(OfLabel(label=f"new {number}", a=0, b=9 - number, both=0) for number in range(7))
+    shown = printed(sections(replace(found, labels=(*found.labels, *labels)), A, B), monkeypatch)
+    assert "given in B alone: new 0 (9), new 1 (8), new 2 (7), new 3 (6), new 4 (5) and 2 more" in shown
+    assert "given in A alone" not in shown
+
+
+def test_ids_with_another_text_and_copies_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = labelled()
+    with_copies = replace(found, ids=replace(found.ids, other_text=1_234, texts=80))
+    shown = printed(sections(with_copies, A, B), monkeypatch)
+    assert "1,234 ids have another text in B and are left out" in shown
+    assert "80 different texts are in both; copies count like texts of their own" in shown
+    assert "1,234 ids have another text in B" in page(sections(with_copies, A, B), "x")
+    without = printed(sections(replace(found, ids=replace(found.ids, texts=90)), A, B), monkeypatch)
+    assert "another text" not in without
+    assert "copies" not in without
+
+
+def test_bounds_are_called_bounds() -> None:
+    assert [*by_label(labelled()).columns][4:7] == ["share of A", "at least", "at most"]
+    assert [*pairs(labelled()).columns][3:] == ["share", "at least", "at most"]
+
+
+def test_only_known_labels_have_a_lifted_cell() -> None:
+    assert matrix(labelled()).strong == {(0, 1), (1, 2)}
+    names = [f"label {number}" for number in range(40)]
+    many = replace(
+        labelled(),
+        labels=tuple(OfLabel(label=name, a=2, b=2, both=1) for name in names),
+        pairs=dict.fromkeys(itertools.pairwise(names), 1),
+    )
+    found = matrix(many)
+    assert found.rows[-1][0] == OTHERS
+    assert found.strong == {(number, number + 1) for number in range(14)}
+
+
+def test_a_page_has_the_first_pairs_and_says_how_many_more_there_are() -> None:
+    names = [f"label {number}" for number in range(MOST_PAIRS + 8)]
+    many = replace(
+        labelled(),
+        labels=tuple(OfLabel(label=name, a=2, b=2, both=1) for name in names),
+        pairs=dict.fromkeys(itertools.pairwise(names), 1),
+    )
+    (section,) = (one for one in sections(many, A, B) if one.title == "From label to label")
+    assert section.table is not None
+    assert len(section.table.rows) == MOST_PAIRS == 2_000
+    assert section.lines[1] == "These are the first 2,000 pairs; 7 more have fewer texts."
+
+
+def test_nobody_is_called_sure_of_several_labels() -> None:
+    titles = [section.title for section in sections(labelled(several=True), A, B)]
+    assert "Look at these first: other labels, the most probable ones" in titles
+    assert not any("sure" in title for title in titles)
+
+
+def test_a_probability_that_is_no_float_any_more_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = replace(labelled(), right=Right(rows=90_000, both=0, only_a=0, only_b=90_000))
+    shown = printed(sections(found, A, B), monkeypatch)
+    assert "McNemar's test: p < 1e-300; B is right more often" in shown

@@ -20,22 +20,42 @@ RUN_ID = "20261122T020000Z-0123ab"
 STEPS = (0.01, 0.05, 0.1, 0.25, 0.5)
 
 
-def schema(row: Row, gold: pa.DataType | None = None) -> pa.Schema:
-    """Columns of a date with rows such as this one: those that say what was scored, and `gold` where it is given."""
+def schema(row: Row, kept: Mapping[str, pa.DataType]) -> pa.Schema:
+    """Columns of a date with rows such as this one, as a job writes them: id, kept ones, the model's, and the rest."""
     kinds = {"label": LABEL, "probability": pa.float32(), "labels": PROBABILITIES, "value": pa.float32()}
-    columns = {"id": pa.string(), **({} if gold is None else {"gold": gold})}
-    return pa.schema({**columns, **{name: kind for name, kind in kinds.items() if name in row}})
+    own = next((own for own in (("label", "probability"), ("labels",), ("value",)) if own[0] in row), ())
+    results = {name: kinds[name] for name in own} | (
+        {} if own == ("value",) or not own else {"probabilities": PROBABILITIES}
+    )
+    hashed = {"text_hash": pa.int64()} if "text_hash" in row else {}
+    # A list, since kept columns may have names of other tasks.
+    return pa.schema(
+        [("id", pa.string()), *kept.items(), *results.items(), ("token_count", pa.int32()), *hashed.items()]
+    )
 
 
-def side(folder: Path, rows: Sequence[Row], like: Row, *, files: int = 2, gold: pa.DataType | None = None) -> Side:
-    """The rows as a date in so many files; `like` is a row with the columns, if there are none."""
+def side(
+    folder: Path,
+    rows: Sequence[Row],
+    like: Row,
+    *,
+    files: int = 2,
+    gold: pa.DataType | None = None,
+    kept: Mapping[str, pa.DataType] | None = None,
+) -> Side:
+    """The rows as a date in so many files; `like` is a row with the columns of its task, if there are none.
+
+    `gold` is the type of a kept column of that name; `kept` are others.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
+    columns = {**({} if gold is None else {"gold": gold}), **(kept or {})}
+    paths, counts = [], []
     for number in range(files):
-        path = folder / f"part-{RUN_ID}-{number:05}.parquet"
-        pq.write_table(pa.Table.from_pylist(rows[number::files], schema(like, gold)), path)
+        path, some = folder / f"part-{RUN_ID}-{number:05}.parquet", rows[number::files]
+        pq.write_table(pa.Table.from_pylist(some, schema(like, columns)), path)
         paths.append(str(path))
-    return Side(name=str(folder), parts=tuple(paths))
+        counts.append(len(some))
+    return Side(name=str(folder), parts=tuple(paths), rows=tuple(counts))
 
 
 def published(output: Path, date: str, rows: Sequence[Row], *, bundle: str = "b@0", **more: Any) -> Path:
@@ -44,11 +64,11 @@ def published(output: Path, date: str, rows: Sequence[Row], *, bundle: str = "b@
     files = [
         {
             "path": f"dt={date}/{Path(path).name}",
-            "rows": pq.read_metadata(path).num_rows,
+            "rows": count,
             "bytes": 1,
             "checksum": "crc32c:00000000",
         }
-        for path in made.parts
+        for path, count in zip(made.parts, made.rows, strict=True)
     ]
     manifest = {
         "sequence": 1,

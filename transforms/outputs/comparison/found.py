@@ -13,12 +13,18 @@ SHARES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Ids:
-    """Ids in both sides, in one alone; `repeated`: more than once in one of them, and left out."""
+    """Ids in both sides with one text, in one alone; the others are left out.
+
+    `repeated`: more than once in one of them; `other_text`: in both, with another text in B. `texts`: how many
+    different ones the ids in both have; None if that is not known.
+    """
 
     both: int
     only_a: int
     only_b: int
     repeated: int
+    other_text: int = 0
+    texts: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,9 @@ from transforms.outputs.comparison.found import (
     OfLabel,
     Right,
 )
+from transforms.outputs.comparison.names import Names
 from transforms.outputs.comparison.partitions import Joined
-from transforms.outputs.comparison.sides import GOLD, Names
+from transforms.outputs.comparison.sides import GOLD
 
 Flags = npt.NDArray[np.bool_]
 
@@ -66,8 +67,7 @@ class _Tally:
 
     def add(self, joined: Joined) -> None:
         """Counts the rows that were joined."""
-        counts = {"only_a": joined.only_a, "only_b": joined.only_b, "repeated": joined.repeated}
-        self._ids.update({"both": joined.a.num_rows, **counts})
+        self._ids.update(joined.counts)
         # Which labels there are is known when both sides have been read.
         self._names = self._numbered.names
         self._labels = np.pad(self._labels, ((0, 0), (0, len(self._names) - self._labels.shape[1])))
@@ -91,7 +91,7 @@ class _Tally:
         labels = sorted((OfLabel(**dict(zip(keys, row, strict=True))) for row in columns), key=_most_rows_first)
         neither, only_a, only_b, both = self._right.tolist()
         right = Right(rows=neither + only_a + only_b + both, both=both, only_a=only_a, only_b=only_b)
-        ids = {key: self._ids[key] for key in ("both", "only_a", "only_b", "repeated")}
+        ids = {"both": 0, "only_a": 0, "only_b": 0, "repeated": 0, **self._ids}
         pairs = sorted((-rows, self._names[a], self._names[b]) for (a, b), rows in self._pairs.items())
         return Labelled(
             several=self.several,
@@ -179,7 +179,7 @@ class SeveralLabels(_Tally):
         right = None if gold is None else np.unique(_keys(gold, width))
 
         def told(row: int, id_: str) -> Example:
-            shown = [self._told(side.keys, row, width) for side in (a, b)]
+            shown = [self._told(side.keys, row, width, side.probabilities) for side in (a, b)]
             return Example(id=id_, a=shown[0], b=shown[1], gold=self._told(right, row, width) if known[row] else "")
 
         ids = joined.a.column("id")
@@ -198,8 +198,11 @@ class SeveralLabels(_Tally):
             some = np.flatnonzero(which)
             self._examples[kind].add(ids, other[some], some, told)
 
-    def _told(self, keys: Any, row: int, width: int) -> str:
-        return ", ".join(sorted(self._names[key % width] for key in keys[keys // width == row])) or "no label"
+    def _told(self, keys: Any, row: int, width: int, probabilities: Floats | None = None) -> str:
+        places = np.flatnonzero(keys // width == row)
+        shares = ["" if probabilities is None else f" {probabilities[place]:.4f}" for place in places]
+        labels = [self._names[keys[place] % width] + share for place, share in zip(places, shares, strict=True)]
+        return ", ".join(sorted(labels)) or "no label"
 
 
 class _LabelColumns(NamedTuple):

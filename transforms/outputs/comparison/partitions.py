@@ -5,27 +5,28 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.outputs.comparison.names import TEXT_HASH
 
 ROWS_AT_ONCE = 400_000
 """Rows of one side that are in memory at once, about."""
 _MOST_FILES = 256
-_BYTES = 64
-"""Of an id that decide its part, from its beginning and from its end."""
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)
-_SHIFT = np.uint64(32)
 
 Numbers = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Joined:
-    """Rows of both sides with the same ids, in the same order; how many ids the others have.
+    """Rows of both sides with the same ids and texts, in the same order; how many ids the others have.
 
-    `repeated`: ids that one of the sides has more than once. They are in no other number.
+    `repeated`: ids that one of the sides has more than once; `other_text`: ids whose text is another one in B. They
+    are in no other number.
     """
 
     a: pa.RecordBatch
@@ -33,6 +34,13 @@ class Joined:
     only_a: int
     only_b: int
     repeated: int
+    other_text: int
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Of ids, by the names that they have in Ids."""
+        others = {name: getattr(self, name) for name in ("only_a", "only_b", "repeated", "other_text")}
+        return {"both": self.a.num_rows, **others}
 
 
 def partitions_for(rows: int, rows_at_once: int = ROWS_AT_ONCE) -> int:
@@ -72,23 +80,46 @@ def _scatter(side: Iterable[pa.RecordBatch], paths: list[str]) -> None:
 
 def partition_of(ids: pa.LargeStringArray, partitions: int) -> Numbers:
     """The part of each id, int64 [B]."""
-    offsets = np.frombuffer(ids.buffers()[1], np.int64)[ids.offset : ids.offset + len(ids) + 1]
-    data = np.frombuffer(ids.buffers()[2] or b"", np.uint8)
-    lengths = np.minimum(np.diff(offsets), _BYTES)
-    begin, end = (_hashes(data, starts, lengths) for starts in (offsets[:-1], offsets[1:] - lengths))
-    mixed = (begin ^ (end >> _SHIFT)) * _FACTOR + end
-    mixed = (mixed ^ (mixed >> _SHIFT)) * _FACTOR
-    return ((mixed >> _SHIFT) % np.uint64(partitions)).astype(np.int64)
+    # Python's own hash is of all bytes, and has a key that nobody knows: no ids can be made for one part.
+    hashes = np.fromiter(map(hash, ids.to_pylist()), np.int64, len(ids))
+    return hashes % partitions
 
 
-def _hashes(data: npt.NDArray[np.uint8], starts: Numbers, lengths: Numbers) -> npt.NDArray[np.uint64]:
-    """Of so many bytes from each start: a polynomial modulo 2**64, so that a byte counts by its place."""
-    ends = np.cumsum(lengths)
-    places = np.arange(lengths.sum()) - np.repeat(ends - lengths, lengths)
-    powers = np.multiply.accumulate(np.full(_BYTES, _FACTOR, np.uint64))
-    taken = data[places + np.repeat(starts, lengths)] + np.uint64(1)
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(taken * powers[places], dtype=np.uint64)])
-    return sums[ends] - sums[ends - lengths]  # type: ignore[no-any-return]
+class DifferentTexts:
+    """Counts different hashes, by files of the folder of which each fits in memory."""
+
+    def __init__(self, folder: str, partitions: int) -> None:
+        self._folder, self._partitions = folder, partitions
+        self._stack = ExitStack()
+        self._files: list[BinaryIO] = []
+
+    def __enter__(self) -> "DifferentTexts":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def add(self, hashes: pa.Array) -> None:
+        """Takes some of them, int64."""
+        if not self._files:
+            paths = [os.path.join(self._folder, f"texts-{part:03}") for part in range(self._partitions)]
+            self._files = [self._stack.enter_context(open(path, "wb+")) for path in paths]  # noqa: SIM115
+        numbers = hashes.to_numpy()
+        part = numbers % self._partitions
+        ordered, ends = (
+            numbers[np.argsort(part, kind="stable")],
+            np.cumsum(np.bincount(part, minlength=len(self._files))),
+        )
+        for file, some in zip(self._files, np.split(ordered, ends[:-1]), strict=True):
+            file.write(some.tobytes())
+
+    def count(self) -> int:
+        """How many different ones there were."""
+        found = 0
+        for file in self._files:
+            file.seek(0)
+            found += len(np.unique(np.frombuffer(file.read(), np.int64)))
+        return found
 
 
 def _gathered(path: str) -> pa.RecordBatch | None:
@@ -113,9 +144,16 @@ def _joined(a: pa.RecordBatch | None, b: pa.RecordBatch | None) -> Joined:
     of_a, of_b = numbers[: len(columns[0])], numbers[len(columns[0]) :]
     (times_a, rows_a), (times_b, rows_b) = (_places(found, ids) for found in (of_a, of_b))
     both = (times_a == 1) & (times_b == 1)
+    taken_a, taken_b = _taken(a, b, rows_a[both]), _taken(b, a, rows_b[both])
+    other = 0
+    if TEXT_HASH in taken_a.schema.names and TEXT_HASH in taken_b.schema.names:
+        same = pc.equal(taken_a.column(TEXT_HASH), taken_b.column(TEXT_HASH))
+        if other := len(same) - same.true_count:
+            taken_a, taken_b = taken_a.filter(same), taken_b.filter(same)
     return Joined(
-        a=_taken(a, b, rows_a[both]),
-        b=_taken(b, a, rows_b[both]),
+        a=taken_a,
+        b=taken_b,
+        other_text=other,
         only_a=int(((times_a == 1) & (times_b == 0)).sum()),
         only_b=int(((times_b == 1) & (times_a == 0)).sum()),
         repeated=int(((times_a > 1) | (times_b > 1)).sum()),

@@ -54,8 +54,7 @@ class Value:
 
     def add(self, joined: Joined) -> None:
         """Counts the rows that were joined."""
-        counts = {"only_a": joined.only_a, "only_b": joined.only_b, "repeated": joined.repeated}
-        self._ids.update({"both": joined.a.num_rows, **counts})
+        self._ids.update(joined.counts)
         if not joined.a.num_rows:
             return
         a, b = (side.column("value").to_numpy() for side in (joined.a, joined.b))
@@ -88,7 +87,7 @@ class Value:
     def found(self) -> Valued:
         """What was counted so far."""
         self._file.flush()
-        ids = Ids(**{key: self._ids[key] for key in ("both", "only_a", "only_b", "repeated")})
+        ids = Ids(**{"both": 0, "only_a": 0, "only_b": 0, "repeated": 0, **self._ids})
         rows = max(1, ids.both)
         return Valued(
             ids=ids,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.featurize.label_sets import join_labels, split_labels
+from transforms.batches.texts import join_labels, split_labels
 
 LABELS = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), min_size=1, max_size=6)
 
