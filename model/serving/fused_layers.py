@@ -12,7 +12,6 @@ import tensorflow as tf
 from model.network.config import LAYER_NORM_EPSILON, BertConfig
 from model.network.encoder import ACTIVATION_FUNCTIONS
 
-_NEARLY_ONE = float(np.nextafter(np.float32(1), np.float32(2)))
 Weights = Mapping[str, np.ndarray]
 Product = tuple[np.ndarray, np.ndarray]  # kernel [I, O], bias [O]
 
@@ -94,6 +93,7 @@ class Layer(tf.Module):
         self._norm_first = config.norm_first
         self._activation = ACTIVATION_FUNCTIONS[config.activation]
         self._make_projections(*_projections(weights, f"{prefix}/_attention_layer"))
+        self._one = constant(np.float32(1), "one")
         attended = f"{prefix}/_attention_layer/_output_dense"
         kernel = weights[f"{attended}/kernel"].reshape(self._hidden, self._hidden)
         self._attended = Dense(kernel, weights[f"{attended}/bias"])
@@ -119,8 +119,8 @@ class Layer(tf.Module):
     def _attend(self, query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, adder: tf.Tensor, form: Form) -> tf.Tensor:
         scores = tf.matmul(query, key, transpose_b=True)
         if form.dtype == tf.float32 and not form.compiled:
-            # TensorFlow adds the mask inside the product, but only behind a product with a number that is not 1.
-            scores *= _NEARLY_ONE
+            # TensorFlow adds the mask inside the product, but only behind one with a number. A constant 1 it removes.
+            scores *= self._one
         weights = _attention(scores, adder)
         return tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])
 
