@@ -70,11 +70,12 @@ def new_graph(config: BertConfig) -> ScoringGraph:
 
 
 def variables_of(module: object, prefix: str = "") -> Iterator[tuple[str, tf.Variable]]:
-    """Every variable with its place: `layers/0/query_key_value/kernel`."""
+    """Every weight with its place: `layers/0/query_key_value/kernel`; a single number is none."""
     for name, child in tf.train.TrackableView(module).children(module).items():
         place = prefix + name.lstrip("_")
         if isinstance(child, tf.Variable):
-            yield place, child
+            if child.shape.rank:
+                yield place, child
         else:
             yield from variables_of(child, f"{place}/")
 

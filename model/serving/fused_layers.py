@@ -93,7 +93,7 @@ class Layer(tf.Module):
         self._norm_first = config.norm_first
         self._activation = ACTIVATION_FUNCTIONS[config.activation]
         self._make_projections(*_projections(weights, f"{prefix}/_attention_layer"))
-        self._one = constant(np.float32(1), "one")
+        self._one = constant(np.ones([], np.float32), "one")
         attended = f"{prefix}/_attention_layer/_output_dense"
         kernel = weights[f"{attended}/kernel"].reshape(self._hidden, self._hidden)
         self._attended = Dense(kernel, weights[f"{attended}/bias"])
