@@ -126,7 +126,7 @@ def test_a_bound_is_never_below_chance(bins: list[list[int]]) -> None:
     *dates, tonight = [night(day, one) for day, one in enumerate(bins)]
     judged = against_dates(tonight, dates)
     assert judged is not None
-    assert judged.dates == len(dates)
+    assert min(len(dates), FEWEST_DATES) <= judged.dates <= len(dates)
     assert judged.bound >= max(LEAST, by_chance(float(chance(int(tonight.counts.sum()), 10**9)), 1, 0))
     assert 0 <= judged.distance <= 1
 
@@ -175,6 +175,41 @@ def test_a_smaller_night_may_be_farther_away() -> None:
     assert small is not None
     assert large is not None
     assert small.bound > 3 * large.bound
+
+
+def test_one_odd_date_or_two_blind_no_bound_and_a_weekend_is_not_odd() -> None:
+    generator = np.random.default_rng(6)
+
+    def drawn(day: int, odd: bool = False) -> Night:
+        shares = [0.2, 0.2, 0.6] if odd else [0.5, 0.3, 0.2] if day % 7 < 5 else [0.4, 0.4, 0.2]
+        return night(day, generator.multinomial(2_000, shares))
+
+    base = drawn(-7).counts
+    for odd in ((), (3,), (5,), (3, 8)):
+        dates = [drawn(day, day in odd) for day in range(14)]
+        for day in range(14, 21):
+            same, again = drawn(day), drawn(day, odd=True)
+            usual, bad = against_dates(same, dates), against_dates(again, dates)
+            assert usual is not None
+            assert bad is not None
+            assert (usual.beyond, bad.beyond) == (False, True)
+            # By luck another may look odd, too.
+            assert 10 <= usual.dates <= 14 - len(odd)
+            against = [against_baseline(one, dates, base).beyond for one in (same, again)]
+            assert against == [False, True]
+
+
+def test_dates_in_pairs_are_half_as_many_observations() -> None:
+    # Four pairs of dates of one weekday, and no other date: each is as far from the other as that from it.
+    generator = np.random.default_rng(8)
+    usual = {weekday: generator.dirichlet([20, 20, 20]) for weekday in range(4)}
+    dates = [night(day, generator.multinomial(5_000, usual[day % 7])) for day in (0, 1, 2, 3, 7, 8, 9, 10)]
+    judged = against_dates(night(14, dates[0].counts), dates)
+    assert judged is not None
+    pairs = [js_distance(dates[place].counts, dates[place + 4].counts) for place in range(4)]
+    spread = max(float(np.std(pairs, ddof=1)), math.sqrt(float(chance(5_000, 5_000)) / 2))
+    # Student's t of three degrees of freedom.
+    assert judged.bound == pytest.approx(np.mean(pairs) + 12.924 * math.sqrt(1 + 1 / 4) * spread, rel=1e-3)
 
 
 def test_few_rows_of_many_are_not_worth_a_word() -> None:

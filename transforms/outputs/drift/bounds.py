@@ -3,7 +3,8 @@
 Each date is compared with the others, as the night is with all of them (leave one out). Its reference are the dates of
 the same weekday, of the same part of the week, or all: whichever tells these dates best, so that a weekday swing is no
 drift. The bound is that of one further observation of a normal variable (W. Gosset's t), so high that all statistics
-together are seldom beyond theirs by chance.
+together are seldom beyond theirs by chance. Dates that are far from all others are left out: one odd date would else
+widen the bounds of all that follow.
 """
 
 import datetime as dt
@@ -29,9 +30,25 @@ DEVIATIONS = 4.0
 LEAST = 0.02
 """A smaller distance is never beyond a bound, however many rows say that it is not 0: less than one row in a thousand
 in a bin that was empty, or 50 % that become 52 %."""
-_QUANTILES = {6: 5.959, 7: 5.408, 8: 5.042, 9: 4.781, 10: 4.587, 11: 4.437, 12: 4.318, 13: 4.221}
+_QUANTILES = {
+    3: 12.924,
+    4: 8.610,
+    5: 6.869,
+    6: 5.959,
+    7: 5.408,
+    8: 5.042,
+    9: 4.781,
+    10: 4.587,
+    11: 4.437,
+    12: 4.318,
+    13: 4.221,
+}
 """Student's t by degrees of freedom, exceeded once in 2,000 times. tests/transforms/outputs/test_drift_nights.py counts
 what that is for all statistics together."""
+
+
+_NORMAL = 1.4826
+"""The deviation of a normal variable by its median deviation."""
 
 
 class Night(NamedTuple):
@@ -69,16 +86,16 @@ def against_dates(night: Night, dates: Sequence[Night]) -> Judged | None:
     """
     if not dates:
         return None
-    days = _Days.of(dates)
-    mine, everyone = _Days.of([night]), np.ones((1, len(dates)), np.bool_)
+    days = _Days.of(_without_odd(dates))
+    count = len(days.dates)
+    mine, everyone = _Days.of([night]), np.ones((1, count), np.bool_)
     degrees = freedom(days.weighted(everyone)[0][0], float(np.median(days.rows)))
-    if len(dates) < FEWEST_DATES:
-        return _by_rule(mine.apart(days, everyone), degrees, len(dates))
+    if count < FEWEST_DATES:
+        return _by_rule(mine.apart(days, everyone), degrees, count)
     best: tuple[float, _Apart, _Apart, int] | None = None
     for like in _WEEKS:
-        kinds = np.array([like(day) for day in days.dates])
-        own = (kinds == like(night.date))[np.newaxis]
-        others = (kinds[:, np.newaxis] == kinds) & ~np.eye(len(dates), dtype=np.bool_)
+        own = np.array([like(day) == like(night.date) for day in days.dates])[np.newaxis]
+        others = days.others(like)
         counted = others.sum(axis=1)
         if not own.any() or not counted.all():
             continue
@@ -86,7 +103,7 @@ def against_dates(night: Night, dates: Sequence[Night]) -> Judged | None:
         misses = float((left.distances**2).sum())
         if best is None or misses < best[0]:
             # Two dates alone are as far from one as from the other: that is one observation.
-            best = misses, mine.apart(days, own), left, len(dates) - int((counted == 1).sum()) // 2
+            best = misses, mine.apart(days, own), left, count - int((counted == 1).sum()) // 2
     assert best is not None
     _, tonight, left, observed = best
     return _judged(tonight, left, degrees, observed)
@@ -97,10 +114,41 @@ def against_baseline(night: Night, dates: Sequence[Night], baseline: Counts) -> 
     fixed = _Days.of([Night(night.date, baseline)])
     degrees = freedom(fixed.shares[0], float(baseline.sum()))
     tonight = _Days.of([night]).apart(fixed, np.ones((1, 1), np.bool_))
+    dates = _without_odd(dates)
     if len(dates) < FEWEST_DATES:
         return _by_rule(tonight, degrees, len(dates))
     left = _Days.of(dates).apart(fixed, np.ones((len(dates), 1), np.bool_))
     return _judged(tonight, left, degrees, len(dates))
+
+
+def _without_odd(dates: Sequence[Night]) -> Sequence[Night]:
+    """Without the dates that are far from all others, whatever they are compared with; FEWEST_DATES are left.
+
+    Far is told by median and median deviation, which a few odd dates hardly move.
+    """
+    if len(dates) <= FEWEST_DATES:
+        return dates
+    days = _Days.of(dates)
+    found, units = np.full(len(dates), np.inf), np.zeros(len(dates))
+    alone = np.zeros(len(dates), np.bool_)
+    for like in _WEEKS:
+        others = days.others(like)
+        lonely = others.sum(axis=1) == 0
+        # What is usual on the only date of its kind is not known: such a date is never odd.
+        alone |= lonely
+        apart = days.apart(days, np.where(lonely[:, np.newaxis], days.others(_WEEKS[0]), others))
+        nearer = apart.distances < found
+        found, units = np.where(nearer, apart.distances, found), np.where(nearer, apart.units, units)
+    middle = float(np.median(found))
+    deviation = max(float(np.median(np.abs(found - middle))) * _NORMAL, math.sqrt(float(np.median(units)) / 2))
+    limit = max(LEAST, middle + _quantile(len(dates)) * deviation)
+    far = [place for place in np.argsort(-found, kind="stable").tolist() if found[place] > limit and not alone[place]]
+    odd = {days.dates[place] for place in far[: len(dates) - FEWEST_DATES]}
+    return [one for one in dates if one.date not in odd]
+
+
+def _quantile(observed: int) -> float:
+    return _QUANTILES[min(max(observed - 1, min(_QUANTILES)), max(_QUANTILES))]
 
 
 class _Apart(NamedTuple):
@@ -123,6 +171,12 @@ class _Days(NamedTuple):
         counts = np.array([one.counts for one in nights], np.float64)
         rows = counts.sum(axis=1)
         return cls([one.date for one in nights], counts / rows[:, np.newaxis], rows)
+
+    def others(self, like: Callable[[dt.date], Hashable]) -> npt.NDArray[np.bool_]:
+        """For each of these dates those of its kind but itself [N, N]."""
+        kinds = np.array([like(day) for day in self.dates])
+        found: npt.NDArray[np.bool_] = (kinds[:, np.newaxis] == kinds) & ~np.eye(len(kinds), dtype=np.bool_)
+        return found
 
     def weighted(self, chosen: npt.NDArray[np.bool_]) -> tuple[Shares, Shares]:
         """Means of the chosen ones of these dates [M, N], and of how many rows one date would be as exact.
@@ -148,11 +202,10 @@ def _judged(tonight: _Apart, left: _Apart, degrees: float, observed: int) -> Jud
     """A night by how far other dates were, so many of them independent."""
     unit, usual = float(tonight.units[0]), float(np.median(left.units))
     # Of two bins the distance is that of half a normal variable: the deviation of a few dates can be near 0 by luck.
-    deviation = max(float(np.std(left.distances, ddof=1)), math.sqrt(usual / 2))
-    quantile = _QUANTILES[min(max(observed - 1, min(_QUANTILES)), max(_QUANTILES))]
-    count = len(left.distances)
-    bound = float(left.distances.mean()) + quantile * math.sqrt(1 + 1 / count) * deviation
+    spread = float(np.std(left.distances)) * math.sqrt(observed / (observed - 1))
+    deviation = max(spread, math.sqrt(usual / 2))
+    bound = float(left.distances.mean()) + _quantile(observed) * math.sqrt(1 + 1 / observed) * deviation
     # Fewer rows than those dates have are farther apart by chance.
     here, there = (by_chance(one, degrees, DEVIATIONS) for one in (unit, usual))
     bound = max(LEAST, here, math.sqrt(bound**2 + max(0.0, here**2 - there**2)))
-    return Judged(float(tonight.distances[0]), bound, count)
+    return Judged(float(tonight.distances[0]), bound, len(left.distances))
