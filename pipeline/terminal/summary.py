@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from transforms.errors import shown
 from transforms.outputs.drift.bounds import FEWEST_DATES
-from transforms.outputs.drift.record import BASELINE, DATES, beyond
+from transforms.outputs.drift.record import BASELINE, DATES, beyond, is_known
 from transforms.outputs.names import MANIFEST
 from transforms.runs.history import is_expired
 from transforms.runs.row_counts import MARKED
-from transforms.runs.run import read_manifest
+from transforms.runs.run import accept_command, read_manifest
 from transforms.runs.verdict_record import HELD, SUPERSEDED, Verdict
 from transforms.stores.paths import join
 
@@ -49,7 +49,7 @@ def drifted(verdict: Verdict) -> str | None:
 def cannot_hold(manifest: Mapping[str, Any]) -> str | None:
     """Why the gate of a job could not hold a run, if it could not."""
     settings, drift = manifest["settings"], manifest.get("drift", {})
-    if not (settings.get("hold_if_drift") or settings.get("min_rows_ratio")) or not drift:
+    if not (settings.get("hold_if_drift") or settings.get("min_rows_ratio")) or not is_known(drift):
         return None
     dates = drift["compared_dates"] if settings.get("hold_if_drift") else drift["rows"]["dates"]
     if dates >= FEWEST_DATES:
@@ -114,7 +114,8 @@ def why(verdict: Verdict) -> str:
         return "another run of the date was published; its rows stay"
     told = f"nothing was published: {'; '.join(verdict.problems[:5])}"
     if verdict.status == HELD:
-        return f"{told}; to publish it: bert-batch publish {verdict.run_id} --accept"
+        output = verdict.folder.rpartition("/dt=")[0]
+        return f"{told}; to publish it: {accept_command(output, verdict.run_id)}"
     return told
 
 

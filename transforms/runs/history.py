@@ -10,7 +10,7 @@ from transforms.outputs import records
 from transforms.outputs.deletion import listed
 from transforms.outputs.names import DATE_FOLDER, MANIFEST, RUN_ID
 from transforms.runs.plan import read_about
-from transforms.runs.run import Run, date_folder, manifest_path, read_manifest, run_file
+from transforms.runs.run import Run, accept_command, date_folder, manifest_path, read_manifest, run_file
 from transforms.runs.verdict_record import ABANDONED, ALREADY_PUBLISHED, HELD, PASSED, PUBLISHED, SUPERSEDED, Verdict
 from transforms.runs.verdicts import read_verdict
 from transforms.stores.choose import each, store_for
@@ -210,7 +210,7 @@ def _standing(run: Run, verdict: Verdict | None, manifests: Manifests) -> tuple[
     date = run.date.isoformat()
     sequence = manifests.read[date]["sequence"] if date in manifests.read else 0
     if verdict.status == HELD and (sequence == run.sequence or date in manifests.broken):
-        return HELD, f"{(*verdict.problems, '')[0]}; to publish it: bert-batch publish {run.run_id} --accept"
+        return HELD, f"{(*verdict.problems, '')[0]}; to publish it: {accept_command(run.output, run.run_id)}"
     if verdict.status == PASSED and (sequence == run.sequence or date in manifests.broken):
         return PASSED, f"not published yet: bert-batch publish {run.run_id}"
     if date in manifests.read and is_expired(manifests.read[date]):

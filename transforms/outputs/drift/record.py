@@ -17,8 +17,9 @@ from transforms.outputs.drift.bounds import (
     against_dates,
 )
 from transforms.outputs.drift.distance import Counts
-from transforms.outputs.drift.histograms import NAMES, Summary, aligned, coarser, is_comparable
+from transforms.outputs.drift.histograms import LABEL, NAMES, Summary, aligned, coarser, is_comparable
 
+FORMAT = 1
 DATES, BASELINE = "dates", "baseline"
 """What a night is compared with."""
 
@@ -43,15 +44,21 @@ class _Rows(_Checked):
 
 
 class _Drift(_Checked):
+    format: int
     compared_dates: _Count
     rows: _Rows
     dates: dict[str, _Entry]
     baseline: dict[str, _Entry]
 
 
+def is_known(drift: Mapping[str, Any]) -> bool:
+    """Whether there is a drift, in a form that this version knows."""
+    return drift.get("format") == FORMAT
+
+
 def _checked(content: dict[str, Any]) -> dict[str, Any]:
-    # A verdict of an earlier version has none.
-    if content:
+    # A verdict of an earlier version has none; one of a later version may have another form, and stays as it is.
+    if is_known(content):
         _Drift.model_validate(content)
     return content
 
@@ -83,10 +90,12 @@ def drift_of(
     """The drift of a night against the last MOST_DATES of `dates` and against `baseline`, if there is one.
 
     `rows` and `rows_of_dates` are how many rows the night and the last dates have, whatever they were scored with.
-    What has fewer than FEWEST_ROWS is not compared.
+    What has fewer than FEWEST_ROWS is not compared, nor a statistic that not every row has: of a run with only_new it
+    is that of the rows that are new, which are unlike all rows.
     """
     dates = sorted((one for one in dates if is_comparable(one.summary)), key=lambda one: one.date)[-MOST_DATES:]
     found: dict[str, Any] = {
+        "format": FORMAT,
         "compared_dates": len(dates),
         "rows": {
             "number": rows,
@@ -101,8 +110,10 @@ def drift_of(
     summaries = [night.summary, *(one.summary for one in dates), *([] if baseline is None else [baseline])]
     for name in NAMES:
         mine, *others = aligned(summaries, name)
-        if mine.sum() < FEWEST_ROWS:
+        if mine.sum() < FEWEST_ROWS or not _has_all_rows(night.summary, name):
             continue
+        pairs = zip(others, summaries[1:], strict=True)
+        others = [one if _has_all_rows(summary, name) else np.zeros_like(one) for one, summary in pairs]
         base = others.pop() if baseline is not None else None
         for reference, judged in _judged(night.date, mine, [one.date for one in dates], others, base):
             found[reference][name] = {
@@ -111,6 +122,10 @@ def drift_of(
                 "dates": judged.dates,
             }
     return found
+
+
+def _has_all_rows(summary: Summary, name: str) -> bool:
+    return name == LABEL or summary["statistics"].get(name, {}).get("rows") == summary["rows"]
 
 
 def _judged(
@@ -136,7 +151,7 @@ def beyond(drift: Mapping[str, Any]) -> list[Beyond]:
     found = [
         Beyond(name, reference, entry["distance"], entry["bound"], entry["dates"] >= FEWEST_DATES)
         for reference in (DATES, BASELINE)
-        for name, entry in drift.get(reference, {}).items()
+        for name, entry in (drift.get(reference, {}) if is_known(drift) else {}).items()
         if entry["distance"] > entry["bound"]
     ]
     return sorted(found, key=lambda one: one.bound / one.distance)
@@ -144,10 +159,10 @@ def beyond(drift: Mapping[str, Any]) -> list[Beyond]:
 
 def is_compared(drift: Mapping[str, Any]) -> bool:
     """Whether there was anything to compare a night with."""
-    return bool(drift.get(DATES) or drift.get(BASELINE))
+    return is_known(drift) and bool(drift[DATES] or drift[BASELINE])
 
 
 def rows_ratio(drift: Mapping[str, Any]) -> float | None:
     """The rows of a night by the median of the last dates; None if there are none, or had no rows."""
-    rows = drift.get("rows", {})
+    rows = drift["rows"] if is_known(drift) else {}
     return rows["number"] / rows["median"] if rows.get("median") else None
