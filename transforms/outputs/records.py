@@ -125,6 +125,7 @@ class _Manifest(_Record):
     compared_with: _Compared | None = None
     summary: Summary | None = None
     drift: Drift = {}
+    gate: dict[str, Any] = {}
     accepted: Time | None = None
 
 

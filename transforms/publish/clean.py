@@ -24,7 +24,7 @@ from transforms.outputs.names import MANIFEST
 from transforms.publish.commit import drop_staging
 from transforms.publish.tidy import finish_pending, tidy, warn_broken
 from transforms.runs.history import Manifests, find_run, is_expired, list_runs, read_manifests
-from transforms.runs.run import Run, new_run_id, read_manifest, run_file, to_bytes
+from transforms.runs.run import Run, accept_command, new_run_id, read_manifest, run_file, to_bytes
 from transforms.runs.verdict_record import (
     ABANDONED,
     HELD,
@@ -52,7 +52,7 @@ _WHY = {
 REPLACED_DAYS = 30
 """Plan and verdict of a run whose rows were replaced by a later run are kept that long."""
 HELD_DAYS = 14
-"""A run that the gate holds is kept that long, while it could be published."""
+"""A run that the gate holds, or that was accepted, is kept that long, while it could be published."""
 TOMBSTONE_DAYS = 30
 """The verdict of a run that was cleaned away is kept that long."""
 _TIME = re.compile(r"[0-9]{8}T[0-9]{6}Z")
@@ -150,14 +150,17 @@ def _why_unclear(run: _Leftover, seen_in: set[str], manifests: Manifests) -> str
 
 
 def _why_held(run: _Leftover, manifests: Manifests, last_heard: dt.datetime, now: dt.datetime) -> str:
-    """Why a run that is held is kept; empty if it is old, its date another run's by now, or it is not held."""
-    if run.verdict is None or run.verdict.status != HELD or run.planned is None:
+    """Why a run that is held, or accepted, is kept; empty if it is old, its date another run's by now, or neither."""
+    verdict = run.verdict
+    if verdict is None or run.planned is None or not (verdict.status == HELD or verdict.accepted):
         return ""
     manifest = manifests.read.get(run.planned.date.isoformat())
-    end = last_heard + dt.timedelta(HELD_DAYS)
+    heard = max(last_heard, dt.datetime.fromisoformat(verdict.accepted)) if verdict.accepted else last_heard
+    end = heard + dt.timedelta(HELD_DAYS)
     if now >= end or (0 if manifest is None else manifest["sequence"]) != run.planned.sequence:
         return ""
-    return f"is held, and kept until {end:%Y-%m-%d}: bert-batch publish {run.run_id} --accept"
+    state = "accepted" if verdict.accepted else "held"
+    return f"is {state}, and kept until {end:%Y-%m-%d}: {accept_command(run.planned.output, run.run_id)}"
 
 
 def _expire(output: str, date: str, now: dt.datetime, dry_run: bool) -> Iterator[Cleaned]:

@@ -171,6 +171,8 @@ def _commit(run: Run, verdict: Verdict, store: Store, about: About) -> bool:
         claimed = claim(run.verdict)
         if claimed is None or claimed.status == ABANDONED:
             raise PublishError(f"run {run.run_id} is not published: it was cleaned away meanwhile; start the run again")
+        if claimed.status == HELD:
+            raise PublishError(f"run {run.run_id} is held: {'; '.join(claimed.problems)}")
         # Once the plan of the replaced run is gone, only this entry says that its parts are ours.
         replaces = None if manifest is None else manifest["run_id"]
         if store.swap(run.manifest, raw, to_bytes(_manifest(run, verdict, about(), replaces))):
@@ -216,6 +218,7 @@ def _manifest(run: Run, verdict: Verdict, about: dict[str, Any], replaces: str |
         "padding_factor": verdict.padding_factor,
         **({"summary": verdict.summary} if verdict.summary else {}),
         **({"drift": verdict.drift} if verdict.drift else {}),
+        **({"gate": dict(verdict.gate)} if verdict.gate else {}),
         **({"accepted": verdict.accepted} if verdict.accepted else {}),
     }
 

@@ -4,6 +4,7 @@ The gate holds a run that is too far from them, if its job asks for that: it is 
 who accepts it, or once the same command judges it anew.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ from model.bundle import TENSORFLOW
 from transforms.outputs.drift.bounds import FEWEST_DATES, MOST_DATES
 from transforms.outputs.drift.histograms import is_comparable
 from transforms.outputs.drift.record import DATES, Dated, beyond, drift_of, rows_ratio
-from transforms.publish.commit import is_open, publish, standing
+from transforms.publish.commit import is_open, publish
 from transforms.runs.history import Manifest, dates_before
 from transforms.runs.plan import read_about
 from transforms.runs.run import Run, read_manifest
@@ -30,6 +31,12 @@ class Gate:
 
     drift: bool = False
     min_rows_ratio: float | None = None
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What the job asks for, by the names of its settings; empty if nothing can hold its run."""
+        ratio = {} if self.min_rows_ratio is None else {"min_rows_ratio": self.min_rows_ratio}
+        return {**({"hold_if_drift": True} if self.drift else {}), **ratio}
 
     def holds(self, drift: Mapping[str, Any]) -> Iterator[str]:
         """Why a run with this drift is held, one sentence for each reason; fewer than FEWEST_DATES hold nothing."""
@@ -52,23 +59,30 @@ class Gate:
 def gated(run: Run, verdict: Verdict, gate: Gate, baseline: Mapping[str, Any] | None) -> Verdict:
     """A verdict that is passed or held, with its drift as it is now, and held if the gate holds it.
 
-    A run whose date another run has published meanwhile passes: publishing it says that it is superseded.
+    A run whose date another run has published meanwhile passes: publishing it says that it is superseded. An error of
+    the comparison keeps no run from its verdict, unless the gate needs it.
     """
-    drift = drift_against(run, verdict, baseline)
+    drift: dict[str, Any] = {}
+    try:
+        drift = drift_against(run, verdict, baseline)
+    except Exception as error:
+        if gate.asked:
+            raise
+        logging.getLogger(__name__).warning("run %s: its drift is not known: %s", run.run_id, type(error).__name__)
     problems = tuple(gate.holds(drift)) if is_open(run, read_manifest(run.manifest)[0]) else ()
-    return replace(verdict, status=HELD if problems else PASSED, problems=problems, drift=drift)
+    return replace(verdict, status=HELD if problems else PASSED, problems=problems, drift=drift, gate=gate.asked)
 
 
 def publish_judged(run: Run, gate: Gate, baseline: Mapping[str, Any] | None) -> Verdict:
-    """Publishes a run that has a verdict, as `publish` does; one that is held is judged anew, and may be held again."""
-    judge_anew(run.verdict, lambda verdict: gated(run, verdict, gate, baseline))
-    return publish_unless_held(run)
+    """Publishes a run that has a verdict, as `publish` does; one that is held is judged anew.
 
+    So is one that passed, if the job has a gate, nobody has accepted it, and no publisher was about to publish it: it
+    may have been judged without the gate.
 
-def publish_unless_held(run: Run) -> Verdict:
-    """Publishes a run that has a verdict, unless it is held, and gives the verdict it has then."""
-    verdict = standing(run)
-    return verdict if verdict is not None and verdict.status == HELD else publish(run)
+    Raises PublishError as `publish` does, also if the run is held again.
+    """
+    judge_anew(run.verdict, lambda verdict: gated(run, verdict, gate, baseline), passed=bool(gate.asked))
+    return publish(run)
 
 
 def drift_against(run: Run, verdict: Verdict, baseline: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -79,18 +93,29 @@ def drift_against(run: Run, verdict: Verdict, baseline: Mapping[str, Any] | None
     about = read_about(store_for(run.output), run.plan)
     wanted = _alike(run.bundle, verdict.precision, about)
     rows: list[int] = []
-    dates: list[Dated] = []
+    alike: list[Dated] = []
+    usual: list[Dated] = []
     for looked_at, (date, manifest) in enumerate(dates_before(run.output, run.date)):
-        if looked_at == LOOKED_AT or len(dates) == MOST_DATES:
+        if looked_at == LOOKED_AT or len(usual) == MOST_DATES:
             break
         if len(rows) < MOST_DATES:
             rows.append(rows_published(manifest["counts"]))
         if _alike(manifest["bundle"], manifest.get("precision", ""), manifest) == wanted:
             summary = manifest.get("summary")
             if summary is not None and is_comparable(summary):
-                dates.append(Dated(date, summary))
+                alike.append(Dated(date, summary))
+                if not _is_odd(manifest):
+                    usual.append(alike[-1])
+        if len(alike) == MOST_DATES and len(usual) < MOST_DATES / 2:
+            # What most of the last dates are is usual by now, odd or not.
+            usual = alike
     own = Dated(run.date, verdict.summary)
-    return drift_of(own, dates, baseline, rows_published(verdict.counts), rows)
+    return drift_of(own, usual, baseline, rows_published(verdict.counts), rows)
+
+
+def _is_odd(manifest: Manifest) -> bool:
+    """Whether a date was published although it was beyond a bound of enough dates, and nobody has accepted it."""
+    return not manifest.get("accepted") and any(one.can_hold for one in beyond(manifest.get("drift", {})))
 
 
 def _alike(bundle: str, precision: str, about: Manifest) -> tuple[Any, ...]:

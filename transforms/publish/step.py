@@ -6,7 +6,8 @@ from typing import Any
 import apache_beam as beam
 
 from transforms.batches import coder as coder
-from transforms.publish.gate import Gate, gated, publish_judged, publish_unless_held
+from transforms.publish.commit import publish
+from transforms.publish.gate import Gate, gated, publish_judged
 from transforms.runs.error_budget import ended_early
 from transforms.runs.heartbeats import start_heartbeat
 from transforms.runs.plan import planned_splits
@@ -68,8 +69,11 @@ def judge_and_publish(
     baseline: Mapping[str, Any] | None = None,
     gate: Gate | None = None,
 ) -> Verdict:
-    """Writes the verdict of the run down, unless it has one, and publishes it unless the gate holds it; raises
-    PublishError as publish does."""
+    """Writes the verdict of the run down, unless it has one, and publishes it.
+
+    Raises PublishError as `publish` does, also for a run that the gate holds: who only follows the state of the job
+    must see that nothing was published.
+    """
     start_heartbeat(heartbeats)
     advance(progress, 1, PUBLISH)
     if read_verdict(run.verdict) is None:
@@ -89,5 +93,5 @@ def judge_and_publish(
         if verdict.status == PASSED:
             verdict = gated(run, verdict, gate or Gate(), baseline)
         write_verdict(run, verdict)
-        return publish_unless_held(run)
+        return publish(run)
     return publish_judged(run, gate or Gate(), baseline)

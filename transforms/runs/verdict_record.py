@@ -46,6 +46,7 @@ class Verdict:
     `kept_misfits`: kept column -> how many published rows have a null there because their value did not fit;
     `summary`: of the published rows (outputs/summary), empty in verdicts of earlier versions;
     `drift`: how far that summary is from earlier ones (outputs/drift), empty in verdicts of earlier versions;
+    `gate`: what could hold the run when it was judged last, by the names of the settings;
     `accepted`: when somebody let a run pass that the gate had held;
     `at_least`: reading was ended early, so there may be more rows and dead letters than were counted.
     """
@@ -68,6 +69,7 @@ class Verdict:
     at_least: bool = False
     summary: Summary = field(default_factory=dict)
     drift: Drift = field(default_factory=dict)
+    gate: Mapping[str, Any] = field(default_factory=dict)
     accepted: str = ""
 
     @property

@@ -165,10 +165,21 @@ def claim(path: str) -> Verdict | None:
     return _change(path, lambda verdict: replace(verdict, claimed=now) if _is_passed(verdict) else None)
 
 
-def judge_anew(path: str, judged: Callable[[Verdict], Verdict]) -> Verdict | None:
-    """Replaces the verdict at `path`, if the run is held, by what `judged` makes of it; gives the verdict as it is
-    then."""
-    return _change(path, lambda verdict: judged(verdict) if verdict is not None and verdict.status == HELD else None)
+def judge_anew(path: str, judged: Callable[[Verdict], Verdict], *, passed: bool = False) -> Verdict | None:
+    """Replaces the verdict at `path`, if the run is held, by what `judged` makes of it; gives it as it is then.
+
+    With `passed` also that of a run that passed, and was neither accepted nor claimed. One that passes then is claimed:
+    `clean` must not abandon it before it is published.
+    """
+
+    def change(verdict: Verdict | None) -> Verdict | None:
+        nobodys = _is_passed(verdict) and not verdict.accepted and not verdict.claimed
+        if verdict is None or not (verdict.status == HELD or (passed and nobodys)):
+            return None
+        changed = judged(verdict)
+        return replace(changed, claimed=dt.datetime.now(dt.UTC).isoformat()) if _is_passed(changed) else changed
+
+    return _change(path, change)
 
 
 def accept(path: str) -> Verdict | None:

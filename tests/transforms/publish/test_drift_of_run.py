@@ -16,7 +16,9 @@ from support.runs.publishing import DATE, ready
 
 from pipeline.terminal.summary import drifted
 from transforms.outputs.drift.record import beyond
+from transforms.publish import gate
 from transforms.publish.commit import publish
+from transforms.publish.gate import Gate
 from transforms.runs.run import manifest_path, read_manifest
 from transforms.runs.verdict_record import Verdict
 
@@ -130,3 +132,77 @@ def test_a_run_without_a_summary_and_dates_of_earlier_versions_have_no_drift(out
     assert verdict.drift == {}
     assert shown(output)["dates"][0]["drift"] is None
     assert drifted(verdict) is None
+
+
+def test_a_bad_night_that_was_published_does_not_hide_the_same_again(
+    output: str, drawn: Callable[..., Histograms]
+) -> None:
+    for date in days_before(15)[:14]:
+        published(output, date, drawn(date))
+    (yesterday,) = days_before(1)
+    first = published(output, yesterday, drawn(yesterday, mixed=0.3))
+    again = published(output, DATE, drawn(DATE, mixed=0.3))
+    assert {one.statistic for one in beyond(first.drift)} <= {one.statistic for one in beyond(again.drift)} != set()
+    assert beyond(published(output, DATE, drawn(DATE)).drift) == []
+    # Accepted it is what is usual; and so is what most of the last dates are.
+    tomorrow = DATE + dt.timedelta(1)
+    change(output, yesterday, accepted="2026-11-21T08:00:00+00:00")
+    for day in days_before(13):
+        change(output, day, accepted="2026-11-21T08:00:00+00:00")
+    assert published(output, tomorrow, drawn(tomorrow)).drift["compared_dates"] == 14
+
+
+def test_what_most_of_the_last_dates_are_is_usual_in_the_end(output: str, drawn: Callable[..., Histograms]) -> None:
+    alarms = []
+    for date in days_before(34):
+        mixed = 0.3 if len(alarms) >= 14 else 0.0
+        alarms.append(bool(beyond(published(output, date, drawn(date, mixed=mixed)).drift)))
+    assert alarms[:14] == [False] * 14
+    assert alarms[14:20] == [True] * 6
+    assert alarms[-8:] == [False] * 8
+
+
+def test_what_only_new_rows_have_is_compared_with_no_full_night(output: str, drawn: Callable[..., Histograms]) -> None:
+    def of_new_rows(date: dt.date) -> Histograms:
+        """Of the rows that are new, a tenth, and unlike the others."""
+        found = drawn(date)
+        return {**found, "margin": found["margin"][::-1] // 10, "unknown_tokens": found["unknown_tokens"][::-1] // 10}
+
+    for date in days_before(14):
+        published(output, date, drawn(date))
+    verdict = published(output, DATE, of_new_rows(DATE), baseline=summary_of(drawn(DATE)))
+    assert beyond(verdict.drift) == []
+    compared = {"label", "probability", "entropy", "token_count", "truncated"}
+    assert verdict.drift["dates"].keys() == verdict.drift["baseline"].keys() == compared
+    tomorrow = DATE + dt.timedelta(1)
+    full = published(output, tomorrow, drawn(tomorrow)).drift["dates"]
+    assert (full["probability"]["dates"], full["margin"]["dates"]) == (14, 13)
+    assert beyond(verdict.drift) == []
+
+
+def test_a_drift_of_a_later_form_is_left_as_it_is(output: str, drawn: Callable[..., Histograms]) -> None:
+    for date in days_before(2):
+        published(output, date, drawn(date))
+    (_, yesterday) = days_before(2)
+    assert drift_at(output, yesterday)["format"] == 1
+    later = {"format": 2, "dates": ["of another form"], "rows": 3}
+    change(output, yesterday, drift=later)
+    assert drift_at(output, yesterday) == later
+    assert shown(output)["dates"][-1]["drift"] is None
+    assert invoke("runs", "--output", output)[0] == 0
+    assert published(output, DATE, drawn(DATE)).drift["compared_dates"] == 2
+
+
+def test_an_error_of_drift_keeps_no_run_from_its_verdict(
+    output: str, drawn: Callable[..., Histograms], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def breaks(*_: object) -> None:
+        raise ZeroDivisionError("a text")
+
+    monkeypatch.setattr(gate, "drift_of", breaks)
+    verdict = published(output, DATE, drawn(DATE))
+    assert (verdict.status, verdict.drift) == ("published", {})
+    assert "its drift is not known: ZeroDivisionError" in caplog.text
+    assert "a text" not in caplog.text
+    with pytest.raises(ZeroDivisionError):
+        night_published(output, DATE, drawn(DATE), Gate(drift=True))

@@ -5,14 +5,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import apache_beam as beam
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from support.bundles import Built
 from support.commands import command, invoke, lines
 from support.jobs import DATE as JOB_DATE
-from support.runs.cleaning import NOW, clean, folder_of
-from support.runs.drifting import days_before, night_published
+from support.runs.drifting import FEWER, days_before, held, night_published, weeks
 from support.runs.history import not_published, shown
 from support.runs.nights import Histograms, World
 from support.runs.publishing import (
@@ -31,33 +31,17 @@ from support.runs.publishing import (
 from pipeline.publishing import publish_again
 from transforms.errors import PublishError
 from transforms.publish.commit import publish
-from transforms.publish.gate import Gate, publish_judged
-from transforms.publish.step import judge_and_publish
-from transforms.runs.run import Run, read_manifest
+from transforms.publish.gate import Gate
+from transforms.publish.step import PublishRun, judge_and_publish
+from transforms.runs.run import accept_command, read_manifest
 from transforms.runs.verdicts import accept
 from transforms.score import macro_batch
 from transforms.stores.choose import store_for
-
-ROWS = Gate(min_rows_ratio=0.9)
 
 
 @pytest.fixture
 def local(tmp_path: Path) -> str:
     return str(tmp_path / "out")
-
-
-def weeks(output: str, count: int = 7) -> None:
-    """Published dates of four rows."""
-    for date in days_before(count):
-        publish(ready(output, date=date))
-
-
-def held(output: str, gate: Gate = ROWS, started: dt.datetime | None = None) -> Run:
-    """A run with two rows, less than the last dates have."""
-    run = planned(output, rows=3, **({} if started is None else {"started": started}))
-    verdict = judge_and_publish(run, *row_counts(run, ("a", "b"), [2]), [], gate=gate)
-    assert verdict.status == "held"
-    return run
 
 
 # === What holds a run ===
@@ -110,7 +94,7 @@ def test_dead_letters_come_before_the_gate(local: str) -> None:
     weeks(local)
     run = planned(local, rows=3, budget=ErrorBudget(fraction=0))
     with pytest.raises(PublishError):
-        judge_and_publish(run, *row_counts(run, ("a", "b"), [2]), [], gate=ROWS)
+        judge_and_publish(run, *row_counts(run, ("a", "b"), [2]), [], gate=FEWER)
     assert status(run) == "over_budget"
 
 
@@ -119,8 +103,22 @@ def test_a_run_that_was_overtaken_is_superseded_and_not_held(output: str) -> Non
     run = planned(output, rows=3)
     winner = ready(output)
     publish(winner)
-    assert judge_and_publish(run, *row_counts(run, ("a", "b"), [2]), [], gate=ROWS).status == "superseded"
+    assert judge_and_publish(run, *row_counts(run, ("a", "b"), [2]), [], gate=FEWER).status == "superseded"
     assert_holds(output, winner)
+
+
+def test_a_pipeline_whose_run_is_held_fails_and_its_verdict_says_held(local: str) -> None:
+    weeks(local)
+    run = planned(local, rows=3)
+    read, files, dead = row_counts(run, ("a", "b"), [2])
+    p = beam.Pipeline()
+    counts, scores, letters, nothing = (
+        p | name >> beam.Create(some) for name, some in (("c", read), ("s", files), ("d", dead), ("n", []))
+    )
+    p | PublishRun(run, read=counts, scores=scores, dead=letters, work=nothing, unchanged=nothing, gate=FEWER)
+    with pytest.raises(Exception, match="is held: 2 rows"):
+        p.run().wait_until_finish()
+    assert (status(run), visible(local)) == ("held", set())
 
 
 # === Held, and what can become of it ===
@@ -132,12 +130,12 @@ def test_a_held_run_is_told_and_refused_without_accept(output: str) -> None:
     problem = "2 rows are 0.500 of the 4 that the last dates have, and --min-rows-ratio is 0.9"
     code, _, err = invoke("publish", run.run_id, "--output", output)
     assert code == 5
-    assert err == (f"held, nothing was published: {problem}; to publish it: bert-batch publish {run.run_id} --accept\n")
+    assert err == (f"held, nothing was published: {problem}; to publish it: {accept_command(output, run.run_id)}\n")
     code, out, _ = invoke("publish", run.run_id, "--output", output, "--log-format", "json")
     event = json.loads(out)
     assert (code, event["event"], event["problems"]) == (5, "held", [problem])
     (found,) = not_published(output)
-    reason = f"{problem}; to publish it: bert-batch publish {run.run_id} --accept"
+    reason = f"{problem}; to publish it: {accept_command(output, run.run_id)}"
     assert (found.run_id, found.state, found.reason) == (run.run_id, "held", reason)
     with pytest.raises(PublishError, match=f"run {run.run_id} is held: 2 rows"):
         publish(run)
@@ -202,56 +200,6 @@ def test_of_two_held_runs_that_are_accepted_at_once_one_is_published(output: str
     assert in_lockstep(*runs) == ["published", "superseded"]
     (winner,) = (run for run in runs if status(run) == "published")
     assert read_parts(output) == rows_of(winner, ("a", "b"))
-
-
-def test_judged_anew_it_is_held_again_or_published(output: str) -> None:
-    weeks(output)
-    run = held(output)
-    assert publish_judged(run, Gate(min_rows_ratio=0.6), None).status == "held"
-    assert "--min-rows-ratio is 0.6" in not_published(output)[0].reason
-    assert publish_judged(run, Gate(), None).status == "published"
-    assert read_parts(output) == rows_of(run, ("a", "b"))
-    assert "accepted" not in (read_manifest(run.manifest)[0] or {})
-
-
-def test_accepted_meanwhile_it_is_not_judged_anew(output: str) -> None:
-    weeks(output)
-    run = held(output)
-    accept(run.verdict)
-    assert publish_judged(run, ROWS, None).status == "published"
-
-
-# === Cleaned ===
-
-
-@pytest.mark.parametrize(("days", "stays"), [(13, True), (15, False)])
-def test_it_is_kept_for_fourteen_days(output: str, days: int, stays: bool) -> None:
-    weeks(output)
-    run = held(output, started=NOW - dt.timedelta(days))
-    for dry_run in (True, False):
-        (found,) = clean(output, days=0, dry_run=dry_run)
-        assert (found.kept, found.what) == (stays, f"run {run.run_id}")
-        assert ("is held, and kept until" in found.why) == stays
-    assert (len(folder_of(run)) > 1) == stays
-    code = invoke("publish", run.run_id, "--output", output, "--accept")[0]
-    assert code == (0 if stays else 2)
-
-
-def test_one_that_can_no_longer_be_published_is_cleaned_as_others_are(output: str) -> None:
-    weeks(output)
-    run = held(output, started=NOW - dt.timedelta(5))
-    publish(ready(output))
-    assert [(found.what, found.kept) for found in clean(output)] == [(f"run {run.run_id}", False)]
-
-
-def test_a_run_that_is_cleaned_away_cannot_be_accepted_meanwhile(output: str) -> None:
-    from transforms.runs.verdicts import abandon
-
-    weeks(output)
-    run = held(output)
-    assert abandon(run.verdict, run.run_id, NOW).status == "abandoned"
-    assert publish_again(output, run.run_id, accepted=True).status == "abandoned"
-    assert visible(output) == set()
 
 
 # === The command ===
