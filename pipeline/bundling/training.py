@@ -25,7 +25,7 @@ from pipeline.bundling.certifying import HeldOut, held_out_rows
 from pipeline.bundling.labelled_rows import TEST, TRAIN, Classes, check_labels, dropped_rows, prepare_rows
 from pipeline.bundling.networks.formula import ASSUMED, with_formula
 from pipeline.bundling.sealing import description_of, move_bundle
-from pipeline.bundling.telling import RowsFound, Silent, Teller, diverged
+from pipeline.bundling.telling import RowsFound, Silent, Teller, diverged, without_summary
 from pipeline.bundling.training_job import TrainingJob, plan_rows, usual_learning_rate
 from pipeline.bundling.training_record import Record, ValidationRows, measure
 from pipeline.errors import ConfigError, RunFailedError
@@ -119,7 +119,11 @@ def train(job: TrainingJob, teller: Teller | None = None) -> Trained:
         keys = read.row_keys.filter(pa.array(held_rows(read.row_keys, job.validation_share)))
         rows_held = ValidationRows(plan=plan, keys=keys, logits=measured.logits)
         baseline = json.loads((work / "baseline.json").read_text())
-        baseline["summary"] = rows_held.summary(folder, spec, labels, measured.thresholds)
+        try:
+            baseline["summary"] = rows_held.summary(folder, spec, labels, measured.thresholds)
+        except Exception as error:
+            # The rows are read once more: an input that has changed meanwhile, or is gone, must not lose the training.
+            teller.warned(without_summary(error))
         description = description_of(
             name=job.name,
             task=job.task,

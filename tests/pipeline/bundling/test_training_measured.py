@@ -14,8 +14,9 @@ from support.jobs import Score, write_parquet
 from model.serving.scoring_graph import ScoringGraph
 from model.training.calibration import calibration_error, fit_temperature
 from model.training.examples import Examples
-from model.training.fine_tune import predict
+from model.training.fine_tune import TrainingResult, predict
 from model.training.thresholds import fit_thresholds, several_metrics
+from pipeline.bundling.telling import Silent
 from pipeline.bundling.training import train
 from pipeline.bundling.training_job import training_job
 from pipeline.bundling.training_record import measure
@@ -125,3 +126,31 @@ def test_the_baseline_is_the_summary_of_a_run_of_the_validation_rows(task: str, 
         one, other = (summary["statistics"][name] for summary in (found, expected))
         assert one["sum"] / one["rows"] == pytest.approx(other["sum"] / other["rows"], rel=1e-4, abs=10)
     assert [{**one, "statistics": {}} for one in expected["labels"]] == found["labels"]
+
+
+class Warned(Silent):
+    def __init__(self, input: Path, becomes: str | None) -> None:
+        self._input, self._becomes, self.said = input, becomes, ""
+
+    def ended(self, result: TrainingResult) -> None:
+        """The training is done; now its input is another, or gone."""
+        self._input.unlink()
+        if self._becomes is not None:
+            self._input.write_text(self._becomes)
+
+    def warned(self, what: str) -> None:
+        self.said = what
+
+
+@pytest.mark.parametrize("becomes", [None, "no Parquet"], ids=["gone", "changed"])
+def test_an_input_that_is_gone_at_the_end_loses_no_training(becomes: str | None, tmp_path: Path) -> None:
+    labels, _ = TASKS["classification"]
+    table = pa.table({"id": [f"r{row}" for row in range(400)], "text": ["a b"] * 400, "label": labels})
+    file = write_parquet(tmp_path / "train.parquet", table)
+    flags = {"task": "classification", "input": [str(file)], "id_column": "id", "output": str(tmp_path / "bundle")}
+    flags |= {"name": "n", "max_tokens": 8, "vocabulary_size": 120, "epochs": 1}
+    teller = Warned(Path(file), becomes)
+    bundle = train(training_job(flags), teller).bundle
+    assert "summary" not in bundle.baseline
+    assert baseline_of(bundle.baseline) is None
+    assert teller.said.startswith("the bundle has no summary of its validation rows (")
