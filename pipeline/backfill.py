@@ -52,8 +52,8 @@ def backfill(job: JobConfig, dates: Sequence[dt.date], max_parallel: int, tell: 
     """
     _check(job, dates)
     finish_pending(job.home)
-    # With only_new each date is compared with the one before it, which must be published first.
-    at_once = 1 if job.only_new else max_parallel
+    # With only_new, or a gate, each date is compared with those before it, which must be published first.
+    at_once = 1 if job.only_new or job.gate.asked else max_parallel
     waiting, codes = deque(date.isoformat() for date in dates), {date.isoformat(): 0 for date in dates}
     with Children(_shares(job, at_once)) as children, _job_file(job) as file:
         while waiting or len(children):

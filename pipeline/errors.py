@@ -9,13 +9,22 @@ from transforms.errors import NotWhatItClaimsError
 from transforms.runs.verdict_record import (
     ABANDONED,
     ALREADY_PUBLISHED,
+    HELD,
     OVER_BUDGET,
     PUBLISHED,
     SUPERSEDED,
     UNBALANCED,
 )
 
-EXIT_CODES = {PUBLISHED: 0, UNBALANCED: 1, ABANDONED: 1, OVER_BUDGET: 3, SUPERSEDED: 4, ALREADY_PUBLISHED: 99}
+EXIT_CODES = {
+    PUBLISHED: 0,
+    UNBALANCED: 1,
+    ABANDONED: 1,
+    OVER_BUDGET: 3,
+    SUPERSEDED: 4,
+    HELD: 5,
+    ALREADY_PUBLISHED: 99,
+}
 OURS = ("model", "transforms", "pipeline")
 # Errors of worker processes arrive as the text of a traceback; its last lines name the class and the message.
 _LAST_LINE = re.compile(r"^((?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit))(?:: (.*))?$", re.MULTILINE)

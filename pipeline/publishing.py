@@ -11,10 +11,13 @@ from transforms.runs.history import find_run, list_runs, read_manifests
 from transforms.runs.row_counts import Work
 from transforms.runs.run import date_folder
 from transforms.runs.verdict_record import PASSED, PUBLISHED, Verdict
+from transforms.runs.verdicts import accept
 
 
-def publish_again(output: str, run_id: str) -> Verdict:
+def publish_again(output: str, run_id: str, *, accepted: bool = False) -> Verdict:
     """Finishes what is pending below `output`, publishes the run, and gives the verdict it has then.
+
+    A run that the gate holds is published only if it is `accepted`.
 
     Raises ConfigError if no such run was planned there, RunFailedError if it did not finish, and PublishError if a
     staged file is gone.
@@ -32,6 +35,8 @@ def publish_again(output: str, run_id: str) -> Verdict:
         # Plan and verdict have absolute paths: the run would be published there, and not here.
         raise ConfigError(f"run {run_id} was planned for --output {run.output}: give that, or score the date again")
     check_links(output, run.date.isoformat())
+    if accepted:
+        accept(run.verdict)
     try:
         return publish(run)
     except PublishError:

@@ -24,7 +24,9 @@ from pipeline.runners.watchdog import listening, start_seconds, wait
 from transforms.carry import CarryScores
 from transforms.errors import PublishError
 from transforms.featurize.step import FeaturizeTexts
-from transforms.publish.commit import publish, standing
+from transforms.outputs.drift.histograms import baseline_of
+from transforms.publish.commit import standing
+from transforms.publish.gate import publish_judged
 from transforms.publish.step import PublishRun
 from transforms.publish.tidy import finish_pending
 from transforms.read.step import ReadTexts
@@ -80,6 +82,8 @@ def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, heartb
         taken=taken,
         heartbeats=heartbeats,
         progress=progress,
+        baseline=baseline_of(prepared.bundle.baseline),
+        gate=prepared.job.gate,
     )
 
 
@@ -185,7 +189,7 @@ def start(
     """Starts the pipeline of a job; None if only publishing was left, and that is done. `heartbeats`: see `build`."""
     resumed = prepared.resumed
     if resumed is not None and resumed.passed:
-        publish(prepared.run)
+        publish_judged(prepared.run, prepared.job.gate, baseline_of(prepared.bundle.baseline))
         return None
     taken = None if resumed is None else write_taken(resumed.run, resumed.taken, new_run_id(now))
     p = beam.Pipeline(options=options)

@@ -67,11 +67,12 @@ def test_a_wrong_job_file_fails_at_once(load, job):
     ("codes", "end"),
     [
         ((3,), ("failed", 1, "failed")),
+        ((5,), ("failed", 1, "failed")),
         ((1, 75, 0), ("success", 3, "success")),
         ((4, 99), ("skipped", 2, "success")),
         ((-9,), ("failed", 3, "failed")),
     ],
-    ids=["over budget", "failed, not there yet, published", "superseded", "killed"],
+    ids=["over budget", "held", "failed, not there yet, published", "superseded", "killed"],
 )
 def test_exit_codes_of_the_command(load, codes, end):
     assert run(load(command=exits(*codes))[COMMAND]) == end

@@ -84,11 +84,11 @@ def _labelled(p: beam.Pipeline, plan: Plan, job: TrainingJob, work: Path, part: 
     read = p | f"Read {part}" >> ReadTexts(path, plan.columns)
     valid = read.rows | f"Validate {part}" >> ValidateTexts(plan.columns)
     read.counts | f"Marks {part}" >> WriteMarked(str(work / f"marked-{part}"))
-    labelled = valid.texts | f"Label {part}" >> LabelTexts(job.task, _short_names(plan), job.label_separator)
+    labelled = valid.texts | f"Label {part}" >> LabelTexts(job.task, short_names(plan), job.label_separator)
     return Labelled(labelled.rows, (read.dead, valid.dead, labelled.dead) | f"Dead {part}" >> beam.Flatten())
 
 
-def _short_names(plan: Plan) -> dict[str, str] | None:
+def short_names(plan: Plan) -> dict[str, str] | None:
     """File -> its name below the folder that all have in common; None where rows have ids of their own.
 
     Which rows are held out goes by their ids: the same files in another folder are the same rows.

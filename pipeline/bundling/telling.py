@@ -38,6 +38,8 @@ class Teller(Protocol):
 
     def measured(self, quality: Mapping[str, Any]) -> None: ...
 
+    def warned(self, what: str) -> None: ...
+
 
 class Silent:
     """Tells nothing and never ends a training."""
@@ -53,6 +55,8 @@ class Silent:
 
     def measured(self, quality: Mapping[str, Any]) -> None: ...
 
+    def warned(self, what: str) -> None: ...
+
 
 def diverged(error: DivergedError) -> str:
     """What is said of a training whose loss is no number any more."""
@@ -61,4 +65,12 @@ def diverged(error: DivergedError) -> str:
     return (
         f"the training diverged: its loss is not finite in epoch {error.epoch}, {where}, at a learning rate of up to "
         f"{rate:g}; no bundle was made: give a lower --learning-rate, for example {rate / 5:g}"
+    )
+
+
+def without_summary(error: Exception) -> str:
+    """What is said if the validation rows could not be read once more for the baseline of drift."""
+    return (
+        f"the bundle has no summary of its validation rows ({type(error).__name__}: has the input changed, or is it "
+        "gone?), so drift is told against earlier dates alone"
     )

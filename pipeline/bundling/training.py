@@ -25,13 +25,13 @@ from pipeline.bundling.certifying import HeldOut, held_out_rows
 from pipeline.bundling.labelled_rows import TEST, TRAIN, Classes, check_labels, dropped_rows, prepare_rows
 from pipeline.bundling.networks.formula import ASSUMED, with_formula
 from pipeline.bundling.sealing import description_of, move_bundle
-from pipeline.bundling.telling import RowsFound, Silent, Teller, diverged
+from pipeline.bundling.telling import RowsFound, Silent, Teller, diverged, without_summary
 from pipeline.bundling.training_job import TrainingJob, plan_rows, usual_learning_rate
-from pipeline.bundling.training_record import Record, measure
+from pipeline.bundling.training_record import Record, ValidationRows, measure
 from pipeline.errors import ConfigError, RunFailedError
 from transforms.batches.sizes import row_bytes
 from transforms.batches.texts import utf8
-from transforms.featurize.examples import hold_out, read_examples
+from transforms.featurize.examples import held_rows, hold_out, read_examples
 from transforms.featurize.preprocessing import Preprocessing
 from transforms.featurize.step import read_labels
 from transforms.read.formats.piece import read_piece
@@ -116,6 +116,14 @@ def train(job: TrainingJob, teller: Teller | None = None) -> Trained:
             # Those that name a path are told, and no part of what the bundle is.
             **({"notes": said} if (said := [note for note in notes if note.startswith(ASSUMED)]) else {}),
         }
+        keys = read.row_keys.filter(pa.array(held_rows(read.row_keys, job.validation_share)))
+        rows_held = ValidationRows(plan=plan, keys=keys, logits=measured.logits)
+        baseline = json.loads((work / "baseline.json").read_text())
+        try:
+            baseline["summary"] = rows_held.summary(folder, spec, labels, measured.thresholds)
+        except Exception as error:
+            # The rows are read once more: an input that has changed meanwhile, or is gone, must not lose the training.
+            teller.warned(without_summary(error))
         description = description_of(
             name=job.name,
             task=job.task,
@@ -127,7 +135,7 @@ def train(job: TrainingJob, teller: Teller | None = None) -> Trained:
             engines=list(ENGINES),
             embedding_width=graph.embedding_width,
             quality=measured.quality,
-            baseline=json.loads((work / "baseline.json").read_text()),
+            baseline=baseline,
             origin=origin,
         )
         seal(folder, description)

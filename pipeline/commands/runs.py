@@ -14,10 +14,11 @@ Output = Annotated[str, typer.Option(help="Folder with dt=<date>/, local or gs:/
 def publish_run(
     run_id: Annotated[str, typer.Argument(help="The run, as `bert-batch runs` names it.")],
     output: Output,
+    accept: Annotated[bool, typer.Option("--accept", help="Publish the run although the gate holds it.")] = False,
     log_format: Annotated[str, typer.Option(help="text, or json: one JSON object a line.")] = "text",
 ) -> None:
-    """Publish a run that came to its end and died before it was published."""
-    run(lambda: _publish(run_id, output, log_format), log_format)
+    """Publish a run that is held, or that came to its end and died before it was published."""
+    run(lambda: _publish(run_id, output, accept, log_format), log_format)
 
 
 def show_runs(
@@ -46,7 +47,7 @@ def clean(
     run(lambda: _clean(output, older_than_days, keep_days, dry_run), "text")
 
 
-def _publish(run_id: str, output: str, log_format: str) -> int:
+def _publish(run_id: str, output: str, accept: bool, log_format: str) -> int:
     with quiet_stderr():
         from pipeline.errors import EXIT_CODES
         from pipeline.jobs.outputs import absolute
@@ -54,7 +55,7 @@ def _publish(run_id: str, output: str, log_format: str) -> int:
         from pipeline.terminal.console import console_for
 
     console = console_for(log_format)
-    verdict = publish_again(absolute(output), run_id)
+    verdict = publish_again(absolute(output), run_id, accepted=accept)
     console.verdict(verdict)
     return EXIT_CODES.get(verdict.status, 1)
 

@@ -20,6 +20,7 @@ from transforms.batches.formats import FORMATS, LONGEST_TEXT
 
 if TYPE_CHECKING:
     # With them comes Arrow, which --help and a wrong flag are not to wait for.
+    from transforms.publish.gate import Gate
     from transforms.read.columns import ColumnsRequest
     from transforms.runs.error_budget import ErrorBudget
 
@@ -96,6 +97,10 @@ class JobConfig(TextFiles):
     )
     max_dead_fraction: float = _output(0.01, description="Share of rows that may be dead letters.")
     max_dead_rows: int | None = _output(None, description="Number of rows that may be dead letters.")
+    hold_if_drift: bool = _output(False, description="Hold a run that is far from the last dates or the baseline.")
+    min_rows_ratio: float | None = _output(
+        None, gt=0, le=1, description="Hold a run with fewer rows than this share of what the last dates have."
+    )
     allow_missing: bool = _input(False, description="An input that no file matches is empty.")
     trust_ids: bool = _input(False, description="Do not look for duplicate ids.")
     only_new: bool = _nights(False, description="Take scores of unchanged texts from the newest published date.")
@@ -206,6 +211,13 @@ class JobConfig(TextFiles):
         return ErrorBudget(fraction=self.max_dead_fraction, rows=self.max_dead_rows)
 
     @property
+    def gate(self) -> "Gate":
+        """What holds a run of the job."""
+        from transforms.publish.gate import Gate
+
+        return Gate(drift=self.hold_if_drift, min_rows_ratio=self.min_rows_ratio)
+
+    @property
     def digests(self) -> bool:
         """Whether digests of the texts are kept, for --only-new of a later date."""
         return self.only_new or self.keep_text_digests
@@ -221,6 +233,7 @@ class JobConfig(TextFiles):
         """The settings by which resume tells whether an earlier attempt did the same work."""
         # What they choose, engine and precision, is compared itself.
         idle = {"max_changed_labels", "chip"} | {"token_budget", "timezone", "runner", "bundle_fingerprint"}
+        idle |= {"hold_if_drift", "min_rows_ratio"}
         said = self.model_dump(by_alias=True, mode="json", exclude_defaults=True)
         if self.only_new:
             said.pop("keep_text_digests", None)  # Which says nothing more then.

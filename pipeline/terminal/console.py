@@ -23,7 +23,17 @@ from pipeline.errors import ConfigError
 from pipeline.runners.silence import quiet_stderr
 from pipeline.terminal.bar import STEPS, Bar, steps_of
 from pipeline.terminal.escaping import escaped, json_text
-from pipeline.terminal.summary import compared, misfits, not_compared, notes, table_of, why, work_of
+from pipeline.terminal.summary import (
+    cannot_hold,
+    compared,
+    drifted,
+    misfits,
+    not_compared,
+    notes,
+    table_of,
+    why,
+    work_of,
+)
 from transforms.outputs.names import MANIFEST
 from transforms.runs.run import read_manifest
 from transforms.runs.verdict_record import (
@@ -149,9 +159,13 @@ class _Text:
                     out.print(f"  compared   {compared(manifest)}")
                 if table := table_of(manifest):
                     out.print(f"  table      {table}")
+                if unheld := cannot_hold(manifest):
+                    out.print(f"  drift      {unheld}")
             out.print(f"  work       {work_of(verdict)}")
             if verdict.kept_misfits:
                 err.print(f"warning: {misfits(verdict)}")
+            if drift := drifted(verdict):
+                err.print(f"warning: {drift}")
         else:
             err.print(f"{verdict.status}, {why(verdict)}")
             out.print(f"  rows       {rows}")
@@ -188,6 +202,8 @@ class _Json:
         published = verdict.status == PUBLISHED
         if published and verdict.kept_misfits:
             emit("warning", message=misfits(verdict), kept_misfits=dict(verdict.kept_misfits))
+        if published and (drift := drifted(verdict)):
+            emit("warning", message=drift, drift=verdict.drift)
         emit(
             verdict.status,
             run_id=verdict.run_id,

@@ -54,6 +54,10 @@ def _metrics(document: Mapping[str, Any]) -> Iterator[Metric]:
     yield Metric("dead_letters", "Rows of a published date that could not be scored.", of_each("dead"))
     yield Metric("skipped_rows", "Rows with the scores of an earlier date.", of_each("skipped"))
     yield Metric("duration_seconds", "From the start of the run to its publication.", of_each("seconds"))
+    drifted = [({"date": entry["date"]}, len(entry["drift"])) for entry in dates if entry["drift"] is not None]
+    yield Metric(
+        "drifted_statistics", "Statistics farther from earlier dates or the baseline than they may be.", drifted
+    )
     status = [({"date": date, "status": one}, int(states[date] == one)) for date in sorted(recent) for one in STATES]
     yield Metric("status", "1 for the status of a date.", status)
     if last := max(document["dates"], key=lambda entry: str(entry["date"]), default=None):

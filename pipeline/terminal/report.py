@@ -18,6 +18,7 @@ from pipeline.terminal.console import emit, err, out, print_json
 from pipeline.terminal.summary import compared, computed_in
 from transforms.errors import NoInputError, NotWhatItClaimsError, PlanError, RecordError, own_sentence
 from transforms.outputs.deletion import examples, foreign
+from transforms.outputs.drift.histograms import baseline_of
 from transforms.outputs.names import MANIFEST
 from transforms.runs.history import read_manifests
 from transforms.runs.labelling import Labelling
@@ -138,7 +139,10 @@ def _inspect_bundle(bundle: Bundle) -> None:
         table.add_row("thresholds", ", ".join(f"{threshold:.4f}" for threshold in bundle.thresholds))
     if bundle.long_texts:
         table.add_row("long_texts", json.dumps(bundle.long_texts))
-    for name, value in (*bundle.quality.items(), ("baseline", bundle.baseline), ("origin", bundle.origin)):
+    summary = baseline_of(bundle.baseline)
+    told = {"summary": f"of {summary['rows']:,} validation rows"} if summary else {}
+    baseline = {**bundle.baseline, **told}
+    for name, value in (*bundle.quality.items(), ("baseline", baseline), ("origin", bundle.origin)):
         table.add_row(name, json.dumps(value))
     table.add_row("created", bundle.created)
     out.print(table)

@@ -3,7 +3,7 @@
 import datetime as dt
 import shlex
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from pipeline.errors import ConfigError
 from pipeline.terminal.console import err, out
 from pipeline.terminal.escaping import escaped, json_text
 from pipeline.terminal.openmetrics import openmetrics
+from transforms.outputs.drift.record import beyond, is_compared
 from transforms.runs.history import (
     Manifest,
     Manifests,
@@ -92,7 +93,7 @@ def _pending(found: Pending | None) -> dict[str, str | None]:
 
 
 def _row(manifest: Manifest) -> dict[str, Any]:
-    counts = manifest["counts"]
+    counts, drift = manifest["counts"], manifest.get("drift", {})
     return {
         "run_id": manifest["run_id"],
         "published_at": manifest.get("published_at"),
@@ -101,6 +102,8 @@ def _row(manifest: Manifest) -> dict[str, Any]:
         "skipped": counts.get("skipped", 0),
         "splits_taken_over": manifest.get("splits_taken_over", 0),
         "bundle": manifest["bundle"],
+        # Statistics beyond their bound, farthest first; null where it was not looked at.
+        "drift": list(dict.fromkeys(one.statistic for one in beyond(drift))) if is_compared(drift) else None,
         "seconds": _seconds(manifest),
     }
 
@@ -116,16 +119,18 @@ def _seconds(manifest: Manifest) -> int | None:
 
 def _print_dates(manifests: Manifests, unfinished: Mapping[str, Pending]) -> None:
     counted = ("rows", "dead", "skipped", "splits_taken_over")
-    table = [["date", "run", "published (UTC)", "rows", "dead", "skipped", "taken over", "bundle", "duration", ""]]
+    table = [
+        ["date", "run", "published (UTC)", "rows", "dead", "skipped", "taken over", "bundle", "duration", "drift", ""]
+    ]
     for date, manifest in manifests.published.items():
         row = _row(manifest)
         name, _, fingerprint = row["bundle"].partition("@")
         when = (row["published_at"] or "?").replace("T", " ").removesuffix("+00:00")
         counts = [f"{row[key]:,}" for key in counted]
         mark = _mark(unfinished[date]) if date in unfinished else ""
-        about = (f"{name}@{fingerprint[:12]}", _duration(row["seconds"]), mark)
+        about = (f"{name}@{fingerprint[:12]}", _duration(row["seconds"]), _drift(row["drift"]), mark)
         table.append([date, row["run_id"], when, *counts, *about])
-    nothing = ["?"] * 8
+    nothing = ["?"] * 9
     table += [[date, *nothing, "broken: its manifest, see below"] for date in manifests.broken]
     gone = (date for date in unfinished if date not in manifests.published)
     table += [[date, *nothing, f"deleted for its age, {_mark(unfinished[date])}"] for date in gone]
@@ -135,6 +140,12 @@ def _print_dates(manifests: Manifests, unfinished: Mapping[str, Pending]) -> Non
 
 def _mark(found: Pending) -> str:
     return f"{found.what} pending: {found.finish}"
+
+
+def _drift(names: Sequence[str] | None) -> str:
+    if names is None:
+        return "?"
+    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else "".join(names) or "none"
 
 
 def _duration(seconds: int | None) -> str:

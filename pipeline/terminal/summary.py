@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from transforms.errors import shown
+from transforms.outputs.drift.bounds import FEWEST_DATES
+from transforms.outputs.drift.record import BASELINE, DATES, beyond, is_known
 from transforms.outputs.names import MANIFEST
 from transforms.runs.history import is_expired
 from transforms.runs.row_counts import MARKED
-from transforms.runs.run import read_manifest
-from transforms.runs.verdict_record import SUPERSEDED, Verdict
+from transforms.runs.run import accept_command, read_manifest
+from transforms.runs.verdict_record import HELD, SUPERSEDED, Verdict
 from transforms.stores.paths import join
 
 if TYPE_CHECKING:
@@ -24,6 +26,35 @@ def notes(verdict: Verdict) -> Iterator[str]:
             f"{marked:,} {what} with a quotation mark, read as part of the text; "
             "say what it means with --quote '\"' or --quote none"
         )
+
+
+_SHOWN = 3
+
+
+def drifted(verdict: Verdict) -> str | None:
+    """What of a run is farther from earlier dates, or from the baseline, than it may be; None if nothing is."""
+    found = beyond(verdict.drift)
+    if not found:
+        return None
+    dates = verdict.drift["compared_dates"]
+    names = {DATES: "the last date" if dates == 1 else f"the last {dates} dates", BASELINE: "the baseline"}
+    listed = [
+        f"{one.statistic} is {one.distance:.3f} from {names[one.reference]} (bound {one.bound:.3f})" for one in found
+    ]
+    more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    few = "" if any(one.can_hold for one in found) else f"; bounds of fewer than {FEWEST_DATES} dates hold nothing"
+    return f"drift: {', '.join(listed[:_SHOWN])}{more}{few}"
+
+
+def cannot_hold(manifest: Mapping[str, Any]) -> str | None:
+    """Why the gate of a job could not hold a run, if it could not."""
+    settings, drift = manifest["settings"], manifest.get("drift", {})
+    if not (settings.get("hold_if_drift") or settings.get("min_rows_ratio")) or not is_known(drift):
+        return None
+    dates = drift["compared_dates"] if settings.get("hold_if_drift") else drift["rows"]["dates"]
+    if dates >= FEWEST_DATES:
+        return None
+    return f"nothing can be held: {dates} dates to compare with, and it takes {FEWEST_DATES}"
 
 
 def table_of(manifest: dict[str, Any] | None) -> str | None:
@@ -81,7 +112,11 @@ def why(verdict: Verdict) -> str:
         if manifest is not None and is_expired(manifest):
             return "the rows of the date were deleted for their age; score the date again to have them back"
         return "another run of the date was published; its rows stay"
-    return f"nothing was published: {'; '.join(verdict.problems[:5])}"
+    told = f"nothing was published: {'; '.join(verdict.problems[:5])}"
+    if verdict.status == HELD:
+        output = verdict.folder.rpartition("/dt=")[0]
+        return f"{told}; to publish it: {accept_command(output, verdict.run_id)}"
+    return told
 
 
 def engine_lines(choice: "Choice", fastest: str) -> list[str]:

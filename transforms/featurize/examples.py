@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -106,8 +107,13 @@ def _targets(column: pa.Array | None, task: str, labels: int) -> tuple[np.ndarra
     return targets, len(np.unique(rows[found < 0]))
 
 
-def hold_out(examples: Examples, row_keys: pa.Array, share: float) -> tuple[Examples, Examples]:
-    """Splits examples into training and validation by a hash of the row key: the same rows each time."""
+def held_rows(row_keys: pa.Array, share: float) -> npt.NDArray[np.bool_]:
+    """Which rows are held out for validation, by a hash of the row key: the same rows each time."""
     hashes = text_hash(row_keys).to_numpy().view(np.uint64)
-    held = hashes % np.uint64(10_000) < np.uint64(round(share * 10_000))
+    return hashes % np.uint64(10_000) < np.uint64(round(share * 10_000))  # type: ignore[no-any-return]
+
+
+def hold_out(examples: Examples, row_keys: pa.Array, share: float) -> tuple[Examples, Examples]:
+    """Splits examples into training and validation, as held_rows says."""
+    held = held_rows(row_keys, share)
     return examples.take(np.flatnonzero(~held)), examples.take(np.flatnonzero(held))

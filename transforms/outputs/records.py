@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import pydantic
 
 from transforms.errors import RecordError, TooLargeError, own_sentence
+from transforms.outputs.drift.record import Drift
 from transforms.outputs.names import DATE_FOLDER, RUN_ID, is_below
 from transforms.outputs.summary.record import Summary
 from transforms.stores.choose import store_for
@@ -123,6 +124,9 @@ class _Manifest(_Record):
     splits_taken_over: Count = 0
     compared_with: _Compared | None = None
     summary: Summary | None = None
+    drift: Drift = {}
+    gate: dict[str, Any] = {}
+    accepted: Time | None = None
 
 
 _MISSING: Mapping[str, Any] = {

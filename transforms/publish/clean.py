@@ -24,8 +24,17 @@ from transforms.outputs.names import MANIFEST
 from transforms.publish.commit import drop_staging
 from transforms.publish.tidy import finish_pending, tidy, warn_broken
 from transforms.runs.history import Manifests, find_run, is_expired, list_runs, read_manifests
-from transforms.runs.run import Run, new_run_id, read_manifest, run_file, to_bytes
-from transforms.runs.verdict_record import ABANDONED, OVER_BUDGET, PASSED, PUBLISHED, SUPERSEDED, UNBALANCED, Verdict
+from transforms.runs.run import Run, accept_command, new_run_id, read_manifest, run_file, to_bytes
+from transforms.runs.verdict_record import (
+    ABANDONED,
+    HELD,
+    OVER_BUDGET,
+    PASSED,
+    PUBLISHED,
+    SUPERSEDED,
+    UNBALANCED,
+    Verdict,
+)
 from transforms.runs.verdicts import abandon, bury, read_verdict
 from transforms.stores.choose import each, store_for
 from transforms.stores.paths import join
@@ -38,9 +47,12 @@ _WHY = {
     SUPERSEDED: "superseded",
     ABANDONED: "cleaned away",
     PUBLISHED: "replaced",
+    HELD: "held",
 }
 REPLACED_DAYS = 30
 """Plan and verdict of a run whose rows were replaced by a later run are kept that long."""
+HELD_DAYS = 14
+"""A run that the gate holds, or that was accepted, is kept that long, while it could be published."""
 TOMBSTONE_DAYS = 30
 """The verdict of a run that was cleaned away is kept that long."""
 _TIME = re.compile(r"[0-9]{8}T[0-9]{6}Z")
@@ -106,6 +118,7 @@ def clean(
             yield run
         elif not _is_worth_keeping(run, expired, last_heard[run.run_id], now):
             unclear = _why_unclear(run, dates.get(run.run_id, set()), manifests)
+            unclear = unclear or _why_held(run, manifests, last_heard[run.run_id], now)
             kept = Cleaned(what=f"run {run.run_id}", why=unclear, kept=True)
             deleted = kept if unclear else _try_to_delete(output, run, now, now - older_than, dry_run)
             # A tombstone alone is not reported.
@@ -134,6 +147,20 @@ def _why_unclear(run: _Leftover, seen_in: set[str], manifests: Manifests) -> str
     if run.was_published and (gone := seen_in - manifests.read.keys()):
         return f"the manifest of dt={min(gone)} is gone, and rows that it named are there"
     return ""
+
+
+def _why_held(run: _Leftover, manifests: Manifests, last_heard: dt.datetime, now: dt.datetime) -> str:
+    """Why a run that is held, or accepted, is kept; empty if it is old, its date another run's by now, or neither."""
+    verdict = run.verdict
+    if verdict is None or run.planned is None or not (verdict.status == HELD or verdict.accepted):
+        return ""
+    manifest = manifests.read.get(run.planned.date.isoformat())
+    heard = max(last_heard, dt.datetime.fromisoformat(verdict.accepted)) if verdict.accepted else last_heard
+    end = heard + dt.timedelta(HELD_DAYS)
+    if now >= end or (0 if manifest is None else manifest["sequence"]) != run.planned.sequence:
+        return ""
+    state = "accepted" if verdict.accepted else "held"
+    return f"is {state}, and kept until {end:%Y-%m-%d}: {accept_command(run.planned.output, run.run_id)}"
 
 
 def _expire(output: str, date: str, now: dt.datetime, dry_run: bool) -> Iterator[Cleaned]:

@@ -23,6 +23,7 @@ from transforms.runs.plan import read_about
 from transforms.runs.run import Run, read_manifest, to_bytes
 from transforms.runs.verdict_record import (
     ABANDONED,
+    HELD,
     OVER_BUDGET,
     PUBLISHED,
     SUPERSEDED,
@@ -54,15 +55,17 @@ STEPS = (
 def publish(run: Run, at: At = before) -> Verdict:
     """Publishes a run that has a verdict, and gives the verdict it has then: published or superseded.
 
-    Raises PublishError if the run has no verdict, does not balance, exceeds its error budget, lost a staged file, was
-    cleaned away, if its table cannot be loaded, or, after the commit, not be brought up to date. Raises RecordError if
-    what the output holds of run and date is damaged, or leads out of it.
+    Raises PublishError if the run has no verdict, does not balance, exceeds its error budget, is held, lost a staged
+    file, was cleaned away, if its table cannot be loaded, or, after the commit, not be brought up to date. Raises
+    RecordError if what the output holds of run and date is damaged, or leads out of it.
     """
     verdict = read_verdict(run.verdict)
     if verdict is None:
         raise PublishError(f"run {run.run_id} has no verdict yet: it has not come to its end")
     if verdict.status in (UNBALANCED, OVER_BUDGET, ABANDONED):
         raise PublishError(f"run {run.run_id} is not published: {'; '.join(verdict.problems[:5])}")
+    if verdict.status == HELD and is_open(run, read_manifest(run.manifest)[0]):
+        raise PublishError(f"run {run.run_id} is held: {'; '.join(verdict.problems)}")
     check_parts(run, verdict)
     refuse_links(run.output, run.date.isoformat())
     store, about = store_for(run.output), _plan_of(run)
@@ -92,20 +95,22 @@ def standing(run: Run) -> Verdict | None:
     The verdict on disk says what became of the run itself: it stays `published` when a later run replaces it.
     """
     verdict = read_verdict(run.verdict)
-    if verdict is None or verdict.status != PUBLISHED:
+    if verdict is None or verdict.status not in (PUBLISHED, HELD):
         return verdict
     manifest, _ = read_manifest(run.manifest)
+    if verdict.status == HELD:
+        return verdict if is_open(run, manifest) else replace(verdict, status=SUPERSEDED)
     replaced = manifest is None or manifest["run_id"] != run.run_id
     return replace(verdict, status=SUPERSEDED) if replaced else verdict
 
 
-def _is_open(run: Run, manifest: dict[str, Any] | None) -> bool:
-    """Whether the date is as it was when the run was planned."""
+def is_open(run: Run, manifest: dict[str, Any] | None) -> bool:
+    """Whether the date is as it was when the run was planned, by its manifest."""
     return run.sequence == (0 if manifest is None else manifest["sequence"])
 
 
 def _copy(run: Run, verdict: Verdict, store: Store) -> None:
-    if not _is_open(run, read_manifest(run.manifest)[0]):
+    if not is_open(run, read_manifest(run.manifest)[0]):
         return
 
     def copy(part: Part) -> None:
@@ -120,14 +125,14 @@ def _copy(run: Run, verdict: Verdict, store: Store) -> None:
     except (FileNotFoundError, PublishError) as error:
         # Meanwhile another publisher of this run may have finished and deleted the staged files, or another run of the
         # date may have deleted the copies.
-        if _is_open(run, read_manifest(run.manifest)[0]):
+        if is_open(run, read_manifest(run.manifest)[0]):
             raise PublishError(
                 f"run {run.run_id} is not published, a staged file is gone or changed: {error}"
             ) from error
 
 
 def _load(run: Run, verdict: Verdict, about: About) -> None:
-    if not _is_open(run, read_manifest(run.manifest)[0]):
+    if not is_open(run, read_manifest(run.manifest)[0]):
         return
     try:
         publication = table_load.publication_of(run.output, _manifest(run, verdict, about()))
@@ -135,7 +140,7 @@ def _load(run: Run, verdict: Verdict, about: About) -> None:
             table_load.load(publication)
     except (FileNotFoundError, PublishError) as error:
         # As above: the parts may be gone because another run of the date was published meanwhile.
-        if _is_open(run, read_manifest(run.manifest)[0]):
+        if is_open(run, read_manifest(run.manifest)[0]):
             raise PublishError(f"run {run.run_id} is not published: {error}") from error
 
 
@@ -158,7 +163,7 @@ def _commit(run: Run, verdict: Verdict, store: Store, about: About) -> bool:
         manifest, raw = read_manifest(run.manifest)
         if manifest is not None and manifest["run_id"] == run.run_id:
             return True
-        if not _is_open(run, manifest):
+        if not is_open(run, manifest):
             return False
         if manifest is not None and not manifest["finished"]:
             # After the swap only its verdict can say that the run before was published.
@@ -166,6 +171,8 @@ def _commit(run: Run, verdict: Verdict, store: Store, about: About) -> bool:
         claimed = claim(run.verdict)
         if claimed is None or claimed.status == ABANDONED:
             raise PublishError(f"run {run.run_id} is not published: it was cleaned away meanwhile; start the run again")
+        if claimed.status == HELD:
+            raise PublishError(f"run {run.run_id} is held: {'; '.join(claimed.problems)}")
         # Once the plan of the replaced run is gone, only this entry says that its parts are ours.
         replaces = None if manifest is None else manifest["run_id"]
         if store.swap(run.manifest, raw, to_bytes(_manifest(run, verdict, about(), replaces))):
@@ -210,6 +217,9 @@ def _manifest(run: Run, verdict: Verdict, about: dict[str, Any], replaces: str |
         "not_compared_with": about.get("not_compared_with"),
         "padding_factor": verdict.padding_factor,
         **({"summary": verdict.summary} if verdict.summary else {}),
+        **({"drift": verdict.drift} if verdict.drift else {}),
+        **({"gate": dict(verdict.gate)} if verdict.gate else {}),
+        **({"accepted": verdict.accepted} if verdict.accepted else {}),
     }
 
 

@@ -1,11 +1,13 @@
 """PublishRun: the last step of the pipeline. What it does is in commit.py, which knows no Beam."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import apache_beam as beam
 
 from transforms.batches import coder as coder
 from transforms.publish.commit import publish
+from transforms.publish.gate import Gate, gated, publish_judged
 from transforms.runs.error_budget import ended_early
 from transforms.runs.heartbeats import start_heartbeat
 from transforms.runs.plan import planned_splits
@@ -14,7 +16,7 @@ from transforms.runs.resume import read_taken
 from transforms.runs.row_counts import Count, Work
 from transforms.runs.run import Run
 from transforms.runs.staged import StagedFile
-from transforms.runs.verdict_record import Verdict
+from transforms.runs.verdict_record import PASSED, Verdict
 from transforms.runs.verdicts import judge, read_verdict, write_verdict
 
 
@@ -22,7 +24,8 @@ class PublishRun(beam.PTransform):
     """PBegin -> PCollection[Verdict]: judges the run by its row counts and publishes it.
 
     `taken` is the file of what it took over from an attempt that died; `heartbeats` the folder for the heartbeat of the
-    process, if any; `progress` the file in which a local process reports that it publishes.
+    process, if any; `progress` the file in which a local process reports that it publishes. `baseline` is the summary
+    of the validation rows of the bundle, if it has one; `gate` may hold the run.
     """
 
     def __init__(
@@ -37,16 +40,19 @@ class PublishRun(beam.PTransform):
         taken: str | None = None,
         heartbeats: str | None = None,
         progress: str | None = None,
+        baseline: Mapping[str, Any] | None = None,
+        gate: Gate | None = None,
     ) -> None:
         super().__init__()
         self._run, self._results, self._taken = run, (read, scores, dead, work, unchanged), taken
         self._heartbeats, self._progress = heartbeats, progress
+        self._baseline, self._gate = baseline, gate
 
     def expand(self, pipeline):  # type: ignore[no-untyped-def]
         # Create and side inputs: a GroupByKey never fires on a date without rows.
         results = [beam.pvalue.AsList(result) for result in self._results]
         run = pipeline | "Run" >> beam.Create([self._run])
-        more = (self._taken, self._heartbeats, self._progress)
+        more = (self._taken, self._heartbeats, self._progress, self._baseline, self._gate)
         return run | "JudgeAndPublish" >> beam.Map(judge_and_publish, *results, *more)
 
 
@@ -60,8 +66,14 @@ def judge_and_publish(
     taken_file: str | None = None,
     heartbeats: str | None = None,
     progress: str | None = None,
+    baseline: Mapping[str, Any] | None = None,
+    gate: Gate | None = None,
 ) -> Verdict:
-    """Writes the verdict of the run down, unless it has one, and publishes it; raises PublishError as publish does."""
+    """Writes the verdict of the run down, unless it has one, and publishes it.
+
+    Raises PublishError as `publish` does, also for a run that the gate holds: who only follows the state of the job
+    must see that nothing was published.
+    """
     start_heartbeat(heartbeats)
     advance(progress, 1, PUBLISH)
     if read_verdict(run.verdict) is None:
@@ -78,5 +90,8 @@ def judge_and_publish(
             taken_summary=taken.summary,
             ended_early=ended_early(run.staged),
         )
+        if verdict.status == PASSED:
+            verdict = gated(run, verdict, gate or Gate(), baseline)
         write_verdict(run, verdict)
-    return publish(run)
+        return publish(run)
+    return publish_judged(run, gate or Gate(), baseline)

@@ -1,7 +1,7 @@
 """What an output holds: which dates are published, and what became of the runs that did not publish."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +10,8 @@ from transforms.outputs import records
 from transforms.outputs.deletion import listed
 from transforms.outputs.names import DATE_FOLDER, MANIFEST, RUN_ID
 from transforms.runs.plan import read_about
-from transforms.runs.run import Run, date_folder, manifest_path, read_manifest, run_file
-from transforms.runs.verdict_record import ABANDONED, ALREADY_PUBLISHED, PASSED, PUBLISHED, SUPERSEDED, Verdict
+from transforms.runs.run import Run, accept_command, date_folder, manifest_path, read_manifest, run_file
+from transforms.runs.verdict_record import ABANDONED, ALREADY_PUBLISHED, HELD, PASSED, PUBLISHED, SUPERSEDED, Verdict
 from transforms.runs.verdicts import read_verdict
 from transforms.stores.choose import each, store_for
 from transforms.stores.paths import absolute, join, literal
@@ -51,11 +51,7 @@ def is_expired(manifest: Manifest) -> bool:
 
 def read_manifests(output: str) -> Manifests:
     """All manifests below `output`, listed once and read side by side."""
-    closed: list[str] = []
-    found = [info.path for info in store_for(output).match(join(literal(output), "dt=*", MANIFEST), closed.append)]
-    # One of somebody else, who lets nobody look into it: read, it says so, and no other date waits for it.
-    found += [join(folder, MANIFEST) for folder in closed]
-    dates = sorted(match[1] for path in found if (match := DATE_FOLDER.fullmatch(path.rsplit("/", 2)[1])))
+    dates = _dates(output)
 
     def read(date: str) -> Manifest | str | None:
         try:
@@ -68,6 +64,29 @@ def read_manifests(output: str) -> Manifests:
         read={date: content for date, content in contents.items() if isinstance(content, Mapping)},
         broken={date: content for date, content in contents.items() if isinstance(content, str)},
     )
+
+
+def _dates(output: str) -> list[str]:
+    """The dates (ISO) that have a manifest, in order."""
+    closed: list[str] = []
+    found = [info.path for info in store_for(output).match(join(literal(output), "dt=*", MANIFEST), closed.append)]
+    # One of somebody else, who lets nobody look into it: read, it says so, and no other date waits for it.
+    found += [join(folder, MANIFEST) for folder in closed]
+    return sorted(match[1] for path in found if (match := DATE_FOLDER.fullmatch(path.rsplit("/", 2)[1])))
+
+
+def dates_before(output: str, date: dt.date) -> Iterator[tuple[dt.date, Manifest]]:
+    """The published dates before `date` with their manifests, the last one first, each read when it is asked for.
+
+    Dates whose manifest is broken are passed over.
+    """
+    for day in reversed([day for day in _dates(output) if day < date.isoformat()]):
+        try:
+            manifest, _ = read_manifest(join(output, f"dt={day}", MANIFEST))
+        except ValueError:
+            continue
+        if manifest is not None and not is_expired(manifest):
+            yield dt.date.fromisoformat(day), manifest
 
 
 def published_verdict(output: str, date: dt.date) -> Verdict | None:
@@ -186,10 +205,12 @@ def _job(output: str, run: Run) -> dict[str, str]:
 def _standing(run: Run, verdict: Verdict | None, manifests: Manifests) -> tuple[str, str]:
     if verdict is None:
         return NOT_ENDED, "it is still running, or it died: run the job again"
-    if verdict.status not in (PASSED, SUPERSEDED):
+    if verdict.status not in (PASSED, SUPERSEDED, HELD):
         return verdict.status, (*verdict.problems, "")[0]
     date = run.date.isoformat()
     sequence = manifests.read[date]["sequence"] if date in manifests.read else 0
+    if verdict.status == HELD and (sequence == run.sequence or date in manifests.broken):
+        return HELD, f"{(*verdict.problems, '')[0]}; to publish it: {accept_command(run.output, run.run_id)}"
     if verdict.status == PASSED and (sequence == run.sequence or date in manifests.broken):
         return PASSED, f"not published yet: bert-batch publish {run.run_id}"
     if date in manifests.read and is_expired(manifests.read[date]):

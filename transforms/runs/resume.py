@@ -25,7 +25,7 @@ from transforms.runs.plan import can_go_on, read_about
 from transforms.runs.row_counts import Count, total
 from transforms.runs.run import Run, run_file, to_bytes
 from transforms.runs.staged import StagedFile, summary_of
-from transforms.runs.verdict_record import OVER_BUDGET, PASSED, Verdict, check_parts
+from transforms.runs.verdict_record import HELD, OVER_BUDGET, PASSED, Verdict, check_parts
 from transforms.runs.verdicts import read_verdict
 from transforms.stores.choose import each, store_for
 from transforms.stores.paths import below
@@ -56,7 +56,8 @@ class TakenOver:
 class Resumed:
     """An earlier attempt at the same work: its run, what it finished, and whether it has its verdict (`passed`).
 
-    With a verdict only publishing is left, or with `over_budget` nothing: the same input exceeds the same budget again.
+    With a verdict only publishing is left, for which a held run is judged anew, or with `over_budget` nothing: the same
+    input exceeds the same budget again.
     """
 
     run: Run
@@ -122,7 +123,7 @@ def _resumable(run: Run) -> Resumed | None:
         return Resumed(run=run, taken=finished_splits(run), passed=False) if going else None
     if verdict.status == OVER_BUDGET and _input_decides(verdict, run.budget):
         return Resumed(run=run, taken=TakenOver(), passed=True, over_budget=True)
-    if verdict.status != PASSED:
+    if verdict.status not in (PASSED, HELD):
         return None
     parts = verdict.all_files
     whole = each(lambda part: part.checksum in (store.checksum(part.staged), store.checksum(part.path)), parts)

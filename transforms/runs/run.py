@@ -2,6 +2,7 @@
 
 import datetime as dt
 import secrets
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -99,6 +100,11 @@ def manifest_path(output: str, date: dt.date) -> str:
 def new_run_id(now: dt.datetime) -> str:
     """An id that sorts by time: `20261121T020003Z-5f3a9c`."""
     return f"{now.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def accept_command(output: str, run_id: str) -> str:
+    """The command that publishes a run that is held."""
+    return f"bert-batch publish {run_id} --accept --output {shlex.quote(output)}"
 
 
 def read_manifest(path: str) -> tuple[dict[str, Any] | None, bytes | None]:

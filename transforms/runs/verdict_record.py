@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from transforms.outputs import records
+from transforms.outputs.drift.record import Drift
 from transforms.outputs.names import RUN_ID, is_part_of, is_staged_of
 from transforms.outputs.summary.record import Summary
 from transforms.runs.run import Run
@@ -13,8 +14,8 @@ from transforms.stores.paths import below
 
 PASSED, PUBLISHED, SUPERSEDED = "passed", "published", "superseded"
 UNBALANCED, OVER_BUDGET = "unbalanced", "over_budget"
-ABANDONED = "abandoned"
-STATUSES = (PASSED, PUBLISHED, SUPERSEDED, UNBALANCED, OVER_BUDGET, ABANDONED)
+ABANDONED, HELD = "abandoned", "held"
+STATUSES = (PASSED, PUBLISHED, SUPERSEDED, UNBALANCED, OVER_BUDGET, ABANDONED, HELD)
 ALREADY_PUBLISHED = "already_published"
 """What a command reports that leaves published dates alone (--if-published skip); no run has this verdict."""
 
@@ -44,6 +45,9 @@ class Verdict:
     `notes`: how often something ambiguous was read in one of its meanings, by what it is (MARKED);
     `kept_misfits`: kept column -> how many published rows have a null there because their value did not fit;
     `summary`: of the published rows (outputs/summary), empty in verdicts of earlier versions;
+    `drift`: how far that summary is from earlier ones (outputs/drift), empty in verdicts of earlier versions;
+    `gate`: what could hold the run when it was judged last, by the names of the settings;
+    `accepted`: when somebody let a run pass that the gate had held;
     `at_least`: reading was ended early, so there may be more rows and dead letters than were counted.
     """
 
@@ -64,6 +68,9 @@ class Verdict:
     kept_misfits: Mapping[str, records.Count] = field(default_factory=dict)
     at_least: bool = False
     summary: Summary = field(default_factory=dict)
+    drift: Drift = field(default_factory=dict)
+    gate: Mapping[str, Any] = field(default_factory=dict)
+    accepted: str = ""
 
     @property
     def all_files(self) -> tuple[Part, ...]:
@@ -88,7 +95,7 @@ def parse(raw: bytes, path: str) -> Verdict:
         records.broken(path, "run_id is not that of its folder")
     if verdict.status not in STATUSES:
         records.broken(path, "status is none that this version knows")
-    for name, time in (("claimed", verdict.claimed), ("cleaned", verdict.cleaned)):
+    for name, time in (("claimed", verdict.claimed), ("cleaned", verdict.cleaned), ("accepted", verdict.accepted)):
         if time and not records.is_time(time):
             records.broken(path, f"{name} is no time")
     if not all([type(value) for value in told] == [int, str] for told in verdict.dead_codes.values()):

@@ -16,6 +16,7 @@ from transforms.runs.run import Run, to_bytes
 from transforms.runs.staged import StagedFile, summary_of
 from transforms.runs.verdict_record import (
     ABANDONED,
+    HELD,
     OVER_BUDGET,
     PASSED,
     PUBLISHED,
@@ -145,11 +146,13 @@ def write_verdict(run: Run, verdict: Verdict) -> None:
 
 
 def settle(path: str, status: str) -> Verdict | None:
-    """Makes the verdict at `path` published or superseded, if it is `passed`; gives the verdict as it is then.
+    """Makes the verdict at `path` published or superseded, if it is `passed` or `held`; gives the verdict as it is
+    then.
 
     Any other verdict is final. None if there is no verdict (any more).
     """
-    return _change(path, lambda verdict: replace(verdict, status=status) if _is_passed(verdict) else None)
+    open_ = (PASSED, HELD)
+    return _change(path, lambda found: replace(found, status=status) if found and found.status in open_ else None)
 
 
 def claim(path: str) -> Verdict | None:
@@ -162,6 +165,29 @@ def claim(path: str) -> Verdict | None:
     return _change(path, lambda verdict: replace(verdict, claimed=now) if _is_passed(verdict) else None)
 
 
+def judge_anew(path: str, judged: Callable[[Verdict], Verdict], *, passed: bool = False) -> Verdict | None:
+    """Replaces the verdict at `path`, if the run is held, by what `judged` makes of it; gives it as it is then.
+
+    With `passed` also that of a run that passed, and was neither accepted nor claimed. One that passes then is claimed:
+    `clean` must not abandon it before it is published.
+    """
+
+    def change(verdict: Verdict | None) -> Verdict | None:
+        nobodys = _is_passed(verdict) and not verdict.accepted and not verdict.claimed
+        if verdict is None or not (verdict.status == HELD or (passed and nobodys)):
+            return None
+        changed = judged(verdict)
+        return replace(changed, claimed=dt.datetime.now(dt.UTC).isoformat()) if _is_passed(changed) else changed
+
+    return _change(path, change)
+
+
+def accept(path: str) -> Verdict | None:
+    """Lets the run at `path` pass, if it is held; gives the verdict as it is then."""
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    return judge_anew(path, lambda verdict: replace(verdict, status=PASSED, problems=(), accepted=now))
+
+
 def abandon(path: str, run_id: str, claimed_before: dt.datetime) -> Verdict:
     """Ends a run that is taken for dead: from now on no publisher of it can swap the manifest.
 
@@ -171,7 +197,7 @@ def abandon(path: str, run_id: str, claimed_before: dt.datetime) -> Verdict:
     def end(verdict: Verdict | None) -> Verdict | None:
         if verdict is None:
             return Verdict(status=ABANDONED, run_id=run_id, problems=(_TAKEN_FOR_DEAD,))
-        if not _is_passed(verdict) or verdict.is_claimed_since(claimed_before):
+        if verdict.status not in (PASSED, HELD) or verdict.is_claimed_since(claimed_before):
             return None
         return replace(verdict, status=ABANDONED, problems=(_TAKEN_FOR_DEAD,))
 

@@ -12,7 +12,7 @@ from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from bert_batch_nightly import DATE, IF_PUBLISHED, nightly, setting
 
-USAGE, OVER_BUDGET, LATER, ALREADY_PUBLISHED = 2, 3, 75, 99
+USAGE, OVER_BUDGET, HELD, LATER, ALREADY_PUBLISHED = 2, 3, 5, 75, 99
 
 
 class BertBatchOperator(BaseOperator):
@@ -54,6 +54,8 @@ def end(code: int) -> NoReturn:
     """Raises what an exit code of the command, not 0, means for Airflow."""
     if code == ALREADY_PUBLISHED:
         raise AirflowSkipException("the date is published already")
+    if code == HELD:
+        raise AirflowFailException("exit code 5: the run is held; look at it, and accept it with `bert-batch publish`")
     if code in (USAGE, OVER_BUDGET):
         raise AirflowFailException(f"exit code {code}: another try would end the same; the message is in the log above")
     raise AirflowException(

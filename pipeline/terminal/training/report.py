@@ -88,6 +88,10 @@ class TextTraining:
         for line in measured_told(quality):
             self._console.print(line)
 
+    def warned(self, what: str) -> None:
+        """One line."""
+        self._console.print(f"warning: {what}")
+
 
 class JsonTraining:
     """One JSON object a line for machines."""
@@ -135,6 +139,9 @@ class JsonTraining:
 
     def measured(self, quality: Mapping[str, Any]) -> None:
         """The event of the bundle has it."""
+
+    def warned(self, what: str) -> None:
+        emit("warning", message=what)
 
 
 def rows_told(found: RowsFound) -> list[str]:

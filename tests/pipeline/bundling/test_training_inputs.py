@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from support.jobs import write_parquet
 
-from pipeline.bundling.labelled_rows import _short_names
+from pipeline.bundling.labelled_rows import short_names
 from pipeline.bundling.training import _Texts, train
 from pipeline.bundling.training_job import TrainingJob, plan_rows, training_job
 from pipeline.errors import ConfigError
@@ -150,15 +150,15 @@ def test_rows_without_ids_are_told_by_their_place_below_the_folder_that_all_have
             for batches, _, _ in read_rows(piece, 0, plan.columns):
                 for batch in batches:
                     texts, _ = validate(batch, plan.columns)
-                    keys += row_keys(texts, _short_names(plan)).to_pylist()
+                    keys += row_keys(texts, short_names(plan)).to_pylist()
         found.append(sorted(keys))
     assert found[0] == found[1] == ["a.parquet#0", "a.parquet#1", "b/x.parquet#0", "b/x.parquet#1"]
     named = [FileInfo(path=path, size=1, version="") for path in ("gs://b/x/a", "gs://b/y/c", "gs://b/y/d/e")]
-    assert [*_short_names(replace(plan, inputs=tuple(named))).values()] == ["x/a", "y/c", "y/d/e"]
+    assert [*short_names(replace(plan, inputs=tuple(named))).values()] == ["x/a", "y/c", "y/d/e"]
     named.append(FileInfo(path="/data/a", size=1, version=""))
-    assert [*_short_names(replace(plan, inputs=tuple(named))).values()] == [info.path for info in named]
+    assert [*short_names(replace(plan, inputs=tuple(named))).values()] == [info.path for info in named]
     with_ids = planned(job(tmp_path, tmp_path / "here" / "a.parquet", id_column="text"))
-    assert _short_names(with_ids) is None
+    assert short_names(with_ids) is None
 
 
 @pytest.mark.slow  # A training.

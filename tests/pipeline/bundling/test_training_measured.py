@@ -1,19 +1,28 @@
 """What a training measures last: temperature and thresholds from the validation rows alone, and inside the graph."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
 from support.bundles import lively
 from support.checkpoints.networks import CONFIG, rows
+from support.jobs import Score, write_parquet
 
 from model.serving.scoring_graph import ScoringGraph
 from model.training.calibration import calibration_error, fit_temperature
 from model.training.examples import Examples
-from model.training.fine_tune import predict
+from model.training.fine_tune import TrainingResult, predict
 from model.training.thresholds import fit_thresholds, several_metrics
+from pipeline.bundling.telling import Silent
+from pipeline.bundling.training import train
+from pipeline.bundling.training_job import training_job
 from pipeline.bundling.training_record import measure
-from transforms.featurize.examples import _targets
+from transforms.featurize.examples import _targets, held_rows
+from transforms.outputs.drift.histograms import baseline_of
+from transforms.outputs.summary.record import checked
 
 
 def examples(count: int, kind: str, seed: int) -> Examples:
@@ -78,3 +87,70 @@ def test_targets_of_several_labels_are_the_rows_of_their_lists() -> None:
     later, unknown = _targets(column.slice(1, 2), "multilabel", 3)
     assert (later.tolist(), unknown) == ([[False] * 3, [False, True, False]], 0)
     assert _targets(None, "multilabel", 3)[0].shape == (0, 3)
+
+
+TASKS: dict[str, tuple[pa.Array, dict[str, Any]]] = {
+    "classification": (pa.array([f"label {row % 3}" for row in range(400)]), {}),
+    "multilabel": (pa.array([[f"l{row % 3}"] * (row % 4 > 0) for row in range(400)], pa.list_(pa.string())), {}),
+    "regression": (pa.array([row % 7 / 7 for row in range(400)]), {}),
+    "windows": (
+        pa.array([f"label {row % 3}" for row in range(400)]),
+        {"task": "classification", "long_texts": "windows", "stride": 2, "max_windows": 30},
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+def test_the_baseline_is_the_summary_of_a_run_of_the_validation_rows(task: str, run_job: Score, tmp_path: Path) -> None:
+    targets, settings = TASKS[task]
+    texts = [
+        f"text {row % 50} of {row % 3} " + "дом http://a.b zzz " * (row % 9) + "x" * (row % 2) for row in range(400)
+    ]
+    table = pa.table({"id": [f"r{row}" for row in range(400)], "text": texts, "label": targets})
+    flags = {"task": task, "input": [str(write_parquet(tmp_path / "train.parquet", table))], "id_column": "id"}
+    flags |= {"output": str(tmp_path / "bundle"), "name": "n", "max_tokens": 16, "vocabulary_size": 120, "epochs": 1}
+    bundle = train(training_job({**flags, **settings, "validation_share": 0.3})).bundle
+    held = held_rows(table["id"].combine_chunks().cast(pa.large_binary()), 0.3)
+    found = checked(bundle.baseline["summary"])
+    assert found == baseline_of(bundle.baseline)
+    assert found["rows"] == held.sum() == bundle.quality["validation"]["rows"]
+    file = write_parquet(tmp_path / "score.parquet", table.filter(pa.array(held)).drop_columns(["label"]))
+    expected = run_job(file, bundle=str(bundle.path)).manifest["summary"]
+    assert found["statistics"].keys() == expected["statistics"].keys()
+    numbers = {"probability", "margin", "entropy", "value"}
+    for name in found["statistics"].keys() - numbers:
+        assert found["statistics"][name] == expected["statistics"][name], name
+    for name in found["statistics"].keys() & numbers:
+        # The graph computes in another order than the classifier that was trained.
+        one, other = (summary["statistics"][name] for summary in (found, expected))
+        assert one["sum"] / one["rows"] == pytest.approx(other["sum"] / other["rows"], rel=1e-4, abs=10)
+    assert [{**one, "statistics": {}} for one in expected["labels"]] == found["labels"]
+
+
+class Warned(Silent):
+    def __init__(self, input: Path, becomes: str | None) -> None:
+        self._input, self._becomes, self.said = input, becomes, ""
+
+    def ended(self, result: TrainingResult) -> None:
+        """The training is done; now its input is another, or gone."""
+        self._input.unlink()
+        if self._becomes is not None:
+            self._input.write_text(self._becomes)
+
+    def warned(self, what: str) -> None:
+        self.said = what
+
+
+@pytest.mark.parametrize("becomes", [None, "no Parquet"], ids=["gone", "changed"])
+def test_an_input_that_is_gone_at_the_end_loses_no_training(becomes: str | None, tmp_path: Path) -> None:
+    labels, _ = TASKS["classification"]
+    table = pa.table({"id": [f"r{row}" for row in range(400)], "text": ["a b"] * 400, "label": labels})
+    file = write_parquet(tmp_path / "train.parquet", table)
+    flags = {"task": "classification", "input": [str(file)], "id_column": "id", "output": str(tmp_path / "bundle")}
+    flags |= {"name": "n", "max_tokens": 8, "vocabulary_size": 120, "epochs": 1}
+    teller = Warned(Path(file), becomes)
+    bundle = train(training_job(flags), teller).bundle
+    assert "summary" not in bundle.baseline
+    assert baseline_of(bundle.baseline) is None
+    assert teller.said.startswith("the bundle has no summary of its validation rows (")

@@ -18,7 +18,7 @@ from transforms.publish.commit import publish
 from transforms.runs.run import read_manifest
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
-OF_RUNS = {"not_ended", "unreadable", "passed", "superseded", "unbalanced", "over_budget", "abandoned"}
+OF_RUNS = {"not_ended", "unreadable", "passed", "superseded", "unbalanced", "over_budget", "abandoned", "held"}
 
 
 def parsed(text: str) -> Samples:
@@ -81,6 +81,7 @@ def entry(date: dt.date, **more: Any) -> dict[str, Any]:
         "skipped": 0,
         "seconds": 60,
         "pending": None,
+        "drift": ["entropy"],
         "published_at": f"{date}T02:00:00+00:00",
     }
     return {"date": date.isoformat(), **usual, **more}

@@ -1,17 +1,20 @@
 """Publishing into a table: one run wins, nothing is lost, everything can be done twice."""
 
 import datetime as dt
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from support.cloud.table_publishing import IDS, Place, assert_published
 from support.runs.publishing import COMMITTED, DATE, Killed, before, die, in_lockstep, status
 
+from transforms.errors import PublishError
 from transforms.publish import table_commit, table_load
 from transforms.publish.commit import STEPS, publish
 from transforms.publish.table_sink import TableSink
 from transforms.publish.tidy import finish_pending
-from transforms.runs.run import Run
+from transforms.runs.run import Run, to_bytes
+from transforms.runs.verdicts import accept, read_verdict
+from transforms.stores.choose import store_for
 
 TOMORROW = DATE + dt.timedelta(days=1)
 
@@ -60,6 +63,22 @@ def test_a_date_that_gets_its_table_later_keeps_the_sequence_of_its_manifest(pla
     publish(run)
     assert bare.records()[0]["sequence"] == 4
     assert sorted(row["id"] for row in bare.rows()) == ["x"]
+
+
+def test_a_held_run_changes_no_table_until_it_is_accepted(place: Place) -> None:
+    old = place.ready(["old"])
+    publish(old)
+    run = place.ready()
+    verdict = read_verdict(run.verdict)
+    assert verdict
+    held = replace(verdict, status="held", problems=("2 rows are too few",))
+    store_for(run.output).write(run.verdict, to_bytes(asdict(held)))
+    with pytest.raises(PublishError, match="is held: 2 rows are too few"):
+        publish(run)
+    assert_published(place, old, ["old"])
+    accept(run.verdict)
+    assert publish(run).status == "published"
+    assert_published(place, run)
 
 
 # === Killed, and overtaken ===

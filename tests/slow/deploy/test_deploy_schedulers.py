@@ -76,7 +76,7 @@ def service_action(code: int) -> str:
 
 
 # What the page on failures says to do -> what a scheduler does by itself.
-ACTIONS = {0: "done", 1: "again", 2: "fail", 3: "fail", 4: "done", 75: "later", 99: "done", 137: "again"}
+ACTIONS = {0: "done", 1: "again", 2: "fail", 3: "fail", 4: "done", 5: "fail", 75: "later", 99: "done", 137: "again"}
 
 
 def test_these_are_the_codes_that_there_are() -> None:

@@ -88,8 +88,8 @@ def test_a_publisher_overtaken_while_it_copies_leaves_nothing_of_its_own(
                 publish(other)
         return found
 
-    is_open = publishing_code._is_open
-    monkeypatch.setattr(publishing_code, "_is_open", look_and_be_overtaken)
+    is_open = publishing_code.is_open
+    monkeypatch.setattr(publishing_code, "is_open", look_and_be_overtaken)
     verdict = publish(run)
     assert calls[0] == run
     assert verdict.status == ("published" if meanwhile == "same_run" else "superseded")

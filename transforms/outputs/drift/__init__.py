@@ -1,0 +1,1 @@
+"""Drift: how far the summary of a night is from those of earlier dates and from the baseline of the bundle."""
