@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from support import commands
-from support.runs.plain_comparison import Row, published
+from support.files.plain_comparison import Row, published
 
 from pipeline.commands.start import folder_until_the_end
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.runs.plain_comparison import STEPS, Row, bins, first, joined, side
+from support.files.plain_comparison import STEPS, Row, bins, first, joined, side
 
 from transforms.outputs.comparison.compare import compare
 from transforms.outputs.comparison.found import CHANGED, MOVED, ONLY_A, ONLY_B, Labelled, OfLabel, Right

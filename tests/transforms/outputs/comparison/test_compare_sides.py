@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.runs.plain_comparison import side
+from support.files.plain_comparison import side
 
 from transforms.batches.schemas import LABEL
 from transforms.batches.score_columns import PROBABILITIES, embedding_type, scores_schema

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.runs.plain_comparison import Row, first, joined, side
+from support.files.plain_comparison import Row, first, joined, side
 
 from transforms.outputs.comparison import values as module
 from transforms.outputs.comparison.compare import compare
