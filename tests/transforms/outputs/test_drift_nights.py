@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.runs.nights import World, summary_of
 
-from transforms.outputs.drift.record import Dated, beyond, drift_of
+from transforms.outputs.drift.record import DATES, Dated, beyond, drift_of
 
 MONDAY = dt.date(2026, 3, 2)
 
@@ -50,3 +50,23 @@ def test_unshifted_nights_seldom_alarm_over_all_statistics(swing: float) -> None
 def test_another_corpus_is_found(mixed: float, least: int) -> None:
     # 80 % and 95 % are promised.
     assert sum(alarms(seed, 10, mixed) for seed in range(4)) >= least
+
+
+def test_what_is_of_a_sample_is_compared_where_the_sample_is_of_every_row() -> None:
+    generator = np.random.default_rng(5)
+    world = World.drawn(generator)
+
+    def night(day: int, copied: int = 0) -> Dated:
+        """Of its rows an eighth has the entropy; `copied` rows were not scored."""
+        date = MONDAY + dt.timedelta(day)
+        drawn = world.night(generator, date)
+        summary = summary_of({**drawn, "entropy": drawn["entropy"] // 8})
+        summary["statistics"]["unknown_tokens"]["rows"] -= copied
+        return Dated(date, summary)
+
+    dates = [night(day) for day in range(14)]
+    compared = drift_of(night(14), dates, None, 2_000, [2_000] * 14)[DATES]
+    assert compared["entropy"]["dates"] == 14
+    assert "entropy" not in drift_of(night(14, copied=1), dates, None, 2_000, [2_000] * 14)[DATES]
+    partly = [night(day, copied=day % 2) for day in range(14)]
+    assert drift_of(night(14), partly, None, 2_000, [2_000] * 14)[DATES]["entropy"]["dates"] == 7

@@ -7,6 +7,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import pydantic
 
+from transforms.batches.measures import SAMPLED
 from transforms.outputs.drift.bounds import (
     FEWEST_DATES,
     FEWEST_ROWS,
@@ -22,6 +23,8 @@ from transforms.outputs.drift.histograms import LABEL, NAMES, Summary, aligned, 
 FORMAT = 1
 DATES, BASELINE = "dates", "baseline"
 """What a night is compared with."""
+SCORED = "unknown_tokens"
+"""A statistic of every row that was scored."""
 
 _Number = Annotated[float, pydantic.Field(ge=0, lt=1 << 63, allow_inf_nan=False)]
 _Count = Annotated[int, pydantic.Field(strict=True, ge=0, lt=1 << 63)]
@@ -90,8 +93,8 @@ def drift_of(
     """The drift of a night against the last MOST_DATES of `dates` and against `baseline`, if there is one.
 
     `rows` and `rows_of_dates` are how many rows the night and the last dates have, whatever they were scored with.
-    What has fewer than FEWEST_ROWS is not compared, nor a statistic that not every row has: of a run with only_new it
-    is that of the rows that are new, which are unlike all rows.
+    What has fewer than FEWEST_ROWS is not compared, nor a statistic that not every row has, or of which the sample is
+    not of every row: of a run with only_new it is that of the rows that are new, which are unlike all rows.
     """
     dates = sorted((one for one in dates if is_comparable(one.summary)), key=lambda one: one.date)[-MOST_DATES:]
     found: dict[str, Any] = {
@@ -125,7 +128,9 @@ def drift_of(
 
 
 def _has_all_rows(summary: Summary, name: str) -> bool:
-    return name == LABEL or summary["statistics"].get(name, {}).get("rows") == summary["rows"]
+    # The sample is of the rows that were scored: of all of them where every row has what they all have.
+    of = SCORED if name in SAMPLED else name
+    return name == LABEL or summary["statistics"].get(of, {}).get("rows") == summary["rows"]
 
 
 def _judged(
