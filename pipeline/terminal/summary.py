@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from transforms.errors import shown
-from transforms.outputs.drift.bounds import FEWEST_DATES
-from transforms.outputs.drift.record import BASELINE, DATES, beyond, is_known
+from transforms.outputs.drift.record import BASELINE, DATES, FEWEST_DATES, beyond, is_known
 from transforms.outputs.names import MANIFEST
 from transforms.runs.history import is_expired
 from transforms.runs.row_counts import MARKED

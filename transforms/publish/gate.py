@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from model.bundle import TENSORFLOW
-from transforms.outputs.drift.bounds import FEWEST_DATES, MOST_DATES
+from transforms.outputs.drift.bounds import MOST_DATES
+from transforms.outputs.drift.compared import Dated, drift_of
 from transforms.outputs.drift.histograms import is_comparable
-from transforms.outputs.drift.record import DATES, Dated, beyond, drift_of, rows_ratio
+from transforms.outputs.drift.record import DATES, FEWEST_DATES, beyond, rows_ratio
 from transforms.publish.commit import is_open, publish
 from transforms.runs.history import Manifest, dates_before
 from transforms.runs.plan import read_about

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.outputs.drift.bounds import (
-    FEWEST_DATES,
     LARGE,
     LEAST,
     Night,
@@ -19,6 +18,7 @@ from transforms.outputs.drift.bounds import (
 )
 from transforms.outputs.drift.distance import by_chance, chance, counts_of, freedom, js_distance
 from transforms.outputs.drift.histograms import LABEL, MOST_BINS, aligned, coarser
+from transforms.outputs.drift.record import FEWEST_DATES
 from transforms.outputs.summary.record import merge
 
 counts = st.lists(st.integers(0, 1_000), min_size=1, max_size=12).filter(any)

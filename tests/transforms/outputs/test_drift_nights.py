@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from support.runs.nights import World, summary_of
 
-from transforms.outputs.drift.record import DATES, Dated, beyond, drift_of
+from transforms.outputs.drift.compared import Dated, drift_of
+from transforms.outputs.drift.record import DATES, beyond
 
 MONDAY = dt.date(2026, 3, 2)
 

@@ -172,7 +172,7 @@ def test_what_only_new_rows_have_is_compared_with_no_full_night(output: str, dra
         published(output, date, drawn(date))
     verdict = published(output, DATE, of_new_rows(DATE), baseline=summary_of(drawn(DATE)))
     assert beyond(verdict.drift) == []
-    compared = {"label", "probability", "entropy", "token_count", "truncated"}
+    compared = {"label", "probability", "token_count", "truncated"}
     assert verdict.drift["dates"].keys() == verdict.drift["baseline"].keys() == compared
     tomorrow = DATE + dt.timedelta(1)
     full = published(output, tomorrow, drawn(tomorrow)).drift["dates"]

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.outputs.drift.distance import Counts, Shares, by_chance, chance, distances, freedom
+from transforms.outputs.drift.record import FEWEST_DATES
 
-FEWEST_DATES = 7
-"""With fewer dates nothing is known of their spread."""
 MOST_DATES = 14
 FEWEST_ROWS = 100
 """Histograms with fewer rows are not compared."""
