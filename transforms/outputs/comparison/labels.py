@@ -1,5 +1,6 @@
 """Counts rows that have one label, or several, in both sides."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -47,7 +48,7 @@ class _Differences:
         return Differences(rows=self._rows, **means, largest=self._largest, bins=tuple(self._bins.tolist()))
 
 
-class _Tally:
+class _Tally(ABC):
     """What both kinds have in common. `with_gold`: one of the sides has a column with the right labels."""
 
     several: bool
@@ -74,8 +75,9 @@ class _Tally:
         if joined.a.num_rows:
             self._count(joined)
 
+    @abstractmethod
     def _count(self, joined: Joined) -> None:
-        raise NotImplementedError
+        """Counts rows, of which there is at least one."""
 
     def _count_right(self, right_a: Flags, right_b: Flags) -> None:
         self._right += np.bincount(right_a + 2 * right_b.astype(np.int64), minlength=4)

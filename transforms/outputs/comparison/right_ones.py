@@ -32,17 +32,19 @@ def right_ones(
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     what = "numbers" if numbers else "lists of labels" if several else "labels"
+    other_type = SideError(
+        f"--label-column {shown(name)}: has the type {column.type} in {side}, and {what} are compared; name a "
+        "kept column with the right ones"
+    )
+    # Structs and maps hold no labels, nor do lists where there is one.
+    if not (numbers or is_plain(column.type) or (several and _is_list(column.type))):
+        raise other_type
     try:
         if numbers:
             return _known(column).cast(pa.float64(), safe=is_text(column.type))
-        if not (is_plain(column.type) or (several and _is_list(column.type))):
-            raise pa.ArrowNotImplementedError("structs, maps, or lists where there is one label")
         texts = as_text(column)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise SideError(
-            f"--label-column {shown(name)}: has the type {column.type} in {side}, and {what} are compared; name a "
-            "kept column with the right ones"
-        ) from error
+        raise other_type from error
     asked = _Asked(names, side, name)
     if not several:
         return asked.numbered(_known(texts))
