@@ -2,6 +2,7 @@
 
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -147,9 +148,21 @@ class EndedError(BaseException):
     """In place of the end of the process."""
 
 
+@pytest.fixture
+def usual_signals() -> Iterator[None]:
+    """The tests may run below nohup, which has SIGHUP ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_leaves_no_ids_behind(
-    outputs: tuple[Path, Path], tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+    outputs: tuple[Path, Path],
+    tmp_path: Path,
+    number: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch,
+    usual_signals: None,
 ) -> None:
     place, codes, seen = tmp_path / "temporary", list[int](), list[int]()
     place.mkdir()
