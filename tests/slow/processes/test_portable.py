@@ -101,6 +101,20 @@ class Attack(threading.Thread):
         self.join()
 
 
+def attacked(engine: Engine, score: list[str], output: Path, number: int) -> tuple[Attack, str]:
+    """A run that was attacked and failed, and what it said; where machine and test are slow a run may end before."""
+    for _ in range(5):
+        with Attack(engine, output, number) as attack:
+            try:
+                said = run(score, *engine.options, impatient=number == signal.SIGSTOP, code=1)
+            except AssertionError:
+                if attack.pids:
+                    raise
+                continue
+        return attack, said
+    raise AssertionError("five runs ended before a worker process was seen to stage rows")
+
+
 def rows(output: Path) -> list[dict[str, Any]]:
     """What is published, without what tells runs apart."""
     table = pq.read_table(output / f"dt={DATE}", partitioning=None).drop_columns(["run_id", "scored_at"])
@@ -116,13 +130,12 @@ def test_two_worker_processes_give_the_same_rows_and_the_command_ends_when_one_i
 ) -> None:
     output = tmp_path / "out"
     run(score)
-    expected, before = rows(output), files(output / f"dt={DATE}")
+    expected = rows(output)
     assert len(expected) == 700
     # The job server may notice that a process died; of one that stands still it hears nothing.
     for number in (signal.SIGKILL, signal.SIGSTOP):
-        with Attack(here, output, number) as attack:
-            said = run(score, *here.options, impatient=number == signal.SIGSTOP, code=1)
-        assert len(attack.pids) == 1, said
+        before = files(output / f"dt={DATE}")
+        attack, said = attacked(here, score, output, number)
         (victim,) = attack.pids
         assert time.monotonic() - attack.at < 60
         assert f"-{victim} (host-pid)" in said
