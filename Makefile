@@ -117,7 +117,7 @@ bench-memory: $(READY)
 bench-embeddings: $(READY)
 	$(BIN)/python -m benchmarks.levels.embeddings
 
-# The same of the host path of jobs with the summary of a run beside those without; fails above 3 % more. A quarter of an hour.
+# The same with the summary of a run beside those without; fails above 3 % more of the host path, or 1 % at BERT-base.
 bench-summary: $(READY)
 	$(BIN)/python -m benchmarks.levels.summary
 

@@ -93,10 +93,13 @@ def job(bundle: str, input: str, output: str, **settings: Any) -> Reply:
     }
 
 
-def host_job(summary: bool, **given: Any) -> Reply:
-    """A job in which the model costs nothing: every micro-batch has the same numbers. Without `summary` what it is made
-    of is replaced by functions that do nothing; what is left is a column of zeros between the steps."""
-    stubs: dict[str, Any] = {f"{TensorFlowScorer.__module__}.TensorFlowScorer.__call__": _same_numbers}
+def summary_job(summary: bool, model: bool, **given: Any) -> Reply:
+    """A job; without `model` one in which the model costs nothing: every micro-batch has the same numbers. Without
+    `summary` what it is made of is replaced by functions that do nothing; what is left is a column of zeros between
+    the steps."""
+    stubs: dict[str, Any] = {}
+    if not model:
+        stubs[f"{TensorFlowScorer.__module__}.TensorFlowScorer.__call__"] = _same_numbers
     if not summary:
         stubs |= {
             "transforms.featurize.step.count_tokens": lambda *given: None,
@@ -125,4 +128,4 @@ def _user_seconds() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_utime
 
 
-serve({"load": load, "step": step, "tokenize": tokenize, "padding": padding, "job": job, "host_job": host_job})
+serve({"load": load, "step": step, "tokenize": tokenize, "padding": padding, "job": job, "summary_job": summary_job})
