@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.harness.contest import ratio, rotated
 from benchmarks.harness.report import Bar, Section
 from benchmarks.levels.scale import Scale, lacks_amx
-from benchmarks.paths import CACHE, DEMO_BUNDLE, ROOT
+from benchmarks.paths import CACHE, ROOT
 from benchmarks.workloads import files, models
 
 IMPORTS = "import tensorflow, tensorflow_text, tensorflow_transform.beam, apache_beam"
@@ -112,7 +112,8 @@ def start_up(scale: Scale) -> list[Section]:
 def _half(scale: Scale, rows: list[list[object]]) -> list[Bar]:
     """What `--precision bfloat16` adds to a job of one row, and to the memory of a job; adds lines to the table."""
     limits = {
-        ("demo", DEMO_BUNDLE): ("(f) one row in bfloat16 less in float32, demo bundle, s", 1.5),
+        # The bundle of the demo is of an earlier version, which OpenVINO does not read.
+        ("small", models.bundle("tiny")): ("(f) one row in bfloat16 less in float32, the demo's sizes, s", 1.5),
         ("base", models.bundle(scale.model)): ("(f) the same, BERT-base, s", 2.5),
     }
     memory = "(f) peak memory in bfloat16 ÷ in float32, BERT-base"
