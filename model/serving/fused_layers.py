@@ -9,18 +9,21 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from model.bundle import OPENVINO, TENSORFLOW
 from model.network.config import LAYER_NORM_EPSILON, BertConfig
 from model.network.encoder import ACTIVATION_FUNCTIONS
 
 Weights = Mapping[str, np.ndarray]
 Product = tuple[np.ndarray, np.ndarray]  # kernel [I, O], bias [O]
+XLA = "xla"
+"""A runtime, beside the engines of model.bundle: TensorFlow's compiler."""
 
 
 class Form(NamedTuple):
-    """How the layers compute: products in `dtype`; `compiled` by XLA, or run by TensorFlow's own kernels."""
+    """How the layers compute: products in `dtype`, by kernels of TensorFlow's own, of XLA or of OpenVINO."""
 
     dtype: tf.DType = tf.float32
-    compiled: bool = False
+    runtime: str = TENSORFLOW
 
 
 class Dense(tf.Module):
@@ -45,6 +48,11 @@ class Dense(tf.Module):
         kernel, bias = (tf.cast(weights, rows.dtype) for weights in (self._kernel, self._bias))
         return tf.nn.bias_add(tf.matmul(rows, kernel), bias)
 
+    def separately(self, rows: tf.Tensor, count: int) -> list[tf.Tensor]:
+        """The same of rows of any rank, its columns cut into `count` parts, each by a product of its own."""
+        parts = zip(tf.split(self._kernel, count, axis=1), tf.split(self._bias, count), strict=True)
+        return [tf.nn.bias_add(tf.matmul(rows, kernel), bias) for kernel, bias in parts]
+
 
 class LayerNorm(tf.Module):
     """float32 `[R, H]` -> `[R, H]`."""
@@ -55,7 +63,7 @@ class LayerNorm(tf.Module):
         self._beta = constant(weights[f"{prefix}/beta"], "beta")
 
     def __call__(self, rows: tf.Tensor, form: Form) -> tf.Tensor:
-        normed = _normed_in_two_passes(rows) if form.compiled else _normed_by_batch_norm(rows)
+        normed = _normed_by_batch_norm(rows) if form.runtime == TENSORFLOW else _normed_in_two_passes(rows)
         return normed * self._gamma + self._beta
 
 
@@ -77,7 +85,7 @@ def _normed_by_batch_norm(rows: tf.Tensor) -> tf.Tensor:
 
 def _normed_in_two_passes(rows: tf.Tensor) -> tf.Tensor:
     # XLA takes the variance of a batch norm as the mean of squares less the square of the mean: nothing is left of it
-    # where a row's mean is large against its spread.
+    # where a row's mean is large against its spread. OpenVINO makes one operation of these.
     centred = rows - tf.reduce_mean(rows, axis=-1, keepdims=True)
     variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
     return centred * tf.math.rsqrt(variance + LAYER_NORM_EPSILON)
@@ -107,18 +115,23 @@ class Layer(tf.Module):
 
     def __call__(self, rows: tf.Tensor, adder: tf.Tensor, form: Form) -> tf.Tensor:
         normed = self._attention_norm(rows, form) if self._norm_first else rows
-        query, key, value = self._split(self._query_key_value(tf.cast(normed, form.dtype)), 3, adder)
+        query, key, value = self._by_head(tf.cast(normed, form.dtype), adder, form)
         return self._rest(rows, self._attend(query, key, value, adder, form), form)
 
-    def _split(self, rows: tf.Tensor, parts: int, adder: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """`[B*T, parts*H]` -> as many of `[B, heads, T, D]`."""
+    def _by_head(self, rows: tf.Tensor, adder: tf.Tensor, form: Form) -> list[tf.Tensor]:
+        """`[B*T, H]` -> queries, keys and values, each `[B, heads, T, D]`."""
         batch, time = tf.shape(adder)[0], tf.shape(adder)[3]
-        shape = [batch, time, parts, self._heads, self._hidden // self._heads]
-        return tuple(tf.unstack(tf.transpose(tf.reshape(rows, shape), [2, 0, 3, 1, 4])))
+        heads = [self._heads, self._hidden // self._heads]
+        if form.runtime == OPENVINO:
+            # Three products of `[B, T, H]` take it 4 to 6 % less time for the network than one of flat rows.
+            parts = self._query_key_value.separately(tf.reshape(rows, [batch, time, self._hidden]), 3)
+            return [tf.transpose(tf.reshape(part, [batch, time, *heads]), [0, 2, 1, 3]) for part in parts]
+        joined = tf.reshape(self._query_key_value(rows), [batch, time, 3, *heads])
+        return list(tf.unstack(tf.transpose(joined, [2, 0, 3, 1, 4])))
 
     def _attend(self, query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, adder: tf.Tensor, form: Form) -> tf.Tensor:
         scores = tf.matmul(query, key, transpose_b=True)
-        if form.dtype == tf.float32 and not form.compiled:
+        if form == Form(tf.float32, TENSORFLOW):
             # TensorFlow adds the mask inside the product, but only behind one with a number. A constant 1 it removes.
             scores *= self._one
         weights = _attention(scores, adder)

@@ -1,9 +1,9 @@
 """ScoringGraph: the function of a BertClassifier, rewritten for speed, as it is exported and served.
 
-What differs from the Keras model, all of it exact up to rounding: one product makes queries, keys and values;
-the 1/sqrt(d) of attention is inside the query weights; products run on flat `[B*T, H]` rows, where TensorFlow
-fuses bias, activation and residual into them; segment 0 is inside the position table; and the last layer computes
-only the [CLS] row.
+What differs from the Keras model, all of it exact up to rounding: one product makes queries, keys and values (three for
+OpenVINO, which is faster so); the 1/sqrt(d) of attention is inside the query weights; products run on flat `[B*T, H]`
+rows, where TensorFlow fuses bias, activation and residual into them; segment 0 is inside the position table; and the
+last layer computes only the [CLS] row.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from model.network.config import BertConfig
 from model.network.encoder import HEAD_FUNCTIONS
 from model.network.weights import read_weights
 from model.serving.exportable import check_activation, check_exportable, check_finite
-from model.serving.fused_layers import Dense, Form, LastLayer, Layer, LayerNorm, Weights, constant
+from model.serving.fused_layers import XLA, Dense, Form, LastLayer, Layer, LayerNorm, Weights, constant
 
 SIGNATURE = "score"
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -112,22 +112,21 @@ class ScoringGraph(tf.Module):
             places = (tf.cumsum(lengths) - lengths)[:, tf.newaxis] + tf.range(longest)
             # Padding reads whatever token comes next: one that exists, and attention never sees it.
             padded = tf.gather(tokens, tf.minimum(places, tf.size(tokens) - 1))
-            return self._outputs(self.embedding(padded, lengths, first_segment, dtype))
+            return self._outputs(self.embedding(padded, lengths, first_segment, Form(dtype)))
 
         return tf.function(score, input_signature=_signature([None]), autograph=False)
 
     def compiled(self, dtype: tf.DType) -> Any:
         """The function of the signature `compiled_<dtype>`. Nothing is checked: XLA drops all assertions."""
-        return self._padded(dtype, jit_compile=True)
+        return self._padded(Form(dtype, XLA), jit_compile=True)
 
     def padded(self) -> Any:
         """The function of the signature PADDED; nothing is checked."""
-        # The norm in two passes, as for XLA: OpenVINO fuses it.
-        return self._padded(tf.float32, jit_compile=None)
+        return self._padded(Form(tf.float32, OPENVINO), jit_compile=None)
 
-    def _padded(self, dtype: tf.DType, jit_compile: bool | None) -> Any:
+    def _padded(self, form: Form, jit_compile: bool | None) -> Any:
         def score(tokens: tf.Tensor, lengths: tf.Tensor, first_segment: tf.Tensor) -> Outputs:
-            return self._outputs(self.embedding(tokens, lengths, first_segment, dtype, compiled=True))
+            return self._outputs(self.embedding(tokens, lengths, first_segment, form))
 
         return tf.function(score, input_signature=_signature([None, None]), autograph=False, jit_compile=jit_compile)
 
@@ -135,31 +134,29 @@ class ScoringGraph(tf.Module):
         self, tokens: tf.Tensor, lengths: tf.Tensor, first_segment: tf.Tensor, dtype: tf.DType = tf.float32
     ) -> tf.Tensor:
         """The whole network on padded rows: int32 `[B, T]`, `[B]`, `[B]` -> float32 `[B, C]`; see `embedding`."""
-        return self._out(self.embedding(tokens, lengths, first_segment, dtype))
+        return self._out(self.embedding(tokens, lengths, first_segment, Form(dtype)))
 
     def embedding(
         self,
         tokens: tf.Tensor,
         lengths: tf.Tensor,
         first_segment: tf.Tensor,
-        dtype: tf.DType = tf.float32,
-        *,
-        compiled: bool = False,
+        form: Form,
     ) -> tf.Tensor:
         """The network up to the last product of its head, on padded rows: int32 `[B, T]`, `[B]`, `[B]` -> `[B, H]`.
 
-        The products of the layers are computed in `dtype`, all else in float32. What stands in the
+        The products of the layers are computed in the type of `form`, all else in float32. What stands in the
         padding does not matter as long as the vocabulary has it. Nothing in here depends on values, so that XLA can
-        compile it for fixed B and T: with `compiled` in the form that is exact there, and T may be more than there are
+        compile it for fixed B and T. In the form of another runtime than TensorFlow, T may be more than there are
         positions.
         """
-        form = Form(dtype, compiled)
         batch, time = tf.unstack(tf.shape(tokens))
         place = tf.range(time)
         is_second = tf.cast(place >= first_segment[:, tf.newaxis], tf.float32)[:, :, tf.newaxis]
         # Static widths are rounded up, so padding can stand behind the last position.
         last = self._positions.shape[0] - 1
-        positions = tf.gather(self._positions, tf.minimum(place, last)) if compiled else self._positions[:time]
+        exact = form.runtime == TENSORFLOW
+        positions = self._positions[:time] if exact else tf.gather(self._positions, tf.minimum(place, last))
         rows = tf.gather(self._words, tokens) + positions + is_second * self._second_segment
         rows = self._embedding_norm(tf.reshape(rows, [batch * time, self._config.width]), form)
         if self._projection is not None:
