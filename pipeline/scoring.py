@@ -30,7 +30,7 @@ from transforms.publish.gate import publish_judged
 from transforms.publish.step import PublishRun
 from transforms.publish.tidy import finish_pending
 from transforms.read.step import ReadTexts
-from transforms.runs.plan import write_plan
+from transforms.runs.plan import planned_splits, write_plan
 from transforms.runs.resume import write_taken
 from transforms.runs.run import Run, new_run_id
 from transforms.runs.verdict_record import PASSED, Verdict
@@ -178,9 +178,17 @@ def _run(prepared: Prepared, options: PipelineOptions, now: dt.datetime, patienc
         return
     # A folder of this attempt alone: a resumed run has the id of an attempt that died.
     heartbeats = prepared.run.file(f"beats-{new_run_id(now)}")
+    workers: int = options.view_as(DirectOptions).direct_num_workers
     with listening(heartbeats), loopback_only():
         if (result := start(prepared, options, now, heartbeats)) is not None:
-            wait(result, heartbeats, options.view_as(DirectOptions).direct_num_workers, patience)
+            wait(result, heartbeats, workers, patience, lambda: _with_work(prepared.run, workers))
+
+
+def _with_work(run: Run, workers: int) -> int:
+    """How many of the worker processes have something to read."""
+    with suppress(Exception):  # Streams of a table are not known before its read session is made.
+        return min(workers, len(planned_splits(run.plan)))
+    return workers
 
 
 def start(

@@ -30,7 +30,8 @@ def beam_options(runner: str, workers: int, extra: Sequence[str]) -> PipelineOpt
         "portable": ["--runner=PortableRunner"],
     }[runner]
     if runner == "portable":
-        preset.append(f"--direct_num_workers={workers}")
+        # The first is read by our own job server, the second by Flink's; others pass over them.
+        preset += [f"--direct_num_workers={workers}", f"--parallelism={workers}"]
         # To Beam this is the time that a whole job may take; after it Beam leaves the job, which still works. Whether
         # the job server answers is checked before. Later options win, so the user's own does.
         preset.append(f"--job_server_timeout={JOB_SECONDS}")

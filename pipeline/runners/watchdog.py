@@ -7,13 +7,20 @@ compared: what counts is how long the listener has heard nothing new.
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.errors import ConfigError, WorkersLostError
-from transforms.runs.heartbeats import HEARTBEAT_SECONDS, begin_listening, end_listening, hear, host_and_pid
+from transforms.runs.heartbeats import (
+    HEARTBEAT_SECONDS,
+    begin_listening,
+    end_listening,
+    hear,
+    host_and_pid,
+    publishes,
+)
 
 SILENT_SECONDS = 30.0
 """A process that is silent for so long is lost; loading a model, or a busy store, may delay a heartbeat by ten."""
@@ -24,12 +31,12 @@ OFF = ("0", "off")
 WAIT_LONGER = f"{START}=SECONDS waits longer, {START}=off for ever"
 SHORT_SECONDS = 3 * HEARTBEAT_SECONDS
 """The same if it is known that a process died."""
-CHANNEL_CLOSED = "Channel closed prematurely"
-"""What Beam's Python job server says if it notices that a worker died; between two Beam bundles it does not notice."""
+DIED = ("Channel closed prematurely", "SDK worker disconnected")
+"""What Beam's Python job server and Prism say if they notice that a worker died; the first does not between bundles."""
 POOL_CLOSED = "StatusCode.UNAVAILABLE"
 NOT_BEGUN = (
     "does the job server reach the worker pool (--environment_config), "
-    "and is `python` there the one that has bert-batch?"
+    "is `python` there the one that has bert-batch, and does it see the output?"
 )
 CANCEL_SECONDS = 5.0
 LOOK_SECONDS = 1.0
@@ -39,12 +46,16 @@ GAP_SECONDS = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """One process that was heard: when first and last, in seconds of listening, and its last heartbeat."""
+    """One process that was heard: when first and last, in seconds of listening, and its last heartbeat.
+
+    `publishes` is when it was first heard to publish.
+    """
 
     name: str
     first: float
     last: float
     heartbeat: str
+    publishes: float | None = None
     ended: bool = False
 
 
@@ -62,22 +73,32 @@ def listen(heard: Heard, heartbeats: Mapping[str, str], elapsed: float) -> Heard
     known = {worker.name for worker in heard.workers}
     workers = [_again(worker, heartbeats.get(worker.name), now) for worker in heard.workers]
     begun = sorted(heartbeats.keys() - known)
-    new = [Worker(name=name, first=now, last=now, heartbeat=heartbeats[name]) for name in begun]
+    new = [_again(Worker(name=name, first=now, last=now, heartbeat=""), heartbeats[name], now) for name in begun]
     return Heard(time=now, workers=(*workers, *new))
 
 
 def _again(worker: Worker, heartbeat: str | None, now: float) -> Worker:
     if heartbeat is None:
         return replace(worker, ended=True)
-    return worker if heartbeat == worker.heartbeat else replace(worker, last=now, heartbeat=heartbeat, ended=False)
+    if heartbeat == worker.heartbeat:
+        return worker
+    since = worker.publishes or now if publishes(heartbeat) else None
+    return replace(worker, last=now, heartbeat=heartbeat, publishes=since, ended=False)
 
 
 def lost(heard: Heard, expected: int, limit: float) -> list[Worker]:
     """The processes that are silent for longer than `limit` and were not replaced by one that began later.
 
-    The first `expected` processes that began replace no other: a job starts that many, though not all at once.
+    The first `expected` processes that began replace no other: a job starts that many, though not all at once. While
+    the run is published only the process that does it can be lost.
     """
     silent = [worker for worker in heard.workers if not worker.ended and heard.time - worker.last > limit]
+    publisher = _publisher(heard)
+    if publisher is not None and publisher not in silent:
+        return []
+    # Unless the work goes on elsewhere.
+    if publisher is not None and all(worker.first <= publisher.last for worker in heard.workers):
+        return [publisher]
     in_place = [worker.first for worker in heard.workers[expected:]]
     missing = []
     # Begins with the one that was heard last: the fewest processes began after it.
@@ -88,6 +109,12 @@ def lost(heard: Heard, expected: int, limit: float) -> list[Worker]:
         else:
             missing.append(worker)
     return missing[::-1]
+
+
+def _publisher(heard: Heard) -> Worker | None:
+    """The process that publishes the run: of several the last that began to, as the runner gave the others up."""
+    publishing = [worker for worker in heard.workers if worker.publishes is not None]
+    return max(publishing, key=lambda worker: worker.publishes or 0.0, default=None)
 
 
 def start_seconds(environment: Mapping[str, str]) -> float | None:
@@ -119,10 +146,11 @@ def problem(heard: Heard, expected: int, start: float) -> str | None:
             f"(of a runner that ends idle processes itself, {START}=off waits for ever)"
         )
     # A process that stopped before its first heartbeat is never heard, and its work never ends.
-    if (begun := len(heard.workers)) < expected and heard.time - heard.workers[0].first > start:
+    late = heard.time - heard.workers[0].first > start and _publisher(heard) is None
+    if late and (begun := len(heard.workers)) < expected:
         return (
             f"only {begun} of {expected} worker processes have begun within {start:.0f} s of the first; "
-            f"does the runner start as many as --workers says? {WAIT_LONGER}"
+            f"does the runner start as many as --workers says, and do all see the output? {WAIT_LONGER}"
         )
     return None
 
@@ -138,14 +166,18 @@ def listening(folder: str) -> Iterator[None]:
             end_listening(folder)
 
 
-def wait(result: Any, folder: str, expected: int, start: float | None) -> None:
+def wait(result: Any, folder: str, workers: int, start: float | None, with_work: Callable[[], int]) -> None:
     """Waits for the job of a Beam PipelineResult, and raises what waiting raises.
+
+    Of its `workers` processes a runner may start only those `with_work`, which is asked before a job is given up.
 
     If the job will never end (see `problem`), tries to cancel it and raises WorkersLostError; never if `start` is None.
     """
-    waiting, ear = _Call(result.wait_until_finish), _Ear(folder)
+    waiting, ear, expected = _Call(result.wait_until_finish), _Ear(folder), workers
     while not waiting.ended(LOOK_SECONDS):
         ear.listen()
+        if start is not None and problem(ear.heard, expected, start):
+            expected = max(1, with_work())
         if start is not None and (why := problem(ear.heard, expected, start)):
             # Here too a job server may wait for the lost process.
             _Call(result.cancel).ended(CANCEL_SECONDS)
@@ -163,10 +195,10 @@ def _told(error: BaseException, ear: "_Ear", expected: int) -> Exception | None:
     import grpc
 
     if isinstance(error, grpc.RpcError):
-        return ConnectionError("the job server does not answer any more")
+        return ConnectionError("the job server does not answer any more; its job may still publish")
     if not ear.heard.workers and POOL_CLOSED in str(error):
         return WorkersLostError(f"no worker process has begun; {NOT_BEGUN}")
-    if CHANNEL_CLOSED not in str(error):
+    if not any(phrase in str(error) for phrase in DIED):
         return None
     # The job server knows that a process died, but not which: the silent one.
     until = time.monotonic() + SHORT_SECONDS + 2 * LOOK_SECONDS

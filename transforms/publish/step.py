@@ -74,7 +74,7 @@ def judge_and_publish(
     Raises PublishError as `publish` does, also for a run that the gate holds: who only follows the state of the job
     must see that nothing was published.
     """
-    start_heartbeat(heartbeats)
+    start_heartbeat(heartbeats, publishes=True)
     advance(progress, 1, PUBLISH)
     if read_verdict(run.verdict) is None:
         taken = read_taken(taken_file)

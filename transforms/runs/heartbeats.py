@@ -1,7 +1,8 @@
 """Heartbeats: a worker process rewrites a small file of its own while it lives, so that its death can be noticed.
 
 Only for runners that do not do this themselves. The heartbeat lasts from the set-up of the first step to the end of the
-process, or until the listener removes the file that says that it listens.
+process, or until the listener removes the file that says that it listens. It says whether the process publishes: by
+then a runner may have ended all others, without leaving them the time to delete their files.
 """
 
 import atexit
@@ -18,19 +19,27 @@ from transforms.stores.paths import join, literal
 
 HEARTBEAT_SECONDS = 2.0
 LISTENER = "_listener"
+PUBLISHES = "publishes"
 _started: set[tuple[int, str]] = set()
+_publishing: set[tuple[int, str]] = set()
 _lock = threading.Lock()
 
 
-def start_heartbeat(folder: str | None) -> None:
-    """Starts the heartbeat of this process in `folder`; a second call changes nothing, and None starts none."""
+def start_heartbeat(folder: str | None, *, publishes: bool = False) -> None:
+    """Starts the heartbeat of this process in `folder`, once; None starts none.
+
+    The last call decides whether the process publishes: a runner may begin the whole job anew in the same process.
+    """
     me = (os.getpid(), folder or "")
     with _lock:
-        if folder is None or me in _started:
+        if folder is None:
+            return
+        (_publishing.add if publishes else _publishing.discard)(me)
+        if me in _started:
             return
         _started.add(me)
     path, stop = join(folder, _new_name()), threading.Event()
-    thread = threading.Thread(target=_heartbeat, args=(folder, path, stop), name="heartbeats", daemon=True)
+    thread = threading.Thread(target=_heartbeat, args=(folder, path, stop, me), name="heartbeats", daemon=True)
     thread.start()
 
     def end() -> None:
@@ -52,14 +61,19 @@ def host_and_pid(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _heartbeat(folder: str, path: str, stop: threading.Event) -> None:
+def publishes(heartbeat: str) -> bool:
+    """Whether the process with this heartbeat publishes the run."""
+    return heartbeat.endswith(f" {PUBLISHES}\n")
+
+
+def _heartbeat(folder: str, path: str, stop: threading.Event, me: tuple[int, str]) -> None:
     store = store_for(folder)
     for number in itertools.count():
         with suppress(Exception):  # A store may fail for a moment: the next heartbeat may be heard.
             if store.read(join(folder, LISTENER)) is None:
                 delete_heartbeats(folder, [path])
                 return
-            store.write(path, b"%d\n" % number)
+            store.write(path, f"{number}{f' {PUBLISHES}' if me in _publishing else ''}\n".encode())
         if stop.wait(HEARTBEAT_SECONDS):
             return
 

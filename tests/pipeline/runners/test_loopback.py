@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import apache_beam as beam
 import grpc
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
+from apache_beam.options.pipeline_options import DirectOptions, FlinkRunnerOptions, PipelineOptions, PortableOptions
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
 from pipeline import scoring
@@ -141,3 +141,12 @@ def test_a_portable_job_may_take_as_long_as_it_takes_unless_the_user_says_otherw
     assert timeout() == JOB_SECONDS > 365 * 24 * 3600
     assert timeout("--job_server_timeout=77") == 77
     assert timeout("--job-server-timeout", "78") == 78
+
+
+def test_the_number_of_workers_reaches_engines_by_either_name_unless_the_user_says_otherwise() -> None:
+    def parallelism(*extra: str) -> tuple[int, int]:
+        options = beam_options("portable", 3, ["--job_endpoint=localhost:1", *extra])
+        return options.view_as(DirectOptions).direct_num_workers, options.view_as(FlinkRunnerOptions).parallelism
+
+    assert parallelism() == (3, 3)
+    assert parallelism("--parallelism=7") == (3, 7)

@@ -1,22 +1,24 @@
-"""When the command gives a worker process up, as pure functions of what was heard; and the heartbeats themselves."""
+"""When the command gives a worker process up: as pure functions of what was heard, and with jobs that hang."""
 
-import os
-import subprocess
-import sys
+import datetime as dt
+import itertools
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.commands import ROOT
-from support.runs.forked import Forked
-from support.runs.publishing import ready
+from support.runs.publishing import planned
 
+from pipeline import scoring
 from pipeline.errors import ConfigError, WorkersLostError
 from pipeline.runners import watchdog
+from pipeline.runners.presets import beam_options
 from pipeline.runners.watchdog import GAP_SECONDS, START, Heard, listen, lost, problem, start_seconds
-from transforms.publish.step import judge_and_publish
 from transforms.runs import heartbeats
 
 LIMIT = 10.0
@@ -114,6 +116,49 @@ def test_a_process_that_never_had_a_heartbeat_is_given_up_that_long_after_the_fi
         assert f"{START}=off" in why
 
 
+PUBLISHING = f"{{}} {heartbeats.PUBLISHES}\n"
+RUNNING = {"a": "1\n", "b": "1\n"}
+
+
+def looks_while_publishing(*alive: str, seconds: int = 60, begun: int = 1) -> list[dict[str, str]]:
+    """Looks at the files of `a` and `b`, of which only those that are alive are rewritten, as they publish."""
+    looks = range(begun, begun + seconds)
+    return [{**RUNNING, **{name: PUBLISHING.format(number) for name in alive}} for number in looks]
+
+
+@pytest.mark.parametrize("expected", [1, 2, 3])
+def test_while_the_run_is_published_no_other_process_is_missed(expected: int) -> None:
+    assert problem(hear(RUNNING, *looks_while_publishing("b")), expected, 20) is None
+    # The one that published has ended, and the job has not: its file is gone, that of the other stayed.
+    assert problem(hear(RUNNING, *looks_while_publishing("b"), *([{"a": "1\n"}] * 40)), expected, 20) is None
+    # Another takes over what a process did that stopped long ago.
+    assert problem(hear(RUNNING, *looks_while_publishing("b"), *looks_while_publishing("a")), expected, 20) is None
+
+
+def test_a_process_that_dies_while_it_publishes_is_told_alone() -> None:
+    published = looks_while_publishing("b", seconds=40)
+    assert names(hear(RUNNING, *published, *(published[-1:] * 11))) == ["b"]
+    assert "not heard of for 31 s" in str(problem(hear(RUNNING, *published, *(published[-1:] * 31)), 2, 300))
+
+
+def test_of_two_processes_that_publish_the_last_that_began_to_is_waited_for() -> None:
+    # The runner has given `b` up, which lives on; then `a` dies.
+    both = looks_while_publishing("a", "b", seconds=5, begun=20)
+    alone = [{**look, "a": both[-1]["a"]} for look in looks_while_publishing("b", seconds=20, begun=25)]
+    assert names(hear(RUNNING, *looks_while_publishing("b", seconds=5), *both, *alone)) == ["a"]
+
+
+def test_work_that_began_anew_after_the_publisher_died_is_watched_as_ever() -> None:
+    published = looks_while_publishing("b", seconds=40)
+    again = [{**published[-1], "c": f"{number}\n", "d": f"{number}\n"} for number in range(20)]
+    assert names(hear(RUNNING, *published, *again)) == []
+    dead = [{**published[-1], "c": f"{number}\n", "d": "19\n"} for number in range(20, 40)]
+    assert names(hear(RUNNING, *published, *again, *dead)) != []
+    # In the same process, which says so itself.
+    anew = [{"a": "1\n", "b": f"{number}\n"} for number in range(41, 80)]
+    assert names(hear(RUNNING, *published, *anew)) == ["a"]
+
+
 def test_processes_that_began_and_ended_count_as_begun() -> None:
     assert problem(hear({"a": "1"}, {}, *({"b": str(i)} for i in range(20))), 2, 10) is None
 
@@ -136,6 +181,11 @@ def test_how_long_processes_may_take_to_begin_is_an_environment_variable(value: 
 def test_a_time_to_begin_that_is_none_is_refused(value: str) -> None:
     with pytest.raises(ConfigError, match=rf"{START}='{value}'.*`off`"):
         start_seconds({START: value})
+
+
+def both() -> int:
+    """Processes that have work."""
+    return 2
 
 
 class Job:
@@ -166,100 +216,75 @@ def test_a_job_that_cannot_even_be_cancelled_is_left_behind(tmp_path: Path) -> N
     with pytest.raises(
         WorkersLostError, match=r"no worker process has begun .* was asked to cancel .* may still publish"
     ):
-        watchdog.wait(Job(), str(tmp_path), 1, 0.3)
+        watchdog.wait(Job(), str(tmp_path), 1, 0.3, both)
     (tmp_path / "host-77.abc").write_bytes(b"")
     with pytest.raises(WorkersLostError, match=r"worker process host-77 \(host-pid\) was not heard of"):
-        watchdog.wait(Job(), str(tmp_path), 1, 0.3)
+        watchdog.wait(Job(), str(tmp_path), 1, 0.3, both)
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_watchdog_that_is_off_gives_no_job_up(tmp_path: Path) -> None:
     (tmp_path / "host-77.abc").write_bytes(b"")
     with pytest.raises(RuntimeError, match="a step failed"):
-        watchdog.wait(Job("a step failed", after=1.5), str(tmp_path), 2, None)
+        watchdog.wait(Job("a step failed", after=1.5), str(tmp_path), 2, None, both)
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_a_job_says_itself_is_told_and_a_process_that_died_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Traceback ...\nRuntimeError: Channel closed prematurely.",
+        "bundle inst006 stage-005 failed:SDK worker disconnected: worker[job-001[job]], 2 active instructions",
+    ],
+)
+def test_what_a_job_says_itself_is_told_and_a_process_that_died_is_named(said: str, tmp_path: Path) -> None:
     (tmp_path / "host-77.abc").write_bytes(b"")
     with pytest.raises(RuntimeError, match="a step failed"):
-        watchdog.wait(Job("a step failed"), str(tmp_path), 1, 300)
+        watchdog.wait(Job("a step failed"), str(tmp_path), 1, 300, both)
     with pytest.raises(WorkersLostError, match=r"host-77 \(host-pid\) died"):
-        watchdog.wait(Job("Traceback ...\nRuntimeError: Channel closed prematurely."), str(tmp_path), 1, 300)
+        watchdog.wait(Job(said), str(tmp_path), 1, 300, both)
 
 
-BEATING = (
-    "import sys; from transforms.runs.heartbeats import start_heartbeat as start; "
-    "start(sys.argv[1]); start(sys.argv[1]); sys.stdin.read()"
-)
+@pytest.fixture
+def alive(tmp_path: Path) -> Iterator[None]:
+    """One process has a heartbeat meanwhile."""
+    over = threading.Event()
+
+    def beat() -> None:
+        for number in itertools.count():
+            (tmp_path / "host-77.abc").write_text(f"{number}\n")
+            if over.wait(0.05):
+                return
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
 
 
-def beating(folder: Path) -> Forked:
-    return Forked([sys.executable, "-c", BEATING, str(folder)], cwd=ROOT, stdin=subprocess.PIPE)
+@pytest.mark.usefixtures("impatient", "alive")
+def test_a_process_without_work_need_not_begin(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="the end"):
+        watchdog.wait(Job("the end", after=2), str(tmp_path), 2, 0.3, lambda: 1)
+    with pytest.raises(RuntimeError, match="the end"):
+        watchdog.wait(Job("the end", after=2), str(tmp_path), 1, 0.3, lambda: 0)
+    with pytest.raises(WorkersLostError, match=r"only 1 of 2 worker processes have begun"):
+        watchdog.wait(Job("the end", after=2), str(tmp_path), 2, 0.3, both)
 
 
-def threads(process: Forked) -> int:
-    return len(list(Path(f"/proc/{process.pid}/task").iterdir()))
-
-
-def until(seconds: float, holds: object) -> bool:
-    deadline = time.monotonic() + seconds
-    while not (true := holds()) and time.monotonic() < deadline:  # type: ignore[operator]
-        time.sleep(0.02)
-    return bool(true)
-
-
-@pytest.mark.slow
-def test_a_process_has_a_heartbeat_until_it_ends(tmp_path: Path) -> None:
-    heartbeats.begin_listening(str(tmp_path / "beats"))
-    with beating(tmp_path / "beats") as process:
-        assert until(10, lambda: heartbeats.hear(str(tmp_path / "beats")))
-        ((name, first),) = heartbeats.hear(str(tmp_path / "beats")).items()
-        assert heartbeats.host_and_pid(name).endswith(f"-{process.pid}")
-        assert until(10, lambda: heartbeats.hear(str(tmp_path / "beats")).get(name, first) != first)
-        process.communicate(b"")
-    assert (process.returncode, heartbeats.hear(str(tmp_path / "beats"))) == (0, {})
-
-
-@pytest.mark.slow
-def test_a_process_stops_when_nobody_listens_any_more_and_leaves_nothing(tmp_path: Path) -> None:
-    heartbeats.begin_listening(str(tmp_path / "beats"))
-    with beating(tmp_path / "beats") as process:
-        assert until(10, lambda: heartbeats.hear(str(tmp_path / "beats")))
-        before = threads(process)
-        heartbeats.end_listening(str(tmp_path / "beats"))
-        assert until(10, lambda: threads(process) < before and not (tmp_path / "beats").exists())
-        process.communicate(b"")
-    assert not (tmp_path / "beats").exists()
-
-
-@pytest.mark.slow
-def test_no_process_has_a_heartbeat_where_nobody_listens(tmp_path: Path) -> None:
-    with beating(tmp_path / "beats") as process:
-        process.communicate(b"")
-    assert (process.returncode, list(tmp_path.iterdir())) == (0, [])
-
-
-def test_what_a_file_holds_is_a_heartbeat_whatever_its_times_say(tmp_path: Path) -> None:
-    folder = str(tmp_path)
-    (tmp_path / "host-77.abc").write_bytes(b"1\n")
-    first = heartbeats.hear(folder)
-    os.utime(tmp_path / "host-77.abc", ns=(1, 1))
-    assert heartbeats.hear(folder) == first
-    (tmp_path / "host-77.abc").write_bytes(b"2\n")
-    os.utime(tmp_path / "host-77.abc", ns=(1, 1))
-    assert heartbeats.hear(folder) != first
-
-
-def test_two_processes_of_the_same_host_and_number_have_two_files() -> None:
-    names = [heartbeats._new_name() for _ in range(2)]
-    assert names[0] != names[1]
-    assert heartbeats.host_and_pid(names[0]) == heartbeats.host_and_pid(names[1])
-
-
-def test_a_process_that_publishes_has_a_heartbeat(tmp_path: Path) -> None:
-    folder = str(tmp_path / "beats")
-    heartbeats.begin_listening(folder)
-    judge_and_publish(ready(str(tmp_path / "out")), [], [], [], [], heartbeats=folder)
-    assert until(10, lambda: heartbeats.hear(folder))
-    heartbeats.end_listening(folder)
+@pytest.mark.parametrize(("rows", "with_work"), [(2, 1), (5, 2), (None, 2)])
+def test_a_job_of_one_split_has_work_for_one_process(
+    rows: int | None, with_work: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = planned(str(tmp_path), rows=rows or 5)
+    if rows is None:
+        # As the streams of a table, before its session is made.
+        Path(run.plan).unlink()
+    asked: list[int] = []
+    monkeypatch.setattr(scoring, "start", lambda *_: Job())
+    monkeypatch.setattr(scoring, "wait", lambda *given: asked.append(given[-1]()))
+    prepared: Any = SimpleNamespace(job=SimpleNamespace(runner="portable"), run=run)
+    options = beam_options("portable", 2, ["--job_endpoint=localhost:1"])
+    scoring._run(prepared, options, dt.datetime.now(dt.UTC), 300)
+    assert asked == [with_work]
