@@ -8,15 +8,19 @@ import os
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
 from support.jobs import NOW, Outcome, Score, many_texts, write_parquet
 
 from pipeline.errors import RunFailedError
+from pipeline.runners.presets import beam_options
+from pipeline.scoring import build
 from transforms.publish.commit import publish
 from transforms.runs.resume import finished_splits
 from transforms.runs.run import Run
+from transforms.runs.verdicts import read_verdict
 from transforms.score import macro_batch
 
 SPLITS, ROWS = 8, 25
@@ -211,6 +215,41 @@ def test_a_run_whose_staged_file_was_deleted_before_publishing_is_started_anew(
     outcome = run_job(files)
     assert outcome.manifest["run_id"] != dead_run.run_id
     assert len(outcome.rows()) == SPLITS * (ROWS - BAD)
+
+
+def test_a_runner_that_begins_anew_after_the_verdict_reads_nothing_and_publishes_the_same(
+    run_job: Score, files: list[Path], scoring: Scoring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Any] = []
+
+    def built(p: beam.Pipeline, *more: Any) -> None:
+        jobs.append(more)
+        build(p, *more)
+
+    def dies(*_: Any) -> None:
+        raise RuntimeError("the machine is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.scoring.build", built)
+        patch.setattr("transforms.publish.step.publish", dies)
+        with pytest.raises(RunFailedError):
+            run_job(files)
+    scoring.scored = 0
+    for file in files:
+        file.unlink()
+    with beam.Pipeline(options=beam_options("direct", 1, [])) as p:
+        build(p, *jobs[0])
+    verdict = read_verdict(the_run(tmp_path / "out").verdict)
+    assert verdict is not None
+    outcome = Outcome(verdict=verdict, output=tmp_path / "out")
+    assert (scoring.scored, verdict.status) == (0, "published")
+    assert outcome.manifest["counts"] == {
+        "read": SPLITS * ROWS,
+        "scored": SPLITS * (ROWS - BAD),
+        "skipped": 0,
+        "dead": SPLITS * BAD,
+    }
+    assert len({row["id"] for row in outcome.rows()}) == len(outcome.rows()) == SPLITS * (ROWS - BAD)
 
 
 def test_a_slow_run_and_the_one_that_took_over_publish_the_same(

@@ -1,5 +1,6 @@
 """ReadTexts: splits of files or of a BigQuery table -> Rows, dead letters and row counts."""
 
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -22,10 +23,12 @@ from transforms.read.unchanged import FetchUnchanged, StoredBatch, Unchanged
 from transforms.read.values.conform import conform
 from transforms.runs.error_budget import ErrorBudget, Spending, note_dead
 from transforms.runs.heartbeats import start_heartbeat
-from transforms.runs.plan import Piece, Split
+from transforms.runs.plan import Piece, Split, planned_splits
 from transforms.runs.resume import read_taken
 from transforms.runs.row_counts import MARKED, Count, count_positions, total
 from transforms.runs.staged import record_read
+from transforms.runs.verdicts import read_verdict
+from transforms.stores.paths import join
 
 STAGE = "Read"
 
@@ -93,8 +96,12 @@ class ReadTexts(beam.PTransform):
 
 
 def list_splits(plan: str) -> Iterator[Split]:
-    """The splits of the plan file, or the streams of the read session that the first call makes."""
-    yield from open_splits(plan)
+    """The splits of the plan file, or the streams of the read session that the first call makes.
+
+    None if the run has its verdict, and only publishing is left: a runner may begin the whole job anew.
+    """
+    if read_verdict(join(posixpath.dirname(plan), "verdict.json")) is None:
+        yield from open_splits(plan)
 
 
 class _ReadSplit(beam.DoFn):
@@ -156,7 +163,7 @@ class _ReadSplit(beam.DoFn):
     def _file_names(self) -> dict[int, str]:
         # Only a split that has duplicates needs the names of other files.
         if not self._files:
-            self._files = {piece.number: piece.file for split in list_splits(self._plan) for piece in split.pieces}
+            self._files = {piece.number: piece.file for split in planned_splits(self._plan) for piece in split.pieces}
         return self._files
 
 
