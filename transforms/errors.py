@@ -1,6 +1,8 @@
 """Every way a run can fail, and the sentences that say so. Imports nothing of the project."""
 
 import os
+import posixpath
+import socket
 
 
 class PlanError(ValueError):
@@ -70,6 +72,18 @@ def file_changed(path: str, expected: str, found: str) -> FileChangedError:
     return FileChangedError(
         f"{path}: expected version {expected}, found {found}. Files must not change between the plan and the "
         "end of a run; start the run again when they are complete"
+    )
+
+
+class FileGoneError(FileNotFoundError):
+    """A file of a run is not there; the message names the file, and the folder and host to look at."""
+
+
+def file_gone(path: str, what: str) -> FileGoneError:
+    """The error for a file of a run that its plan or an attempt wrote; `what` is in it."""
+    return FileGoneError(
+        f"{path}: {what} is not there. Either host {socket.gethostname()} does not see the folder "
+        f"{posixpath.dirname(path)}, which every worker must, or the run was cleaned away while it worked"
     )
 
 

@@ -127,7 +127,7 @@ def _copy(run: Run, verdict: Verdict, store: Store) -> None:
         # date may have deleted the copies.
         if is_open(run, read_manifest(run.manifest)[0]):
             raise PublishError(
-                f"run {run.run_id} is not published, a staged file is gone or changed: {error}"
+                f"run {run.run_id} is not published, a staged file is gone, changed or not visible here: {error}"
             ) from error
 
 

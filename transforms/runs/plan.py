@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from transforms.batches.dialect import Dialect
 from transforms.batches.schemas import Columns
+from transforms.errors import file_gone
 from transforms.outputs.records import broken, is_time, parse, read
 from transforms.runs.fail_points import step
 from transforms.stores.choose import store_for
@@ -151,7 +152,7 @@ def read_about(store: Store, path: str) -> dict[str, Any]:
 def _read(store: Store, path: str) -> bytes:
     data = store.read(path)
     if data is None:
-        raise FileNotFoundError(f"{path}: the plan of the run is gone; was the run cleaned away while it worked?")
+        raise file_gone(path, "the plan of the run")
     return data
 
 
@@ -183,7 +184,7 @@ def planned_splits(plan: str) -> list[Split]:
         return splits
     data = read(path)
     if data is None:
-        raise FileNotFoundError(f"{path}: the run has no read session; was it cleaned away while it worked?")
+        raise file_gone(path, "the read session of the run")
     streams = parse(data, path).get("streams")
     if not isinstance(streams, list) or not all(isinstance(stream, str) for stream in streams):
         broken(path, "streams are not names")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from transforms.batches.dead_letters import OF_THE_MODEL
-from transforms.errors import RecordError
+from transforms.errors import RecordError, file_gone
 from transforms.outputs.deletion import listed
 from transforms.outputs.digest_files import DigestFile
 from transforms.outputs.names import is_staged_of
@@ -209,7 +209,7 @@ def read_taken(path: str | None) -> TakenOver:
         return TakenOver()
     data = read(path)
     if data is None:
-        raise FileNotFoundError(f"{path}: what the run took over is gone; was the run cleaned away while it worked?")
+        raise file_gone(path, "what the run took over")
     content = parse(data, path)
     try:
         counts = tuple(parse_count(count) for count in content["read"])

@@ -1,6 +1,9 @@
 """Where files are cut, and what columns the plan gives a job."""
 
 import io
+import socket
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,12 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.jobs import write_parquet
 
-from transforms.errors import PlanError
+from pipeline.errors import cause
+from transforms.batches.schemas import Columns
+from transforms.errors import FileGoneError, PlanError
 from transforms.read import inspect_file as look
 from transforms.read.columns import ColumnsRequest, SchemaUnion, check_names, resolve
 from transforms.read.formats.lines import lines_of
 from transforms.read.plan_files import plan_inputs
-from transforms.runs.plan import Piece, read_plan, write_plan
+from transforms.read.step import list_splits
+from transforms.runs.plan import Piece, Plan, TableInput, planned_splits, read_plan, write_plan
+from transforms.runs.resume import read_taken
 from transforms.stores.choose import store_for
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -137,3 +144,30 @@ def test_a_small_job_has_some_splits_and_a_large_one_splits_of_the_full_size(
     assert splits(20) == [8, 8, 4]
     assert splits(256) == [16] * 16
     assert splits(2_048) == [64] * 32
+
+
+def session_of(plan: str) -> object:
+    """Asks for the streams of a table that has no read session."""
+    table = asdict(TableInput(source="bq://p.d.t", project="p", columns=("text",)))
+    write_plan(store_for(plan), plan, Plan(columns=Columns(text="text")), {"table_input": table})
+    return planned_splits(plan)
+
+
+@pytest.mark.parametrize(
+    ("asked", "what"),
+    [
+        (lambda path: list(list_splits(path)), "the plan of the run"),
+        (session_of, "the read session of the run"),
+        (read_taken, "what the run took over"),
+    ],
+)
+def test_a_worker_on_a_host_that_does_not_see_the_folder_of_the_run_says_so(
+    asked: Callable[[str], object], what: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out" / "_runs" / "20261121T020003Z-5f3a9c"
+    with pytest.raises(FileGoneError) as caught:
+        asked(str(folder / "plan.parquet"))
+    # As a worker process tells it, whose messages are withheld unless they are ours.
+    name = f"{type(caught.value).__module__}.{type(caught.value).__name__}"
+    said = cause(RuntimeError(f"Traceback (most recent call last):\n{name}: {caught.value} [while running 'Read']\n"))
+    assert f"{what} is not there. Either host {socket.gethostname()} does not see the folder {folder}, " in said
