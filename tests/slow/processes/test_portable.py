@@ -20,6 +20,7 @@ from support.runs.same_rows import assert_same_rows
 from pipeline.errors import ConfigError
 from pipeline.runners.presets import beam_options
 
+PRISM = ROOT / ".cache" / "prism" / "prism"
 EXAMPLES = ROOT / "examples" / "snips"
 DATE = "2026-11-21"
 SPLITS = 8
@@ -153,6 +154,22 @@ def test_two_worker_processes_give_the_same_rows_and_the_command_ends_when_one_i
     assert '"event": "published"' in said
     # All rows that are left may be of one process, as the other has staged its own before it was ended.
     assert len(watched.beating) == 2
+    assert_same_rows(rows(output), expected)
+    assert files(output / f"dt={DATE}") != before
+
+
+def test_prism_publishes_the_same_rows_also_after_a_worker_was_killed(score: list[str], tmp_path: Path) -> None:
+    assert PRISM.exists(), f"make {PRISM.relative_to(ROOT)} builds it, which takes Go"
+    output = tmp_path / "out"
+    run(score)
+    expected, before = rows(output), files(output / f"dt={DATE}")
+    with engine(tmp_path / "log", PRISM) as prism:
+        attack, said = attacked(prism, score, output, signal.SIGKILL)
+        (victim,) = attack.pids
+        assert time.monotonic() - attack.at < 60
+        assert f"-{victim} (host-pid) died" in said
+        assert files(output / f"dt={DATE}") == before
+        assert '"event": "published"' in run(score, *prism.options)
     assert_same_rows(rows(output), expected)
     assert files(output / f"dt={DATE}") != before
 

@@ -2,12 +2,14 @@
 
 import os
 import socket
+import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from support.runs.forked import ROOT, Forked
 
@@ -35,31 +37,27 @@ class Engine:
 
 
 @contextmanager
-def engine(log: Path, server: Sequence[str] = ("pipeline.runners.job_server", "--port")) -> Iterator[Engine]:
+def engine(log: Path, prism: Path | None = None) -> Iterator[Engine]:
     """Both, ready to take jobs; at the end every process is killed.
 
-    `server` is a module and its flag for the port.
+    The job server is this project's, or Beam's Go runner where its program is given.
     """
     job_port, pool_port = free_port(), free_port()
     # The pool starts plain `python`, and no environment but ours has the steps of the job.
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
     threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), **threads}
-    commands = (
-        [*server, str(job_port)],
-        ["apache_beam.runners.worker.worker_pool_main", f"--service_port={pool_port}"],
-    )
+    python = [sys.executable, "-m"]
+    server = [*python, "pipeline.runners.job_server", "--port", str(job_port)]
+    pool = [*python, "apache_beam.runners.worker.worker_pool_main", f"--service_port={pool_port}"]
     with log.open("wb") as out:
-        processes = [
-            Forked(
-                [sys.executable, "-m", *command],
-                env=environment,
-                cwd=log.parent,
-                stdout=out,
-                stderr=out,
-            )
-            for command in commands
-        ]
+        start: dict[str, Any] = {"env": environment, "cwd": log.parent, "stdout": out, "stderr": out}
+        if prism is None:
+            serving: subprocess.Popen[bytes] = Forked(server, **start)
+        else:
+            command = [str(prism), f"--job_port={job_port}", "--serve_http=false"]
+            serving = subprocess.Popen(command, start_new_session=True, **start)
+        processes = [serving, Forked(pool, **start)]
         try:
             for port in (job_port, pool_port):
                 _wait_for(port)
