@@ -31,8 +31,9 @@ OFF = ("0", "off")
 WAIT_LONGER = f"{START}=SECONDS waits longer, {START}=off for ever"
 SHORT_SECONDS = 3 * HEARTBEAT_SECONDS
 """The same if it is known that a process died."""
-DIED = ("Channel closed prematurely", "SDK worker disconnected")
-"""What Beam's Python job server and Prism say if they notice that a worker died; the first does not between bundles."""
+DIED = ("Channel closed prematurely", "SDK worker disconnected", "send on closed channel")
+"""What Beam's Python job server says if it notices that a worker died, which it does not between two Beam bundles; and
+Prism, which may go on to the next stage and fail there."""
 POOL_CLOSED = "StatusCode.UNAVAILABLE"
 NOT_BEGUN = (
     "does the job server reach the worker pool (--environment_config), "

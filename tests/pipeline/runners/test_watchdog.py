@@ -235,6 +235,7 @@ def test_a_watchdog_that_is_off_gives_no_job_up(tmp_path: Path) -> None:
     [
         "Traceback ...\nRuntimeError: Channel closed prematurely.",
         "bundle inst006 stage-005 failed:SDK worker disconnected: worker[job-001[job]], 2 active instructions",
+        "panic in stage.Execute bundle processing goroutine: send on closed channel, stage: &{ID:stage-009",
     ],
 )
 def test_what_a_job_says_itself_is_told_and_a_process_that_died_is_named(said: str, tmp_path: Path) -> None:
