@@ -8,15 +8,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.batches.measures import MEASURES, SAMPLED, millionths, sample, unpacked
+from transforms.batches.measures import MEASURE, MEASURES, SAMPLED, Measured, millionths, sample, unpacked
 from transforms.outputs.summary import statistics
 from transforms.outputs.summary.record import FORMAT, MOST_LABELS, first_bin, one_label
 from transforms.outputs.summary.statistics import STATISTICS, Integers, Statistic
 
 _LARGEST = 1e6
 """A value counts in the sum as no more than this, on either side of 0."""
-_OF_TEXTS = (statistics.UNKNOWN_TOKENS, statistics.DIGITS, statistics.URLS, statistics.OTHER_SCRIPTS)
 _OF_PROBABILITIES = (statistics.MARGIN, statistics.ENTROPY)
+_OF_ALL, _OF_SAMPLE = (
+    [one for one in STATISTICS if one.name in (MEASURE.names or ()) and (one.name in SAMPLED) == sampled]
+    for sampled in (False, True)
+)
 _FEW = 4
 """Where fewer than one in so many rows have another number than 0, only these are counted one by one."""
 _NOBODY = np.zeros(0, np.intp)
@@ -112,11 +115,12 @@ class Summarizer:
         """Counts rows of Scores with positions."""
         if not batch.num_rows:
             return
-        measured = [*_measured(batch)]
-        chosen = sample(batch.column("text_hash")) if measured else _NOBODY
-        columns = [*_published(batch), *(column for column in measured if column.statistic.name not in SAMPLED)]
-        sampled = [column for column in measured if column.statistic.name in SAMPLED]
-        of_sample = [column.take(chosen) for column in sampled]
+        measured, chosen, of_sample = _measured(batch), _NOBODY, list[_Column]()
+        columns = [*_published(batch)]
+        if measured is not None:
+            chosen, scored = sample(batch.column("text_hash")), "value" not in batch.schema.names
+            columns += _columns(measured, _OF_ALL, scored=scored)
+            of_sample += _columns(measured[chosen], _OF_SAMPLE, scored=scored)
         if "label" in batch.schema.names:
             self._by_label.add(columns, self._places(batch.column("label")), of_sample, chosen)
             return
@@ -127,7 +131,8 @@ class Summarizer:
             columns = [column.take(parents) for column in columns if column.statistic != statistics.PROBABILITY]
             columns.append(_Column(statistics.PROBABILITY, millionths(given.field("probability").to_numpy())))
             entries = np.flatnonzero(np.isin(parents, chosen))
-            of_sample = [column.take(parents[entries]) for column in sampled]
+            places = np.searchsorted(chosen, parents[entries])
+            of_sample = [column.take(places) for column in of_sample]
             self._by_label.add(columns, self._places(given.field("label")), of_sample, entries)
 
     def _places(self, labels: pa.DictionaryArray) -> Integers:
@@ -174,15 +179,16 @@ def _published(batch: pa.RecordBatch) -> Iterator[_Column]:
     yield _Column(statistics.TRUNCATED, truncated)
 
 
-def _measured(batch: pa.RecordBatch) -> Iterator[_Column]:
-    """The statistics of what was measured on the way, which rows with the scores of an earlier date were not."""
+def _measured(batch: pa.RecordBatch) -> Measured | None:
+    """What was measured on the way; of rows with the scores of an earlier date nothing was."""
     column = batch.column(MEASURES)
-    if column.null_count:
-        return
-    measured = unpacked(column)
-    scored = () if "value" in batch.schema.names else _OF_PROBABILITIES
-    for statistic in (*scored, *_OF_TEXTS):
-        yield _Column(statistic, np.ascontiguousarray(measured[statistic.name]))
+    return None if column.null_count else unpacked(column)
+
+
+def _columns(measured: Measured, counted: Sequence[Statistic], *, scored: bool) -> list[_Column]:
+    """Some statistics of rows of what was measured; without `scored` no probabilities."""
+    some = [one for one in counted if scored or one not in _OF_PROBABILITIES]
+    return [_Column(one, np.ascontiguousarray(measured[one.name])) for one in some]
 
 
 def _entries(column: pa.ListArray) -> tuple[pa.StructArray, npt.NDArray[np.int32]]:
