@@ -19,7 +19,7 @@ AIRFLOW := .venv-airflow
 PRISM := .cache/prism/prism
 
 .PHONY: demo test test-all lint accept quality bench bench-short bench-long bench-nightly bench-memory bench-embeddings bench-summary
-.PHONY: torture profile gpu-bench cluster gcp-smoke
+.PHONY: bench-drift torture profile gpu-bench cluster gcp-smoke
 .PHONY: demo-bundle test-airflow test-python test-pythons wheel-demo lint-deploy lock lock-tools lock-deploy lock-images clean
 
 demo: $(READY)
@@ -124,6 +124,11 @@ bench-embeddings: $(READY)
 # The same with the summary of a run beside those without; fails above 3 % more of the host path, or 1 % at BERT-base.
 bench-summary: $(READY)
 	$(BIN)/python -m benchmarks.levels.summary
+
+# Thousands of nights of real texts, with and without something wrong in them, and ten by the command with its gate: to DRIFT.md;
+# fails if a limit is missed. About forty minutes on two cores; reads $$SHARED. ARGUMENTS="--scale 0.02" tries it.
+bench-drift: $(READY)
+	$(BIN)/python -m benchmarks.drift $(ARGUMENTS)
 
 # Where the time of a job goes beside the model, to PROFILE.md.
 profile: $(READY)

@@ -159,7 +159,7 @@ class ValidationRows:
     def summary(self, bundle: Path, spec: TokenizerSpec, labels: tuple[str, ...], thresholds: tuple[float, ...]) -> Any:
         """Their summary, as a run would have it, for the baseline of a bundle: that of each label has its rows only."""
         columns = replace(self.plan.columns, windows=spec.long_texts.windows)
-        labelling = Labelling(labels=labels, columns=columns, run=_no_run(), thresholds=thresholds)
+        labelling = Labelling(labels=labels, columns=columns, run=no_run(), thresholds=thresholds)
         shown = self.logits if not labels else sigmoid(self.logits) if thresholds else softmax(self.logits)
         summarizer = Summarizer(labels)
         for tokens in self._tokens(bundle, spec, columns):
@@ -208,7 +208,7 @@ def _outputs(tokens: pa.RecordBatch, shown: np.ndarray, columns: Columns) -> pa.
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _no_run() -> Run:
+def no_run() -> Run:
     """Rows have columns of their run, which no summary counts."""
     start = dt.datetime.fromtimestamp(0, dt.UTC)
     return Run(run_id=new_run_id(start), output="", date=start.date(), started=start, sequence=0, bundle="")
