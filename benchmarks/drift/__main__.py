@@ -52,8 +52,14 @@ def pool_of(bundle: Bundle, rows: Rows, texts: Texts, folder: Path) -> Pool:
     """The pool: every row scored once in every form."""
     scoring, file = Scoring(bundle), folder / "pool.parquet"
     numbers = {label: number for number, label in enumerate(sorted(set(rows.labels)))}
+    plain = scoring.scored(rows.texts, file)
+    forms = {}
+    for form, some in texts.forms.items():
+        # A text that is no other in this form adds the same.
+        changed = np.flatnonzero([text != own for text, own in zip(some, rows.texts, strict=True)])
+        forms[form] = plain.replaced(changed, scoring.scored([some[row] for row in changed], file))
     return Pool(
-        forms={form: scoring.scored(some, file) for form, some in texts.forms.items()},
+        forms=forms,
         labels=np.array([numbers[label] for label in rows.labels]),
         lengths=np.array([len(text) for text in rows.texts]),
         others={name: scoring.scored(some, file) for name, some in texts.others.items()},

@@ -111,7 +111,8 @@ def before(
 def drawn_again(generator: np.random.Generator, weights: Weights, rows: Integers, count: int) -> Integers:
     """So many of the rows, each as often as it comes."""
     ends = np.cumsum(weights[rows])
-    return rows[np.searchsorted(ends, generator.random(count) * ends[-1], side="right")]
+    chosen: Integers = rows[np.searchsorted(ends, generator.random(count) * ends[-1], side="right")]
+    return chosen
 
 
 def drawn_once(generator: np.random.Generator, weights: Weights, rows: Integers, count: int) -> Integers:

@@ -103,9 +103,9 @@ def other_texts() -> dict[str, list[str]]:
 
 
 def _some(texts: list[str]) -> list[str]:
-    """4,000 at most of the texts, each once."""
+    """2,500 at most of the texts, each once."""
     each = sorted({text for text in texts if text.strip()})
-    order = np.random.default_rng(_SEED).permutation(len(each))[:4_000]
+    order = np.random.default_rng(_SEED).permutation(len(each))[:2_500]
     return [each[at] for at in order.tolist()]
 
 

@@ -60,8 +60,8 @@ def _lines(found: Sequence[Of], runs: Sequence[Run], seconds: float) -> Iterator
         "these rows, and its summary the sum of what each adds; it is judged by the product's own functions against "
         f"{MOST_DATES} dates of {ROWS:,} rows and the baseline of the bundle. For each night the rows are split anew: "
         f"the dates are drawn from {CALIBRATION:.0%} of them (the calibration pool), the night from the others (the "
-        f"test pool). Labels differ at weekends (deviation of the logarithm of their shares {SWING:g}; on working days a "
-        f"fifth of it), and longer texts come more often there (e^{LONGER:g} for a deviation of length). "
+        f"test pool). Labels differ at weekends (deviation of the logarithm of their shares {SWING:g}; on working days "
+        f"a fifth of it), and longer texts come more often there (e^{LONGER:g} for a deviation of length). "
         "The swing is drawn anew for every tenth of the nights. Bounds were chosen on drawn histograms "
         "(`tests/transforms/outputs/test_drift_nights.py`), none on these texts.\n"
     )
@@ -105,8 +105,8 @@ def _real(runs: Sequence[Run]) -> Iterator[str]:
     yield "## Through the command\n"
     yield (
         f"{MOST_DATES} dates of the first corpus, and then {len(runs)} nights, {ROWS:,} rows each, by `bert-batch "
-        f"score --hold-if-drift` (the dates without it). In {alike} of {len(runs)} the command and the sum of the rows say "
-        "the same, which is what stands here, to the last digit.\n"
+        f"score --hold-if-drift` (the dates without it). In {alike} of {len(runs)} the command and the sum of the rows "
+        "say the same, which is what stands here, to the last digit.\n"
     )
     yield "| date | wrong with the night | the command | the sum of its rows |"
     yield "|---|---|---|---|"

@@ -53,11 +53,22 @@ class Contributions:
         """Some of these rows, also several times."""
         return Contributions(labels=self.labels[rows], bins=self.bins[rows])
 
+    def replaced(self, rows: Integers, by: "Contributions") -> "Contributions":
+        """The same with others at these places."""
+        labels, bins = self.labels.copy(), self.bins.copy()
+        labels[rows], bins[rows] = by.labels, by.bins
+        return Contributions(labels=labels, bins=bins)
+
     @classmethod
     def joined(cls, *parts: "Contributions") -> "Contributions":
         """All rows of several."""
         labels, bins = zip(*((part.labels, part.bins) for part in parts), strict=True)
         return cls(labels=np.concatenate(labels), bins=np.concatenate(bins))
+
+    @classmethod
+    def none(cls) -> "Contributions":
+        """Those of no row."""
+        return cls(labels=np.zeros(0, np.int64), bins=np.zeros((0, len(STATISTICS)), np.int64))
 
     def summary(self) -> dict[str, Any]:
         """The summary of a night of these rows, as a manifest has it; it has no sums, which drift does not read."""
@@ -118,6 +129,8 @@ class Scoring:
 
         `file` is written for that: the texts are read from it.
         """
+        if not texts:
+            return Contributions.none()
         pq.write_table(pa.table({"id": [str(row) for row in range(len(texts))], "text": texts}), file)
         parts = list(self._parts(file))
         found = Contributions.joined(*(one for _, one in parts))
