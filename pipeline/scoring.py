@@ -24,7 +24,7 @@ from pipeline.runners.watchdog import listening, start_seconds, wait
 from transforms.carry import CarryScores
 from transforms.errors import PublishError
 from transforms.featurize.step import FeaturizeTexts
-from transforms.outputs.drift.histograms import baseline_of
+from transforms.outputs.drift.histograms import Summary, baseline_of
 from transforms.publish.commit import standing
 from transforms.publish.gate import publish_judged
 from transforms.publish.step import PublishRun
@@ -82,9 +82,15 @@ def build(p: beam.Pipeline, prepared: Prepared, taken: str | None = None, heartb
         taken=taken,
         heartbeats=heartbeats,
         progress=progress,
-        baseline=baseline_of(prepared.bundle.baseline),
+        baseline=_baseline(prepared),
         gate=prepared.job.gate,
     )
+
+
+def _baseline(prepared: Prepared) -> Summary | None:
+    """What a run is compared with of the training of its bundle."""
+    bundle = prepared.bundle
+    return baseline_of(bundle.baseline, same_thresholds=prepared.labelling.thresholds == bundle.thresholds)
 
 
 def score(
@@ -197,7 +203,7 @@ def start(
     """Starts the pipeline of a job; None if only publishing was left, and that is done. `heartbeats`: see `build`."""
     resumed = prepared.resumed
     if resumed is not None and resumed.passed:
-        publish_judged(prepared.run, prepared.job.gate, baseline_of(prepared.bundle.baseline))
+        publish_judged(prepared.run, prepared.job.gate, _baseline(prepared))
         return None
     taken = None if resumed is None else write_taken(resumed.run, resumed.taken, new_run_id(now))
     p = beam.Pipeline(options=options)

@@ -24,9 +24,9 @@ from pipeline.runners.silence import quiet_stderr
 from pipeline.terminal.bar import STEPS, Bar, steps_of
 from pipeline.terminal.escaping import escaped, json_text
 from pipeline.terminal.summary import (
-    cannot_hold,
     compared,
     drifted,
+    left_out,
     misfits,
     not_compared,
     notes,
@@ -38,6 +38,7 @@ from transforms.outputs.names import MANIFEST
 from transforms.runs.run import read_manifest
 from transforms.runs.verdict_record import (
     ALREADY_PUBLISHED,
+    HELD,
     PUBLISHED,
     SUPERSEDED,
     Verdict,
@@ -159,8 +160,8 @@ class _Text:
                     out.print(f"  compared   {compared(manifest)}")
                 if table := table_of(manifest):
                     out.print(f"  table      {table}")
-                if unheld := cannot_hold(manifest):
-                    out.print(f"  drift      {unheld}")
+                for sentence in left_out(manifest):
+                    out.print(f"  drift      {sentence}")
             out.print(f"  work       {work_of(verdict)}")
             if verdict.kept_misfits:
                 err.print(f"warning: {misfits(verdict)}")
@@ -168,6 +169,8 @@ class _Text:
                 err.print(f"warning: {drift}")
         else:
             err.print(f"{verdict.status}, {why(verdict)}")
+            if verdict.status == HELD and (drift := drifted(verdict)):
+                err.print(drift)
             out.print(f"  rows       {rows}")
         for note in notes(verdict):
             out.print(f"  warning    {note}")
@@ -199,16 +202,19 @@ class _Json:
             yield
 
     def verdict(self, verdict: Verdict) -> None:
-        published = verdict.status == PUBLISHED
+        published, held = verdict.status == PUBLISHED, verdict.status == HELD
+        manifest = read_manifest(join(verdict.folder, MANIFEST))[0] if published else None
         if published and verdict.kept_misfits:
             emit("warning", message=misfits(verdict), kept_misfits=dict(verdict.kept_misfits))
-        if published and (drift := drifted(verdict)):
+        for sentence in left_out(manifest) if manifest is not None else ():
+            emit("warning", message=f"drift: {sentence}")
+        if (published or held) and (drift := drifted(verdict)):
             emit("warning", message=drift, drift=verdict.drift)
         emit(
             verdict.status,
             run_id=verdict.run_id,
             folder=verdict.folder,
-            table=table_of(read_manifest(join(verdict.folder, MANIFEST))[0]) if published else None,
+            table=table_of(manifest),
             counts=dict(verdict.counts),
             **({"at_least": True} if verdict.at_least else {}),
             dead_codes=dict(verdict.dead_codes),

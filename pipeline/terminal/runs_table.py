@@ -22,6 +22,7 @@ from transforms.runs.history import (
     read_manifests,
     unpublished,
 )
+from transforms.runs.verdict_record import HELD
 from transforms.runs.verdicts import rows_published
 
 
@@ -79,6 +80,7 @@ def _document(manifests: Manifests, unfinished: Mapping[str, Pending], runs: lis
                 "state": run.state,
                 "reason": run.reason,
                 **({"job": dict(run.job)} if run.job else {}),
+                **({"beyond": [one._asdict() for one in beyond(run.drift)]} if run.state == HELD else {}),
             }
             for run in runs
         ],

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from transforms.errors import shown
-from transforms.outputs.drift.record import BASELINE, DATES, FEWEST_DATES, beyond, is_known
+from transforms.outputs.drift.record import BASELINE, DATES, FEWEST_DATES, OF_THRESHOLDS, beyond, is_known
 from transforms.outputs.names import MANIFEST
 from transforms.runs.history import is_expired
 from transforms.runs.row_counts import MARKED
@@ -45,9 +45,18 @@ def drifted(verdict: Verdict) -> str | None:
     return f"drift: {', '.join(listed[:_SHOWN])}{more}{few}"
 
 
-def cannot_hold(manifest: Mapping[str, Any]) -> str | None:
-    """Why the gate of a job could not hold a run, if it could not."""
+def left_out(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """What of drift a job could not have: one sentence each."""
     settings, drift = manifest["settings"], manifest.get("drift", {})
+    if unheld := _cannot_hold(settings, drift):
+        yield unheld
+    there = drift[BASELINE] if is_known(drift) else {}
+    if settings.get("threshold") is not None and there and not {*OF_THRESHOLDS} & there.keys():
+        yield f"{', '.join(OF_THRESHOLDS)} are not compared with the baseline, which has the bundle's thresholds"
+
+
+def _cannot_hold(settings: Mapping[str, Any], drift: Mapping[str, Any]) -> str | None:
+    """Why the gate of a job could not hold a run, if it could not."""
     if not (settings.get("hold_if_drift") or settings.get("min_rows_ratio")) or not is_known(drift):
         return None
     dates = drift["compared_dates"] if settings.get("hold_if_drift") else drift["rows"]["dates"]

@@ -157,7 +157,8 @@ class Unpublished:
     """A run that did not publish: its date (ISO, empty if it is not known), verdict and main reason.
 
     `state` is the status of its verdict; NOT_ENDED if it has none, UNREADABLE if its files are damaged. `job` is
-    the Dataflow job that works on it, if there is one and no verdict yet.
+    the Dataflow job that works on it, if there is one and no verdict yet. `drift` is that of its verdict, which may be
+    empty.
     """
 
     run_id: str
@@ -165,6 +166,7 @@ class Unpublished:
     state: str
     reason: str
     job: Mapping[str, str] = field(default_factory=dict)
+    drift: Mapping[str, Any] = field(default_factory=dict)
 
 
 def unpublished(output: str, run_ids: Sequence[str], manifests: Manifests) -> list[Unpublished]:
@@ -189,7 +191,8 @@ def _unpublished_run(output: str, run_id: str, manifests: Manifests) -> Unpublis
     job = _job(output, run) if verdict is None else {}
     if job:
         reason = f"Dataflow job {job['job_id']} works on it, or has failed: {job['url']}"
-    return Unpublished(run_id=run_id, date=run.date.isoformat(), state=state, reason=reason, job=job)
+    drift = verdict.drift if verdict is not None else {}
+    return Unpublished(run_id=run_id, date=run.date.isoformat(), state=state, reason=reason, job=job, drift=drift)
 
 
 def _job(output: str, run: Run) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from transforms.outputs.drift.distance import Counts, counts_of
+from transforms.outputs.drift.record import OF_THRESHOLDS
 from transforms.outputs.summary.record import FORMAT, MOST_LABELS, checked
 from transforms.outputs.summary.statistics import STATISTICS
 
@@ -28,13 +29,21 @@ def is_comparable(summary: Any) -> bool:
     )
 
 
-def baseline_of(baseline: Mapping[str, Any]) -> Summary | None:
-    """The summary in the baseline of a bundle, or None: bundles that were imported, or trained before, have none."""
+def baseline_of(baseline: Mapping[str, Any], *, same_thresholds: bool = True) -> Summary | None:
+    """The summary in the baseline of a bundle, or None: bundles that were imported, or trained before, have none.
+
+    Unless a run has the `same_thresholds` as the bundle, it is without OF_THRESHOLDS: they say nothing of the run.
+    """
     try:
         found = checked(baseline.get("summary"))
     except ValueError:
         return None
-    return found if is_comparable(found) else None
+    if not is_comparable(found):
+        return None
+    if same_thresholds:
+        return found
+    statistics = {name: tally for name, tally in found["statistics"].items() if name not in OF_THRESHOLDS}
+    return {**found, "statistics": statistics, "labels": [], "other_labels": None}
 
 
 def aligned(summaries: Sequence[Summary], name: str) -> list[Counts]:

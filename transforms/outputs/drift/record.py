@@ -10,6 +10,8 @@ FEWEST_DATES = 7
 FORMAT = 1
 DATES, BASELINE = "dates", "baseline"
 """What a night is compared with."""
+OF_THRESHOLDS = ("label", "labels_given", "margin")
+"""The statistics that depend on the probability from which a label is given, where a text may have several."""
 
 _Number = Annotated[float, pydantic.Field(ge=0, lt=1 << 63, allow_inf_nan=False)]
 _Count = Annotated[int, pydantic.Field(strict=True, ge=0, lt=1 << 63)]
