@@ -11,13 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.runs.publishing import DATE, SOURCE, RowCounts, dead, judged, planned, run_bundle
+from support.runs.drifting import FEWER, weeks
+from support.runs.publishing import DATE, SOURCE, RowCounts, dead, judged, planned, run_bundle, status
 
 from transforms.batches.dead_letters import position_columns
 from transforms.batches.misfits import named
 from transforms.batches.repeated import PRECISION_FIELD, repeated
 from transforms.batches.schemas import with_positions
 from transforms.batches.score_columns import scores_schema
+from transforms.errors import PublishError
+from transforms.publish.step import judge_and_publish
 from transforms.publish.table_sink import TableSink, table_sink
 from transforms.runs.row_counts import count_positions
 from transforms.runs.run import Run, manifest_path, read_manifest
@@ -37,6 +40,7 @@ KEPT = pa.schema(
 )
 SCHEMA = scores_schema(KEPT, "classification")
 IDS = ("a", "b", "c", "d")
+FEW = IDS[:2]
 SEEN = dt.datetime(2026, 11, 20, 12, 30, 0, 123456, dt.UTC)
 
 
@@ -57,6 +61,21 @@ class Place:
         rows = len(ids) + rejected
         run = planned(self.home, date=date, rows=rows, table=self.sink.to_json())
         judged(run, _row_counts(run, ids, range(len(ids), rows)))
+        return run
+
+    def few(self, started: dt.datetime | None = None) -> tuple[Run, RowCounts]:
+        """A run of two rows and a dead letter, and what reaches PublishRun of it."""
+        more = {} if started is None else {"started": started}
+        run = planned(self.home, rows=3, table=self.sink.to_json(), **more)
+        return run, _row_counts(run, FEW, [2])
+
+    def held(self, started: dt.datetime | None = None) -> Run:
+        """Such a run that the gate holds: the dates before it, in the folder alone, have four rows."""
+        weeks(self.home)
+        run, counts = self.few(started)
+        with pytest.raises(PublishError, match=f"run {run.run_id} is held: 2 rows"):
+            judge_and_publish(run, *counts, [], gate=FEWER)
+        assert status(run) == "held"
         return run
 
     def rows(self, date: dt.date = DATE) -> list[dict[str, Any]]:
