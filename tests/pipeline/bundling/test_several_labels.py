@@ -24,8 +24,11 @@ from model.bundle import FORMAT, Bundle, BundleError, seal
 from pipeline.bundling.importing import import_model
 from pipeline.bundling.sealing import described
 from pipeline.errors import ConfigError
+from pipeline.terminal.summary import left_out
 from transforms.batches.score_columns import scores_schema
 from transforms.bigquery.fields import SCORES, table_fields
+from transforms.outputs.drift.bounds import FEWEST_ROWS
+from transforms.outputs.drift.record import OF_THRESHOLDS
 from transforms.runs.labelling import Labelling
 from transforms.score.certificates.measure import changed_labels
 from transforms.score.label import _classes
@@ -128,6 +131,28 @@ def test_each_label_has_the_threshold_of_its_bundle(run_job: Score, imported: Im
             label for label, p, t in zip(bundle.labels, expected[int(row["id"])], thresholds, strict=True) if p >= t
         }
         assert given == wanted
+
+
+def test_labels_given_by_another_threshold_are_not_compared_with_the_baseline(
+    run_job: Score, imported: Imported, tmp_path: Path
+) -> None:
+    bundle = imported("bert_multi5")
+    texts = [f"{text} {number}" for number in range(9) for text in kept("bert_multi5")[1]]
+    given = {"input": file_of(texts, tmp_path / "in.parquet"), "bundle": str(bundle.path)}
+    summary = run_job(**given, output=tmp_path / "validation").manifest["summary"]
+    assert summary["rows"] == len(texts) >= FEWEST_ROWS
+    seal(bundle.path, {**described(bundle), "baseline": {"rows": len(texts), "summary": summary}})
+
+    def compared(**settings: Any) -> tuple[set[str], list[str]]:
+        manifest = run_job(**given, **settings).manifest
+        return {*manifest["drift"]["baseline"]}, list(left_out(manifest))
+
+    whole, nothing = compared()
+    assert ({*OF_THRESHOLDS, "probability"} <= whole, nothing) == (True, [])
+    assert compared(threshold=0.5) == (whole, [])
+    some, (sentence,) = compared(threshold=0.4)
+    assert some == whole - {*OF_THRESHOLDS}
+    assert sentence.startswith("label, labels_given, margin are not compared with the baseline")
 
 
 def test_unchanged_texts_keep_their_labels_and_another_threshold_scores_anew(

@@ -30,6 +30,7 @@ from support.runs.publishing import (
 
 from pipeline.publishing import publish_again
 from transforms.errors import PublishError
+from transforms.outputs.drift.record import Beyond, beyond
 from transforms.publish.commit import publish
 from transforms.publish.gate import Gate
 from transforms.publish.step import PublishRun, judge_and_publish
@@ -63,6 +64,16 @@ def test_a_run_that_drifts_is_held_if_its_job_asks_for_that(local: str) -> None:
     assert "from earlier dates, and its bound is 0." in problem
     assert problem.endswith("more (--hold-if-drift)")
     assert read_manifest(run.manifest) == (None, None)
+    first, *_ = found = beyond(verdict.drift)
+    assert problem.startswith(f"{first.statistic} is {first.distance:.3f} from earlier dates")
+    (told,) = shown(local)["runs"]
+    assert [Beyond(**one) for one in told["beyond"]] == found
+    code, _, err = invoke("publish", run.run_id, "--output", local)
+    named = [f"{one.statistic} is {one.distance:.3f} from the last 13 dates (bound {one.bound:.3f})" for one in found]
+    assert (code, f"\ndrift: {', '.join(named[:3])}" in err) == (5, True)
+    code, out, _ = invoke("publish", run.run_id, "--output", local, "--log-format", "json")
+    events = [json.loads(line) for line in out.splitlines()]
+    assert [(one["event"], one.get("drift")) for one in events] == [("warning", verdict.drift), ("held", None)]
     code, _, err = invoke("publish", run.run_id, "--output", local, "--accept")
     manifest, _ = read_manifest(run.manifest)
     assert manifest is not None
@@ -255,4 +266,8 @@ def test_a_run_that_died_is_resumed_and_held(
 def test_the_command_says_that_nothing_can_be_held(classes: Built, tmp_path: Path, local: str) -> None:
     source = lines(tmp_path / "in.jsonl", 2)
     code, out, _ = invoke(*command(classes, source, Path(local), "--hold-if-drift")[3:])
-    assert (code, "drift      nothing can be held: 0 dates to compare with, and it takes 7" in out) == (0, True)
+    sentence = "nothing can be held: 0 dates to compare with, and it takes 7"
+    assert (code, f"drift      {sentence}" in out) == (0, True)
+    code, out, _ = invoke(*command(classes, source, Path(local), "--hold-if-drift", "--log-format", "json")[3:])
+    warned = [event["message"] for event in map(json.loads, out.splitlines()) if event["event"] == "warning"]
+    assert (code, warned) == (0, [f"drift: {sentence}"])
