@@ -118,9 +118,11 @@ def main() -> None:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.bundles or Path(temporary)
+        there = any((folder / corpus.name).is_dir() for corpus in CORPORA)
         folder.mkdir(parents=True, exist_ok=True)
         found, real = measure(folder, given.scale)
-    content = report.text(found, real, time.perf_counter() - start)
+    took = f"{(time.perf_counter() - start) / 60:.0f} minutes"
+    content = report.text(found, real, f"{took}, with trainings of an earlier run" if there else took)
     if given.scale < 1:
         print(content)
     else:

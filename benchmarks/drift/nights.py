@@ -23,8 +23,9 @@ from transforms.publish.gate import Gate
 ROWS = 2_000
 """Rows of a night, and of each date before it."""
 MONDAY = dt.date(2026, 3, 2)
-CALIBRATION = 0.75
-"""Share of the rows that are the calibration pool: of few the dates would be alike, and unlike the night."""
+CALIBRATION = 0.5
+"""Share of the rows that are the calibration pool. Of a smaller test pool a night without a row twice would be most of
+it, and would have no swing."""
 SWING, LONGER = 0.4, 0.3
 """Deviations of the logarithm of how often a label is on a day of the weekend, and of how often longer texts are."""
 AS_IT_IS = "as it is"
@@ -116,9 +117,17 @@ def drawn_again(generator: np.random.Generator, weights: Weights, rows: Integers
 
 
 def drawn_once(generator: np.random.Generator, weights: Weights, rows: Integers, count: int) -> Integers:
-    """So many of the rows, none twice (P. Efraimidis and P. Spirakis, Information Processing Letters 97, 2006)."""
-    times = generator.exponential(size=len(rows)) / weights[rows]
-    chosen: Integers = rows[np.argpartition(times, count - 1)[:count]]
+    """So many of the rows, none twice, each as probably as its weight says: systematic sampling in a random order.
+
+    W. Madow, "On the theory of systematic sampling, II", Annals of Mathematical Statistics 20 (1949). What would come
+    more than once comes once.
+    """
+    order = generator.permutation(rows)
+    several = weights[order]
+    while (largest := several.sum() / count) < several.max() * (1 - 1e-9):
+        several = np.minimum(several, largest)
+    ends = np.cumsum(several) / largest
+    chosen: Integers = order[np.searchsorted(ends, generator.random() + np.arange(count), side="right")]
     return chosen
 
 

@@ -32,9 +32,9 @@ def missed(found: Sequence[Of], runs: Sequence[Run]) -> list[str]:
     return lost + [f"{run.date}: the command said another thing than its rows" for run in runs if not run.alike]
 
 
-def text(found: Sequence[Of], runs: Sequence[Run], seconds: float) -> str:
-    """The whole report."""
-    return "\n".join(_lines(found, runs, seconds)) + "\n"
+def text(found: Sequence[Of], runs: Sequence[Run], took: str) -> str:
+    """The whole report; `took` says how long that was, and of what."""
+    return "\n".join(_lines(found, runs, took)) + "\n"
 
 
 def said(shift: Shift) -> str:
@@ -47,12 +47,12 @@ def said(shift: Shift) -> str:
     return f"{share} of one label" if shift.label else f"{share} {shift.form}"
 
 
-def _lines(found: Sequence[Of], runs: Sequence[Run], seconds: float) -> Iterator[str]:
+def _lines(found: Sequence[Of], runs: Sequence[Run], took: str) -> Iterator[str]:
     kept = not missed(found, runs)
     yield "# Drift\n"
     yield (
         f"Printed by `make bench-drift` on {dt.date.today().isoformat()}, commit {commit()}: {os.cpu_count()} cores, "
-        f"{processor()}; {seconds / 60:.0f} minutes; seed {SEED}. "
+        f"{processor()}; {took}; seed {SEED}. "
         f"**Limits: {'all kept' if kept else 'NOT all kept'}.**\n"
     )
     yield (
