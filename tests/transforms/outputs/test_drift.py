@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.outputs.drift.bounds import (
+    DEVIATIONS,
     LARGE,
     LEAST,
     Night,
@@ -210,6 +211,51 @@ def test_dates_in_pairs_are_half_as_many_observations() -> None:
     spread = max(float(np.std(pairs, ddof=1)), math.sqrt(float(chance(5_000, 5_000)) / 2))
     # Student's t of three degrees of freedom.
     assert judged.bound == pytest.approx(np.mean(pairs) + 12.924 * math.sqrt(1 + 1 / 4) * spread, rel=1e-3)
+
+
+def test_few_dates_are_all_kept_and_of_more_seven_however_odd_they_are() -> None:
+    usual, odd = [500, 300, 200], [10, 20, 970]
+    for bins, left in (([usual] * 4 + [odd] * 2, 6), ([usual] * 6 + [odd], 7), ([usual] * 5 + [odd] * 4, 7)):
+        judged = against_dates(night(14, usual), [night(7 * day, one) for day, one in enumerate(bins)])
+        assert judged is not None
+        assert judged.dates == left
+
+
+def test_a_date_with_many_more_rows_weighs_as_the_others() -> None:
+    # Of one weekday, and too few to leave one out.
+    bins = [[500, 500]] * 6 + [[40_000, 60_000]]
+    judged = against_dates(night(49, [500, 500]), [night(7 * day, one) for day, one in enumerate(bins)])
+    assert judged is not None
+    first = (6 * 0.5 + 0.4) / 7
+    assert judged.distance == pytest.approx(js_distance([500, 500], [round(first * 10**9), round((1 - first) * 10**9)]))
+
+
+def test_a_part_of_the_week_is_a_reference_where_no_weekday_is_there_twice() -> None:
+    working, weekend = [500, 300, 200], [300, 300, 400]
+    dates = [night(day, weekend if day in (5, 6) else working) for day in range(8)]
+    right, wrong = (against_dates(night(8, bins), dates) for bins in (working, weekend))
+    assert right is not None
+    assert wrong is not None
+    assert (right.distance, right.beyond, wrong.beyond) == (pytest.approx(0, abs=1e-7), False, True)
+
+
+def test_dates_that_are_equal_allow_what_chance_makes() -> None:
+    # Say, the same texts every night.
+    dates = [night(day, [100] * 20) for day in range(14)]
+    judged = against_dates(night(14, [100] * 20), dates)
+    assert judged is not None
+    assert judged.bound == pytest.approx(by_chance(float(chance(2_000, 28_000)), 19, DEVIATIONS))
+
+
+def test_what_few_rows_are_apart_by_chance_is_added_to_what_the_dates_are() -> None:
+    first = (450, 470, 490, 500, 510, 530, 550)
+    dates = [night(7 * day, [100 * rows, 100 * (1_000 - rows)]) for day, rows in enumerate(first)]
+    small, large = (against_dates(night(49, [rows, rows]), dates) for rows in (200, 50_000))
+    assert small is not None
+    assert large is not None
+    by_luck = [by_chance(float(chance(rows, 700_000)), 1, DEVIATIONS) for rows in (400, 100_000)]
+    assert small.bound == pytest.approx(math.sqrt(large.bound**2 + by_luck[0] ** 2 - by_luck[1] ** 2), rel=1e-3)
+    assert small.bound > 1.05 * max(large.bound, by_luck[0])
 
 
 def test_few_rows_of_many_are_not_worth_a_word() -> None:
