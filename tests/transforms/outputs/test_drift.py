@@ -258,6 +258,25 @@ def test_what_few_rows_are_apart_by_chance_is_added_to_what_the_dates_are() -> N
     assert small.bound > 1.05 * max(large.bound, by_luck[0])
 
 
+def test_a_bound_against_the_baseline_is_of_as_many_dates_as_there_are() -> None:
+    generator = np.random.default_rng(4)
+    base = np.array([5_000, 3_000, 2_000])
+    dates = [night(day, generator.multinomial(5_000, [0.5, 0.3, 0.2])) for day in range(8)]
+    judged = against_baseline(night(8, base), dates, base)
+    apart = [js_distance(one.counts, base) for one in dates]
+    spread = max(float(np.std(apart, ddof=1)), math.sqrt(float(chance(5_000, 10_000)) / 2))
+    # Student's t of seven degrees of freedom; the night has more rows than the dates.
+    assert judged.bound == pytest.approx(np.mean(apart) + 5.408 * math.sqrt(1 + 1 / 8) * spread, rel=1e-3)
+    assert (judged.dates, judged.distance) == (8, pytest.approx(0, abs=1e-7))
+
+
+def test_a_date_that_is_hardly_another_is_not_odd() -> None:
+    bins = [[500_000, 500_000]] * 13 + [[505_000, 495_000]]
+    judged = against_dates(night(14, bins[0]), [night(day, one) for day, one in enumerate(bins)])
+    assert judged is not None
+    assert judged.dates == 14
+
+
 def test_few_rows_of_many_are_not_worth_a_word() -> None:
     dates = [night(day, [1_000_000, 0]) for day in range(14)]
     some, many = (against_dates(night(14, [1_000_000, rows]), dates) for rows in (300, 2_000))

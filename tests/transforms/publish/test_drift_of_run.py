@@ -2,7 +2,8 @@
 
 import datetime as dt
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from transforms.outputs.drift.record import beyond
 from transforms.publish import gate
 from transforms.publish.commit import publish
 from transforms.publish.gate import Gate
-from transforms.runs.run import manifest_path, read_manifest
+from transforms.runs.history import dates_before, find_run
+from transforms.runs.run import Run, manifest_path, read_manifest
 from transforms.runs.verdict_record import Verdict
 
 SEED = 11
@@ -47,6 +49,12 @@ def drift_at(output: str, date: dt.date = DATE) -> dict[str, Any]:
     assert manifest is not None
     found: dict[str, Any] = manifest["drift"]
     return found
+
+
+def run_of(output: str, verdict: Verdict) -> Run:
+    run = find_run(output, verdict.run_id)
+    assert run is not None
+    return run
 
 
 def change(output: str, date: dt.date, **keys: Any) -> None:
@@ -102,6 +110,47 @@ def test_only_dates_that_were_scored_alike_are_compared_with(output: str, drawn:
     published(output, DATE + dt.timedelta(1), drawn(DATE))
     verdict = published(output, DATE, drawn(DATE))
     assert (verdict.drift["compared_dates"], verdict.drift["rows"]["dates"]) == (6, 11)
+
+
+@pytest.mark.parametrize(("precision", "alike"), [("float32", True), ("bfloat16", False)])
+def test_the_engine_matters_below_float32_alone(
+    precision: str, alike: bool, output: str, drawn: Callable[..., Histograms]
+) -> None:
+    (day,) = days_before(1)
+    published(output, day, drawn(day))
+    change(output, day, engine="openvino", precision=precision)
+    # The run itself is computed by TensorFlow.
+    verdict = published(output, DATE, drawn(DATE))
+    found = gate.drift_against(run_of(output, verdict), replace(verdict, precision=precision), None)
+    assert found["compared_dates"] == alike
+
+
+def test_no_more_dates_are_looked_at_than_are_needed(
+    output: str, drawn: Callable[..., Histograms], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for date in days_before(17):
+        published(output, date, drawn(date))
+    looked_at = []
+
+    def counted(*given: Any) -> Iterator[Any]:
+        for date, manifest in dates_before(*given):
+            looked_at.append(date)
+            yield date, manifest
+
+    monkeypatch.setattr(gate, "dates_before", counted)
+    found = published(output, DATE, drawn(DATE)).drift
+    assert (found["compared_dates"], found["rows"]["dates"], len(looked_at)) == (14, 14, 15)
+    # There may be years of dates of other bundles.
+    monkeypatch.setattr(gate, "LOOKED_AT", 5)
+    assert published(output, DATE, drawn(DATE)).drift["compared_dates"] == 5
+
+
+def test_a_date_that_was_odd_by_a_rule_of_thumb_is_compared_with(output: str, drawn: Callable[..., Histograms]) -> None:
+    shifted = {name: bins[::-1].copy() for name, bins in drawn(DATE).items()}
+    first, second = days_before(2)
+    published(output, first, drawn(first))
+    assert beyond(published(output, second, shifted).drift) != []
+    assert published(output, DATE, drawn(DATE)).drift["compared_dates"] == 2
 
 
 def test_the_name_of_a_bundle_does_not_matter(output: str, drawn: Callable[..., Histograms]) -> None:
