@@ -78,14 +78,14 @@ def counted(pool: Pool, scale: float) -> list[Counted]:
     return found
 
 
-def measure(folder: Path, scale: float) -> tuple[list[report.Of], list[Run]]:
-    """What the report says, corpus by corpus, and the runs of the first one."""
+def measure(bundles: Path, folder: Path, scale: float) -> tuple[list[report.Of], list[Run]]:
+    """What the report says, corpus by corpus, and the runs of the first one. `folder` is empty, for what is scored."""
     found: list[report.Of] = []
     real: list[Run] = []
     others = other_texts()
     for corpus in CORPORA:
         rows = rows_of(corpus)
-        path = train(corpus, rows[: corpus.train], folder)
+        path = train(corpus, rows[: corpus.train], bundles)
         bundle = open_bundle(str(path))
         rest = rows[corpus.train :]
         texts = texts_of(corpus, rest, others)
@@ -117,10 +117,11 @@ def main() -> None:
     shared()
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = given.bundles or Path(temporary)
-        there = any((folder / corpus.name).is_dir() for corpus in CORPORA)
-        folder.mkdir(parents=True, exist_ok=True)
-        found, real = measure(folder, given.scale)
+        bundles, folder = (given.bundles or Path(temporary, "bundles")), Path(temporary, "nights")
+        there = any((bundles / corpus.name).is_dir() for corpus in CORPORA)
+        for made in (bundles, folder):
+            made.mkdir(parents=True, exist_ok=True)
+        found, real = measure(bundles, folder, given.scale)
     took = f"{(time.perf_counter() - start) / 60:.0f} minutes"
     content = report.text(found, real, f"{took}, with trainings of an earlier run" if there else took)
     if given.scale < 1:
