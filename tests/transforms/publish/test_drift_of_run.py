@@ -138,11 +138,13 @@ def test_no_more_dates_are_looked_at_than_are_needed(
             yield date, manifest
 
     monkeypatch.setattr(gate, "dates_before", counted)
+    # Its rows count, and it is compared with no other bundle's.
+    change(output, days_before(1)[0], bundle="other@4567")
     found = published(output, DATE, drawn(DATE)).drift
-    assert (found["compared_dates"], found["rows"]["dates"], len(looked_at)) == (14, 14, 15)
+    assert (found["compared_dates"], found["rows"]["dates"], len(looked_at)) == (14, 14, 16)
     # There may be years of dates of other bundles.
     monkeypatch.setattr(gate, "LOOKED_AT", 5)
-    assert published(output, DATE, drawn(DATE)).drift["compared_dates"] == 5
+    assert published(output, DATE, drawn(DATE)).drift["compared_dates"] == 4
 
 
 def test_a_date_that_was_odd_by_a_rule_of_thumb_is_compared_with(output: str, drawn: Callable[..., Histograms]) -> None:
@@ -193,12 +195,16 @@ def test_a_bad_night_that_was_published_does_not_hide_the_same_again(
     again = published(output, DATE, drawn(DATE, mixed=0.3))
     assert {one.statistic for one in beyond(first.drift)} <= {one.statistic for one in beyond(again.drift)} != set()
     assert beyond(published(output, DATE, drawn(DATE)).drift) == []
-    # Accepted it is what is usual; and so is what most of the last dates are.
-    tomorrow = DATE + dt.timedelta(1)
+
+
+def test_a_bad_night_that_somebody_accepted_is_compared_with(output: str, drawn: Callable[..., Histograms]) -> None:
+    *days, yesterday = days_before(9)
+    for date in days:
+        published(output, date, drawn(date))
+    assert beyond(published(output, yesterday, drawn(yesterday, mixed=0.5)).drift) != []
+    assert published(output, DATE, drawn(DATE)).drift["compared_dates"] == 8
     change(output, yesterday, accepted="2026-11-21T08:00:00+00:00")
-    for day in days_before(13):
-        change(output, day, accepted="2026-11-21T08:00:00+00:00")
-    assert published(output, tomorrow, drawn(tomorrow)).drift["compared_dates"] == 14
+    assert published(output, DATE, drawn(DATE)).drift["compared_dates"] == 9
 
 
 def test_what_most_of_the_last_dates_are_is_usual_in_the_end(output: str, drawn: Callable[..., Histograms]) -> None:

@@ -7,11 +7,23 @@ from support.commands import invoke
 from support.runs.cleaning import NOW, clean, folder_of
 from support.runs.drifting import FEWER, held, weeks
 from support.runs.history import not_published
-from support.runs.publishing import before, judged, planned, read_parts, ready, row_counts, rows_of, status, visible
+from support.runs.publishing import (
+    Killed,
+    before,
+    die,
+    judged,
+    planned,
+    read_parts,
+    ready,
+    row_counts,
+    rows_of,
+    status,
+    visible,
+)
 
 from pipeline.publishing import publish_again
 from transforms.errors import PublishError
-from transforms.publish import table_load
+from transforms.publish import gate, table_load
 from transforms.publish.commit import publish
 from transforms.publish.gate import Gate, publish_judged
 from transforms.runs.run import read_manifest
@@ -44,6 +56,20 @@ def test_a_run_that_passed_without_a_gate_is_judged_when_its_job_has_one(output:
     manifest, _ = read_manifest(run.manifest)
     assert manifest is not None
     assert manifest["gate"] == {"hold_if_drift": True, "min_rows_ratio": 0.5}
+
+
+def test_a_run_that_passed_its_gate_keeps_its_verdict_where_the_job_has_none(
+    output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weeks(output)
+    run = planned(output, rows=3)
+    judged(run, row_counts(run, ("a", "b"), [2]))
+    with monkeypatch.context() as patch:
+        patch.setattr(gate, "publish", lambda _: die())
+        with pytest.raises(Killed):
+            publish_judged(run, Gate(min_rows_ratio=0.5), None)
+    assert publish_judged(run, Gate(), None).status == "published"
+    assert (read_manifest(run.manifest)[0] or {})["gate"] == {"min_rows_ratio": 0.5}
 
 
 def test_a_run_that_a_publisher_has_claimed_is_not_judged_anew(output: str) -> None:
