@@ -31,7 +31,7 @@ from support.runs.publishing import (
 from pipeline.publishing import publish_again
 from transforms.errors import PublishError
 from transforms.outputs.drift.record import Beyond, beyond
-from transforms.publish.commit import publish
+from transforms.publish.commit import publish, standing
 from transforms.publish.gate import Gate
 from transforms.publish.step import PublishRun, judge_and_publish
 from transforms.runs.run import accept_command, read_manifest
@@ -179,7 +179,9 @@ def test_it_is_replaced_by_a_run_that_is_published_meanwhile(output: str) -> Non
     weeks(output)
     run, winner = held(output), ready(output)
     publish(winner)
-    assert [found.state for found in not_published(output)] == ["superseded"]
+    verdict = standing(run)
+    assert verdict is not None
+    assert ([found.state for found in not_published(output)], verdict.status) == (["superseded"], "superseded")
     code, _, err = invoke("publish", run.run_id, "--output", output, "--accept")
     assert (code, "another run of the date was published" in err, status(run)) == (4, True, "superseded")
     assert_holds(output, winner)
