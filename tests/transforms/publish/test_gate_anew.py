@@ -23,9 +23,10 @@ from support.runs.publishing import (
 
 from pipeline.publishing import publish_again
 from transforms.errors import PublishError
-from transforms.publish import gate, table_load
+from transforms.publish import step, table_load
 from transforms.publish.commit import publish
 from transforms.publish.gate import Gate, publish_judged
+from transforms.publish.step import judge_and_publish
 from transforms.runs.run import read_manifest
 from transforms.runs.verdicts import accept, claim, read_verdict
 
@@ -63,11 +64,11 @@ def test_a_run_that_passed_its_gate_keeps_its_verdict_where_the_job_has_none(
 ) -> None:
     weeks(output)
     run = planned(output, rows=3)
-    judged(run, row_counts(run, ("a", "b"), [2]))
     with monkeypatch.context() as patch:
-        patch.setattr(gate, "publish", lambda _: die())
+        patch.setattr(step, "publish", lambda _: die())
         with pytest.raises(Killed):
-            publish_judged(run, Gate(min_rows_ratio=0.5), None)
+            judge_and_publish(run, *row_counts(run, ("a", "b"), [2]), [], gate=Gate(min_rows_ratio=0.5))
+    assert status(run) == "passed"
     assert publish_judged(run, Gate(), None).status == "published"
     assert (read_manifest(run.manifest)[0] or {})["gate"] == {"min_rows_ratio": 0.5}
 
