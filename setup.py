@@ -37,7 +37,7 @@ setup(
     packages=[*find_packages(include=["pipeline*", "transforms*", "model*"]), "pipeline.demo"],
     # Data without code: what `bert-batch demo` scores travels with the package.
     package_dir={"pipeline.demo": "examples/snips"},
-    package_data={"pipeline.demo": ["*", "bundle/**"], "pipeline.terminal.comparison": ["page.html"]},
+    package_data={"pipeline.demo": ["*", "bundle/**"], "pipeline.terminal.pages": ["*.html", "*/*.html"]},
     install_requires=CORE,
     extras_require={
         "openvino": ["openvino>=2026.4,<2027"],

@@ -20,8 +20,8 @@ def compare(**flags: Any) -> None:
 def _compare(job: CompareJob) -> int:
     with quiet_stderr():
         from pipeline.commands.comparing.dates import find_dates
-        from pipeline.terminal.comparison.sections import Compared, sections
-        from pipeline.terminal.comparison.text import show
+        from pipeline.terminal.pages.comparison.sections import Compared, sections
+        from pipeline.terminal.pages.comparison.text import show
         from pipeline.terminal.console import out, quiet_libraries
         from transforms.outputs.comparison.compare import compare as compare_rows
         from transforms.outputs.comparison.names import SideError
@@ -29,10 +29,10 @@ def _compare(job: CompareJob) -> int:
     quiet_libraries()
     a, b = find_dates(job)
     if job.html is not None:
-        from pipeline.terminal.comparison.page import check_page
+        from pipeline.terminal.pages.writing import check_page
 
         # Not after minutes of reading.
-        check_page(job.html, (a.output, b.output))
+        check_page("--html", job.html, (a.output, b.output))
     asked: dict[str, Any] = {"gold": job.label_column, "separator": job.label_separator, "examples": job.examples}
     try:
         with folder_until_the_end() as below:
@@ -43,8 +43,9 @@ def _compare(job: CompareJob) -> int:
     told = sections(found, *about)
     show(told)
     if job.html is not None:
-        from pipeline.terminal.comparison.page import write_page
+        from pipeline.terminal.pages.comparison.page import page
+        from pipeline.terminal.pages.writing import write_page
 
-        write_page(job.html, told)
+        write_page(job.html, page(told))
         out.print(f"written   {job.html}")
     return 0

@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 import pytest
 
 from pipeline.terminal import console
-from pipeline.terminal.comparison import text
-from pipeline.terminal.comparison.page import page
-from pipeline.terminal.comparison.sections import Compared, Section, sections
-from pipeline.terminal.comparison.tables import MOST_PAIRS, OTHERS, by_label, differences, matrix, pairs
+from pipeline.terminal.pages.comparison import text
+from pipeline.terminal.pages.comparison.page import page
+from pipeline.terminal.pages.comparison.sections import Compared, Section, sections
+from pipeline.terminal.pages.comparison.tables import MOST_PAIRS, OTHERS, by_label, differences, matrix, pairs
 from transforms.outputs.comparison.examples import Example
 from transforms.outputs.comparison.found import (
     CHANGED,

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.terminal.comparison.tables import MOST_PAIRS, by_label, differences, examples, matrix, pairs, quantiles
-from pipeline.terminal.comparison.tables import Table as Table
+from pipeline.terminal.pages.comparison.tables import MOST_PAIRS, by_label, differences, examples, matrix, pairs, quantiles
+from pipeline.terminal.pages.comparison.tables import Table as Table
 from transforms.outputs.comparison.found import Differences, Ids, Labelled, Nearness, Right, Valued
 from transforms.score.certificates.statistics import mcnemar, wilson
 

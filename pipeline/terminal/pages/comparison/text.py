@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.terminal.comparison.sections import Section
+from pipeline.terminal.pages.comparison.sections import Section
 from pipeline.terminal.console import out
 from pipeline.terminal.runs_table import print_table
 
