@@ -15,7 +15,7 @@ from pipeline.commands.flags import JobFile, LogFormat, flags_of, job_of
 from pipeline.commands.help import SETTINGS, PlainCommand, PlainGroup
 from pipeline.commands.import_model import import_checkpoint
 from pipeline.commands.quantize import quantize
-from pipeline.commands.runs import clean, publish_run, show_runs
+from pipeline.commands.runs import clean, publish_run, report, show_runs
 from pipeline.commands.score import backfill_job, check_job, publish_job
 from pipeline.commands.start import end_of_process, imports_begin, run
 from pipeline.commands.submit import send, submit
@@ -99,6 +99,7 @@ command()(quantize)
 command()(compare)
 command("publish")(publish_run)
 command("runs")(show_runs)
+command()(report)
 command()(clean)
 
 

@@ -1,4 +1,4 @@
-"""`bert-batch publish`, `runs` and `clean`: commands for the runs of an output."""
+"""`bert-batch publish`, `runs`, `report` and `clean`: commands for the runs of an output."""
 
 import datetime as dt
 from typing import Annotated
@@ -29,6 +29,19 @@ def show_runs(
 ) -> None:
     """Show the published dates, and the runs that did not publish."""
     run(lambda: _show(output, format), "text")
+
+
+def report(
+    output: Output,
+    date: Annotated[str | None, typer.Option(help="YYYY-MM-DD, today or yesterday; by default the newest date.")] = None,
+    last: Annotated[int, typer.Option(help="So many dates up to that one.", min=1, max=4_000)] = 30,
+    html: Annotated[str | None, typer.Option(help="File for the report as one page, ending in .html.")] = None,
+    bundle: Annotated[
+        str | None, typer.Option(help="The bundle of the date: its baseline is drawn beside the histograms.")
+    ] = None,
+) -> None:
+    """Show what a night brought, and what of it is worth an eye first."""
+    run(lambda: _report(output, date, last, html, bundle), "text")
 
 
 def clean(
@@ -68,6 +81,33 @@ def _show(output: str, format: str) -> int:
 
     quiet_libraries()
     show_history(absolute(output), format)
+    return 0
+
+
+def _report(output: str, date: str | None, last: int, html: str | None, bundle: str | None) -> int:
+    with quiet_stderr():
+        from pipeline.jobs.dates import logical_date
+        from pipeline.jobs.outputs import absolute
+        from pipeline.terminal.console import out, quiet_libraries
+        from pipeline.terminal.pages.nights.reading import baseline_of_night, read_history
+        from pipeline.terminal.pages.nights.text import show
+        from pipeline.terminal.pages.writing import check_page, write_page
+
+    quiet_libraries()
+    now = dt.datetime.now(dt.UTC)
+    day = None if date is None else logical_date(date, "UTC", now)
+    if html is not None:
+        check_page("--html", html, [absolute(output)])
+    history = read_history(absolute(output), day, last, now)
+    baseline = {} if bundle is None else baseline_of_night(absolute(bundle), history.chosen)
+    show(history)
+    if html is not None:
+        from pipeline.terminal.pages.nights.page import page
+
+        write_page(html, page(history, baseline, now))
+        out.print(f"written   {html}")
+    else:
+        out.print("--html FILE writes all of it as one page")
     return 0
 
 

@@ -51,7 +51,7 @@ def is_expired(manifest: Manifest) -> bool:
 
 def read_manifests(output: str) -> Manifests:
     """All manifests below `output`, listed once and read side by side."""
-    dates = _dates(output)
+    dates = dates_with_manifest(output)
 
     def read(date: str) -> Manifest | str | None:
         try:
@@ -66,7 +66,7 @@ def read_manifests(output: str) -> Manifests:
     )
 
 
-def _dates(output: str) -> list[str]:
+def dates_with_manifest(output: str) -> list[str]:
     """The dates (ISO) that have a manifest, in order."""
     closed: list[str] = []
     found = [info.path for info in store_for(output).match(join(literal(output), "dt=*", MANIFEST), closed.append)]
@@ -80,7 +80,7 @@ def dates_before(output: str, date: dt.date) -> Iterator[tuple[dt.date, Manifest
 
     Dates whose manifest is broken are passed over.
     """
-    for day in reversed([day for day in _dates(output) if day < date.isoformat()]):
+    for day in reversed([day for day in dates_with_manifest(output) if day < date.isoformat()]):
         try:
             manifest, _ = read_manifest(join(output, f"dt={day}", MANIFEST))
         except ValueError:

@@ -1,0 +1,178 @@
+"""The report of one date as a page."""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from pipeline.terminal.pages.nights import figures
+from pipeline.terminal.pages.nights.facts import Fact, facts
+from pipeline.terminal.pages.nights.figures import Figure
+from pipeline.terminal.pages.nights.findings import LOOK, NOTE, WRONG, Finding, conclusion, findings
+from pipeline.terminal.pages.nights.moved import Label, labels_of
+from pipeline.terminal.pages.nights.night import EXPIRED, MISSING, Histogram, Night
+from pipeline.terminal.pages.nights.plots import LINE, Places, Series, plot, scale_of
+from pipeline.terminal.pages.nights.reading import History
+from pipeline.terminal.pages.nights.usual import alike
+from pipeline.terminal.pages.nights.words import STATES, day, shown
+from pipeline.terminal.pages.writing import filled
+from transforms.batches.dead_letters import CODES
+from transforms.outputs.drift.record import BASELINE, DATES
+
+MOST_LABELS = 20
+"""Labels that are shown at once; the others can be unfolded."""
+
+
+class Code(NamedTuple):
+    """A code of dead letters: how many, what it means, where one is."""
+
+    code: str
+    count: str
+    meaning: str
+    example: str
+
+
+class LabelRow(NamedTuple):
+    """A label with its share and how it went."""
+
+    label: Label
+    share: str
+    usual: str
+    span: str
+    change: str
+    svg: Markup
+
+
+def page(history: History, baseline: Mapping[str, Histogram], now: dt.datetime) -> str:
+    """The page of the chosen date; `baseline` are histograms of the bundle's validation rows, if they are known."""
+    found = findings(history)
+    night = history.chosen
+    rows = label_rows(history)
+    return filled(
+        "nights/page.html",
+        title=f"{night.date.isoformat()}: {STATES.get(night.state, night.state)}",
+        day=day(night.date),
+        state=STATES.get(night.state, night.state),
+        level=worst(found),
+        headline=headline(night, found),
+        conclusion=conclusion(night, history.before),
+        findings=[one for one in found if one.level != NOTE],
+        notes=[one for one in found if one.level == NOTE],
+        night=night,
+        history=history,
+        facts=facts(history),
+        rows=figures.rows_by_date(history),
+        labels=rows[:MOST_LABELS],
+        more_labels=rows[MOST_LABELS:],
+        several=bool(night.histograms.get("labels_given")),
+        scores=[*figures.histograms(history, baseline)],
+        statistics=figures.figures_by_date(history),
+        drift=[
+            (title, figures.drift_by_date(history, reference))
+            for reference, title in figures.REFERENCES.items()
+            if figures.has_drift(history, reference)
+        ],
+        speed=figures.speed_by_date(history),
+        strip=strip(history),
+        absent=[one for one in reversed(history.nights) if not one.is_published and one.state != EXPIRED],
+        states=STATES,
+        codes=codes(night),
+        dead_folder=f"_dead_letters/dt={night.date.isoformat()}" if night.is_published else f"_runs/{night.run_id}/staged",
+        table=list(_table(history)),
+        overdue=[day(one) for one in history.overdue],
+        made=now.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        changes=figures.changes(history),
+        tell_day=day,
+    )
+
+
+def worst(found: Sequence[Finding]) -> str:
+    """The worst level of the findings; `fine` if none is worth an eye."""
+    levels = {one.level for one in found}
+    return next((level for level in (WRONG, LOOK) if level in levels), "fine")
+
+
+def headline(night: Night, found: Sequence[Finding]) -> str:
+    """One sentence for who reads no other."""
+    looked = [one for one in found if one.level != NOTE]
+    begin = "Published" if night.is_published else STATES.get(night.state, night.state).capitalize()
+    if not looked:
+        return f"{begin}, and nothing stands out."
+    things = "one thing is" if len(looked) == 1 else f"{len(looked)} things are"
+    return f"{begin}, and {things} worth an eye." if night.is_published else f"{begin}."
+
+
+def label_rows(history: History) -> list[LabelRow]:
+    """Labels with their shares over time, the most frequent ones first, those that moved far before them."""
+    night, references = history.chosen, alike(history.chosen, history.before)
+    labels = labels_of(night, references)
+    labels.sort(key=lambda label: (not label.far, -max(label.share or 0, label.usual or 0), label.number))
+    many = len(labels) * len(history.nights) > 3_000
+    return [_label_row(history, label, pointed=not many) for label in labels]
+
+
+def _label_row(history: History, label: Label, *, pointed: bool) -> LabelRow:
+    same = {id(one) for one in (*alike(history.chosen, history.before), history.chosen)}
+    values = [one.label_share(label.number) if id(one) in same else None for one in history.nights]
+    known = label.known
+    span = f"{shown(known.lowest, 'share')} to {shown(known.highest, 'share')}" if known else "–"
+    change = f"{100 * (label.share - known.middle):+.1f}" if known and label.share is not None else ""
+    told = [
+        f"{day(night.date)}: {shown(value, 'share')}" for night, value in zip(history.nights, values, strict=True)
+    ]
+    at = history.nights.index(history.chosen)
+    places = Places(told=told if pointed else [""] * len(told), ticks=(), chosen=at, over=frozenset([at] * label.far))
+    scale = scale_of([*values, 0.0], from_zero=True)
+    description = f"Share of {label.name} by date: {shown(label.share, 'share')} on this date, usually {span}"
+    drawn = plot(places, [Series(LINE, values)], scale, [""] * (scale.steps + 1), description)
+    shares = (shown(label.share, "share"), shown(label.usual, "share"))
+    return LabelRow(label, *shares, span, change, drawn.svg)
+
+
+def strip(history: History) -> Markup:
+    """What became of every night, one mark each, unlike in height and colour."""
+    marks = []
+    for at, night in enumerate(history.nights):
+        kind, top = ("published", 55) if night.is_published else ("held", 0) if night.state == "held" else ("failed", 0)
+        kind, top = ("missing", 0) if night.state == MISSING else ("expired", 80) if night.state == EXPIRED else (kind, top)
+        later = "" if night.later is None else f"\na newer run: {STATES.get(night.later[0], night.later[0])}"
+        told = f"{day(night.date)}: {STATES.get(night.state, night.state)}{later}"
+        mark = Markup('<rect class="{}{}" x="{}" y="{}" width="8" height="{}"><title>{}</title></rect>')
+        now = " now" if night is history.chosen else ""
+        marks.append(mark.format(kind, now, 10 * at + 1, top, 100 - top, told))
+    count = sum(night.is_published for night in history.nights)
+    words = f"{count} of {len(history.nights)} nights are published"
+    svg = Markup('<svg viewBox="0 0 {} 100" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>')
+    return svg.format(10 * len(history.nights), words, Markup("").join(marks))
+
+
+def codes(night: Night) -> list[Code]:
+    """Codes of dead letters, most first."""
+    ordered = sorted(night.codes.items(), key=lambda item: (-item[1][0], item[0]))
+    return [
+        Code(code, shown(count, "count"), CODES.get(code, "a code of another version"), example or "–")
+        for code, (count, example) in ordered
+    ]
+
+
+def _table(history: History) -> Iterator[Sequence[Any]]:
+    """Every night in numbers: what the plots show, for who does not see them."""
+    for night in reversed(history.nights):
+        drift = night.drift
+        beyond = [name for name, one in drift.get(DATES, {}).items() if one["distance"] > one["bound"]] if drift else []
+        yield (
+            day(night.date),
+            STATES.get(night.state, night.state),
+            shown(night.rows, "count"),
+            shown(night.counts.get("dead"), "count"),
+            shown(night.duplicates_share, "share"),
+            shown(night.figure("probability"), "decimal") if "value" not in night.histograms else shown(night.figure("value"), "general"),
+            shown(night.figure("token_count"), "tenths"),
+            shown(night.figure("unknown_tokens"), "share"),
+            str(len(beyond)) if drift else "–",
+            shown(night.rows_a_second, "speed"),
+        )
+
+
+__all__ = ["BASELINE", "Fact", "Figure", "page"]

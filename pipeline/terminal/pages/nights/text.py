@@ -1,0 +1,27 @@
+"""The report of one date on a terminal: what is worth an eye, and the numbers."""
+
+from pipeline.terminal.console import out
+from pipeline.terminal.pages.nights.facts import facts
+from pipeline.terminal.pages.nights.findings import conclusion, findings
+from pipeline.terminal.pages.nights.page import headline
+from pipeline.terminal.pages.nights.reading import History
+from pipeline.terminal.pages.nights.words import STATES, day
+from pipeline.terminal.runs_table import print_table
+
+
+def show(history: History) -> None:
+    """Prints it."""
+    night, found = history.chosen, findings(history)
+    out.print(f"{day(night.date)}: {STATES.get(night.state, night.state)}")
+    out.print(headline(night, found))
+    if told := conclusion(night, history.before):
+        out.print(told)
+    for finding in found:
+        out.print(f"  {finding.level:<6} {finding.title}")
+        for detail in finding.details:
+            out.print(f"         {detail}")
+    rows = [["", "", "this date", "usually", "lowest to highest"]]
+    rows += [["", fact.name, fact.value, fact.usual, fact.span] for fact in facts(history)]
+    if len(rows) > 1:
+        out.print()
+    print_table(rows, right=(2, 3, 4))
