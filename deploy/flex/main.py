@@ -29,7 +29,8 @@ FIELDS = {field.alias or name: field for name, field in JobConfig.model_fields.i
 PAIRS = {key: form_of(field)["pairs"] for key, field in FIELDS.items() if "pairs" in form_of(field)}
 """Parameters that are mappings, and what stands between a key and its value."""
 LISTS = tuple(key for key, field in FIELDS.items() if kind_of(field) == list[str] and key not in PAIRS)
-NOT_FOR_TEMPLATES = ("runner", "workers", "beam_options")
+# The launcher does not wait for the end, of which a report would be.
+NOT_FOR_TEMPLATES = ("runner", "workers", "beam_options", "report")
 JOB_KEYS = tuple(key for key in FIELDS if key not in NOT_FOR_TEMPLATES)
 PARAMETERS = ("job", "profile", "set", *JOB_KEYS)
 KEYS_OF_OPTIONS = {

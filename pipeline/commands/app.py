@@ -16,7 +16,7 @@ from pipeline.commands.help import SETTINGS, PlainCommand, PlainGroup
 from pipeline.commands.import_model import import_checkpoint
 from pipeline.commands.quantize import quantize
 from pipeline.commands.runs import clean, publish_run, report, show_runs
-from pipeline.commands.score import backfill_job, check_job, publish_job
+from pipeline.commands.score import backfill_job, check_job, publish_job, with_report
 from pipeline.commands.start import end_of_process, imports_begin, run
 from pipeline.commands.submit import send, submit
 from pipeline.commands.train import train
@@ -106,10 +106,14 @@ command()(clean)
 def _score(job: JobConfig, log_format: str) -> int:
     if job.runner == "dataflow":
         return send(job, log_format)
-    verdict = publish_job(job, log_format)
-    from pipeline.errors import EXIT_CODES
 
-    return EXIT_CODES.get(verdict.status, FAILED)
+    def publish(dated: JobConfig) -> int:
+        verdict = publish_job(dated, log_format)
+        from pipeline.errors import EXIT_CODES
+
+        return EXIT_CODES.get(verdict.status, FAILED)
+
+    return with_report(job, log_format, publish)
 
 
 def main() -> None:

@@ -33,7 +33,9 @@ def show_runs(
 
 def report(
     output: Output,
-    date: Annotated[str | None, typer.Option(help="YYYY-MM-DD, today or yesterday; by default the newest date.")] = None,
+    date: Annotated[
+        str | None, typer.Option(help="YYYY-MM-DD, today or yesterday; by default the newest date.")
+    ] = None,
     last: Annotated[int, typer.Option(help="So many dates up to that one.", min=1, max=4_000)] = 30,
     html: Annotated[str | None, typer.Option(help="File for the report as one page, ending in .html.")] = None,
     bundle: Annotated[

@@ -1,6 +1,7 @@
 """What `score`, `check` and `backfill` do with a job; cheap checks come first."""
 
 import datetime as dt
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -32,6 +33,44 @@ def publish_job(job: Any, log_format: str) -> Any:
         verdict = run(job, date=date, now=now, watch=console.watch, progress=console.progress)
     console.verdict(verdict)
     return verdict
+
+
+def with_report(job: Any, log_format: str, work: Callable[[Any], int]) -> int:
+    """Does the work of a job, writes the page that it asks for however that ends, and gives the exit code of the work.
+
+    `work` is given the job with its date as YYYY-MM-DD: midnight may pass meanwhile.
+    """
+    if job.report is None:
+        return work(job)
+    now = dt.datetime.now(dt.UTC)
+    with quiet_stderr():
+        from pipeline.jobs.dates import logical_date
+
+    date = logical_date(job.date, job.timezone, now)
+    place = _report_of(job, date)
+    told = ""
+    try:
+        return work(job.model_copy(update={"date": date.isoformat()}))
+    except Exception as error:
+        with quiet_stderr():
+            from pipeline.terminal.report import told_of
+        told = told_of(error)[1][0]
+        raise
+    finally:
+        with quiet_stderr():
+            from pipeline.terminal.pages.nights.after import write_report
+        write_report(job, date, place, told, log_format)
+
+
+def _report_of(job: Any, date: dt.date) -> str:
+    """Where the page of a date goes; raises ConfigError if none can be written there."""
+    with quiet_stderr():
+        from pipeline.jobs.dates import fill
+        from pipeline.terminal.pages.writing import check_page
+
+    place = fill(job.report, date, "--report")
+    check_page("--report", place, [job.home])
+    return place
 
 
 def _first_look(job: Any, date: dt.date) -> None:
@@ -75,6 +114,8 @@ def check_job(job: Any, log_format: str) -> int:
     if (there := already_published(job, date)) is not None:
         console.verdict(there)
     warn_broken(read_manifests(job.home), date)
+    if job.report is not None:
+        _report_of(job, date)
     _first_look(job, date)
     # The device is asked for last, because that imports TensorFlow: everything else has been printed by then.
     prepared = prepare(job, date, now, tell=show_found)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.commands.flags import JobFile, LogFormat, flags_of, job_of
+from pipeline.commands.score import with_report
 from pipeline.commands.start import run, when_interrupted
 from pipeline.jobs.config import JobConfig
 from pipeline.jobs.fields import WHERE
@@ -72,8 +73,16 @@ def send(
         show_plan(found, log_format)
         return DONE
     tell = teller(log_format, when_interrupted)
-    ended = submitting.submit(job, profile, wait=wait, watch=console.watch, tell=tell, progress=console.progress)
-    if isinstance(ended, submitting.Submitted):
-        return DONE
-    console.verdict(ended)
-    return EXIT_CODES.get(ended.status, FAILED)
+
+    def work(job: JobConfig) -> int:
+        ended = submitting.submit(job, profile, wait=wait, watch=console.watch, tell=tell, progress=console.progress)
+        if isinstance(ended, submitting.Submitted):
+            return DONE
+        console.verdict(ended)
+        return EXIT_CODES.get(ended.status, FAILED)
+
+    if wait:
+        return with_report(job, log_format, work)
+    if job.report is not None:
+        tell("--report: no page is written, because --detach does not wait for the end of the run")
+    return work(job)

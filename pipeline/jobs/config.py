@@ -122,6 +122,9 @@ class JobConfig(TextFiles):
     if_published: Literal["replace", "skip"] = _nights(
         "replace", description="A date that is published: replace it, or skip."
     )
+    report: str | None = _nights(
+        None, description="File for a report of the night as one page, ending in .html; {date} is replaced."
+    )
     beam_options: tuple[str, ...] = in_panel(WHERE, argument="-- [BEAM]...")(
         (), description="After --: Beam's own options."
     )
@@ -168,6 +171,9 @@ class JobConfig(TextFiles):
         # Also fixes what a relative folder means.
         if self.outputs.table is None and self.dead_letters_table:
             raise ValueError("--dead-letters-table is for an output table; add --output bq://project.dataset.table")
+        if self.report is not None and not self.report.endswith((".html", ".htm")):
+            # So that no other file is replaced by a slip.
+            raise ValueError(f"--report {self.report!r}: does not end in .html; give the name of a page")
         if self.outputs.table is not None and self.embeddings == "float16":
             raise ValueError("--embeddings float16: BigQuery has no such type; take float32, or an output folder alone")
         return self
@@ -226,6 +232,7 @@ class JobConfig(TextFiles):
     def settings(self) -> dict[str, Any]:
         """What decides the output, for the manifest."""
         idle = {"output", "staging", "dead_letters_table", "allow_missing", "workers", "beam_options", "if_published"}
+        idle |= {"report"}
         return {key: value for key, value in self.model_dump(by_alias=True, mode="json").items() if key not in idle}
 
     @property

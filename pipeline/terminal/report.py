@@ -49,8 +49,8 @@ USAGE_ERRORS = (
 )
 
 
-def explain(error: Exception, log_format: str) -> int:
-    """Prints what went wrong, one line for each mistake that the user can correct, and gives the exit code."""
+def told_of(error: Exception) -> tuple[int, list[str]]:
+    """The exit code, and what went wrong: one line for each mistake that the user can correct."""
     if isinstance(error, (NoInputError, TryLaterError)):
         code, lines = 75, [str(error)]
     elif isinstance(error, ConfigError):
@@ -64,6 +64,12 @@ def explain(error: Exception, log_format: str) -> int:
         source = error.__cause__ if isinstance(error, RunFailedError) else error.__cause__ or error
         frames = traceback.extract_tb(source.__traceback__)[-8:] if source else []
         lines += [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
+    return code, lines
+
+
+def explain(error: Exception, log_format: str) -> int:
+    """Prints what went wrong, and gives the exit code."""
+    code, lines = told_of(error)
     if log_format == "json":
         emit("error", code=code, message="\n".join(lines))
     else:

@@ -20,9 +20,9 @@ def compare(**flags: Any) -> None:
 def _compare(job: CompareJob) -> int:
     with quiet_stderr():
         from pipeline.commands.comparing.dates import find_dates
+        from pipeline.terminal.console import out, quiet_libraries
         from pipeline.terminal.pages.comparison.sections import Compared, sections
         from pipeline.terminal.pages.comparison.text import show
-        from pipeline.terminal.console import out, quiet_libraries
         from transforms.outputs.comparison.compare import compare as compare_rows
         from transforms.outputs.comparison.names import SideError
 

@@ -25,7 +25,7 @@ from transforms.batches.formats import FORMATS
 flex = module("flex/main.py")
 METADATA = json.loads((DEPLOY / "flex/metadata.json").read_text(encoding="utf-8"))
 PARAMETERS = {parameter["name"]: parameter for parameter in METADATA["parameters"]}
-NOT_FOR_TEMPLATES = {"plan", "detach", "log_format", "beam_options"}
+NOT_FOR_TEMPLATES = {"plan", "detach", "log_format", "beam_options", "report"}
 """Options of the command that a launch has other means for, or none."""
 OPTIONS = {
     "project": GIVEN["project"],

@@ -3,7 +3,15 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.terminal.pages.comparison.tables import MOST_PAIRS, by_label, differences, examples, matrix, pairs, quantiles
+from pipeline.terminal.pages.comparison.tables import (
+    MOST_PAIRS,
+    by_label,
+    differences,
+    examples,
+    matrix,
+    pairs,
+    quantiles,
+)
 from pipeline.terminal.pages.comparison.tables import Table as Table
 from transforms.outputs.comparison.found import Differences, Ids, Labelled, Nearness, Right, Valued
 from transforms.score.certificates.statistics import mcnemar, wilson

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from pipeline.terminal.pages.comparison.sections import Section
 from pipeline.terminal.console import out
+from pipeline.terminal.pages.comparison.sections import Section
 from pipeline.terminal.runs_table import print_table
 
 MOST_ROWS = 20

@@ -4,7 +4,7 @@ Only what is shown is kept, so that 400 dates with summaries of 64 KB take littl
 """
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ MISSING, BROKEN, EXPIRED, NOT_BEGUN = "missing", "broken", "expired", "not_begun
 """States of dates beside those of runs: no run of an expected date, a damaged manifest, rows deleted for their age, a
 run that ended before it had a plan."""
 
+_MOST = 1 << 63
 _IN_MILLIONTHS = {one.name for one in (PROBABILITY, MARGIN, ENTROPY, VALUE, DIGITS, OTHER_SCRIPTS)}
 _SHARES_OF_ROWS = {one.name for one in (TRUNCATED, UNKNOWN_TOKENS, URLS)}
 _MEANS = {one.name for one in (PROBABILITY, MARGIN, ENTROPY, VALUE, LABELS_GIVEN, TOKEN_COUNT, DIGITS, OTHER_SCRIPTS)}
@@ -50,8 +51,8 @@ class Histogram(NamedTuple):
 class Night:
     """One date. Numbers that are not known are None; statistics that no row has are missing.
 
-    `state`: a status of a verdict, a state of a run without one, or one of those above. `codes`: code of dead letters ->
-    how many, and the position of one, empty if it is not known. `labels`: rows by label, in the order of the bundle;
+    `state`: a status of a verdict, a state of a run without one, or one of those above. `codes`: code of dead letters
+    -> how many, and the position of one, empty if it is not known. `labels`: rows by label, in the order of the bundle;
     `other_labels` are those of all labels from number `others_from` on. `later`: what became of a newer run of a date
     that is published.
     """
@@ -86,6 +87,11 @@ class Night:
     def fingerprint(self) -> str:
         """What tells models apart."""
         return self.bundle.rpartition("@")[2]
+
+    @property
+    def short_bundle(self) -> str:
+        """As it is named to people: the fingerprint cut to twelve digits."""
+        return short(self.bundle)
 
     @property
     def is_published(self) -> bool:
@@ -137,6 +143,17 @@ class Night:
         if not self.summarised or (self.others_from is not None and number >= self.others_from):
             return None
         return self.labels.get(number, ("", 0))[1] / self.summarised
+
+
+def figure_of(statistic: str) -> Callable[[Night], float | None]:
+    """The figure of a statistic, as something that is measured of nights."""
+    return lambda night: night.figure(statistic)
+
+
+def short(bundle: str) -> str:
+    """`name@fingerprint`, the fingerprint cut to twelve digits."""
+    name, at, fingerprint = bundle.rpartition("@")
+    return f"{name}{at}{fingerprint[:12]}"
 
 
 def share(some: int | None, of: int | None) -> float | None:
@@ -206,7 +223,16 @@ def _measured(record: Mapping[str, Any]) -> dict[str, Any]:
         "drift": record.get("drift") or {},
     }
     summary = record.get("summary")
-    return {**found, **summarised(summary)} if is_comparable(summary) else found
+    return {**found, **summarised(summary)} if is_comparable(summary) and _is_counted(summary) else found
+
+
+def _is_counted(summary: Any) -> bool:
+    """Whether all numbers are such as can be counted: a file that anybody wrote may have larger ones."""
+    tallies = summary["statistics"].values()
+    numbers = [summary["rows"], *(one["rows"] for one in (*tallies, *summary.get("labels", ())))]
+    numbers += [(summary.get("other_labels") or {}).get("rows", 0)]
+    numbers += [number for one in tallies for number in (abs(one["sum"]), *one["bins"])]
+    return max(numbers) <= _MOST
 
 
 def summarised(summary: Any) -> dict[str, Any]:

@@ -6,19 +6,20 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from pipeline.terminal.pages.nights import figures
-from pipeline.terminal.pages.nights.facts import Fact, facts
-from pipeline.terminal.pages.nights.figures import Figure
-from pipeline.terminal.pages.nights.findings import LOOK, NOTE, WRONG, Finding, conclusion, findings
-from pipeline.terminal.pages.nights.moved import Label, labels_of
+from pipeline.terminal.pages.nights.drawing import figures
+from pipeline.terminal.pages.nights.drawing.plots import LINE, Places, Series, plot, scale_of
 from pipeline.terminal.pages.nights.night import EXPIRED, MISSING, Histogram, Night
-from pipeline.terminal.pages.nights.plots import LINE, Places, Series, plot, scale_of
 from pipeline.terminal.pages.nights.reading import History
-from pipeline.terminal.pages.nights.usual import alike
-from pipeline.terminal.pages.nights.words import STATES, day, shown
+from pipeline.terminal.pages.nights.telling.drifted import conclusion
+from pipeline.terminal.pages.nights.telling.facts import facts
+from pipeline.terminal.pages.nights.telling.finding import LOOK, NOTE, WRONG, Finding
+from pipeline.terminal.pages.nights.telling.findings import findings
+from pipeline.terminal.pages.nights.telling.moved import Label, labels_of
+from pipeline.terminal.pages.nights.telling.usual import alike
+from pipeline.terminal.pages.nights.telling.words import STATES, day, shown
 from pipeline.terminal.pages.writing import filled
 from transforms.batches.dead_letters import CODES
-from transforms.outputs.drift.record import BASELINE, DATES
+from transforms.outputs.drift.record import DATES, is_known
 
 MOST_LABELS = 20
 """Labels that are shown at once; the others can be unfolded."""
@@ -28,7 +29,7 @@ class Code(NamedTuple):
     """A code of dead letters: how many, what it means, where one is."""
 
     code: str
-    count: str
+    number: str
     meaning: str
     example: str
 
@@ -39,8 +40,8 @@ class LabelRow(NamedTuple):
     label: Label
     share: str
     usual: str
+    weekday: str
     span: str
-    change: str
     svg: Markup
 
 
@@ -49,6 +50,11 @@ def page(history: History, baseline: Mapping[str, Histogram], now: dt.datetime) 
     found = findings(history)
     night = history.chosen
     rows = label_rows(history)
+    drift = [
+        (title, *figures.drift_by_date(history, reference))
+        for reference, title in figures.REFERENCES.items()
+        if figures.has_drift(history, reference)
+    ]
     return filled(
         "nights/page.html",
         title=f"{night.date.isoformat()}: {STATES.get(night.state, night.state)}",
@@ -68,22 +74,21 @@ def page(history: History, baseline: Mapping[str, Histogram], now: dt.datetime) 
         several=bool(night.histograms.get("labels_given")),
         scores=[*figures.histograms(history, baseline)],
         statistics=figures.figures_by_date(history),
-        drift=[
-            (title, figures.drift_by_date(history, reference))
-            for reference, title in figures.REFERENCES.items()
-            if figures.has_drift(history, reference)
-        ],
+        drift=drift,
         speed=figures.speed_by_date(history),
         strip=strip(history),
         absent=[one for one in reversed(history.nights) if not one.is_published and one.state != EXPIRED],
         states=STATES,
         codes=codes(night),
-        dead_folder=f"_dead_letters/dt={night.date.isoformat()}" if night.is_published else f"_runs/{night.run_id}/staged",
+        dead_folder=f"_dead_letters/dt={night.date.isoformat()}"
+        if night.is_published
+        else f"_runs/{night.run_id}/staged",
         table=list(_table(history)),
         overdue=[day(one) for one in history.overdue],
         made=now.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         changes=figures.changes(history),
         tell_day=day,
+        weekday=f"{night.date:%A}s",
     )
 
 
@@ -117,17 +122,14 @@ def _label_row(history: History, label: Label, *, pointed: bool) -> LabelRow:
     values = [one.label_share(label.number) if id(one) in same else None for one in history.nights]
     known = label.known
     span = f"{shown(known.lowest, 'share')} to {shown(known.highest, 'share')}" if known else "–"
-    change = f"{100 * (label.share - known.middle):+.1f}" if known and label.share is not None else ""
-    told = [
-        f"{day(night.date)}: {shown(value, 'share')}" for night, value in zip(history.nights, values, strict=True)
-    ]
+    told = [f"{day(night.date)}: {shown(value, 'share')}" for night, value in zip(history.nights, values, strict=True)]
     at = history.nights.index(history.chosen)
     places = Places(told=told if pointed else [""] * len(told), ticks=(), chosen=at, over=frozenset([at] * label.far))
     scale = scale_of([*values, 0.0], from_zero=True)
     description = f"Share of {label.name} by date: {shown(label.share, 'share')} on this date, usually {span}"
     drawn = plot(places, [Series(LINE, values)], scale, [""] * (scale.steps + 1), description)
-    shares = (shown(label.share, "share"), shown(label.usual, "share"))
-    return LabelRow(label, *shares, span, change, drawn.svg)
+    own, usually, on_weekday = (shown(one, "share") for one in (label.share, label.usual, label.weekday))
+    return LabelRow(label, own, usually, on_weekday, span, drawn.svg)
 
 
 def strip(history: History) -> Markup:
@@ -135,7 +137,9 @@ def strip(history: History) -> Markup:
     marks = []
     for at, night in enumerate(history.nights):
         kind, top = ("published", 55) if night.is_published else ("held", 0) if night.state == "held" else ("failed", 0)
-        kind, top = ("missing", 0) if night.state == MISSING else ("expired", 80) if night.state == EXPIRED else (kind, top)
+        kind, top = (
+            ("missing", 0) if night.state == MISSING else ("expired", 80) if night.state == EXPIRED else (kind, top)
+        )
         later = "" if night.later is None else f"\na newer run: {STATES.get(night.later[0], night.later[0])}"
         told = f"{day(night.date)}: {STATES.get(night.state, night.state)}{later}"
         mark = Markup('<rect class="{}{}" x="{}" y="{}" width="8" height="{}"><title>{}</title></rect>')
@@ -160,19 +164,20 @@ def _table(history: History) -> Iterator[Sequence[Any]]:
     """Every night in numbers: what the plots show, for who does not see them."""
     for night in reversed(history.nights):
         drift = night.drift
-        beyond = [name for name, one in drift.get(DATES, {}).items() if one["distance"] > one["bound"]] if drift else []
+        beyond = (
+            [name for name, one in drift[DATES].items() if one["distance"] > one["bound"]] if is_known(drift) else []
+        )
         yield (
             day(night.date),
             STATES.get(night.state, night.state),
             shown(night.rows, "count"),
             shown(night.counts.get("dead"), "count"),
             shown(night.duplicates_share, "share"),
-            shown(night.figure("probability"), "decimal") if "value" not in night.histograms else shown(night.figure("value"), "general"),
+            shown(night.figure("probability"), "decimal")
+            if "value" not in night.histograms
+            else shown(night.figure("value"), "general"),
             shown(night.figure("token_count"), "tenths"),
             shown(night.figure("unknown_tokens"), "share"),
-            str(len(beyond)) if drift else "–",
+            str(len(beyond)) if is_known(drift) else "–",
             shown(night.rows_a_second, "speed"),
         )
-
-
-__all__ = ["BASELINE", "Fact", "Figure", "page"]

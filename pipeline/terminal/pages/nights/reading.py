@@ -96,13 +96,8 @@ def read_history(
         # Before the first of these dates is what was not read, and after the chosen one what is not asked for.
         if (date is None or day <= date) and (len(every) <= last or day >= min(read)):
             found[day] = _beside(output, found.get(day), day, run)
-    if attempt is not None and not (attempt.date in found and found[attempt.date].is_published):
-        there = found.get(attempt.date)
-        found[attempt.date] = (
-            Night(date=attempt.date, state=NOT_BEGUN, reason=attempt.told)
-            if there is None
-            else replace(there, reason=there.reason if there.counts else attempt.told)
-        )
+    if attempt is not None:
+        found[attempt.date] = _attempted(found.get(attempt.date), attempt)
     there = [*every, *(day for day, _ in dated), *found]
     if date is None and found:
         date = max(found)
@@ -143,7 +138,7 @@ def _manifest(output: str, date: dt.date) -> _Read:
     if manifest is None:
         # Deleted since it was listed.
         return _Read(Night(date=date, state=BROKEN, reason="its manifest is gone"), {})
-    about = {key: manifest[key] for key in ("run_id", "sequence", "expired") if key in manifest}
+    about: dict[str, Any] = {key: manifest[key] for key in ("run_id", "sequence", "expired") if key in manifest}
     if is_expired(manifest):
         return _Read(Night(date=date, state=EXPIRED, run_id=manifest["run_id"], bundle=manifest["bundle"]), about)
     return _Read(of_manifest(date, manifest, pending(manifest)), about)
@@ -170,6 +165,15 @@ def _beside(output: str, there: Night | None, date: dt.date, run: Unpublished) -
         if verdict is not None:
             return of_verdict(date, run.state, run.reason, verdict, about)
     return Night(date=date, state=run.state, reason=run.reason, run_id=run.run_id)
+
+
+def _attempted(there: Night | None, attempt: Attempt) -> Night:
+    """The night of a date with what a command has just told of it, which its files may not have."""
+    if there is None:
+        return Night(date=attempt.date, state=NOT_BEGUN, reason=attempt.told)
+    if there.is_published or there.state == EXPIRED:
+        return replace(there, later=(there.later[0] if there.later else NOT_BEGUN, attempt.told))
+    return replace(there, reason=attempt.told)
 
 
 def _with_positions(output: str, night: Night) -> Night:

@@ -1,11 +1,12 @@
 """The report of one date on a terminal: what is worth an eye, and the numbers."""
 
 from pipeline.terminal.console import out
-from pipeline.terminal.pages.nights.facts import facts
-from pipeline.terminal.pages.nights.findings import conclusion, findings
 from pipeline.terminal.pages.nights.page import headline
 from pipeline.terminal.pages.nights.reading import History
-from pipeline.terminal.pages.nights.words import STATES, day
+from pipeline.terminal.pages.nights.telling.drifted import conclusion
+from pipeline.terminal.pages.nights.telling.facts import facts
+from pipeline.terminal.pages.nights.telling.findings import findings
+from pipeline.terminal.pages.nights.telling.words import STATES, day
 from pipeline.terminal.runs_table import print_table
 
 
@@ -20,8 +21,8 @@ def show(history: History) -> None:
         out.print(f"  {finding.level:<6} {finding.title}")
         for detail in finding.details:
             out.print(f"         {detail}")
-    rows = [["", "", "this date", "usually", "lowest to highest"]]
-    rows += [["", fact.name, fact.value, fact.usual, fact.span] for fact in facts(history)]
+    rows = [["", "", "this date", "usually", f"{night.date:%A}s", "lowest to highest"]]
+    rows += [["", fact.name, fact.value, fact.usual, fact.weekday, fact.span] for fact in facts(history)]
     if len(rows) > 1:
         out.print()
-    print_table(rows, right=(2, 3, 4))
+    print_table(rows, right=(2, 3, 4, 5))

@@ -53,6 +53,12 @@ def usual(others: Sequence[Night], measure: Measure) -> Usual | None:
     return Usual(middle=statistics.median(values), lowest=min(values), highest=max(values), dates=len(values))
 
 
+def on_weekday(night: Night, others: Sequence[Night], measure: Measure) -> float | None:
+    """The middle of the dates of the last weeks with the weekday of a night; None where there are not two."""
+    values = _of_weekday(night, others, measure)
+    return statistics.median(values) if len(values) > 1 else None
+
+
 def is_far(night: Night, others: Sequence[Night], measure: Measure, least: float, noise: float = 0) -> bool:
     """Whether a night is far from the last dates, and from those of its weekday, by more than `least`.
 
@@ -66,16 +72,19 @@ def is_far(night: Night, others: Sequence[Night], measure: Measure, least: float
     middle = statistics.median(last)
     spread = statistics.median(abs(one - middle) for one in last) * _NORMAL
     margin = max(least, _DEVIATIONS * spread, _DEVIATIONS * noise)
-    same = [one for one in others[-WEEKS:] if one.date.weekday() == night.date.weekday()]
-    there = _values(same, measure) or [middle]
     # On a weekday a number may always be another one than on the others.
-    near_weekday = min(there) - margin <= value <= max(there) + margin if len(there) > 1 else False
+    same = _of_weekday(night, others, measure)
+    near_weekday = len(same) > 1 and min(same) - margin <= value <= max(same) + margin
     return abs(value - middle) > margin and not near_weekday
 
 
 def noise_of(share: float | None, rows: int | None) -> float:
     """The deviation that a share of so many rows has by chance."""
     return math.sqrt(max(share * (1 - share), 0) / rows) if share is not None and rows else 0.0
+
+
+def _of_weekday(night: Night, others: Sequence[Night], measure: Measure) -> list[float]:
+    return _values([one for one in others[-WEEKS:] if one.date.weekday() == night.date.weekday()], measure)
 
 
 def _values(nights: Sequence[Night], measure: Measure) -> list[float]:

@@ -23,6 +23,8 @@ _DOTS = 70
 _GAP = 1.2
 """Between two bars."""
 _TICKS = 6
+_NOTHING = 1e-200
+"""A smaller number is drawn as 0."""
 BARS, LINE, BOUND, BASE = "bars", "line", "bound", "base"
 """Kinds of series, which are classes of the page: what is measured as bars or as a line, its bound, what is usual."""
 
@@ -59,7 +61,8 @@ class Plot:
 class Places:
     """What is along a plot: a text for the pointer at each place, the ticks, the places that are lifted out.
 
-    `changes`: places before which something begins anew, each with what.
+    `changes`: places before which something begins anew, each with what. `steps`: lines go along each place, as those
+    of a histogram do.
     """
 
     told: Sequence[str]
@@ -67,6 +70,7 @@ class Places:
     chosen: int | None = None
     changes: Sequence[tuple[int, str]] = ()
     over: frozenset[int] = field(default_factory=frozenset)
+    steps: bool = False
 
 
 class Scale(NamedTuple):
@@ -91,10 +95,10 @@ def scale_of(values: Values, *, from_zero: bool) -> Scale:
     low, high = (min(there), max(there)) if there else (0.0, 1.0)
     if from_zero:
         low, high = min(low, 0.0), max(high, 0.0)
-    if high - low <= abs(high) * 1e-9:
-        # All the same: it stands in the middle, or fills the plot from zero.
-        reach = abs(high) * 0.1 or 1.0
-        low, high = (min(low, 0.0), max(high, 0.0) or 1.0) if from_zero else (low - reach, high + reach)
+    if high - low <= max(abs(high), abs(low)) * 1e-9 + _NOTHING:
+        # All the same: it stands in the middle, or on the ground.
+        reach = abs(high) * 0.1 if abs(high) > _NOTHING else 1.0
+        low, high = (0.0, 1.0) if from_zero else (low - reach, high + reach)
     step = _round_step((high - low) / 3)
     bottom, top = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
     return Scale(bottom, top, max(1, round((top - bottom) / step)))
@@ -166,8 +170,14 @@ def _bars(series: Series, places: Places, scale: Scale) -> Iterator[Markup]:
 
 
 def _line(series: Series, places: Places, scale: Scale) -> Iterator[Markup]:
+    if places.steps:
+        drawn = [f"V{_y(scale, value or 0)}H{STEP * (at + 1)}" for at, value in enumerate(series.values)]
+        path = f"M0 {_y(scale, 0)}{''.join(drawn)}V{_y(scale, 0)}"
+        yield Markup('<path class="{}" d="{}"/>').format(series.kind, path)
+        return
     points = [
-        None if value is None else (_short(STEP * (at + 0.5)), _y(scale, value)) for at, value in enumerate(series.values)
+        None if value is None else (_short(STEP * (at + 0.5)), _y(scale, value))
+        for at, value in enumerate(series.values)
     ]
     drawn = []
     for before, point in pairwise([None, *points]):

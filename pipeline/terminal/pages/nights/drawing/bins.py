@@ -1,4 +1,4 @@
-"""Where the bins of a summary begin and end (see transforms/outputs/summary/statistics.py), and equal bins for values."""
+"""Where the bins of a summary begin and end (transforms/outputs/summary/statistics.py), and equal bins for values."""
 
 import math
 from collections.abc import Sequence

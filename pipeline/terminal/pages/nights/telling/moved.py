@@ -4,19 +4,21 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipeline.terminal.pages.nights.night import Night
-from pipeline.terminal.pages.nights.usual import Usual, is_far, noise_of, usual
+from pipeline.terminal.pages.nights.telling.usual import Usual, is_far, noise_of, on_weekday, usual
 
 _LEAST = 0.02
 """What a share must move to be far."""
 
 
 class Label(NamedTuple):
-    """A label: its number in the bundle, its share of the rows, what is usual (None: not known), whether it is far."""
+    """A label: its number in the bundle, its share of the rows, what is usual at all and on the weekday (None: not
+    known), whether it is far."""
 
     number: int
     name: str
     share: float | None
     known: Usual | None
+    weekday: float | None
     far: bool
 
     @property
@@ -41,9 +43,9 @@ def labels_of(night: Night, references: Sequence[Night]) -> list[Label]:
             return one.label_share(number)
 
         known = usual(references, measure)
-        noise = noise_of(known and known.middle, night.summarised)
+        noise = noise_of(known.middle if known else None, night.summarised)
         far = is_far(night, references, measure, _LEAST, noise)
-        found.append(Label(number, name, measure(night), known, far))
+        found.append(Label(number, name, measure(night), known, on_weekday(night, references, measure), far))
     return found
 
 

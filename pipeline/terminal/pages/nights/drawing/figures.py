@@ -2,11 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from pipeline.terminal.pages.nights import bins
-from pipeline.terminal.pages.nights.night import Histogram, Night
-from pipeline.terminal.pages.nights.plots import (
+from pipeline.terminal.pages.nights.drawing import bins
+from pipeline.terminal.pages.nights.drawing.plots import (
     BARS,
     BASE,
     BOUND,
@@ -20,10 +18,12 @@ from pipeline.terminal.pages.nights.plots import (
     scale_of,
     ticks_along,
 )
+from pipeline.terminal.pages.nights.night import Histogram, Night, figure_of
 from pipeline.terminal.pages.nights.reading import History
-from pipeline.terminal.pages.nights.usual import LAST, alike
-from pipeline.terminal.pages.nights.words import STATES, STATISTICS, day, name_of, shown
+from pipeline.terminal.pages.nights.telling.usual import LAST, alike
+from pipeline.terminal.pages.nights.telling.words import STATES, STATISTICS, day, name_of, shown
 from transforms.outputs.drift.record import BASELINE, DATES, is_known
+from transforms.outputs.summary.statistics import SHARE_BINS
 
 Measure = Callable[[Night], float | None]
 _SHOWN_BY_DATE = ("value", "labels_given", "probability", "token_count", "truncated", "unknown_tokens")
@@ -41,10 +41,12 @@ class Figure:
     over: bool = False
 
 
-def by_date(history: History, name: str, title: str, measure: Measure, form: str, *, bars: bool = False) -> Figure | None:
-    """A number by date; None if no date has it."""
+def by_date(
+    history: History, name: str, title: str, measure: Measure, form: str, *, bars: bool = False
+) -> Figure | None:
+    """A number by date; None if no date has it, or it is always 0."""
     values = [measure(night) for night in history.nights]
-    if all(value is None for value in values):
+    if not any(values):
         return None
     number = shown(measure(history.chosen), form)
     series = [Series(BARS if bars else LINE, values)]
@@ -82,13 +84,16 @@ def _drawn(
     words = f"{what}, {len(nights)} dates from {nights[0].date.isoformat()} to {nights[-1].date.isoformat()}"
     if there:
         least, most = shown(min(there), form), shown(max(there), form)
-        words += f": lowest {least}, highest {most}, on {history.chosen.date.isoformat()} {shown(values[places.chosen or 0], form)}"
+        own = shown(values[places.chosen or 0], form)
+        words += f": lowest {least}, highest {most}, on {history.chosen.date.isoformat()} {own}"
     return plot(places, series, scale, _ticks(scale.ticks, form), words)
 
 
 def _ticks(values: Sequence[float], form: str) -> list[str]:
     if form == "share":
         return [f"{100 * value:.6g} %" for value in values]
+    if form == "seconds":
+        return [shown(value, form) for value in values]
     return [_compact(value) for value in values]
 
 
@@ -107,7 +112,7 @@ def changes(history: History) -> list[tuple[int, str]]:
         if not (night.is_published and night.bundle):
             continue
         if last is not None and night.fingerprint != last.fingerprint:
-            found.append((at, f"{day(night.date)}: a new model, {night.bundle}"))
+            found.append((at, f"{day(night.date)}: a new model, {night.short_bundle}"))
         elif last is not None and night.precision != last.precision:
             found.append((at, f"{day(night.date)}: precision {night.precision}, before {last.precision}"))
         last = night
@@ -132,7 +137,9 @@ def speed_by_date(history: History) -> list[Figure]:
     """Rows a second of the whole run, and how long it took."""
     found = [
         by_date(history, "speed", "Rows a second, from start to publication", lambda one: one.rows_a_second, "speed"),
-        by_date(history, "seconds", "From start to publication, hours:minutes:seconds", lambda one: one.seconds, "seconds"),
+        by_date(
+            history, "seconds", "From start to publication, hours:minutes:seconds", lambda one: one.seconds, "seconds"
+        ),
     ]
     return [one for one in found if one is not None]
 
@@ -144,29 +151,34 @@ def figures_by_date(history: History) -> list[Figure]:
         words = STATISTICS[name]
         title = words.figure[0].upper() + words.figure[1:]
         bars = words.form == "share"
-        found.append(by_date(history, name, title, lambda one, of=name: one.figure(of), words.form, bars=bars))
+        found.append(by_date(history, name, title, figure_of(name), words.form, bars=bars))
     return [one for one in found if one is not None]
 
 
-def drift_by_date(history: History, reference: str = DATES) -> list[Figure]:
-    """Distance and bound of each statistic by date, those beyond their bound first."""
-    entries = [
-        night.drift[reference] if is_known(night.drift) else {} for night in history.nights
-    ]
+def drift_by_date(history: History, reference: str) -> tuple[list[Figure], str]:
+    """Distance and bound of each statistic by date, those beyond their bound first; and which were always 0 away."""
+    entries = [night.drift[reference] if is_known(night.drift) else {} for night in history.nights]
     chosen = entries[history.nights.index(history.chosen)]
     names = dict.fromkeys(name for one in (chosen, *reversed(entries)) for name in one)
     against = "the dates before" if reference == DATES else "the baseline"
-    found = []
+    found, still = [], []
     for name in names:
         distances, limits = (
             [one[name][key] if name in one else None for one in entries] for key in ("distance", "bound")
         )
+        if not any(distances):
+            still.append(name_of(name))
+            continue
         beyond = frozenset(
             at
             for at, (value, bound) in enumerate(zip(distances, limits, strict=True))
             if value is not None and bound is not None and value > bound
         )
-        more = {at: f"\nbound {bound:.3f}" + (", beyond it" if at in beyond else "") for at, bound in enumerate(limits) if bound is not None}
+        more = {
+            at: f"\nbound {bound:.3f}" + (", beyond it" if at in beyond else "")
+            for at, bound in enumerate(limits)
+            if bound is not None
+        }
         series = [Series(BOUND, limits, "bound"), Series(LINE, distances, "distance")]
         what = f"Drift of {name_of(name)} from {against}"
         drawn = _drawn(history, distances, series, "decimal", from_zero=True, what=what, over=beyond, more=more)
@@ -175,7 +187,7 @@ def drift_by_date(history: History, reference: str = DATES) -> list[Figure]:
         title = name_of(name)[0].upper() + name_of(name)[1:]
         over = history.nights.index(history.chosen) in beyond
         found.append(Figure(name=f"drift-{reference}-{name}", title=title, number=number, plot=drawn, over=over))
-    return sorted(found, key=lambda one: not one.over)
+    return sorted(found, key=lambda one: not one.over), ", ".join(still)
 
 
 def histograms(history: History, baseline: Mapping[str, Histogram]) -> Iterator[Figure]:
@@ -183,7 +195,7 @@ def histograms(history: History, baseline: Mapping[str, Histogram]) -> Iterator[
     references = alike(history.chosen, history.before)[-LAST:]
     for name in ("value", "probability", "token_count"):
         own = history.chosen.histograms.get(name)
-        if own is not None and own.rows:
+        if own is not None and own.rows and any(own.bins):
             there = [one.histograms[name] for one in references if name in one.histograms]
             sides = (own, bins.together(there), baseline.get(name))
             yield _histogram(name, *sides, dates=len(there))
@@ -209,9 +221,14 @@ def _histogram(name: str, own: Histogram, known: Histogram | None, base: Histogr
     title = {"value": "Values", "probability": "Probability of the label", "token_count": "Length in tokens"}[name]
     most = max(range(len(here)), key=lambda at: here[at])
     description = f"{title}, shares of the rows; most, {shown(here[most], 'share')}, are at {cells[most]}"
-    drawn = plot(Places(told=told, ticks=ticks), series, scale, _ticks(scale.ticks, "share"), description)
+    drawn = plot(Places(told=told, ticks=ticks, steps=True), series, scale, _ticks(scale.ticks, "share"), description)
     mean = own.sum / own.rows / (1 if name == "token_count" else 1_000_000)
-    return Figure(name=f"histogram-{name}", title=f"{title}, share of the rows", number=f"mean {shown(mean, words.form)}", plot=drawn)
+    return Figure(
+        name=f"histogram-{name}",
+        title=f"{title}, share of the rows",
+        number=f"mean {shown(mean, words.form)}",
+        plot=drawn,
+    )
 
 
 def _cells(name: str, sides: Sequence[Histogram]) -> tuple[list[list[float]], list[Tick], list[str]]:
@@ -226,7 +243,7 @@ def _cells(name: str, sides: Sequence[Histogram]) -> tuple[list[list[float]], li
         return [bins.value_bars(one, reach) for one in sides], ticks, cells
     if name == "probability":
         # From 0 on: where nothing is, is something to see.
-        numbers = range(bins.SHARE_BINS)
+        numbers = range(SHARE_BINS)
         ticks = [Tick(f"{at / 4:g}", 25.0 * at) for at in range(5)]
         cells = [f"{low:.2f} to {high:.2f}" for low, high in map(bins.share_edges, numbers)]
         return [bins.shares(one, numbers) for one in sides], ticks, cells
