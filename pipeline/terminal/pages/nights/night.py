@@ -232,7 +232,7 @@ def _is_counted(summary: Any) -> bool:
     numbers = [summary["rows"], *(one["rows"] for one in (*tallies, *summary.get("labels", ())))]
     numbers += [(summary.get("other_labels") or {}).get("rows", 0)]
     numbers += [number for one in tallies for number in (abs(one["sum"]), *one["bins"])]
-    return max(numbers) <= _MOST
+    return all(number <= _MOST for number in numbers)
 
 
 def summarised(summary: Any) -> dict[str, Any]:

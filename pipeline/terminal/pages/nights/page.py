@@ -1,19 +1,21 @@
 """The report of one date as a page."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
 from pipeline.terminal.pages.nights.drawing import figures
+from pipeline.terminal.pages.nights.drawing.figures import Figure
 from pipeline.terminal.pages.nights.drawing.plots import LINE, Places, Series, plot, scale_of
 from pipeline.terminal.pages.nights.night import EXPIRED, MISSING, Histogram, Night
 from pipeline.terminal.pages.nights.reading import History
 from pipeline.terminal.pages.nights.telling.drifted import conclusion
 from pipeline.terminal.pages.nights.telling.facts import facts
 from pipeline.terminal.pages.nights.telling.finding import LOOK, NOTE, WRONG, Finding
-from pipeline.terminal.pages.nights.telling.findings import findings
+from pipeline.terminal.pages.nights.telling.findings import findings, lifted
 from pipeline.terminal.pages.nights.telling.moved import Label, labels_of
 from pipeline.terminal.pages.nights.telling.usual import alike
 from pipeline.terminal.pages.nights.telling.words import STATES, day, shown
@@ -49,7 +51,7 @@ def page(history: History, baseline: Mapping[str, Histogram], now: dt.datetime) 
     """The page of the chosen date; `baseline` are histograms of the bundle's validation rows, if they are known."""
     found = findings(history)
     night = history.chosen
-    rows = label_rows(history)
+    rows, far = label_rows(history), lifted(found)
     drift = [
         (title, *figures.drift_by_date(history, reference))
         for reference, title in figures.REFERENCES.items()
@@ -67,15 +69,15 @@ def page(history: History, baseline: Mapping[str, Histogram], now: dt.datetime) 
         notes=[one for one in found if one.level == NOTE],
         night=night,
         history=history,
-        facts=facts(history),
-        rows=figures.rows_by_date(history),
+        facts=facts(history, far),
+        rows=_lifted(figures.rows_by_date(history), far),
         labels=rows[:MOST_LABELS],
         more_labels=rows[MOST_LABELS:],
         several=bool(night.histograms.get("labels_given")),
-        scores=[*figures.histograms(history, baseline)],
-        statistics=figures.figures_by_date(history),
+        scores=_lifted(figures.histograms(history, baseline), far),
+        statistics=_lifted(figures.figures_by_date(history), far),
         drift=drift,
-        speed=figures.speed_by_date(history),
+        speed=_lifted(figures.speed_by_date(history), far),
         strip=strip(history),
         absent=[one for one in reversed(history.nights) if not one.is_published and one.state != EXPIRED],
         states=STATES,
@@ -90,6 +92,10 @@ def page(history: History, baseline: Mapping[str, Histogram], now: dt.datetime) 
         tell_day=day,
         weekday=f"{night.date:%A}s",
     )
+
+
+def _lifted(found: Iterable[Figure], far: frozenset[str]) -> list[Figure]:
+    return [replace(one, over=one.name.removeprefix("histogram-") in far) for one in found]
 
 
 def worst(found: Sequence[Finding]) -> str:

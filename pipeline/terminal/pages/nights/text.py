@@ -21,6 +21,8 @@ def show(history: History) -> None:
         out.print(f"  {finding.level:<6} {finding.title}")
         for detail in finding.details:
             out.print(f"         {detail}")
+        if finding.measured:
+            out.print(f"         {finding.measured}")
     rows = [["", "", "this date", "usually", f"{night.date:%A}s", "lowest to highest"]]
     rows += [["", fact.name, fact.value, fact.usual, fact.weekday, fact.span] for fact in facts(history)]
     if len(rows) > 1:

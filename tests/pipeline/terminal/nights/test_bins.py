@@ -1,5 +1,7 @@
 """Bins are drawn where the summary has counted: their edges against the functions that choose the bin of a number."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +32,7 @@ def test_a_length_lies_in_the_counts_of_its_bin(length: int) -> None:
 def test_the_bins_of_lengths_follow_each_other() -> None:
     spans = [bins.length_counts(number) for number in bins.LENGTHS]
     assert spans[:9] == [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6), (7, 7), (8, 9), (10, 11)]
-    assert all(one and other and one[1] + 1 == other[0] for one, other in zip(spans, spans[1:], strict=False))
+    assert all(one and other and one[1] + 1 == other[0] for one, other in itertools.pairwise(spans))
 
 
 @given(st.integers(0, 1_000_000))

@@ -1,5 +1,6 @@
 """What is drawn: coordinates against the numbers, scales with round ticks, nothing unescaped."""
 
+import itertools
 import math
 import re
 import xml.etree.ElementTree as ET
@@ -26,7 +27,10 @@ from pipeline.terminal.pages.nights.drawing.plots import (
 numbers = st.floats(-1e12, 1e12, allow_nan=False)
 
 
-def drawn(values: list[float | None], kind: str = LINE, scale: Scale = Scale(0, 10, 2), **places: object) -> Plot:
+TO_TEN = Scale(0, 10, 2)
+
+
+def drawn(values: list[float | None], kind: str = LINE, scale: Scale = TO_TEN, **places: object) -> Plot:
     told = [f"place {number}" for number in range(len(values))]
     return plot(
         Places(told=told, ticks=(), **places),  # type: ignore[arg-type]
@@ -87,7 +91,7 @@ def test_steps_go_along_each_place() -> None:
 
 def test_each_place_has_its_words_below_the_pointer() -> None:
     root = ET.fromstring(str(drawn([1, 2, None]).svg))
-    rects = [rect for rect in root.iter("rect")]
+    rects = list(root.iter("rect"))
     assert [rect.attrib["x"] for rect in rects] == ["0", str(STEP), str(2 * STEP)]
     assert [rect.findtext("title") for rect in rects] == ["place 0", "place 1", "place 2"]
     assert root.attrib["aria-label"] == "what it shows"
@@ -108,7 +112,7 @@ def test_some_ticks_stand_evenly_with_the_last_place(count: int) -> None:
     assert 1 <= len(ticks) <= 6
     assert ticks[-1].text == str(count - 1)
     assert all(tick.at == 100 * (int(tick.text) + 0.5) / count for tick in ticks)
-    assert len({int(two.text) - int(one.text) for one, two in zip(ticks, ticks[1:], strict=False)}) <= 1
+    assert len({int(two.text) - int(one.text) for one, two in itertools.pairwise(ticks)}) <= 1
 
 
 def test_few_marks_are_drawn_of_many_dates() -> None:

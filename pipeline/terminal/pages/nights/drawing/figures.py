@@ -21,7 +21,7 @@ from pipeline.terminal.pages.nights.drawing.plots import (
 from pipeline.terminal.pages.nights.night import Histogram, Night, figure_of
 from pipeline.terminal.pages.nights.reading import History
 from pipeline.terminal.pages.nights.telling.usual import LAST, alike
-from pipeline.terminal.pages.nights.telling.words import STATES, STATISTICS, day, name_of, shown
+from pipeline.terminal.pages.nights.telling.words import STATES, STATISTICS, day, name_of, shown, title_of
 from transforms.outputs.drift.record import BASELINE, DATES, is_known
 from transforms.outputs.summary.statistics import SHARE_BINS
 
@@ -149,9 +149,7 @@ def figures_by_date(history: History) -> list[Figure]:
     found = []
     for name in _SHOWN_BY_DATE:
         words = STATISTICS[name]
-        title = words.figure[0].upper() + words.figure[1:]
-        bars = words.form == "share"
-        found.append(by_date(history, name, title, figure_of(name), words.form, bars=bars))
+        found.append(by_date(history, name, title_of(name), figure_of(name), words.form, bars=words.form == "share"))
     return [one for one in found if one is not None]
 
 
@@ -195,10 +193,16 @@ def histograms(history: History, baseline: Mapping[str, Histogram]) -> Iterator[
     references = alike(history.chosen, history.before)[-LAST:]
     for name in ("value", "probability", "token_count"):
         own = history.chosen.histograms.get(name)
-        if own is not None and own.rows and any(own.bins):
+        if own is not None and own.rows and _is_drawn(name, own):
             there = [one.histograms[name] for one in references if name in one.histograms]
             sides = (own, bins.together(there), baseline.get(name))
             yield _histogram(name, *sides, dates=len(there))
+
+
+def _is_drawn(name: str, own: Histogram) -> bool:
+    """Whether rows are in bins that there are."""
+    there = bins.LENGTHS if name == "token_count" else range(SHARE_BINS if name == "probability" else 1 << 12)
+    return any(bins.shares(own, there))
 
 
 def _histogram(name: str, own: Histogram, known: Histogram | None, base: Histogram | None, dates: int) -> Figure:

@@ -44,10 +44,15 @@ def drifted(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
     references = alike(night, before)
     for statistic in ordered[:_MOST]:
         title, details = _moved(statistic, night, references)
-        yield Finding(level=LOOK, title=title, details=(*details, _distances(beyond[statistic])), place="drift")
+        measured = _distances(beyond[statistic])
+        yield Finding(
+            level=LOOK, title=title, details=tuple(details), place="drift", about=statistic, measured=measured
+        )
     if more := ordered[_MOST:]:
         listed = tuple(f"{name_of(one)[0].upper()}{name_of(one)[1:]}. {_distances(beyond[one])}" for one in more)
-        yield Finding(level=LOOK, title="Other statistics are beyond their bounds too", details=listed, place="drift")
+        about = " ".join(more)
+        title = "Other statistics are beyond their bounds too"
+        yield Finding(level=LOOK, title=title, details=listed, place="drift", about=about)
 
 
 def _distance(drift: Any, reference: str, entry: Any) -> str:
@@ -80,9 +85,8 @@ def _direction(words: Words, value: float, middle: float) -> str:
 
 
 def _beside(words: Words, value: float, middle: float) -> str:
-    return (
-        f"{words.figure[0].upper()}{words.figure[1:]}: {shown(value, words.form)}, usually {shown(middle, words.form)}."
-    )
+    figure = words.figure[0].upper() + words.figure[1:]
+    return f"{figure}: {shown(value, words.form)}, usually {shown(middle, words.form)}."
 
 
 def _told(label: Label) -> str:
@@ -108,7 +112,7 @@ def unjudged(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
         if is_far(night, references, figure_of(statistic), least, noise):
             detail = _beside(words, value, known.middle)
             title = _direction(words, value, known.middle)
-            yield Finding(level=LOOK, title=title, details=(detail,), place=statistic)
+            yield Finding(level=LOOK, title=title, details=(detail,), place=statistic, about=statistic)
 
 
 def conclusion(night: Night, before: Sequence[Night]) -> str:

@@ -42,6 +42,11 @@ def findings(history: History) -> list[Finding]:
     return sorted(found, key=lambda one: (WRONG, LOOK, NOTE).index(one.level))
 
 
+def lifted(found: Sequence[Finding]) -> frozenset[str]:
+    """The numbers that findings are about."""
+    return frozenset(name for one in found for name in one.about.split())
+
+
 def _note(title: str, place: str = "", *details: str) -> Finding:
     return Finding(level=NOTE, title=title, details=details, place=place)
 
@@ -90,7 +95,7 @@ def _dead(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
     for code, (count, example) in list(night.codes.items())[:_CODES]:
         where = f"; one of them is {example}" if example else ""
         details.append(f"{count:,} {code}: {CODES.get(code, 'a code of another version')}{where}")
-    yield Finding(level=LOOK, title="Many dead letters", details=tuple(details), place="dead")
+    yield Finding(level=LOOK, title="Many dead letters", details=tuple(details), place="dead", about="dead")
 
 
 def _rows(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
@@ -105,7 +110,7 @@ def _rows(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
     elif is_far(night, published, lambda one: one.rows, _ROWS * known.middle):
         more = "More" if value > known.middle else "Fewer"
         detail = f"{rows(value)}, usually {shown(known.middle, 'count')}."
-        yield Finding(level=LOOK, title=f"{more} rows than usual", details=(detail,), place="rows")
+        yield Finding(level=LOOK, title=f"{more} rows than usual", details=(detail,), place="rows", about="rows")
 
 
 def _work(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
@@ -115,12 +120,22 @@ def _work(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
         more = "More" if value > known.middle else "Fewer"
         told = f"{shown(value, 'share')} of the rows have the tokens of another row"
         detail = f"{told}, usually {shown(known.middle, 'share')}."
-        yield Finding(level=LOOK, title=f"{more} duplicate texts than usual", details=(detail,), place="duplicates")
+        yield Finding(
+            level=LOOK,
+            title=f"{more} duplicate texts than usual",
+            details=(detail,),
+            place="duplicates",
+            about="duplicates",
+        )
     known, speed = usual(references, lambda one: one.rows_a_second), night.rows_a_second
-    slow = known is not None and speed is not None and speed < known.middle and (night.seconds or 0) >= _LONG
+    many = usual(references, lambda one: one.rows)
+    # Of few rows the start is most of the time.
+    enough = (night.seconds or 0) >= _LONG and many and (night.rows or 0) >= (1 - _ROWS) * many.middle
+    slow = known is not None and speed is not None and speed < known.middle and enough
     if known and slow and is_far(night, references, lambda one: one.rows_a_second, _SPEED * known.middle):
         detail = f"{shown(speed, 'speed')} rows a second, usually {shown(known.middle, 'speed')}."
-        yield Finding(level=LOOK, title="The run was slower than usual", details=(detail,), place="speed")
+        title = "The run was slower than usual"
+        yield Finding(level=LOOK, title=title, details=(detail,), place="speed", about="speed")
 
 
 def _earlier(before: Sequence[Night]) -> Iterator[Finding]:

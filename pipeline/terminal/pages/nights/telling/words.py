@@ -117,6 +117,12 @@ def name_of(statistic: str) -> str:
     return STATISTICS[statistic].name if statistic in STATISTICS else statistic.replace("_", " ")
 
 
+def title_of(statistic: str) -> str:
+    """What the figure of a statistic is, as a title."""
+    figure = STATISTICS[statistic].figure
+    return figure[0].upper() + figure[1:]
+
+
 def shown(value: float | None, form: str) -> str:
     """A number in one of the forms: count, share, decimal, tenths, general, speed, seconds."""
     if value is None:
@@ -126,7 +132,7 @@ def shown(value: float | None, form: str) -> str:
     if form == "share":
         # Half a row in a thousand is none; three rows of a million are some.
         percent = 100 * value
-        return f"{percent:.1f} %" if percent >= 0.1 or percent == 0 else f"{percent:.2g} %"
+        return f"{percent:.1f} %" if round(percent, 1) or not percent else f"{percent:.2g} %"
     if form == "decimal":
         return f"{value:.3f}"
     if form == "tenths":
