@@ -171,9 +171,6 @@ class JobConfig(TextFiles):
         # Also fixes what a relative folder means.
         if self.outputs.table is None and self.dead_letters_table:
             raise ValueError("--dead-letters-table is for an output table; add --output bq://project.dataset.table")
-        if self.report is not None and not self.report.endswith((".html", ".htm")):
-            # So that no other file is replaced by a slip.
-            raise ValueError(f"--report {self.report!r}: does not end in .html; give the name of a page")
         if self.outputs.table is not None and self.embeddings == "float16":
             raise ValueError("--embeddings float16: BigQuery has no such type; take float32, or an output folder alone")
         return self

@@ -37,6 +37,9 @@ def write_page(path: str, content: str) -> None:
 
 def check_page(flag: str, path: str, outputs: Sequence[str]) -> None:
     """Raises ConfigError if no page can be written there, or it would be a file of one of the outputs."""
+    if not path.endswith((".html", ".htm")):
+        # So that no other file is replaced by a slip.
+        raise ConfigError(f"{flag} {path!r}: does not end in .html; give the name of a page")
     place = absolute(path)
     if "://" not in place:
         # A link may lead into an output.

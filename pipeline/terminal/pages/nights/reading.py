@@ -50,7 +50,7 @@ _SHOWN = 3
 class History:
     """The nights of an output up to the one that is reported, in order; expected ones that are missing too.
 
-    `overdue`: dates after it that should be there by now. `unreadable`: runs of which not even the date is known.
+    `overdue`: dates after it that should be there by now, if no date was asked for. `unreadable`: runs of which not even the date is known.
     """
 
     output: str
@@ -86,7 +86,7 @@ def read_history(
 
     Raises ConfigError where there is no output, nothing in it, or nothing of the date.
     """
-    known = dates_with_manifest(output)
+    asked, known = date is not None, dates_with_manifest(output)
     every = [dt.date.fromisoformat(day) for day in known if date is None or day <= date.isoformat()]
     read = dict(zip(every[-last:], each(lambda day: _manifest(output, day), every[-last:]), strict=True))
     found = {day: one.night for day, one in read.items()}
@@ -104,11 +104,12 @@ def read_history(
     if date is None or date not in found:
         raise ConfigError(_nothing(output, date, there))
     nights = {day: found[day] for day in sorted(found)[-last:]}
-    until = due_until([(night.date, night.published_at) for night in nights.values()], date, now)
+    # Who asks for a date asks nothing of those after it.
+    until = date if asked else due_until([(one.date, one.published_at) for one in nights.values()], date, now)
     absent = missing_dates(there, until)
     first = min(nights)
     nights |= {day: Night(date=day, state=MISSING) for day in absent if first < day < date}
-    overdue = [day for day in absent if day > date and (not known or known[-1] <= date.isoformat())]
+    overdue = [day for day in absent if day > date]
     chosen = _with_positions(output, nights[date])
     ordered = [nights[day] if day != date else chosen for day in sorted(nights)][-last:]
     unreadable = sum(run.state == UNREADABLE and not run.date for run in runs)
