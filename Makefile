@@ -15,6 +15,7 @@ READY := $(VENV)/.ready
 PEERS := .venv-peers
 EMULATORS := .venv-emulators
 DEPLOY := .venv-deploy
+CHROMIUM := .cache/chromium/.ready
 AIRFLOW := .venv-airflow
 PRISM := .cache/prism/prism
 
@@ -29,10 +30,11 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/pytest --numprocesses 2 --dist worksteal --durations 10 -m "not slow"
 
-# All: BigQuery and Cloud Storage are emulators, in an environment of their own. Slow tests wait for processes a quarter
-# of their time: a third worker uses it. One test is of Prism, which takes Go to build, once: see `cluster`.
+# All: BigQuery and Cloud Storage are emulators, in an environment of their own; pages are opened in Chromium. Slow
+# tests wait for processes a quarter of their time: a third worker uses it. One test is of Prism, which takes Go to build,
+# once: see `cluster`.
 ON_PRISM := tests/slow/processes/test_portable.py::test_prism_publishes_the_same_rows_also_after_a_worker_was_killed
-test-all: $(READY) $(EMULATORS)/.ready
+test-all: $(READY) $(EMULATORS)/.ready $(CHROMIUM)
 	@timeout --kill-after 10 600 $(MAKE) $(PRISM) || \
 		echo "WARNING: Prism could not be built within ten minutes, which takes Go: no test of it has run" >&2
 	$(BIN)/pytest --numprocesses 3 --dist worksteal --durations 10 $$(test -x $(PRISM) || echo --deselect $(ON_PRISM))
@@ -68,7 +70,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-.PHONY: docs drawings refusals
+.PHONY: docs drawings screenshots refusals
 
 DOCS := .venv-docs
 # The pages of docs/ and of other documents as a site with a search, to build/site. Every warning is an error, links and
@@ -80,6 +82,11 @@ docs: $(DOCS)/.ready
 # The pictures of the documents, from benchmarks/reports/RESULTS.md where they have figures.
 drawings:
 	$(PYTHON) docs/tools/drawings.py
+
+# The pictures of docs/use/report.md, and three nights to try a reader with, to build/report: which one is wrong? The real
+# command trains a bundle and scores thirty-three nights. About ten minutes on two cores.
+screenshots: $(READY) $(CHROMIUM)
+	$(BIN)/python docs/tools/screenshots.py
 
 # The list of docs/models/import-refusals.md, from the command itself; a test compares it.
 refusals: $(READY)
@@ -241,6 +248,15 @@ $(EMULATORS)/.ready: requirements/emulators.txt
 	HOME=$(abspath $(EMULATORS)) $(EMULATORS)/bin/python -c \
 		'from duckdb_extensions import import_extension as install; install("spatial"); install("avro")'
 	touch $(EMULATORS)/.ready
+
+# A browser: one that is on PATH, else that of Debian, which takes root to install.
+$(CHROMIUM):
+	mkdir -p $(@D)
+	for name in chromium google-chrome google-chrome-stable chromium-browser; do \
+		command -v $$name >/dev/null && exit; done; { \
+		apt-get update && apt-get install --yes --no-install-recommends chromium; } || { \
+		echo "no browser: install one (sudo apt-get install chromium), and run the same again" >&2; exit 1; }
+	touch $@
 
 $(AIRFLOW)/.ready: requirements/airflow.txt
 	$(call install,$(AIRFLOW),--no-deps --requirement requirements/airflow.txt)

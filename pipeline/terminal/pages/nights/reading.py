@@ -50,7 +50,8 @@ _SHOWN = 3
 class History:
     """The nights of an output up to the one that is reported, in order; expected ones that are missing too.
 
-    `overdue`: dates after it that should be there by now, if no date was asked for. `unreadable`: runs of which not even the date is known.
+    `overdue`: dates after it that should be there by now, where no date was asked for. `unreadable`: runs of which not
+    even the date is known.
     """
 
     output: str

@@ -23,7 +23,7 @@ HOSTILE = (
 )
 TAGS = {"html", "head", "meta", "title", "style", "body", "header", "main", "section", "footer", "h1", "h2", "p", "div"}
 TAGS |= {"table", "thead", "tbody", "tr", "th", "td", "ol", "ul", "li", "a", "b", "span", "figure", "figcaption"}
-TAGS |= {"svg", "path", "rect", "details", "summary"}
+TAGS |= {"svg", "path", "rect", "details", "summary", "i"}
 ATTRIBUTES = {
     "lang",
     "charset",

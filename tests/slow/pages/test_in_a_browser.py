@@ -1,0 +1,113 @@
+"""Pages in Chromium: quick, without a complaint or a request, as wide as the screen, for paper, whatever names say."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from support.commands import invoke
+from support.files.manifests import DATE, LABELS, days, write, write_nights
+
+from docs.tools.browser import MISSING, Browser, program
+
+HOSTILE = ("</script><img src=x onerror=alert(1)>", "\u202edetrever", "w" * 3_000, "", "{{ 7 * 7 }}\"'</style></svg>")
+FILE = "gs://b/\"quoted\" 'name' <img src=x onerror=alert(2)>.jsonl#7"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser() as running:
+        yield running
+
+
+def reported(folder: Path, last: int, names: Sequence[str] = LABELS) -> Path:
+    """The page of nights of which one is unlike the others, one is missing, and one was held."""
+    output, page = folder / "out", folder / "report.html"
+    contents = write_nights(output, last, names=names, mixed={DATE: 0.4})
+    folder_of_missing = output / f"dt={days(last)[-4].isoformat()}"
+    (folder_of_missing / "_manifest.json").unlink()
+    # Two models ago.
+    for content in contents[: last // 3]:
+        write(output, {**content, "bundle": "<b>old</b>@" + "a" * 64})
+    codes = {"blank_text": 3, names[0]: 5}
+    write(output, {**contents[-1], "dead_codes": codes, "kept_misfits": {names[1]: 2}})
+    code, out, err = invoke("report", "--output", output, "--date", DATE, "--last", last, "--html", page)
+    assert (code, err) == (0, ""), out
+    return page
+
+
+@pytest.fixture(scope="module")
+def years(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return reported(tmp_path_factory.mktemp("years"), 400)
+
+
+def test_four_hundred_dates_are_there_within_two_seconds(browser: Browser, years: Path) -> None:
+    # By the clock, of a machine that may have other work: the best of three.
+    loaded = [browser.open(years) for _ in range(3)]
+    assert min(page.seconds for page in loaded) <= 2
+    assert loaded[-1].value("document.querySelectorAll('figure').length") > 15
+    assert years.stat().st_size < 3_000_000
+
+
+@pytest.mark.parametrize("width", [360, 768, 1_600])
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_page_is_as_wide_as_the_screen(width: int, dark: bool, browser: Browser, years: Path, tmp_path: Path) -> None:
+    for file in (years, reported(tmp_path / "hostile", 12, HOSTILE)):
+        page = browser.open(file, width, dark=dark)
+        assert page.complaints == []
+        assert page.requests == [file.resolve().as_uri()]
+        assert page.value("document.documentElement.scrollWidth") == width
+        # Letters can be told from the paper they are on.
+        ink, paper = (page.value(f"getComputedStyle(document.body).{name}") for name in ("color", "backgroundColor"))
+        assert (ink, paper) == (
+            ("rgb(230, 232, 235)", "rgb(22, 24, 28)") if dark else ("rgb(28, 30, 33)", "rgb(255, 255, 255)")
+        )
+
+
+def test_hostile_names_are_text(browser: Browser, tmp_path: Path) -> None:
+    file = reported(tmp_path, 12, HOSTILE)
+    page = browser.open(file)
+    assert page.value("[...document.querySelectorAll('img, script, b')].map(e => e.outerHTML)") == []
+    cells = page.value("[...document.querySelectorAll('.labels td:first-child')].map(e => e.textContent)")
+    assert {*cells} == {HOSTILE[0], "\\u202edetrever", HOSTILE[2], "(empty label)", HOSTILE[4]}
+    assert page.complaints == []
+
+
+def test_a_page_without_its_policy_would_be_heard(browser: Browser, years: Path, tmp_path: Path) -> None:
+    # What these tests listen to is there to be heard.
+    bad = tmp_path / "bad.html"
+    written = years.read_text(encoding="utf-8")
+    bad.write_text(written.replace("</body>", "<img src='https://example.org/x.png'><script>alert(1)</script></body>"))
+    page = browser.open(bad)
+    assert len(page.complaints) >= 2
+    policy = written.index("<meta http-equiv")
+    bad.write_text(
+        written[:policy]
+        + written[written.index(">", policy) + 1 :].replace("</body>", "<img src='https://example.org/x.png'></body>")
+    )
+    assert browser.open(bad).requests[1:] == ["https://example.org/x.png"]
+
+
+def test_plots_have_words_for_the_pointer_and_for_ears(browser: Browser, years: Path) -> None:
+    page = browser.open(years)
+    assert page.value("[...document.querySelectorAll('svg')].every(e => e.getAttribute('aria-label').length > 10)")
+    assert page.value("[...document.querySelectorAll('figure .hit')].every(e => e.querySelector('title').textContent)")
+    links = page.value("[...document.querySelectorAll('.verdict a')].map(e => document.querySelector(e.hash) !== null)")
+    assert len(links) > 2
+    assert all(links)
+
+
+def test_a_page_is_printed_with_everything_in_light_colours(browser: Browser, years: Path, tmp_path: Path) -> None:
+    page = browser.open(years, dark=True, media="print")
+    assert page.value("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    paper = tmp_path / "report.pdf"
+    page.print(paper)
+    assert paper.read_bytes().startswith(b"%PDF")
+    assert paper.stat().st_size > 20_000
+
+
+def test_a_machine_without_a_browser_is_told_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(FileNotFoundError) as raised:
+        program()
+    assert str(raised.value) == MISSING
+    assert "apt-get install chromium" in MISSING
