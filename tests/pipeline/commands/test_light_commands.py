@@ -49,6 +49,8 @@ def test_what_only_looks_at_files_imports_neither_beam_nor_tensorflow(output: st
     commands = [
         (["runs", "--output", output], 0),
         (["runs", "--output", output, "--format", "json"], 0),
+        (["report", "--output", output], 0),
+        (["report", "--output", output, "--html", str(tmp_path / "report.html")], 0),
         (["clean", "--output", output, "--dry-run"], 0),
         (["publish", waiting, "--output", output], 0),
         (["inspect", f"{output}/dt=2026-11-21"], 0),
@@ -88,7 +90,9 @@ def test_what_only_looks_at_files_imports_neither_beam_nor_tensorflow(output: st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [["runs", "--output"], ["clean", "--dry-run", "--output"], ["score", "--top-k"]])
+@pytest.mark.parametrize(
+    "command", [["runs", "--output"], ["report", "--output"], ["clean", "--dry-run", "--output"], ["score", "--top-k"]]
+)
 def test_an_answer_takes_less_than_two_seconds(command: list[str], output: str) -> None:
     # Seconds of computing: a machine that does other things meanwhile takes longer by the clock.
     command = [*command, "0" if "--top-k" in command else output]

@@ -86,6 +86,13 @@ def test_two_models(folder: Path) -> None:
     assert "</html>" in (folder / "compared.html").read_text(encoding="utf-8")
 
 
+def test_the_morning_after(folder: Path) -> None:
+    shown = run(folder, scripts(page("use/report.md")))
+    assert "Sat 2026-11-21: published" in shown
+    for name, day in (("report", "Sat 2026-11-21"), ("earlier", "Fri 2026-11-20")):
+        assert f"<h1>{day}: published</h1>" in (folder / f"{name}.html").read_text(encoding="utf-8")
+
+
 def test_bigquery(folder: Path, cloud: Emulators, dataset: str) -> None:
     schema = [bigquery.SchemaField(*field) for field in (("id", "STRING"), ("text", "STRING"), ("day", "DATE"))]
     # Here the command starts for real: it imports what it needs of Google's clients by itself.
