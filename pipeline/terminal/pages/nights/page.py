@@ -53,8 +53,8 @@ def page(history: History, baseline: Mapping[str, Histogram], now: dt.datetime) 
     night = history.chosen
     rows, far = label_rows(history), lifted(found)
     drift = [
-        (title, *figures.drift_by_date(history, reference))
-        for reference, title in figures.REFERENCES.items()
+        (*told, *figures.drift_by_date(history, reference))
+        for reference, told in figures.REFERENCES.items()
         if figures.has_drift(history, reference)
     ]
     return filled(

@@ -82,7 +82,7 @@ def test_drift_has_distance_and_bound_of_every_date(output: Path, history: Histo
         for kind, at in (("line", 0), ("bound", 1)):
             drawn = heights(by_title[title], kind, scale)
             assert np.allclose(drawn, [pair[at] for pair in pairs], atol=scale.high * 1e-4)
-        assert by_title[title].number == f"{pairs[-1][0]:.3f} of {pairs[-1][1]:.3f}"
+        assert by_title[title].number == f"{pairs[-1][0]:.3f}, bound {pairs[-1][1]:.3f}"
         assert by_title[title].over == (pairs[-1][0] > pairs[-1][1])
     # What is beyond its bound comes first.
     assert [one.over for one in found] == sorted((one.over for one in found), reverse=True)

@@ -185,6 +185,14 @@ def test_a_pending_table_is_wrong(output: Path) -> None:
     ]
 
 
+def test_dead_letters_near_the_budget_are_no_news_where_they_always_are(tmp_path: Path) -> None:
+    for number, date in enumerate(days(12)):
+        counts = {"read": 1_000, "scored": 993, "skipped": 0, "dead": 7}
+        write(tmp_path, manifest(date, number, counts=counts))
+    assert titles(read(tmp_path), "look") == []
+    assert "Many dead letters" in titles(read(tmp_path, date=days(12)[3]), "look")
+
+
 def test_a_weekend_with_fewer_rows_is_usual(tmp_path: Path) -> None:
     for number, back in enumerate(reversed(range(31))):
         date = DATE - dt.timedelta(back)

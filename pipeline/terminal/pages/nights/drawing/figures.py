@@ -181,7 +181,7 @@ def drift_by_date(history: History, reference: str) -> tuple[list[Figure], str]:
         what = f"Drift of {name_of(name)} from {against}"
         drawn = _drawn(history, distances, series, "decimal", from_zero=True, what=what, over=beyond, more=more)
         here = chosen.get(name)
-        number = f"{here['distance']:.3f} of {here['bound']:.3f}" if here else "–"
+        number = f"{here['distance']:.3f}, bound {here['bound']:.3f}" if here else "–"
         title = name_of(name)[0].upper() + name_of(name)[1:]
         over = history.nights.index(history.chosen) in beyond
         found.append(Figure(name=f"drift-{reference}-{name}", title=title, number=number, plot=drawn, over=over))
@@ -263,4 +263,7 @@ def has_drift(history: History, reference: str) -> bool:
     return any(is_known(night.drift) and night.drift[reference] for night in history.nights)
 
 
-REFERENCES = {DATES: "Drift from the last dates", BASELINE: "Drift from the baseline of the bundle"}
+REFERENCES = {
+    DATES: ("Drift from the last dates", "the last 14 dates before it that were scored alike"),
+    BASELINE: ("Drift from the baseline of the bundle", "the validation rows of the training"),
+}

@@ -1,10 +1,10 @@
 """Small plots as SVG in a page: bars and lines by date, histograms, bounds.
 
-They are drawn here and not by matplotlib: its SVG has fixed colours and text (no dark mode, and letters that grow and
-shrink with the page), no value below the pointer, and 20 to 60 KB for each plot. These stretch to any width, because
-everything with letters (titles, ticks) is HTML beside the plot; colours are the classes of the page; each mark has a
-`<title>`, which browsers show below the pointer. Coordinates: STEP for each place from left to right, 0 (top) to
-HEIGHT (bottom).
+They are drawn here and not by matplotlib, which would be a new dependency of every installation: its SVG has fixed
+colours (no dark mode), letters that grow and shrink with the page, and no value below the pointer. These stretch to any
+width, because everything with letters (titles, ticks) is HTML beside the plot; colours are the classes of the page;
+each mark has a `<title>`, which browsers show below the pointer. Coordinates: STEP for each place from left to right, 0
+(top) to HEIGHT (bottom).
 """
 
 import math

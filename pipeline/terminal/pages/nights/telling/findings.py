@@ -7,7 +7,7 @@ from pipeline.terminal.pages.nights.night import EXPIRED, MISSING, Night
 from pipeline.terminal.pages.nights.reading import History
 from pipeline.terminal.pages.nights.telling.drifted import drifted, unjudged
 from pipeline.terminal.pages.nights.telling.finding import LOOK, NOTE, WRONG, Finding
-from pipeline.terminal.pages.nights.telling.usual import alike, is_far, noise_of, usual
+from pipeline.terminal.pages.nights.telling.usual import FEWEST, alike, is_far, noise_of, usual
 from pipeline.terminal.pages.nights.telling.words import STATES, day, rows, shown
 from transforms.batches.dead_letters import CODES
 from transforms.outputs.drift.record import FEWEST_DATES, is_compared
@@ -81,12 +81,14 @@ def _dead(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
     dead, value = night.counts.get("dead", 0), night.dead_share
     if not dead or value is None:
         return
-    known = usual([one for one in before if one.is_published], lambda one: one.dead_share)
     published = [one for one in before if one.is_published]
+    known = usual(published, lambda one: one.dead_share)
     noise = noise_of(known.middle if known else None, night.rows)
     far = is_far(night, published, lambda one: one.dead_share, _DEAD, noise)
     budget = night.settings.get("max_dead_fraction")
     near = isinstance(budget, float) and 0 < budget < 1 and value > budget / 2
+    # Where it is always so near, that is usual.
+    near = near and not (known and known.dates >= FEWEST and value <= known.highest)
     if not (near or (far and known and value > known.middle)) and night.state != OVER_BUDGET:
         return
     told = f"{shown(value, 'share')} of the rows, {dead:,} of {night.counts['read']:,}"
