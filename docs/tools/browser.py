@@ -164,10 +164,11 @@ class Page:
         events = (one for one in self._browser.events if one.get("method") == "Network.requestWillBeSent")
         return [event["params"]["request"]["url"] for event in events]
 
-    def screenshot(self, file: Path, height: int | None = None) -> None:
-        """A PNG of the whole page, or of so much of it from the top."""
+    def screenshot(self, file: Path, height: int | None = None, begin: str = "html") -> None:
+        """A PNG of the whole page, or of so much of it from the element `begin` (a selector) on."""
         width, whole = (self.value(f"document.documentElement.scroll{side}") for side in ("Width", "Height"))
-        clip = {"x": 0, "y": 0, "width": width, "height": min(height or whole, whole), "scale": 1}
+        top = self.value(f"document.querySelector({json.dumps(begin)}).getBoundingClientRect().top")
+        clip = {"x": 0, "y": top, "width": width, "height": min(height or whole, whole - top), "scale": 1}
         found = self._browser.call(
             "Page.captureScreenshot", self._session, format="png", clip=clip, captureBeyondViewport=True
         )

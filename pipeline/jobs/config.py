@@ -122,9 +122,7 @@ class JobConfig(TextFiles):
     if_published: Literal["replace", "skip"] = _nights(
         "replace", description="A date that is published: replace it, or skip."
     )
-    report: str | None = _nights(
-        None, description="File for a report of the night as one page, ending in .html; {date} is replaced."
-    )
+    report: str | None = _nights(None, description="Page to write of the night, ending in .html; {date} is replaced.")
     beam_options: tuple[str, ...] = in_panel(WHERE, argument="-- [BEAM]...")(
         (), description="After --: Beam's own options."
     )

@@ -123,9 +123,13 @@ def conclusion(night: Night, before: Sequence[Night]) -> str:
     references = alike(night, before)
     if len(beyond) < 2 or not references or references[-1] is not [one for one in before if one.is_published][-1]:
         return ""
-    foreign = any(
-        name in beyond and (night.figure(name) or 0) > known.middle
-        for name in ("unknown_tokens", "other_scripts")
-        if (known := usual(references, figure_of(name))) is not None
+    more = {
+        name
+        for name in beyond
+        if (known := usual(references, figure_of(name))) and (night.figure(name) or 0) > known.middle
+    }
+    # A foreign word is many pieces or an unknown one, and says little to the model.
+    foreign = more & {"unknown_tokens", "other_scripts"} or (
+        "token_count" in more and "probability" in beyond and "probability" not in more
     )
     return f"{SAME_MODEL} {OTHER_TEXTS}" if foreign else SAME_MODEL
