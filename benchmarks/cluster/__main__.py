@@ -121,8 +121,9 @@ in each.
 
 {chr(10).join(lines)}
 
-Starting processes and importing is most of a command with so few rows: the table compares rows, not speed. Prism has one
-worker process for a job: it proves that the job runs on another portable runner, no more. Flink and Spark were not run: the job servers of Beam for them could not be had ([machines](../../deploy/README.md)).
+Starting processes and importing is most of a command with so few rows: the table compares rows, not speed. Prism has
+one worker process for a job: it proves that the job runs on another portable runner, no more. Flink and Spark were not
+run: the job servers of Beam for them could not be had ([machines](../../deploy/README.md)).
 """
     REPORT.write_text(text, encoding="utf-8")
     sys.exit(f"other rows: {'; '.join(other)}" if other else 0)
