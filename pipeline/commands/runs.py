@@ -102,14 +102,13 @@ def _report(output: str, date: str | None, last: int, html: str | None, bundle: 
         check_page("--html", html, [absolute(output)])
     history = read_history(absolute(output), day, last, now)
     baseline = {} if bundle is None else baseline_of_night(absolute(bundle), history.chosen)
-    show(history)
     if html is not None:
         from pipeline.terminal.pages.nights.page import page
 
+        # Before anything is printed: who pipes that to `head` has the page nevertheless.
         write_page(html, page(history, baseline, now))
-        out.print(f"written   {html}")
-    else:
-        out.print("--html FILE writes all of it as one page")
+    show(history)
+    out.print("--html FILE writes all of it as one page" if html is None else f"written   {html}")
     return 0
 
 

@@ -44,6 +44,19 @@ def test_a_terminal_shows_what_is_worth_an_eye_and_where_the_page_is(nights: Pat
     assert "The last 12 nights" in page.read_text(encoding="utf-8")
 
 
+def test_a_page_is_written_although_nobody_reads_what_is_printed(
+    nights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # `bert-batch report … | head -2` ends the command while it prints.
+    def closed(history: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("pipeline.terminal.pages.nights.text.show", closed)
+    page = tmp_path / "report.html"
+    assert invoke("report", "--output", nights, "--html", page)[0] == 1
+    assert "</html>" in page.read_text(encoding="utf-8")
+
+
 def test_last_says_how_many_dates_and_date_which_one(nights: Path, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     reported(nights, "--date", days(12)[5], "--last", 3, "--html", page)
