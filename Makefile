@@ -133,7 +133,7 @@ bench-summary: $(READY)
 	$(BIN)/python -m benchmarks.levels.summary
 
 # Thousands of nights of real texts, with and without something wrong in them, and ten by the command with its gate: to DRIFT.md;
-# fails if a limit is missed. About forty minutes on two cores; reads $$SHARED. ARGUMENTS="--scale 0.02" tries it.
+# fails if a limit is missed. About twenty minutes on two cores; reads $$SHARED. ARGUMENTS="--scale 0.02" tries it.
 bench-drift: $(READY)
 	$(BIN)/python -m benchmarks.drift $(ARGUMENTS)
 

@@ -1,7 +1,7 @@
 """`make bench-drift`: trains two models, scores their pools once, judges thousands of nights and runs ten of them.
 
 Reads the folder $SHARED (default ../shared) and fails when it is missing. Writes benchmarks/reports/DRIFT.md; exits 1
-if a limit is missed. About forty minutes on two cores.
+if a limit is missed. About twenty minutes on two cores.
 """
 
 import argparse

@@ -59,4 +59,6 @@ def count(pool: Pool, shift: Shift, number: int, of: int, each_week: int) -> Cou
         alarms += bool(verdict.beyond)
         held += bool(verdict.held)
         statistics.update({one.statistic for one in verdict.beyond})
-    return Counted(shift=shift, nights=of, alarms=alarms, held=held, statistics=statistics.most_common())
+    # As often as another: by name, that a seed always means the same report.
+    told = sorted(statistics.items(), key=lambda item: (-item[1], item[0]))
+    return Counted(shift=shift, nights=of, alarms=alarms, held=held, statistics=told)
