@@ -252,6 +252,33 @@ def test_a_runner_that_begins_anew_after_the_verdict_reads_nothing_and_publishes
     assert len({row["id"] for row in outcome.rows()}) == len(outcome.rows()) == SPLITS * (ROWS - BAD)
 
 
+def test_a_runner_that_begins_anew_once_the_earlier_date_was_replaced_does_not_read_it(
+    run_job: Score, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run_job(files, keep_text_digests=True)
+    jobs: list[Any] = []
+
+    def built(p: beam.Pipeline, *more: Any) -> None:
+        jobs.append(more)
+        build(p, *more)
+
+    def dies_after(run: Run, *_: Any) -> None:
+        publish(run)
+        raise RuntimeError("the machine is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.scoring.build", built)
+        patch.setattr("transforms.publish.step.publish", dies_after)
+        # The step fails; the date is published all the same.
+        run_job(files, only_new=True)
+    assert not any(Path(part.path).exists() for part in first.verdict.files)
+    with beam.Pipeline(options=beam_options("direct", 1, [])) as p:
+        build(p, *jobs[0])
+    second = Outcome(verdict=first.verdict, output=tmp_path / "out")
+    assert (second.manifest["sequence"], second.manifest["counts"]["skipped"]) == (2, SPLITS * (ROWS - BAD))
+    assert len({row["id"] for row in second.rows()}) == SPLITS * (ROWS - BAD)
+
+
 def test_a_slow_run_and_the_one_that_took_over_publish_the_same(
     run_job: Score, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ published date to compare with, the pass reads the texts too and shuffles their 
 date.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import apache_beam as beam
@@ -31,6 +31,7 @@ from transforms.read.values.ids import id_strings
 from transforms.runs.heartbeats import start_heartbeat
 from transforms.runs.plan import Split
 from transforms.runs.progress import IDS, advance
+from transforms.runs.verdicts import is_judged
 from transforms.stores.choose import store_for
 
 BUCKETS = 256
@@ -52,17 +53,22 @@ class Found(NamedTuple):
 
 
 class FindDuplicates(beam.PTransform):
-    """PCollection[Split] -> Found; without an earlier date nothing matches."""
+    """PCollection[Split] -> Found; without an earlier date nothing matches.
+
+    `plan` is the path of the plan file: once its run has a verdict, the earlier date is not read either.
+    """
 
     def __init__(
         self,
+        plan: str,
         columns: Columns,
         earlier: Earlier | None = None,
         heartbeats: str | None = None,
         progress: str | None = None,
     ) -> None:
         super().__init__()
-        self._columns, self._earlier, self._heartbeats, self._progress = columns, earlier, heartbeats, progress
+        self._plan, self._columns, self._earlier = plan, columns, earlier
+        self._heartbeats, self._progress = heartbeats, progress
 
     def expand(self, splits: beam.PCollection[Split]):  # type: ignore[no-untyped-def]
         keys = secret_keys()
@@ -71,7 +77,8 @@ class FindDuplicates(beam.PTransform):
         if self._earlier is not None:
             before = (
                 splits.pipeline
-                | "Parts" >> beam.Create(list(enumerate(self._earlier.parts)))
+                | "EarlierPlan" >> beam.Create([self._plan])
+                | "Parts" >> beam.FlatMap(_list_parts, self._earlier.parts)
                 | "SpreadParts" >> beam.Reshuffle()
                 | "HashPart" >> beam.FlatMap(_hash_part, keys)
             )
@@ -116,6 +123,12 @@ class _HashIds(beam.DoFn):
         for block in blocks:
             yield block
             advance(self._progress, len(block.covered), IDS)
+
+
+def _list_parts(plan: str, parts: Sequence[EarlierPart]) -> Iterator[tuple[int, EarlierPart]]:
+    # As list_splits does. Publishing may have deleted them: they are those of the date that the run replaces.
+    if not is_judged(plan):
+        yield from enumerate(parts)
 
 
 def _hash_part(part: tuple[int, EarlierPart], keys: Keys) -> Iterator[tuple[int, bytes]]:

@@ -1,6 +1,5 @@
 """ReadTexts: splits of files or of a BigQuery table -> Rows, dead letters and row counts."""
 
-import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -27,8 +26,7 @@ from transforms.runs.plan import Piece, Split, planned_splits
 from transforms.runs.resume import read_taken
 from transforms.runs.row_counts import MARKED, Count, count_positions, total
 from transforms.runs.staged import record_read
-from transforms.runs.verdicts import read_verdict
-from transforms.stores.paths import join
+from transforms.runs.verdicts import is_judged
 
 STAGE = "Read"
 
@@ -84,7 +82,7 @@ class ReadTexts(beam.PTransform):
             # The side inputs go into the reading step itself: into a later one they would make the runner keep all
             # texts in memory until the ids are through (measured: 862 MB instead of 230).
             found = splits | "FindDuplicates" >> FindDuplicates(
-                self._columns, self._earlier, self._heartbeats, self._progress
+                self._plan, self._columns, self._earlier, self._heartbeats, self._progress
             )
             repeats = AsMultiMap(found.repeats) if self._find_repeats else None
             if self._earlier is not None and self._staged is not None:
@@ -100,7 +98,7 @@ def list_splits(plan: str) -> Iterator[Split]:
 
     None if the run has its verdict, and only publishing is left: a runner may begin the whole job anew.
     """
-    if read_verdict(join(posixpath.dirname(plan), "verdict.json")) is None:
+    if not is_judged(plan):
         yield from open_splits(plan)
 
 

@@ -1,6 +1,7 @@
 """The verdict on a run: do the row counts agree, is the error budget kept. Written before anything is published."""
 
 import datetime as dt
+import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -241,6 +242,11 @@ def _change(path: str, change: Callable[[Verdict | None], Verdict | None]) -> Ve
             return verdict
         if store.swap(path, raw, to_bytes(asdict(changed))):
             return changed
+
+
+def is_judged(plan: str) -> bool:
+    """Whether the run with the plan file `plan` has its verdict: only publishing is left, and may have deleted much."""
+    return read_verdict(join(posixpath.dirname(plan), "verdict.json")) is not None
 
 
 def read_verdict(path: str) -> Verdict | None:
