@@ -17,9 +17,11 @@ EMULATORS := .venv-emulators
 DEPLOY := .venv-deploy
 CHROMIUM := .cache/chromium/.ready
 AIRFLOW := .venv-airflow
-PRISM := .cache/prism/prism
+# The version in the path: a program of another Beam is none.
+BEAM := $(shell sed -n 's/^apache-beam==\([0-9.]*\).*/\1/p' requirements/runtime.txt)
+PRISM := .cache/prism-$(BEAM)/prism
 
-.PHONY: demo test test-all lint accept quality bench bench-short bench-long bench-nightly bench-memory bench-embeddings bench-summary
+.PHONY: demo test test-all prism lint accept quality bench bench-short bench-long bench-nightly bench-memory bench-embeddings bench-summary
 .PHONY: bench-drift torture profile gpu-bench cluster gcp-smoke
 .PHONY: demo-bundle test-airflow test-python test-pythons wheel-demo lint-deploy lock lock-tools lock-deploy lock-images clean
 
@@ -35,8 +37,10 @@ test: $(READY)
 # once: see `cluster`.
 ON_PRISM := tests/slow/processes/test_portable.py::test_prism_publishes_the_same_rows_also_after_a_worker_was_killed
 test-all: $(READY) $(EMULATORS)/.ready $(CHROMIUM)
-	@timeout --kill-after 10 600 $(MAKE) $(PRISM) || \
-		echo "WARNING: Prism could not be built within ten minutes, which takes Go: no test of it has run" >&2
+	@-timeout --foreground --kill-after 10 600 $(MAKE) prism
+	@warn() { test -x $(PRISM) || \
+		echo "WARNING: Prism could not be built within ten minutes, which takes Go: no test of it has run" >&2; }; \
+	warn; trap warn EXIT; \
 	$(BIN)/pytest --numprocesses 3 --dist worksteal --durations 10 $$(test -x $(PRISM) || echo --deselect $(ON_PRISM))
 
 # Another Python in an environment of its own, with the tests that need no processes of theirs: make test-python PY=3.13
@@ -157,9 +161,10 @@ gpu-bench: $(READY)
 cluster: $(READY) $(PRISM)
 	$(BIN)/python -m benchmarks.cluster --prism $(PRISM)
 
+prism: $(PRISM)
+
 $(PRISM):
-	GOBIN=$(abspath .cache/prism) go install \
-		github.com/apache/beam/sdks/v2/go/cmd/prism@v$$(sed -n 's/^apache-beam==\([0-9.]*\).*/\1/p' requirements/runtime.txt)
+	GOBIN=$(abspath $(@D)) go install github.com/apache/beam/sdks/v2/go/cmd/prism@v$(BEAM)
 
 # In a real project, with your own credentials: what the emulators of the tests cannot show. PROJECT=my-project
 # BUCKET=my-bucket; makes a data set and a folder of its own and removes both.
