@@ -47,24 +47,24 @@ GAP_SECONDS = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """One process that was heard: when first and last, in seconds of listening, and its last heartbeat.
-
-    `publishes` is when it was first heard to publish.
-    """
+    """One process that was heard: when first and last, in seconds of listening, and its last heartbeat."""
 
     name: str
     first: float
     last: float
     heartbeat: str
-    publishes: float | None = None
     ended: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Heard:
-    """All that was heard in `time` seconds of listening; workers in the order in which they began."""
+    """All that was heard in `time` seconds of listening; workers in the order in which they began.
+
+    `published` is when a process last said that it publishes the run.
+    """
 
     time: float = 0.0
+    published: float = 0.0
     workers: tuple[Worker, ...] = ()
 
 
@@ -72,10 +72,12 @@ def listen(heard: Heard, heartbeats: Mapping[str, str], elapsed: float) -> Heard
     """What is known after one more look, `elapsed` seconds after the last one. A file that is gone is a normal end."""
     now = heard.time + min(elapsed, GAP_SECONDS)
     known = {worker.name for worker in heard.workers}
-    workers = [_again(worker, heartbeats.get(worker.name), now) for worker in heard.workers]
+    old = [_again(worker, heartbeats.get(worker.name), now) for worker in heard.workers]
     begun = sorted(heartbeats.keys() - known)
-    new = [_again(Worker(name=name, first=now, last=now, heartbeat=""), heartbeats[name], now) for name in begun]
-    return Heard(time=now, workers=(*workers, *new))
+    new = [Worker(name=name, first=now, last=now, heartbeat=heartbeats[name]) for name in begun]
+    workers = (*old, *new)
+    publishing = any(worker.last == now and publishes(worker.heartbeat) for worker in workers)
+    return Heard(time=now, published=now if publishing else heard.published, workers=workers)
 
 
 def _again(worker: Worker, heartbeat: str | None, now: float) -> Worker:
@@ -83,39 +85,38 @@ def _again(worker: Worker, heartbeat: str | None, now: float) -> Worker:
         return replace(worker, ended=True)
     if heartbeat == worker.heartbeat:
         return worker
-    since = worker.publishes or now if publishes(heartbeat) else None
-    return replace(worker, last=now, heartbeat=heartbeat, publishes=since, ended=False)
+    return replace(worker, last=now, heartbeat=heartbeat, ended=False)
+
+
+def silent(heard: Heard, limit: float) -> list[Worker]:
+    """The processes that have not ended and that nothing was heard of for longer than `limit` seconds.
+
+    While a process says that it publishes, no other need be heard: a runner may have ended them all. Their silence
+    counts from its last word, so nobody is excused for ever.
+    """
+    return [
+        worker
+        for worker in heard.workers
+        if not worker.ended and heard.time - max(worker.last, heard.published) > limit
+    ]
 
 
 def lost(heard: Heard, expected: int, limit: float) -> list[Worker]:
     """The processes that are silent for longer than `limit` and were not replaced by one that began later.
 
-    The first `expected` processes that began replace no other: a job starts that many, though not all at once. While
-    the run is published only the process that does it can be lost.
+    The first `expected` processes that began replace no other: a job starts that many, though not all at once.
     """
-    silent = [worker for worker in heard.workers if not worker.ended and heard.time - worker.last > limit]
-    publisher = _publisher(heard)
-    if publisher is not None and publisher not in silent:
-        return []
-    # Unless the work goes on elsewhere.
-    if publisher is not None and all(worker.first <= publisher.last for worker in heard.workers):
-        return [publisher]
     in_place = [worker.first for worker in heard.workers[expected:]]
     missing = []
     # Begins with the one that was heard last: the fewest processes began after it.
-    for worker in sorted(silent, key=lambda worker: worker.last, reverse=True):
+    for worker in sorted(silent(heard, limit), key=lambda worker: worker.last, reverse=True):
         later = [first for first in in_place if first > worker.last]
         if later:
             in_place.remove(max(later))
         else:
             missing.append(worker)
-    return missing[::-1]
-
-
-def _publisher(heard: Heard) -> Worker | None:
-    """The process that publishes the run: of several the last that began to, as the runner gave the others up."""
-    publishing = [worker for worker in heard.workers if worker.publishes is not None]
-    return max(publishing, key=lambda worker: worker.publishes or 0.0, default=None)
+    # Of one that died while it published the job waits; a runner may have ended the others.
+    return [worker for worker in missing[::-1] if publishes(worker.heartbeat)] or missing[::-1]
 
 
 def start_seconds(environment: Mapping[str, str]) -> float | None:
@@ -132,10 +133,11 @@ def start_seconds(environment: Mapping[str, str]) -> float | None:
     return seconds
 
 
-def problem(heard: Heard, expected: int, start: float) -> str | None:
+def problem(heard: Heard, expected: int, start: float, needed: int | None = None) -> str | None:
     """Why waiting is of no use any more, as a sentence; None while it is.
 
-    The first process may take `start` seconds to begin, and all others as long after it.
+    The first process may take `start` seconds to begin, and all `needed` as long after it, or after publishing. These
+    are all of the `expected` unless fewer have work.
     """
     if not heard.workers:
         late = heard.time > start
@@ -147,10 +149,11 @@ def problem(heard: Heard, expected: int, start: float) -> str | None:
             f"(of a runner that ends idle processes itself, {START}=off waits for ever)"
         )
     # A process that stopped before its first heartbeat is never heard, and its work never ends.
-    late = heard.time - heard.workers[0].first > start and _publisher(heard) is None
-    if late and (begun := len(heard.workers)) < expected:
+    late = heard.time - max(heard.workers[0].first, heard.published) > start
+    needed = expected if needed is None else needed
+    if late and (begun := len(heard.workers)) < needed:
         return (
-            f"only {begun} of {expected} worker processes have begun within {start:.0f} s of the first; "
+            f"only {begun} of {needed} worker processes have begun within {start:.0f} s of the first; "
             f"does the runner start as many as --workers says, and do all see the output? {WAIT_LONGER}"
         )
     return None
@@ -174,18 +177,18 @@ def wait(result: Any, folder: str, workers: int, start: float | None, with_work:
 
     If the job will never end (see `problem`), tries to cancel it and raises WorkersLostError; never if `start` is None.
     """
-    waiting, ear, expected = _Call(result.wait_until_finish), _Ear(folder), workers
+    waiting, ear, needed = _Call(result.wait_until_finish), _Ear(folder), workers
     while not waiting.ended(LOOK_SECONDS):
         ear.listen()
-        if start is not None and problem(ear.heard, expected, start):
-            expected = max(1, with_work())
-        if start is not None and (why := problem(ear.heard, expected, start)):
+        if start is not None and problem(ear.heard, workers, start, needed):
+            needed = with_work()
+        if start is not None and (why := problem(ear.heard, workers, start, needed)):
             # Here too a job server may wait for the lost process.
             _Call(result.cancel).ended(CANCEL_SECONDS)
             # Beam's Python job server only forgets the job: a process that wakes up continues it.
             raise WorkersLostError(f"{why}; the job server was asked to cancel the job, which may still publish")
     if waiting.error is not None:
-        told = _told(waiting.error, ear, expected)
+        told = _told(waiting.error, ear, workers)
         if told is None:
             raise waiting.error
         raise told from waiting.error

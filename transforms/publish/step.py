@@ -9,7 +9,7 @@ from transforms.batches import coder as coder
 from transforms.publish.commit import publish
 from transforms.publish.gate import Gate, gated, publish_judged
 from transforms.runs.error_budget import ended_early
-from transforms.runs.heartbeats import start_heartbeat
+from transforms.runs.heartbeats import publishing
 from transforms.runs.plan import planned_splits
 from transforms.runs.progress import PUBLISH, advance
 from transforms.runs.resume import read_taken
@@ -74,24 +74,24 @@ def judge_and_publish(
     Raises PublishError as `publish` does, also for a run that the gate holds: who only follows the state of the job
     must see that nothing was published.
     """
-    start_heartbeat(heartbeats, publishes=True)
-    advance(progress, 1, PUBLISH)
-    if read_verdict(run.verdict) is None:
-        taken = read_taken(taken_file)
-        verdict = judge(
-            run,
-            planned_splits(run.plan),
-            read=[*read, *taken.read],
-            scored=[*scores, *taken.files["scores"]],
-            dead=[*dead, *taken.files["dead"]],
-            work=work,
-            unchanged=[*unchanged, *taken.files["unchanged"]],
-            taken_over=len(taken.read),
-            taken_summary=taken.summary,
-            ended_early=ended_early(run.staged),
-        )
-        if verdict.status == PASSED:
-            verdict = gated(run, verdict, gate or Gate(), baseline)
-        write_verdict(run, verdict)
-        return publish(run)
-    return publish_judged(run, gate or Gate(), baseline)
+    with publishing(heartbeats):
+        advance(progress, 1, PUBLISH)
+        if read_verdict(run.verdict) is None:
+            taken = read_taken(taken_file)
+            verdict = judge(
+                run,
+                planned_splits(run.plan),
+                read=[*read, *taken.read],
+                scored=[*scores, *taken.files["scores"]],
+                dead=[*dead, *taken.files["dead"]],
+                work=work,
+                unchanged=[*unchanged, *taken.files["unchanged"]],
+                taken_over=len(taken.read),
+                taken_summary=taken.summary,
+                ended_early=ended_early(run.staged),
+            )
+            if verdict.status == PASSED:
+                verdict = gated(run, verdict, gate or Gate(), baseline)
+            write_verdict(run, verdict)
+            return publish(run)
+        return publish_judged(run, gate or Gate(), baseline)

@@ -11,7 +11,8 @@ import os
 import secrets
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from transforms.outputs.deletion import delete_heartbeats
 from transforms.stores.choose import each, store_for
@@ -25,17 +26,11 @@ _publishing: set[tuple[int, str]] = set()
 _lock = threading.Lock()
 
 
-def start_heartbeat(folder: str | None, *, publishes: bool = False) -> None:
-    """Starts the heartbeat of this process in `folder`, once; None starts none.
-
-    The last call decides whether the process publishes: a runner may begin the whole job anew in the same process.
-    """
+def start_heartbeat(folder: str | None) -> None:
+    """Starts the heartbeat of this process in `folder`; a second call changes nothing, and None starts none."""
     me = (os.getpid(), folder or "")
     with _lock:
-        if folder is None:
-            return
-        (_publishing.add if publishes else _publishing.discard)(me)
-        if me in _started:
+        if folder is None or me in _started:
             return
         _started.add(me)
     path, stop = join(folder, _new_name()), threading.Event()
@@ -49,6 +44,19 @@ def start_heartbeat(folder: str | None, *, publishes: bool = False) -> None:
         delete_heartbeats(folder, [path], prune=False)
 
     atexit.register(end)
+
+
+@contextmanager
+def publishing(folder: str | None) -> Iterator[None]:
+    """The heartbeat of this process, which is started if need be, says meanwhile that it publishes the run."""
+    me = (os.getpid(), folder or "")
+    _publishing.add(me)
+    try:
+        start_heartbeat(folder)
+        yield
+    finally:
+        # Also where publishing failed: a runner may begin the whole job anew in this process, or elsewhere.
+        _publishing.discard(me)
 
 
 def _new_name() -> str:

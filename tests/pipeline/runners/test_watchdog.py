@@ -1,23 +1,10 @@
-"""When the command gives a worker process up: as pure functions of what was heard, and with jobs that hang."""
-
-import datetime as dt
-import itertools
-import threading
-import time
-from collections.abc import Iterator
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+"""When the command gives a worker process up: as pure functions of what was heard."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.runs.publishing import planned
 
-from pipeline import scoring
-from pipeline.errors import ConfigError, WorkersLostError
-from pipeline.runners import watchdog
-from pipeline.runners.presets import beam_options
+from pipeline.errors import ConfigError
 from pipeline.runners.watchdog import GAP_SECONDS, START, Heard, listen, lost, problem, start_seconds
 from transforms.runs import heartbeats
 
@@ -116,47 +103,69 @@ def test_a_process_that_never_had_a_heartbeat_is_given_up_that_long_after_the_fi
         assert f"{START}=off" in why
 
 
-PUBLISHING = f"{{}} {heartbeats.PUBLISHES}\n"
-RUNNING = {"a": "1\n", "b": "1\n"}
+def beats(**behaviour: str) -> list[dict[str, str]]:
+    """Looks at heartbeats, one letter each 5 s: (b)eats, (p)ublishes, is silent (.), has ended or not begun (_)."""
+    looks: list[dict[str, str]] = [{} for _ in max(behaviour.values(), key=len)]
+    for name, letters in behaviour.items():
+        for number, letter in enumerate(letters):
+            new = {"b": f"{number}\n", "p": f"{number} {heartbeats.PUBLISHES}\n", ".": looks[number - 1].get(name, "")}
+            if letter != "_":
+                looks[number][name] = new[letter]
+    return looks
 
 
-def looks_while_publishing(*alive: str, seconds: int = 60, begun: int = 1) -> list[dict[str, str]]:
-    """Looks at the files of `a` and `b`, of which only those that are alive are rewritten, as they publish."""
-    looks = range(begun, begun + seconds)
-    return [{**RUNNING, **{name: PUBLISHING.format(number) for name in alive}} for number in looks]
+@pytest.mark.parametrize(
+    ("behaviour", "missing"),
+    [
+        # While one publishes no other need be heard, however long that takes, and whoever it is.
+        ({"a": "b...............", "b": "bppppppppppppppp"}, []),
+        ({"a": "b.......pppppppp", "b": "bpppppp........."}, []),
+        # One that dies while it publishes is told alone.
+        ({"a": "b.........", "b": "bpppppp..."}, ["b"]),
+        ({"a": "bbbbbbbbbb", "b": "bpppppp..."}, ["b"]),
+        # It has published, and has ended or not, and the job has not ended: soon the others are missed.
+        ({"a": "b........", "b": "bpppppp__"}, []),
+        ({"a": "b.........", "b": "bpppppp___"}, ["a"]),
+        ({"a": "b.........", "b": "bppppppbbb"}, ["a"]),
+        # The job begins anew in other processes after one published and ended, and one of them stands still.
+        ({"a": "b.............", "b": "bpppppp_______", "c": "_______bbbbbbb", "d": "_______bbbbbbb"}, []),
+        ({"a": "b.............", "b": "bpppppp_______", "c": "_______bbbbbbb", "d": "_______bbbb..."}, ["d"]),
+        # After it died.
+        ({"a": "b.............", "b": "bpppppp.......", "c": "_______bbbbbbb", "d": "_______bbbbbbb"}, []),
+        # Publishing failed, and everything is read again where it was: one stands still, since then or since before.
+        ({"a": "bbbbbbbbbbbb...", "b": "bppppppbbbbbbbb"}, ["a"]),
+        ({"a": "bbb.......", "b": "bppppppbbb"}, ["a"]),
+        ({"a": "bbbbbbbbbbb", "b": "bppppppb..."}, ["b"]),
+        # `b` fails, `a` fails, `b` publishes again, lives or dies.
+        ({"a": "bbbbbppppp........", "b": "bppppbbbbbpppppppp"}, []),
+        ({"a": "bbbbbpppppbbbbbb", "b": "bppppbbbbbppp..."}, ["b"]),
+        # Two are first heard to publish in the same look; one is dead. The other is waited for, not for ever.
+        ({"a": "bp..........", "b": "bppppppppppp"}, []),
+        ({"a": "bp........", "b": "bpppppp..."}, ["a", "b"]),
+        ({"a": "bp........", "b": "bppppppbbb"}, ["a"]),
+        # The runner gave `b` up, which still publishes; `a`, which does so anew, is missed once `b` is through.
+        ({"a": "bbbbpp..........", "b": "bppppppppppppbbb"}, ["a"]),
+    ],
+)
+def test_who_is_missed_while_a_run_is_published_and_after(behaviour: dict[str, str], missing: list[str]) -> None:
+    looks = beats(**behaviour)
+    # Three silent looks are 15 s, two the limit of 10.
+    given_up = [names(hear(*looks[:end], elapsed=GAP_SECONDS)) for end in range(1, len(looks) + 1)]
+    assert given_up == [*[[]] * (len(looks) - 1), missing]
 
 
-@pytest.mark.parametrize("expected", [1, 2, 3])
-def test_while_the_run_is_published_no_other_process_is_missed(expected: int) -> None:
-    assert problem(hear(RUNNING, *looks_while_publishing("b")), expected, 20) is None
-    # The one that published has ended, and the job has not: its file is gone, that of the other stayed.
-    assert problem(hear(RUNNING, *looks_while_publishing("b"), *([{"a": "1\n"}] * 40)), expected, 20) is None
-    # Another takes over what a process did that stopped long ago.
-    assert problem(hear(RUNNING, *looks_while_publishing("b"), *looks_while_publishing("a")), expected, 20) is None
+def test_one_that_never_began_is_not_missed_while_another_publishes_but_after() -> None:
+    published = beats(a="b" + 40 * "p")
+    assert problem(hear(*published, elapsed=GAP_SECONDS), 2, 20) is None
+    over = beats(a="b" + 40 * "p" + 5 * "b")
+    assert problem(hear(*over[:-1], elapsed=GAP_SECONDS), 2, 20) is None
+    assert "only 1 of 2 worker processes have begun" in str(problem(hear(*over, elapsed=GAP_SECONDS), 2, 20))
 
 
-def test_a_process_that_dies_while_it_publishes_is_told_alone() -> None:
-    published = looks_while_publishing("b", seconds=40)
-    assert names(hear(RUNNING, *published, *(published[-1:] * 11))) == ["b"]
-    assert "not heard of for 31 s" in str(problem(hear(RUNNING, *published, *(published[-1:] * 31)), 2, 300))
-
-
-def test_of_two_processes_that_publish_the_last_that_began_to_is_waited_for() -> None:
-    # The runner has given `b` up, which lives on; then `a` dies.
-    both = looks_while_publishing("a", "b", seconds=5, begun=20)
-    alone = [{**look, "a": both[-1]["a"]} for look in looks_while_publishing("b", seconds=20, begun=25)]
-    assert names(hear(RUNNING, *looks_while_publishing("b", seconds=5), *both, *alone)) == ["a"]
-
-
-def test_work_that_began_anew_after_the_publisher_died_is_watched_as_ever() -> None:
-    published = looks_while_publishing("b", seconds=40)
-    again = [{**published[-1], "c": f"{number}\n", "d": f"{number}\n"} for number in range(20)]
-    assert names(hear(RUNNING, *published, *again)) == []
-    dead = [{**published[-1], "c": f"{number}\n", "d": "19\n"} for number in range(20, 40)]
-    assert names(hear(RUNNING, *published, *again, *dead)) != []
-    # In the same process, which says so itself.
-    anew = [{"a": "1\n", "b": f"{number}\n"} for number in range(41, 80)]
-    assert names(hear(RUNNING, *published, *anew)) == ["a"]
+def test_in_a_job_with_work_for_one_a_process_that_begins_late_takes_the_place_of_none() -> None:
+    looks = beats(a="bbb" + 10 * ".", b="____bbbbbbbbb")
+    assert names(hear(*looks, elapsed=GAP_SECONDS), expected=2) == ["a"]
+    assert "was not heard of for 50 s" in str(problem(hear(*looks, elapsed=GAP_SECONDS), 2, 300, needed=1))
 
 
 def test_processes_that_began_and_ended_count_as_begun() -> None:
@@ -181,111 +190,3 @@ def test_how_long_processes_may_take_to_begin_is_an_environment_variable(value: 
 def test_a_time_to_begin_that_is_none_is_refused(value: str) -> None:
     with pytest.raises(ConfigError, match=rf"{START}='{value}'.*`off`"):
         start_seconds({START: value})
-
-
-def both() -> int:
-    """Processes that have work."""
-    return 2
-
-
-class Job:
-    """A job that ends never, or with an error, and whose cancellation hangs."""
-
-    def __init__(self, error: str = "", after: float = 0.0) -> None:
-        self._error, self._after = error, after
-
-    def wait_until_finish(self) -> None:
-        if self._error:
-            time.sleep(self._after)
-            raise RuntimeError(self._error)
-        time.sleep(3600)
-
-    def cancel(self) -> None:
-        time.sleep(3600)
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    short = {"SILENT_SECONDS": 0.5, "CANCEL_SECONDS": 0.1, "LOOK_SECONDS": 0.05}
-    for name, value in {**short, "SHORT_SECONDS": 0.2}.items():
-        monkeypatch.setattr(watchdog, name, value)
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_job_that_cannot_even_be_cancelled_is_left_behind(tmp_path: Path) -> None:
-    with pytest.raises(
-        WorkersLostError, match=r"no worker process has begun .* was asked to cancel .* may still publish"
-    ):
-        watchdog.wait(Job(), str(tmp_path), 1, 0.3, both)
-    (tmp_path / "host-77.abc").write_bytes(b"")
-    with pytest.raises(WorkersLostError, match=r"worker process host-77 \(host-pid\) was not heard of"):
-        watchdog.wait(Job(), str(tmp_path), 1, 0.3, both)
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_watchdog_that_is_off_gives_no_job_up(tmp_path: Path) -> None:
-    (tmp_path / "host-77.abc").write_bytes(b"")
-    with pytest.raises(RuntimeError, match="a step failed"):
-        watchdog.wait(Job("a step failed", after=1.5), str(tmp_path), 2, None, both)
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize(
-    "said",
-    [
-        "Traceback ...\nRuntimeError: Channel closed prematurely.",
-        "bundle inst006 stage-005 failed:SDK worker disconnected: worker[job-001[job]], 2 active instructions",
-        "panic in stage.Execute bundle processing goroutine: send on closed channel, stage: &{ID:stage-009",
-    ],
-)
-def test_what_a_job_says_itself_is_told_and_a_process_that_died_is_named(said: str, tmp_path: Path) -> None:
-    (tmp_path / "host-77.abc").write_bytes(b"")
-    with pytest.raises(RuntimeError, match="a step failed"):
-        watchdog.wait(Job("a step failed"), str(tmp_path), 1, 300, both)
-    with pytest.raises(WorkersLostError, match=r"host-77 \(host-pid\) died"):
-        watchdog.wait(Job(said), str(tmp_path), 1, 300, both)
-
-
-@pytest.fixture
-def alive(tmp_path: Path) -> Iterator[None]:
-    """One process has a heartbeat meanwhile."""
-    over = threading.Event()
-
-    def beat() -> None:
-        for number in itertools.count():
-            (tmp_path / "host-77.abc").write_text(f"{number}\n")
-            if over.wait(0.05):
-                return
-
-    thread = threading.Thread(target=beat)
-    thread.start()
-    yield
-    over.set()
-    thread.join()
-
-
-@pytest.mark.usefixtures("impatient", "alive")
-def test_a_process_without_work_need_not_begin(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="the end"):
-        watchdog.wait(Job("the end", after=2), str(tmp_path), 2, 0.3, lambda: 1)
-    with pytest.raises(RuntimeError, match="the end"):
-        watchdog.wait(Job("the end", after=2), str(tmp_path), 1, 0.3, lambda: 0)
-    with pytest.raises(WorkersLostError, match=r"only 1 of 2 worker processes have begun"):
-        watchdog.wait(Job("the end", after=2), str(tmp_path), 2, 0.3, both)
-
-
-@pytest.mark.parametrize(("rows", "with_work"), [(2, 1), (5, 2), (None, 2)])
-def test_a_job_of_one_split_has_work_for_one_process(
-    rows: int | None, with_work: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = planned(str(tmp_path), rows=rows or 5)
-    if rows is None:
-        # As the streams of a table, before its session is made.
-        Path(run.plan).unlink()
-    asked: list[int] = []
-    monkeypatch.setattr(scoring, "start", lambda *_: Job())
-    monkeypatch.setattr(scoring, "wait", lambda *given: asked.append(given[-1]()))
-    prepared: Any = SimpleNamespace(job=SimpleNamespace(runner="portable"), run=run)
-    options = beam_options("portable", 2, ["--job_endpoint=localhost:1"])
-    scoring._run(prepared, options, dt.datetime.now(dt.UTC), 300)
-    assert asked == [with_work]

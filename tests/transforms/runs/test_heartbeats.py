@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from support.commands import ROOT
 from support.runs.forked import Forked
 from support.runs.publishing import ready
 
+from transforms.errors import PublishError
 from transforms.publish.step import judge_and_publish
 from transforms.runs import heartbeats
+from transforms.runs.verdict_record import Verdict
+from transforms.runs.verdicts import read_verdict
 
 BEATING = (
     "import sys; from transforms.runs.heartbeats import start_heartbeat as start; "
@@ -83,18 +87,29 @@ def test_two_processes_of_the_same_host_and_number_have_two_files() -> None:
     assert heartbeats.host_and_pid(names[0]) == heartbeats.host_and_pid(names[1])
 
 
-def test_a_process_that_publishes_has_a_heartbeat(tmp_path: Path) -> None:
-    folder = str(tmp_path / "beats")
+@pytest.mark.parametrize("error", [None, PublishError("the table cannot be loaded")])
+def test_a_process_says_that_it_publishes_while_it_does_and_no_longer(
+    error: PublishError | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, run = str(tmp_path / "beats"), ready(str(tmp_path / "out"))
+
+    def says(*expected: bool) -> bool:
+        """Whether the only process soon says whether it publishes."""
+        heard = lambda: [heartbeats.publishes(text) for text in heartbeats.hear(folder).values()]  # noqa: E731
+        return until(10, lambda: heard() == [*expected])
+
+    def publish(*_: object) -> Verdict | None:
+        assert says(True)
+        if error is not None:
+            raise error
+        return read_verdict(run.verdict)
+
+    monkeypatch.setattr(heartbeats, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr("transforms.publish.step.publish_judged", publish)
     heartbeats.begin_listening(folder)
-    judge_and_publish(ready(str(tmp_path / "out")), [], [], [], [], heartbeats=folder)
-
-    def publishes() -> list[bool]:
-        return [heartbeats.publishes(heartbeat) for heartbeat in heartbeats.hear(folder).values()]
-
-    assert until(10, lambda: publishes() == [True])
-    # A runner that begins the whole job anew may do so in the process that published.
-    heartbeats.start_heartbeat(folder)
-    assert until(10, lambda: publishes() == [False])
-    heartbeats.start_heartbeat(folder, publishes=True)
-    assert until(10, lambda: publishes() == [True])
+    # A runner may begin the whole job anew in the process that published, or failed to.
+    for _ in range(2):
+        with nullcontext() if error is None else pytest.raises(PublishError):
+            judge_and_publish(run, [], [], [], [], heartbeats=folder)
+        assert says(False)
     heartbeats.end_listening(folder)
