@@ -68,9 +68,14 @@ def cause(error: BaseException) -> str:
     name, message = _class_and_message(error)
     short = name.rsplit(".", 1)[-1]
     # An error of the operating system quotes a path and a code; others may quote what they were working on.
-    if name.split(".")[0] in OURS or isinstance(error, OSError) or _SYSTEM.match(message):
+    if is_ours(error) or isinstance(error, OSError) or _SYSTEM.match(message):
         return f"{short}: {message}"
     return f"{short} (its message is withheld: it may quote a text)"
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether what made a pipeline fail is an error of this project, whose message says what to do."""
+    return _class_and_message(error)[0].split(".")[0] in OURS
 
 
 def bad_input(error: BaseException) -> str | None:

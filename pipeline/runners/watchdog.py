@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.errors import ConfigError, WorkersLostError
+from pipeline.errors import ConfigError, WorkersLostError, is_ours
 from transforms.runs.heartbeats import (
     HEARTBEAT_SECONDS,
     begin_listening,
@@ -31,9 +31,10 @@ OFF = ("0", "off")
 WAIT_LONGER = f"{START}=SECONDS waits longer, {START}=off for ever"
 SHORT_SECONDS = 3 * HEARTBEAT_SECONDS
 """The same if it is known that a process died."""
-DIED = ("Channel closed prematurely", "SDK worker disconnected", "send on closed channel")
-"""What Beam's Python job server says if it notices that a worker died, which it does not between two Beam bundles; and
-Prism, which may go on to the next stage and fail there."""
+DIED = "Channel closed prematurely"
+"""What Beam's Python job server says if it notices that a worker died, which it does not between two Beam bundles."""
+MAY_HAVE_DIED = ("SDK worker disconnected", "send on closed channel")
+"""What Prism says then. It may go on to the next stage and fail there, also where a step had failed."""
 POOL_CLOSED = "StatusCode.UNAVAILABLE"
 NOT_BEGUN = (
     "does the job server reach the worker pool (--environment_config), "
@@ -202,15 +203,17 @@ def _told(error: BaseException, ear: "_Ear", expected: int) -> Exception | None:
         return ConnectionError("the job server does not answer any more; its job may still publish")
     if not ear.heard.workers and POOL_CLOSED in str(error):
         return WorkersLostError(f"no worker process has begun; {NOT_BEGUN}")
-    if not any(phrase in str(error) for phrase in DIED):
+    if is_ours(error) or not any(phrase in str(error) for phrase in (DIED, *MAY_HAVE_DIED)):
         return None
     # The job server knows that a process died, but not which: the silent one.
     until = time.monotonic() + SHORT_SECONDS + 2 * LOOK_SECONDS
     while time.monotonic() < until:
         time.sleep(LOOK_SECONDS)
         ear.listen()
-    names = _names(lost(ear.heard, expected, SHORT_SECONDS)) or "of the job"
-    return WorkersLostError(f"worker process {names} died: the job server lost its channel")
+    names = _names(lost(ear.heard, expected, SHORT_SECONDS))
+    if not names and DIED not in str(error):
+        return None
+    return WorkersLostError(f"worker process {names or 'of the job'} died: the job server lost its channel")
 
 
 class _Ear:

@@ -81,6 +81,28 @@ def test_what_a_job_says_itself_is_told_and_a_process_that_died_is_named(said: s
         watchdog.wait(Job(said), str(tmp_path), 1, 300, both)
 
 
+OF_A_STEP = "Traceback ...\ntransforms.errors.FileGoneError: /out/plan.parquet: the plan of the run is not there"
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("said", "silent"),
+    [
+        (f"stage-005 failed: {OF_A_STEP} [while running 'Read']\nsend on closed channel", True),
+        ("panic in stage.Execute bundle processing goroutine: send on closed channel", False),
+    ],
+)
+def test_where_a_step_failed_no_process_is_said_to_have_died(
+    said: str, silent: bool, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if silent:
+        (tmp_path / "host-77.abc").write_bytes(b"")
+    else:
+        request.getfixturevalue("alive")
+    with pytest.raises(RuntimeError, match="send on closed channel"):
+        watchdog.wait(Job(said), str(tmp_path), 1, 300, both)
+
+
 @pytest.fixture
 def alive(tmp_path: Path) -> Iterator[None]:
     """One process has a heartbeat meanwhile."""
