@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from pipeline.errors import ConfigError
 from pipeline.jobs.outputs import absolute
@@ -26,7 +27,14 @@ def filled(template: str, **values: Any) -> str:
     )
     # Names from outside could turn the direction of reading on a page, too.
     environment.filters["shown"] = escaped
+    environment.filters["coded"] = _coded
     return environment.get_template(template).render(**values)
+
+
+def _coded(text: str) -> Markup:
+    """Text in which what stands between `backticks` is code."""
+    parts = escaped(text).split("`")
+    return Markup("").join(Markup("<code>{}</code>" if at % 2 else "{}").format(part) for at, part in enumerate(parts))
 
 
 def write_page(path: str, content: str) -> None:

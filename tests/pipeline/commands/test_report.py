@@ -41,7 +41,7 @@ def test_a_terminal_shows_what_is_worth_an_eye_and_where_the_page_is(nights: Pat
     page = tmp_path / "new" / "report.html"
     assert f"written   {page}" in reported(nights, "--html", page)
     assert "Sat 2026-11-21: published" in page.read_text(encoding="utf-8")
-    assert "The last 12 nights" in page.read_text(encoding="utf-8")
+    assert "The last 12 dates, 10 Nov to 21 Nov" in page.read_text(encoding="utf-8")
 
 
 def test_a_page_is_written_although_nobody_reads_what_is_printed(
@@ -61,7 +61,7 @@ def test_last_says_how_many_dates_and_date_which_one(nights: Path, tmp_path: Pat
     page = tmp_path / "report.html"
     reported(nights, "--date", days(12)[5], "--last", 3, "--html", page)
     written = page.read_text(encoding="utf-8")
-    assert "The last 3 nights" in written
+    assert "The last 3 dates, 13 Nov to 15 Nov" in written
     assert "Sun 2026-11-15: published" in written
     assert "2026-11-16" not in written
 
@@ -106,7 +106,8 @@ def test_a_held_run_is_shown_with_its_reason_and_its_numbers(tmp_path: Path) -> 
     shown = reported(output)
     assert shown.startswith("Sat 2026-11-21: held: scored, not published\n")
     assert "2026-11-21 is held: it was scored, and is not published" in shown
-    assert f"bert-batch publish {run.run_id} --accept" in shown
+    assert shown.count(f"bert-batch publish {run.run_id} --accept --output {output} publishes them") == 1
+    assert f"they are in {run.file('staged')}, files scores-*.parquet" in shown
     assert "2 rows are 0.500 of the 4 that the last dates have" in shown
     page = tmp_path / "report.html"
     reported(output, "--html", page)
@@ -121,6 +122,8 @@ def test_a_run_over_its_budget_is_shown_with_its_dead_letters(tmp_path: Path) ->
         judge_and_publish_counts(run, (read, scores, dead(run, (4, 5, 6))))
     shown = reported(output)
     assert shown.startswith("Sat 2026-11-21: failed: too many dead letters\n")
+    assert f"Its dead letters are in {run.file('staged')}, files dead-*.parquet" in shown
+    assert f"Give the same command again, with --date {run.date}. It scores all rows anew." in shown
     assert "3 not_json: the line is not a JSON object; one of them is in.parquet#4" in shown
 
 
@@ -131,6 +134,7 @@ def test_a_run_that_has_not_ended_is_shown(tmp_path: Path) -> None:
     shown = reported(output)
     assert "Sat 2026-11-21: has not ended" in shown
     assert "it is still running, or it died: run the job again" in shown
+    assert "If it is not running any more: give the same command again, with --date 2026-11-21." in shown
 
 
 def test_a_newer_run_of_a_published_date_that_failed_is_told(tmp_path: Path) -> None:

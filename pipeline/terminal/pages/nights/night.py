@@ -5,11 +5,13 @@ Only what is shown is kept, so that 400 dates with summaries of 64 KB take littl
 
 import datetime as dt
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from transforms.batches.measures import MILLION
 from transforms.outputs.drift.histograms import is_comparable
+from transforms.outputs.drift.record import beyond
 from transforms.outputs.summary.statistics import (
     DIGITS,
     ENTROPY,
@@ -92,6 +94,23 @@ class Night:
     def short_bundle(self) -> str:
         """As it is named to people: the fingerprint cut to twelve digits."""
         return short(self.bundle)
+
+    @property
+    def is_of_several(self) -> bool:
+        """Whether a text may have several labels."""
+        return "labels_given" in self.histograms
+
+    @property
+    def beyond(self) -> tuple[str, ...]:
+        """Statistics beyond a bound of the run, against the last dates or the baseline, farthest first."""
+        return tuple(dict.fromkeys(one.statistic for one in beyond(self.drift)))
+
+    @property
+    def run_on(self) -> dt.date | None:
+        """The day (UTC) on which the run began; None if its id does not say so."""
+        with suppress(ValueError):
+            return dt.datetime.strptime(self.run_id[:8], "%Y%m%d").date()
+        return None
 
     @property
     def is_published(self) -> bool:

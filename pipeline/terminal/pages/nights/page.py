@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from pipeline.terminal.pages.nights.drawing import figures
+from pipeline.terminal.pages.nights.drawing import drifts, figures
 from pipeline.terminal.pages.nights.drawing.figures import Figure
+from pipeline.terminal.pages.nights.drawing.histograms import histograms
 from pipeline.terminal.pages.nights.drawing.plots import LINE, Places, Series, plot, scale_of
 from pipeline.terminal.pages.nights.night import EXPIRED, MISSING, Histogram, Night
 from pipeline.terminal.pages.nights.reading import History
@@ -16,12 +17,15 @@ from pipeline.terminal.pages.nights.telling.drifted import conclusion
 from pipeline.terminal.pages.nights.telling.facts import facts
 from pipeline.terminal.pages.nights.telling.finding import LOOK, NOTE, WRONG, Finding
 from pipeline.terminal.pages.nights.telling.findings import findings, lifted
-from pipeline.terminal.pages.nights.telling.moved import Label, labels_of
+from pipeline.terminal.pages.nights.telling.meaning import headline, steps
+from pipeline.terminal.pages.nights.telling.moved import BY_RANGE, BY_SPREAD, Label, is_judged, labels_of
 from pipeline.terminal.pages.nights.telling.usual import alike
-from pipeline.terminal.pages.nights.telling.words import STATES, day, shown
+from pipeline.terminal.pages.nights.telling.words import STATES, day, name_of, short_day, shown
 from pipeline.terminal.pages.writing import filled
 from transforms.batches.dead_letters import CODES
-from transforms.outputs.drift.record import DATES, is_known
+from transforms.outputs.drift.record import is_known
+from transforms.runs.run import run_file
+from transforms.stores.paths import join
 
 MOST_LABELS = 20
 """Labels that are shown at once; the others can be unfolded."""
@@ -53,9 +57,9 @@ def page(history: History, baseline: Mapping[str, Histogram], now: dt.datetime) 
     night = history.chosen
     rows, far = label_rows(history), lifted(found)
     drift = [
-        (*told, *figures.drift_by_date(history, reference))
-        for reference, told in figures.REFERENCES.items()
-        if figures.has_drift(history, reference)
+        drifts.drift_by_date(history, reference)
+        for reference in drifts.REFERENCES
+        if drifts.has_drift(history, reference)
     ]
     return filled(
         "nights/page.html",
@@ -63,7 +67,10 @@ def page(history: History, baseline: Mapping[str, Histogram], now: dt.datetime) 
         day=day(night.date),
         state=STATES.get(night.state, night.state),
         level=worst(found),
-        headline=headline(night, found),
+        headline=headline(history, found),
+        steps=steps(history, found),
+        run=run_of(night),
+        span=span(history),
         conclusion=conclusion(night, history.before),
         findings=[one for one in found if one.level != NOTE],
         notes=[one for one in found if one.level == NOTE],
@@ -72,19 +79,21 @@ def page(history: History, baseline: Mapping[str, Histogram], now: dt.datetime) 
         facts=facts(history, far),
         rows=_lifted(figures.rows_by_date(history), far),
         labels=rows[:MOST_LABELS],
+        mark_rule=(BY_RANGE if is_judged(night) else BY_SPREAD) if any(row.label.far for row in rows) else "",
         more_labels=rows[MOST_LABELS:],
         several=bool(night.histograms.get("labels_given")),
-        scores=_lifted(figures.histograms(history, baseline), far),
+        scores=_lifted(histograms(history, baseline), far),
         statistics=_lifted(figures.figures_by_date(history), far),
         drift=drift,
+        meanings=list(dict.fromkeys(meaning for one in drift for meaning in one.meanings)),
         speed=_lifted(figures.speed_by_date(history), far),
         strip=strip(history),
         absent=[one for one in reversed(history.nights) if not one.is_published and one.state != EXPIRED],
         states=STATES,
         codes=codes(night),
-        dead_folder=f"_dead_letters/dt={night.date.isoformat()}"
+        dead_folder=join(history.output, f"_dead_letters/dt={night.date.isoformat()}")
         if night.is_published
-        else f"_runs/{night.run_id}/staged",
+        else run_file(history.output, night.run_id, "staged"),
         table=list(_table(history)),
         overdue=[day(one) for one in history.overdue],
         made=now.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -104,14 +113,23 @@ def worst(found: Sequence[Finding]) -> str:
     return next((level for level in (WRONG, LOOK) if level in levels), "fine")
 
 
-def headline(night: Night, found: Sequence[Finding]) -> str:
-    """One sentence for who reads no other."""
-    looked = [one for one in found if one.level != NOTE]
-    begin = "Published" if night.is_published else STATES.get(night.state, night.state).capitalize()
-    if not looked:
-        return f"{begin}, and nothing stands out."
-    things = "one thing is" if len(looked) == 1 else f"{len(looked)} things are"
-    return f"{begin}, and {things} worth an eye." if night.is_published else f"{begin}."
+def run_of(night: Night) -> str:
+    """Which run it is, and on which day if that is not soon after the date."""
+    if not night.run_id:
+        return ""
+    on = night.run_on
+    if on is None or -1 <= (on - night.date).days <= 2:
+        return f"run {night.run_id}"
+    return f"run on {short_day(on, year=True)} for the date {short_day(night.date, year=True)} ({night.run_id})"
+
+
+def span(history: History) -> str:
+    """`The last 30 dates, 20 Oct to 18 Nov`."""
+    first, last = history.nights[0].date, history.nights[-1].date
+    if first == last:
+        return f"This date alone, {short_day(last)}"
+    begin = short_day(first, year=first.year != last.year)
+    return f"The last {len(history.nights)} dates, {begin} to {short_day(last, year=first.year != last.year)}"
 
 
 def label_rows(history: History) -> list[LabelRow]:
@@ -139,20 +157,25 @@ def _label_row(history: History, label: Label, *, pointed: bool) -> LabelRow:
 
 
 def strip(history: History) -> Markup:
-    """What became of every night, one mark each, unlike in height and colour."""
+    """What became of every date, one mark each, unlike in height or shape and colour."""
     marks = []
     for at, night in enumerate(history.nights):
+        left, now = 10 * at + 1, " now" if night is history.chosen else ""
         kind, top = ("published", 55) if night.is_published else ("held", 0) if night.state == "held" else ("failed", 0)
         kind, top = (
             ("missing", 0) if night.state == MISSING else ("expired", 80) if night.state == EXPIRED else (kind, top)
         )
         later = "" if night.later is None else f"\na newer run: {STATES.get(night.later[0], night.later[0])}"
         told = f"{day(night.date)}: {STATES.get(night.state, night.state)}{later}"
+        if kind == "published" and night.beyond:
+            told += f"\nbeyond bounds: {', '.join(name_of(one, night) for one in night.beyond)}"
+            mark = Markup('<path class="drifted{}" d="M{} 100V45L{} 5L{} 45V100z"><title>{}</title></path>')
+            marks.append(mark.format(now, left, left + 4, left + 8, told))
+            continue
         mark = Markup('<rect class="{}{}" x="{}" y="{}" width="8" height="{}"><title>{}</title></rect>')
-        now = " now" if night is history.chosen else ""
-        marks.append(mark.format(kind, now, 10 * at + 1, top, 100 - top, told))
+        marks.append(mark.format(kind, now, left, top, 100 - top, told))
     count = sum(night.is_published for night in history.nights)
-    words = f"{count} of {len(history.nights)} nights are published"
+    words = f"{count} of {len(history.nights)} dates are published"
     svg = Markup('<svg viewBox="0 0 {} 100" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>')
     return svg.format(10 * len(history.nights), words, Markup("").join(marks))
 
@@ -167,12 +190,8 @@ def codes(night: Night) -> list[Code]:
 
 
 def _table(history: History) -> Iterator[Sequence[Any]]:
-    """Every night in numbers: what the plots show, for who does not see them."""
+    """Every date in numbers: what the plots show, for who does not see them."""
     for night in reversed(history.nights):
-        drift = night.drift
-        beyond = (
-            [name for name, one in drift[DATES].items() if one["distance"] > one["bound"]] if is_known(drift) else []
-        )
         yield (
             day(night.date),
             STATES.get(night.state, night.state),
@@ -184,6 +203,6 @@ def _table(history: History) -> Iterator[Sequence[Any]]:
             else shown(night.figure("value"), "general"),
             shown(night.figure("token_count"), "tenths"),
             shown(night.figure("unknown_tokens"), "share"),
-            str(len(beyond)) if is_known(drift) else "–",
+            str(len(night.beyond)) if is_known(night.drift) else "–",
             shown(night.rows_a_second, "speed"),
         )

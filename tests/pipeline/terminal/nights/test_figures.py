@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from support.files.manifests import DATE, LABELS, days, loaded, write, write_nights
 
-from pipeline.terminal.pages.nights.drawing import figures
+from pipeline.terminal.pages.nights.drawing import drifts, figures
+from pipeline.terminal.pages.nights.drawing.histograms import histograms
 from pipeline.terminal.pages.nights.drawing.plots import HEIGHT, STEP, Scale, scale_of
 from pipeline.terminal.pages.nights.night import Histogram
 from pipeline.terminal.pages.nights.page import label_rows
@@ -68,9 +69,13 @@ def titles(figure: figures.Figure) -> list[str]:
 
 
 def test_drift_has_distance_and_bound_of_every_date(output: Path, history: History) -> None:
-    found, still = figures.drift_by_date(history, "dates")
+    drawn_there = drifts.drift_by_date(history, "dates")
+    found = drawn_there.figures
     by_title = {one.title: one for one in found}
-    assert still == ""
+    assert drawn_there.still == ""
+    assert ("Lead over the second", "margin") in [one[:2] for one in drawn_there.meanings]
+    # The first dates had fewer than seven before them.
+    assert drawn_there.about.endswith(drifts.FEW)
     for name, title in (
         ("unknown_tokens", "Unknown tokens"),
         ("label", "Label shares"),
@@ -103,7 +108,7 @@ def test_figures_are_means_and_shares_of_rows(output: Path, history: History) ->
 
 def test_histograms_are_the_night_the_last_dates_and_the_baseline(output: Path, history: History) -> None:
     base = Histogram(10, 0, 19, (10,))
-    (probability, lengths) = figures.histograms(history, {"probability": base})
+    (probability, lengths) = histograms(history, {"probability": base})
     tallies = [content["summary"]["statistics"]["probability"] for content in manifests(output)]
     usual = np.sum([one["bins"] for one in tallies[-15:-1]], axis=0)
     own = np.array(tallies[-1]["bins"])
@@ -119,6 +124,10 @@ def test_histograms_are_the_night_the_last_dates_and_the_baseline(output: Path, 
         "the last 14 dates",
         "baseline: validation rows of the training",
     ]
+    for edge, note in zip((10, 18), probability.notes, strict=True):
+        below, usually = own[:edge].sum(), 100 * usual[:edge].sum() / usual.sum()
+        share = f"{100 * below / own.sum():.1f} %, usually {usually:.1f} %"
+        assert note == f"Below {edge / 20:g}: {below:,} of {own.sum():,} rows ({share})"
     assert [name for _, name in lengths.plot.keys] == ["this date", "the last 14 dates"]
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from support.files.manifests import DATE, days, drawn_summary, loaded, manifest, write, write_nights
 
-from pipeline.terminal.pages.nights.page import headline
 from pipeline.terminal.pages.nights.reading import History, read_history
 from pipeline.terminal.pages.nights.telling.drifted import OTHER_TEXTS, SAME_MODEL, conclusion
 from pipeline.terminal.pages.nights.telling.findings import findings
+from pipeline.terminal.pages.nights.telling.meaning import headline, steps
 
 NOW = dt.datetime.combine(DATE, dt.time(6), dt.UTC) + dt.timedelta(days=1)
 
@@ -51,7 +51,8 @@ def replaced(output: Path, date: dt.date = DATE, **changes: Any) -> History:
 def test_a_usual_night_has_nothing(usual: Path) -> None:
     history = read(usual)
     assert titles(history) == []
-    assert headline(history.chosen, []) == "Published, and nothing stands out."
+    assert headline(history, []) == "Published, and nothing stands out."
+    assert steps(history, []) == []
     assert conclusion(history.chosen, history.before) == ""
 
 
@@ -66,15 +67,25 @@ def test_another_corpus_is_told_by_what_has_moved(tmp_path: Path) -> None:
     history = read(tmp_path)
     found = findings(history)
     assert {one.level for one in found} == {"look"}
-    told = {one.title: one for one in found}
-    one = told["More texts are cut than usual"]
-    drift = history.chosen.drift["dates"]["truncated"]
+    assert [one.about for one in found] == [
+        ("token_count", "unknown_tokens", "truncated"),
+        ("probability", "margin", "entropy"),
+    ]
+    assert found[0].title.endswith("than usual, and more texts have unknown tokens")
+    (figure, distance) = found[0].evidence[2]
+    entry = history.chosen.drift["dates"]["truncated"]
     summaries = [loaded(tmp_path, date)["summary"]["statistics"]["truncated"] for date in days(15)]
     cut = [100 * tally["bins"][1] / tally["rows"] for tally in summaries]
-    assert one.details == (f"Texts that were cut: {cut[-1]:.1f} %, usually {statistics.median(cut[:-1]):.1f} %.",)
-    assert one.measured == f"Drift: {drift['distance']:.3f} from the last 14 dates (bound {drift['bound']:.3f})."
+    assert figure == f"Texts that were cut: {cut[-1]:.1f} %, usually {statistics.median(cut[:-1]):.1f} %."
+    ratio = entry["distance"] / entry["bound"]
+    assert distance == (
+        f"Distance {entry['distance']:.3f} from the last 14 dates, "
+        f"{ratio:.{1 if ratio < 2.95 else 0}f} times its bound of {entry['bound']:.3f}."
+    )
     assert conclusion(history.chosen, history.before).startswith(SAME_MODEL)
-    assert headline(history.chosen, found) == f"Published, and {len(found)} things are worth an eye."
+    assert headline(history, found) == (
+        "Published, but the texts of this date are not the usual ones: look before the scores are used."
+    )
 
 
 def test_a_night_of_a_new_model_is_no_change_of_the_texts(output: Path) -> None:
@@ -149,7 +160,7 @@ def test_where_the_run_compared_nothing_the_middle_of_the_last_dates_does(output
     found = titles(history, "look")
     assert "Labels have other shares than usual" in found
     assert "More texts have unknown tokens than usual" in found
-    assert all(not one.measured for one in findings(history))
+    assert all(not one.evidence for one in findings(history))
 
 
 def test_few_dates_make_rules_of_thumb(tmp_path: Path) -> None:
@@ -211,4 +222,5 @@ def test_foreign_letters_are_named_as_what_they_may_be(output: Path) -> None:
     drift["dates"] = {name: {"distance": 0.5, "bound": 0.1, "dates": 14} for name in ("unknown_tokens", "token_count")}
     history = replaced(output, summary=many, drift=drift)
     assert conclusion(history.chosen, history.before) == f"{SAME_MODEL} {OTHER_TEXTS}"
-    assert titles(history, "look")[0] == "More texts have unknown tokens than usual"
+    (one,) = findings(history)
+    assert one.about == ("token_count", "unknown_tokens")

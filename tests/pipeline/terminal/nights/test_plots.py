@@ -62,6 +62,13 @@ def test_a_scale_has_all_values_between_round_ticks(values: list[float | None], 
         assert min(abs(digits - one) for one in (1, 2, 2.5, 5, 10)) < 1e-3
 
 
+@pytest.mark.parametrize(("longest", "step"), [(2, 1), (40, 15), (85, 30), (200, 120), (9_000, 3_600)])
+def test_times_have_ticks_as_clocks_have(longest: float, step: float) -> None:
+    scale = scale_of([0, longest], from_zero=True, seconds=True)
+    assert scale.ticks[1] - scale.ticks[0] == step
+    assert scale.high >= longest
+
+
 def test_a_line_goes_through_the_values_and_stops_at_a_gap() -> None:
     found = drawn([0, 5, None, 10, 2.5])
     assert paths(found, "line") == [f"M5 {HEIGHT}L15 50M35 0L45 75"]

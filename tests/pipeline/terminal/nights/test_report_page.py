@@ -23,7 +23,7 @@ HOSTILE = (
 )
 TAGS = {"html", "head", "meta", "title", "style", "body", "header", "main", "section", "footer", "h1", "h2", "p", "div"}
 TAGS |= {"table", "thead", "tbody", "tr", "th", "td", "ol", "ul", "li", "a", "b", "span", "figure", "figcaption"}
-TAGS |= {"svg", "path", "rect", "details", "summary", "i"}
+TAGS |= {"svg", "path", "rect", "details", "summary", "i", "code"}
 ATTRIBUTES = {
     "lang",
     "charset",
@@ -104,14 +104,19 @@ def test_a_page_fetches_nothing_and_has_every_part(tmp_path: Path) -> None:
     assert "prefers-color-scheme: dark" in written
     assert "@media print" in written
     tags = parsed(written)
-    parts = ("This date, and what is usual", "The last 30 nights", "Dead letters of this date", "Label shares")
-    parts += ("Scores and texts", "Drift from the last dates", "Speed", "Every night in numbers")
+    parts = (
+        "This date, and what is usual",
+        "The last 30 dates, 23 Oct to 21 Nov",
+        "Dead letters of this date",
+        "Label shares",
+    )
+    parts += ("Scores and texts", "Drift from the last dates", "Speed", "Every date in numbers")
     assert all(part in tags.text for part in parts)
     # Every plot says in words what it shows, and every place links to one that is there.
     ids = {value for name, value in tags.attributes if name == "id"}
     assert {value.removeprefix("#") for name, value in tags.attributes if name == "href" and value} <= ids
     assert written.count("<svg ") == sum(
-        bool(value) for name, value in tags.attributes if name == "aria-label" and value != "Worth an eye first"
+        bool(value) for name, value in tags.attributes if name == "aria-label" and value != "What stands out"
     )
 
 
@@ -122,7 +127,7 @@ def test_four_hundred_dates_are_a_page_of_two_megabytes(tmp_path: Path) -> None:
         write(tmp_path, {**manifest(date, number), "counts": content["counts"]})
     written = page(read_history(str(tmp_path), None, 400, NOW), {}, NOW)
     assert len(written) < 2_000_000
-    assert "The last 400 nights" in written
+    assert "The last 400 dates, " in written
 
 
 def tally(counts: list[int], total: int) -> dict[str, Any]:

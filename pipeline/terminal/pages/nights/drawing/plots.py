@@ -23,6 +23,7 @@ _DOTS = 70
 _GAP = 1.2
 """Between two bars."""
 _TICKS = 6
+_CLOCK = (2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400)
 _NOTHING = 1e-200
 """A smaller number is drawn as 0."""
 BARS, LINE, BOUND, BASE = "bars", "line", "bound", "base"
@@ -89,8 +90,8 @@ class Scale(NamedTuple):
         return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
 
 
-def scale_of(values: Values, *, from_zero: bool) -> Scale:
-    """A scale with round numbers that has all values; `from_zero`: as bars need it."""
+def scale_of(values: Values, *, from_zero: bool, seconds: bool = False) -> Scale:
+    """A scale with round numbers that has all values; `from_zero`: as bars need it; `seconds`: round as clocks are."""
     there = [value for value in values if value is not None and math.isfinite(value)]
     low, high = (min(there), max(there)) if there else (0.0, 1.0)
     if from_zero:
@@ -99,7 +100,7 @@ def scale_of(values: Values, *, from_zero: bool) -> Scale:
         # All the same: it stands in the middle, or on the ground.
         reach = abs(high) * 0.1 if abs(high) > _NOTHING else 1.0
         low, high = (0.0, 1.0) if from_zero else (low - reach, high + reach)
-    step = _round_step((high - low) / 3)
+    step = (_clock_step if seconds else _round_step)((high - low) / 3)
     bottom, top = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
     return Scale(bottom, top, max(1, round((top - bottom) / step)))
 
@@ -108,6 +109,11 @@ def _round_step(least: float) -> float:
     """The next larger one of 1, 2, 2.5 and 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= least * (1 - 1e-9))
+
+
+def _clock_step(least: float) -> float:
+    """The next larger one of what a clock is divided in, in seconds; below a second and beyond a day a round number."""
+    return next((step for step in _CLOCK if 1 <= least <= step), _round_step(least))
 
 
 def plot(places: Places, series: Sequence[Series], scale: Scale, ticks: Sequence[str], description: str) -> Plot:

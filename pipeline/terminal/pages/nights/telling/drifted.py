@@ -4,14 +4,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline.terminal.pages.nights.night import Night, figure_of
-from pipeline.terminal.pages.nights.telling.finding import LOOK, Finding
+from pipeline.terminal.pages.nights.telling.finding import LOOK, Evidence, Finding
 from pipeline.terminal.pages.nights.telling.moved import Label, moved_labels
 from pipeline.terminal.pages.nights.telling.usual import alike, is_far, noise_of, usual
-from pipeline.terminal.pages.nights.telling.words import STATISTICS, Words, name_of, shown
+from pipeline.terminal.pages.nights.telling.words import STATISTICS, Words, lowered, name_of, raised, shown, words_of
 from transforms.outputs.drift.record import BASELINE, DATES, FEWEST_DATES, is_known
 
-_MOST = 6
-"""Statistics with a finding of their own."""
+_GROUPS = (
+    ("token_count", "unknown_tokens", "other_scripts", "truncated", "digits", "urls"),
+    ("probability", "margin", "entropy"),
+    ("value",),
+    ("label", "labels_given"),
+)
+"""Statistics that tell the same: what the texts are like, how sure the model is, what it gives."""
+_NAMED = 2
+"""Statistics of a group that its title names."""
 _LABELS = 3
 _LEAST = {
     "token_count": 0.15,
@@ -24,84 +31,102 @@ _LEAST = {
 """What a figure must move to be told where the run has not compared it: absolute; of lengths, labels and values by what
 is usual."""
 _RELATIVE = ("token_count", "labels_given", "value")
+_LABELS_MOVED = "Labels have other shares than usual"
 SAME_MODEL = "Model, precision and settings are those of the dates before: what has changed is in the texts."
 OTHER_TEXTS = "Texts in another language, or from another source, look like this."
 
 
 def drifted(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
-    """Statistics beyond their bounds, farthest beyond first."""
+    """Statistics beyond their bounds: those that tell the same are one finding."""
+    beyond, references = night.beyond, alike(night, before)
+    later = tuple(one for one in beyond if not any(one in group for group in _GROUPS))
+    for group in (*_GROUPS, later):
+        if there := [one for one in group if one in beyond]:
+            titles = [_title(one, night, references) for one in there]
+            title = _joined(titles[: 1 if group == _GROUPS[1] else _NAMED])
+            yield Finding(
+                level=LOOK,
+                title=title,
+                clause=lowered(title),
+                place="drift",
+                about=tuple(there),
+                evidence=tuple(Evidence(_figure(one, night, references), _distances(one, night)) for one in there),
+            )
+
+
+def _joined(titles: Sequence[str]) -> str:
+    first, *others = titles
+    more = [lowered(one).removesuffix(" than usual") for one in others]
+    return ", and ".join((first, *more))
+
+
+def _distances(statistic: str, night: Night) -> str:
     drift = night.drift
-    if not is_known(drift):
-        return
-    beyond: dict[str, list[str]] = {}
-    ratios: dict[str, float] = {}
-    for reference in (DATES, BASELINE):
-        for statistic, entry in drift[reference].items():
-            if entry["distance"] > entry["bound"]:
-                beyond.setdefault(statistic, []).append(_distance(drift, reference, entry))
-                ratios[statistic] = max(ratios.get(statistic, 0.0), entry["distance"] / max(entry["bound"], 1e-9))
-    ordered = sorted(beyond, key=lambda one: -ratios[one])
-    references = alike(night, before)
-    for statistic in ordered[:_MOST]:
-        title, details = _moved(statistic, night, references)
-        measured = _distances(beyond[statistic])
-        yield Finding(
-            level=LOOK, title=title, details=tuple(details), place="drift", about=statistic, measured=measured
-        )
-    if more := ordered[_MOST:]:
-        listed = tuple(f"{name_of(one)[0].upper()}{name_of(one)[1:]}. {_distances(beyond[one])}" for one in more)
-        about = " ".join(more)
-        title = "Other statistics are beyond their bounds too"
-        yield Finding(level=LOOK, title=title, details=listed, place="drift", about=about)
+    told = [
+        _distance(drift, reference, drift[reference][statistic])
+        for reference in (DATES, BASELINE)
+        if statistic in drift[reference]
+        and drift[reference][statistic]["distance"] > drift[reference][statistic]["bound"]
+    ]
+    return f"Distance {'; '.join(told)}."
 
 
 def _distance(drift: Any, reference: str, entry: Any) -> str:
     what = f"the last {drift['compared_dates']} dates" if reference == DATES else "the baseline of the bundle"
+    times = entry["distance"] / max(entry["bound"], 1e-9)
+    beyond = "just beyond" if times < 1.05 else f"{times:.1f} times" if times < 2.95 else f"{times:.0f} times"
     rule = "" if entry["dates"] >= FEWEST_DATES else f", a rule of thumb with fewer than {FEWEST_DATES} dates"
-    return f"{entry['distance']:.3f} from {what} (bound {entry['bound']:.3f}{rule})"
+    return f"{entry['distance']:.3f} from {what}, {beyond} its bound of {entry['bound']:.3f}{rule}"
 
 
-def _distances(told: Sequence[str]) -> str:
-    return f"Drift: {', '.join(told)}."
-
-
-def _moved(statistic: str, night: Night, references: Sequence[Night]) -> tuple[str, list[str]]:
-    """A title, and the figure beside what is usual."""
+def _title(statistic: str, night: Night, references: Sequence[Night]) -> str:
     if statistic == "label":
-        return "Labels have other shares than usual", [
-            _told(label) for label in moved_labels(night, references)[:_LABELS]
-        ]
-    words = STATISTICS.get(statistic)
-    known, value = usual(references, lambda one: one.figure(statistic)), night.figure(statistic)
+        return _LABELS_MOVED
+    words = words_of(statistic, night)
+    known, value = usual(references, figure_of(statistic)), night.figure(statistic)
     if words is None or known is None or value is None:
-        return f"{name_of(statistic).capitalize()} is unlike usual", []
-    return _direction(words, value, known.middle), [_beside(words, value, known.middle)]
+        return f"{raised(name_of(statistic, night))}: unlike usual"
+    return _direction(words, value, known.middle)
+
+
+def _figure(statistic: str, night: Night, references: Sequence[Night]) -> str:
+    """The figure beside what is usual; of label shares those of the labels that are marked."""
+    if statistic == "label":
+        return _listed([label for label in moved_labels(night, references) if label.far]) or "Label shares."
+    words = words_of(statistic, night)
+    known, value = usual(references, figure_of(statistic)), night.figure(statistic)
+    if words is None or known is None or value is None:
+        return f"{raised(name_of(statistic, night))}."
+    return _beside(words, value, known.middle)
 
 
 def _direction(words: Words, value: float, middle: float) -> str:
     if shown(value, words.form) == shown(middle, words.form):
-        return f"{words.name[0].upper()}{words.name[1:]}: the mean is as usual, and its spread is not"
+        return f"{raised(words.name)}: the mean is as usual, and its spread is not"
     return words.higher if value > middle else words.lower
 
 
 def _beside(words: Words, value: float, middle: float) -> str:
-    figure = words.figure[0].upper() + words.figure[1:]
-    return f"{figure}: {shown(value, words.form)}, usually {shown(middle, words.form)}."
+    return f"{raised(words.figure)}: {shown(value, words.form)}, usually {shown(middle, words.form)}."
 
 
-def _told(label: Label) -> str:
-    return f"{label.name}: {shown(label.share, 'share')} of the rows, usually {shown(label.usual, 'share')}."
+def _listed(labels: Sequence[Label]) -> str:
+    told = [
+        f"{one.name} {shown(one.share, 'share')} of the rows, usually {shown(one.usual, 'share')}" for one in labels
+    ]
+    more = [f"{len(told) - _LABELS} more labels, which are marked below"] if len(told) > _LABELS else []
+    return "; ".join([*told[:_LABELS], *more]) + "." if told else ""
 
 
 def unjudged(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
     """Figures that the run has not compared itself."""
     judged = set(night.drift[DATES]) if is_known(night.drift) else set()
     references = alike(night, before)
-    if "label" not in judged:
+    if "label" not in judged | {*night.beyond}:
         far = [label for label in moved_labels(night, references) if label.far]
         if far:
-            details = tuple(_told(label) for label in far[:_LABELS])
-            yield Finding(level=LOOK, title="Labels have other shares than usual", details=details, place="labels")
+            clause = lowered(_LABELS_MOVED)
+            yield Finding(level=LOOK, title=_LABELS_MOVED, clause=clause, details=(_listed(far),), place="labels")
     for statistic, least in _LEAST.items():
         known, value = usual(references, figure_of(statistic)), night.figure(statistic)
         if statistic in judged or known is None or value is None:
@@ -110,9 +135,10 @@ def unjudged(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
         least = least * abs(known.middle) if statistic in _RELATIVE else least
         noise = noise_of(known.middle, night.summarised) if words.form == "share" else 0.0
         if is_far(night, references, figure_of(statistic), least, noise):
-            detail = _beside(words, value, known.middle)
-            title = _direction(words, value, known.middle)
-            yield Finding(level=LOOK, title=title, details=(detail,), place=statistic, about=statistic)
+            detail, title = _beside(words, value, known.middle), _direction(words, value, known.middle)
+            clause = lowered(title)
+            place, about = statistic, (statistic,)
+            yield Finding(level=LOOK, title=title, clause=clause, details=(detail,), place=place, about=about)
 
 
 def conclusion(night: Night, before: Sequence[Night]) -> str:

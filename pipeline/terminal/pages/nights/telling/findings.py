@@ -1,4 +1,4 @@
-"""What of a date is worth an eye, in sentences: the most important first."""
+"""What of a date stands out, in sentences: the most important first."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
@@ -8,13 +8,13 @@ from pipeline.terminal.pages.nights.reading import History
 from pipeline.terminal.pages.nights.telling.drifted import drifted, unjudged
 from pipeline.terminal.pages.nights.telling.finding import LOOK, NOTE, WRONG, Finding
 from pipeline.terminal.pages.nights.telling.usual import FEWEST, alike, is_far, noise_of, usual
-from pipeline.terminal.pages.nights.telling.words import STATES, day, rows, shown
+from pipeline.terminal.pages.nights.telling.words import STATES, day, lowered, rows, shown
 from transforms.batches.dead_letters import CODES
 from transforms.outputs.drift.record import FEWEST_DATES, is_compared
 from transforms.runs.verdict_record import HELD, OVER_BUDGET
 
 _RECENT = 7
-"""Nights before the chosen one that are named one by one."""
+"""Dates before the chosen one that are named one by one."""
 _CODES = 3
 """Codes of dead letters that are named."""
 _ROWS, _DEAD, _DUPLICATES, _SPEED = 0.3, 0.002, 0.1, 0.4
@@ -44,7 +44,7 @@ def findings(history: History) -> list[Finding]:
 
 def lifted(found: Sequence[Finding]) -> frozenset[str]:
     """The numbers that findings are about."""
-    return frozenset(name for one in found for name in one.about.split())
+    return frozenset(name for one in found for name in one.about)
 
 
 def _note(title: str, place: str = "", *details: str) -> Finding:
@@ -56,6 +56,8 @@ def _state(night: Night) -> Iterator[Finding]:
         reason = (night.reason,) if night.reason else ()
         title = f"{night.date.isoformat()}: {STATES.get(night.state, night.state)}; nothing is published"
         if night.state == HELD:
+            # What publishes it is said below.
+            reason = (night.reason.partition("; to publish it:")[0],)
             title = f"{night.date.isoformat()} is held: it was scored, and is not published"
         elif night.state == OVER_BUDGET:
             title = f"{night.date.isoformat()} failed: too many dead letters, so nothing is published"
@@ -63,7 +65,8 @@ def _state(night: Night) -> Iterator[Finding]:
     if night.later is not None:
         state, why = night.later
         title = f"A newer run of this date was not published: {STATES.get(state, state)}"
-        yield Finding(level=WRONG, title=title, details=(why,) if why else (), place="nights")
+        clause = "a newer run of this date was not published"
+        yield Finding(level=WRONG, title=title, clause=clause, details=(why,) if why else (), place="nights")
     if night.pending == "table":
         detail = "The same command again, or `bert-batch publish`, completes it."
         yield Finding(level=WRONG, title=f"{night.table} may not have the rows of this date yet", details=(detail,))
@@ -97,7 +100,15 @@ def _dead(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
     for code, (count, example) in list(night.codes.items())[:_CODES]:
         where = f"; one of them is {example}" if example else ""
         details.append(f"{count:,} {code}: {CODES.get(code, 'a code of another version')}{where}")
-    yield Finding(level=LOOK, title="Many dead letters", details=tuple(details), place="dead", about="dead")
+    clause = "there are many dead letters"
+    yield Finding(
+        level=LOOK,
+        title="Many dead letters",
+        clause=clause,
+        details=tuple(details),
+        place="dead",
+        about=("dead",),
+    )
 
 
 def _rows(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
@@ -106,13 +117,13 @@ def _rows(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
     if value is None or known is None:
         return
     if value == 0 and known.middle:
-        yield Finding(
-            level=LOOK, title="There are no rows", details=(f"Usually {shown(known.middle, 'count')}.",), place="rows"
-        )
+        detail, clause = f"Usually {shown(known.middle, 'count')}.", "there are no rows"
+        yield Finding(level=LOOK, title="There are no rows", clause=clause, details=(detail,), place="rows")
     elif is_far(night, published, lambda one: one.rows, _ROWS * known.middle):
         more = "More" if value > known.middle else "Fewer"
         detail = f"{rows(value)}, usually {shown(known.middle, 'count')}."
-        yield Finding(level=LOOK, title=f"{more} rows than usual", details=(detail,), place="rows", about="rows")
+        title, clause = f"{more} rows than usual", f"there are {more.lower()} rows than usual"
+        yield Finding(level=LOOK, title=title, clause=clause, details=(detail,), place="rows", about=("rows",))
 
 
 def _work(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
@@ -125,9 +136,10 @@ def _work(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
         yield Finding(
             level=LOOK,
             title=f"{more} duplicate texts than usual",
+            clause=f"there are {more.lower()} duplicate texts than usual",
             details=(detail,),
             place="duplicates",
-            about="duplicates",
+            about=("duplicates",),
         )
     known, speed = usual(references, lambda one: one.rows_a_second), night.rows_a_second
     many = usual(references, lambda one: one.rows)
@@ -136,8 +148,8 @@ def _work(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
     slow = known is not None and speed is not None and speed < known.middle and enough
     if known and slow and is_far(night, references, lambda one: one.rows_a_second, _SPEED * known.middle):
         detail = f"{shown(speed, 'speed')} rows a second, usually {shown(known.middle, 'speed')}."
-        title = "The run was slower than usual"
-        yield Finding(level=LOOK, title=title, details=(detail,), place="speed", about="speed")
+        title, clause = "The run was slower than usual", "the run was slower than usual"
+        yield Finding(level=LOOK, title=title, clause=clause, details=(detail,), place="speed", about=("speed",))
 
 
 def _earlier(before: Sequence[Night]) -> Iterator[Finding]:
@@ -148,9 +160,11 @@ def _earlier(before: Sequence[Night]) -> Iterator[Finding]:
             recent.append(one)
             what = "is missing" if one.state == MISSING else STATES.get(one.state, one.state)
             joined = f"{day(one.date)}: {what}" if one.state != MISSING else f"{day(one.date)} {what}"
-            yield Finding(level=LOOK, title=joined, details=(one.reason,) if one.reason else (), place="nights")
+            clause = f"{day(one.date)} has nothing published"
+            details = (one.reason,) if one.reason else ()
+            yield Finding(level=LOOK, title=joined, clause=clause, details=details, place="nights")
     if older := len(absent) - len(recent):
-        yield _note(f"{older:,} older nights of these have nothing published", "nights")
+        yield _note(f"{older:,} older dates of these have nothing published", "nights")
 
 
 def _notes(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
@@ -161,7 +175,9 @@ def _notes(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
         new = not any(one.misfits for one in published)
         listed = ", ".join(f"{name} ({rows(count)})" for name, count in list(night.misfits.items())[:5])
         title = "Kept columns have nulls because values did not fit"
-        yield Finding(level=LOOK if new else NOTE, title=title, details=(listed,), place="nights")
+        clause = lowered(title)
+        level = LOOK if new else NOTE
+        yield Finding(level=level, title=title, clause=clause, details=(listed,), place="nights")
     if night.accepted:
         yield _note("The gate held this run, and somebody accepted it")
     if night.resumed:
