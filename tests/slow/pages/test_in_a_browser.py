@@ -63,6 +63,18 @@ def test_a_page_is_as_wide_as_the_screen(width: int, dark: bool, browser: Browse
         )
 
 
+@pytest.mark.parametrize(("width", "media"), [(360, ""), (600, ""), (900, ""), (1_200, ""), (650, "print")])
+def test_no_two_ticks_overlap(width: int, media: str, browser: Browser, tmp_path: Path) -> None:
+    page = browser.open(reported(tmp_path, 30), width, media=media)
+    overlapping = """
+    [...document.querySelectorAll('.along')].flatMap(axis => {
+        const boxes = [...axis.children].map(one => one.getBoundingClientRect()).filter(box => box.width)
+        return boxes.slice(1).filter((box, at) => box.left < boxes[at].right + 2)
+    }).length"""
+    assert page.value("document.querySelectorAll('.along span').length") > 30
+    assert page.value(overlapping) == 0
+
+
 def test_hostile_names_are_text(browser: Browser, tmp_path: Path) -> None:
     file = reported(tmp_path, 12, HOSTILE)
     page = browser.open(file)
@@ -99,6 +111,9 @@ def test_plots_have_words_for_the_pointer_and_for_ears(browser: Browser, years: 
 def test_a_page_is_printed_with_everything_in_light_colours(browser: Browser, years: Path, tmp_path: Path) -> None:
     page = browser.open(years, dark=True, media="print")
     assert page.value("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    # What is folded away is unfolded on paper.
+    assert page.value("[...document.querySelectorAll('details')].every(e => !e.open)")
+    assert page.value("[...document.querySelectorAll('details td')].every(e => e.checkVisibility())")
     paper = tmp_path / "report.pdf"
     page.print(paper)
     assert paper.read_bytes().startswith(b"%PDF")

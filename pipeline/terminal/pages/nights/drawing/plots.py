@@ -22,7 +22,7 @@ _DOTS = 70
 """With more dates a line has no dots."""
 _GAP = 1.2
 """Between two bars."""
-_TICKS = 6
+_TICKS = 5
 _CLOCK = (2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400)
 _NOTHING = 1e-200
 """A smaller number is drawn as 0."""

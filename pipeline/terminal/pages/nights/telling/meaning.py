@@ -107,7 +107,7 @@ def _of_drift(history: History) -> Iterator[str]:
     night = history.chosen
     folder = date_folder(history.output, night.date)
     yield f"Read some of its rows: they are in {folder}, files part-{night.run_id}-*.parquet. {_sorted_by(history)}"
-    yield "If they are right, there is nothing to do. If not: correct the input and run the date again."
+    yield "If the texts are right, there is nothing to do. If not: correct the input and run the date again."
     if any(one.can_hold for one in beyond(night.drift)) and not night.settings.get("hold_if_drift"):
         command = "`bert-batch publish RUN_ID --accept`"
-        yield f"With `--hold-if-drift` in its job such a date is held, and published only when somebody says {command}."
+        yield f"With `--hold-if-drift` in its job such a date is held, and published only when somebody runs {command}."
