@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from transforms.outputs import records
@@ -71,6 +71,13 @@ class Verdict:
     drift: Drift = field(default_factory=dict)
     gate: Mapping[str, Any] = field(default_factory=dict)
     accepted: str = ""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """As records have it."""
+        parts = {name: [asdict(part) for part in getattr(self, name)] for name in ("files", "dead_letters")}
+        # Not asdict of it all: that copies every number of the summary, which takes longer than to write it.
+        return {one.name: getattr(self, one.name) for one in fields(self)} | parts
 
     @property
     def all_files(self) -> tuple[Part, ...]:

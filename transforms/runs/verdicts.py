@@ -4,7 +4,7 @@ import datetime as dt
 import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, TypeGuard
 
 from transforms.outputs import records
@@ -143,7 +143,7 @@ def _order(file: StagedFile) -> tuple[list[int], str]:
 def write_verdict(run: Run, verdict: Verdict) -> None:
     """Writes verdict.json of the run unless it has one: all publishers of a run must publish the same files."""
     with step("write_verdict"):
-        store_for(run.output).swap(run.verdict, None, to_bytes(asdict(verdict)))
+        store_for(run.output).swap(run.verdict, None, to_bytes(verdict.told))
 
 
 def settle(path: str, status: str) -> Verdict | None:
@@ -240,7 +240,7 @@ def _change(path: str, change: Callable[[Verdict | None], Verdict | None]) -> Ve
         changed = change(verdict)
         if changed is None:
             return verdict
-        if store.swap(path, raw, to_bytes(asdict(changed))):
+        if store.swap(path, raw, to_bytes(changed.told)):
             return changed
 
 

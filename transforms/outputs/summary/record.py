@@ -3,9 +3,10 @@
 import json
 import zlib
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 import pydantic
+from typing_extensions import TypedDict
 
 from transforms.outputs.json_text import written
 
@@ -23,18 +24,15 @@ Number = Annotated[int, pydantic.Field(strict=True)]
 Count = Annotated[int, pydantic.Field(strict=True, ge=0)]
 
 
-class _Checked(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="allow", strict=True)
-
-
-class _Tally(_Checked):
+# Dictionaries and no models: one would be made of each of hundreds of tallies, whenever a record is read.
+class _Tally(TypedDict):
     rows: Count
     sum: Number
-    first: Annotated[Count, pydantic.Field(lt=1 << 12)] = 0
+    first: NotRequired[Annotated[Count, pydantic.Field(lt=1 << 12)]]
     bins: Annotated[list[Count], pydantic.Field(max_length=1 << 12)]
 
 
-class _Group(_Checked):
+class _Group(TypedDict):
     rows: Count
     statistics: dict[str, _Tally]
 
@@ -48,18 +46,19 @@ class _OtherLabels(_Group):
     start: Annotated[Count, pydantic.Field(alias="from")]
 
 
-class _Summary(_Checked):
+class _Summary(_Group):
     format: Count
-    rows: Count
-    not_summarised: Count = 0
-    statistics: dict[str, _Tally]
-    labels: list[_Label] = []
-    other_labels: _OtherLabels | None = None
+    not_summarised: NotRequired[Count]
+    labels: NotRequired[list[_Label]]
+    other_labels: NotRequired[_OtherLabels | None]
+
+
+_SUMMARY = pydantic.TypeAdapter(_Summary)
 
 
 def checked(content: Any) -> Content:
     """`content` if it is a summary of this format; raises ValueError."""
-    if _Summary.model_validate(content).format != FORMAT:
+    if _SUMMARY.validate_python(content)["format"] != FORMAT:
         raise ValueError("a summary of another format")
     found: Content = content
     return found
