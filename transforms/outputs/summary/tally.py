@@ -54,25 +54,34 @@ class _Tallies:
 
     def add(self, columns: Sequence[_Column], groups: Integers, sampled: Sequence[_Column], chosen: Integers) -> None:
         """Counts rows of which each is in one of the groups; `sampled` are columns of the `chosen` rows alone."""
-        self.rows += np.bincount(groups, minlength=self._groups)
-        places = [*self._places(columns, groups), *self._places(sampled, groups[chosen])]
+        rows = np.bincount(groups, minlength=self._groups)
+        self.rows += rows
+        places = [*self._places(columns, groups, rows)]
+        if sampled:
+            of_sample = groups[chosen]
+            places += self._places(sampled, of_sample, np.bincount(of_sample, minlength=self._groups))
         if places:
             # Counted together: each call for some rows costs more than the rows.
             self._bins += np.bincount(np.concatenate(places), minlength=self._bins.size).reshape(self._bins.shape)
 
-    def _places(self, columns: Sequence[_Column], groups: Integers) -> Iterator[Integers]:
-        """Adds to the sums; gives the places of the bins to count, but for those that it counts itself."""
-        rows, first = np.bincount(groups, minlength=self._groups), groups * self._bins.shape[1]
+    def _places(self, columns: Sequence[_Column], groups: Integers, rows: Integers) -> Iterator[Integers]:
+        """Adds to the sums; gives the places of the bins to count, but for those that it counts itself.
+
+        `rows` is how many each group has.
+        """
+        first = groups * self._bins.shape[1]
         for column in columns:
             name, counted, at, start = column.statistic.name, np.count_nonzero(column.numbers), groups, first
             if counted * _FEW < len(groups):
                 # Few texts have a URL, or are truncated: all others have the bin of 0.
-                some = np.flatnonzero(column.numbers)
-                column, at, start = column.take(some), groups[some], first[some]
-                zeros = rows - np.bincount(at, minlength=self._groups)
-                self._bins[:, self._starts[name] + self._of_zero[name]] += zeros
+                zeros = self._bins[:, self._starts[name] + self._of_zero[name]]
+                zeros += rows
+                if counted:
+                    some = np.flatnonzero(column.numbers)
+                    column, at, start = column.take(some), groups[some], first[some]
+                    zeros -= np.bincount(at, minlength=self._groups)
             if counted:
-                yield start + (column.bins() + self._starts[name])
+                yield start + self._starts[name] + column.bins()
                 # Weighted counts are floats, exact up to 2**53: more than MAX_ROWS values of 10**12 each.
                 sums = np.bincount(at, column.numbers, minlength=self._groups)
                 self.sums[name] += sums.astype(np.int64)
@@ -120,7 +129,7 @@ class Summarizer:
         if measured is not None:
             chosen, scored = sample(batch.column("text_hash")), "value" not in batch.schema.names
             columns += _columns(measured, _OF_ALL, scored=scored)
-            of_sample += _columns(measured[chosen], _OF_SAMPLE, scored=scored)
+            of_sample += _columns(measured.take(chosen), _OF_SAMPLE, scored=scored)
         if "label" in batch.schema.names:
             self._by_label.add(columns, self._places(batch.column("label")), of_sample, chosen)
             return
@@ -137,8 +146,10 @@ class Summarizer:
 
     def _places(self, labels: pa.DictionaryArray) -> Integers:
         """The group of each label: its place in the bundle, and one for all from MOST_LABELS on."""
-        places = np.minimum(pc.index_in(labels.dictionary, self._names).to_numpy(), MOST_LABELS)
-        return places.astype(np.int64)[labels.indices.to_numpy()]  # type: ignore[no-any-return]
+        places = labels.indices.to_numpy().astype(np.int64)
+        if not labels.dictionary.equals(self._names):
+            places = pc.index_in(labels.dictionary, self._names).to_numpy().astype(np.int64)[places]
+        return np.minimum(places, MOST_LABELS)  # type: ignore[no-any-return]
 
     def described(self) -> dict[str, Any]:
         """The summary so far, as JSON."""
@@ -173,10 +184,8 @@ def _published(batch: pa.RecordBatch) -> Iterator[_Column]:
     if "labels" in names:
         given = np.diff(batch.column("labels").offsets.to_numpy()).astype(np.int64)
         yield _Column(statistics.LABELS_GIVEN, given)
-    tokens = batch.column("token_count").to_numpy().astype(np.int64)
-    yield _Column(statistics.TOKEN_COUNT, tokens)
-    truncated = batch.column("truncated").to_numpy(zero_copy_only=False).astype(np.int64)
-    yield _Column(statistics.TRUNCATED, truncated)
+    yield _Column(statistics.TOKEN_COUNT, batch.column("token_count").to_numpy())
+    yield _Column(statistics.TRUNCATED, batch.column("truncated").to_numpy(zero_copy_only=False).view(np.int8))
 
 
 def _measured(batch: pa.RecordBatch) -> Measured | None:
