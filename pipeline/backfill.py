@@ -30,6 +30,8 @@ from transforms.publish.tidy import finish_pending
 from transforms.runs.history import published_verdict
 from transforms.runs.verdict_record import ALREADY_PUBLISHED, PUBLISHED
 
+_OTHER_DAYS = (dt.date(2026, 11, 21), dt.date(2031, 3, 3))
+"""Two days that differ in every part of a date."""
 FINE = (EXIT_CODES[PUBLISHED], EXIT_CODES[ALREADY_PUBLISHED])
 
 
@@ -78,6 +80,11 @@ def _check(job: JobConfig, dates: Sequence[dt.date]) -> None:
             f"{given}: has no {{date}}, so every date would get the same rows; write {{date}} where the date stands "
             "in the path, the --input-filter or the query"
         )
+    if len(dates) > 1 and job.report is not None and _same_page(job.report):
+        raise ConfigError(
+            f"--report {job.report}: has no {{date}}, so each date would replace the page of the one before; "
+            "write {date} into the name"
+        )
     for date in dates:
         check_input_apart(job, date)
     bundle_of(job)
@@ -95,8 +102,12 @@ def _has_date(job: JobConfig, query: str) -> bool:
         sql = [fill_sql(text, date, "--input-query") for text in (job.input_filter or "", query)]
         return [*(fill(path, date) for path in job.input), *sql]
 
-    # Two days that differ in every part of a date.
-    return sources(dt.date(2026, 11, 21)) != sources(dt.date(2031, 3, 3))
+    first, second = _OTHER_DAYS
+    return sources(first) != sources(second)
+
+
+def _same_page(report: str) -> bool:
+    return len({fill(report, date, "--report") for date in _OTHER_DAYS}) == 1
 
 
 def _shares(job: JobConfig, at_once: int) -> dict[str, str]:
@@ -140,8 +151,12 @@ def _ended(date: str, result: Result) -> Ended:
 
 
 def _last_event(text: str) -> dict[str, Any]:
-    lines = text.splitlines()
-    with suppress(ValueError):
-        event = json.loads(lines[-1]) if lines else None
-        return event if isinstance(event, dict) else {}
-    return {}
+    """The verdict among the lines of JSON of a `score`, or the error; behind it may stand that of its report."""
+    events = []
+    for line in text.splitlines():
+        with suppress(ValueError):
+            events.append(json.loads(line))
+    told = [event for event in events if isinstance(event, dict)]
+    verdicts = [event for event in told if event.get("event") in EXIT_CODES]
+    errors = [event for event in told if event.get("event") == "error"]
+    return (verdicts or errors or told or [{}])[-1]

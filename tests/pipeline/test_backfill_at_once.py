@@ -1,6 +1,7 @@
-"""How many dates of a back-fill are scored at once."""
+"""How many dates of a back-fill are scored at once, and what their processes say of them."""
 
 import datetime as dt
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,3 +53,22 @@ def test_dates_that_are_compared_with_those_before_run_one_at_a_time(
     monkeypatch.setattr(Counted, "most", 0)
     backfill.backfill(load_job(None, {**flags, **settings}), DATES, 3, lambda _: None)
     assert Counted.most == most
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "outcome"),
+    [
+        (["published", "report"], 0, "published"),
+        (["warning", "published", "warning"], 0, "published"),
+        (["held", "report"], 5, "held"),
+        (["over_budget", "report"], 3, "over_budget"),
+        (["error", "report"], 1, "failed"),
+    ],
+)
+def test_a_date_has_its_verdict_although_its_process_says_more_behind_it(
+    said: list[str], code: int, outcome: str
+) -> None:
+    about = {"problems": ["a"], "counts": {"read": 1}, "message": "b"}
+    out = "".join(json.dumps({"event": event, **about}) + "\n" for event in said)
+    ended = backfill._ended("2026-11-01", Result(code=code, out=out, err=""))
+    assert (ended.code, ended.outcome, ended.message) == (code, outcome, "b" if outcome == "failed" else "a")

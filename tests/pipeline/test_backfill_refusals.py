@@ -59,6 +59,7 @@ def test_the_longest_range_is_allowed() -> None:
     ("flags", "message"),
     [
         (["--input", "in.jsonl"], "has no {date}, so every date would get the same rows"),
+        (["--report", "page.html"], "each date would replace the page of the one before"),
         (["--from", "2026-11-22"], "--from 2026-11-22 is after --to 2026-11-21"),
         (["--to", "2049-01-01"], "at most 3,700"),
         (["--bundle", "nowhere"], "is no bundle"),

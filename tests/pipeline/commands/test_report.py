@@ -13,6 +13,8 @@ from support.jobs import DATE as JOB_DATE
 from support.runs.drifting import held, weeks
 from support.runs.publishing import dead, judge_and_publish_counts, planned, ready, row_counts
 
+from pipeline.jobs.config import load_job
+from pipeline.terminal.pages.nights import after
 from transforms.errors import PublishError
 from transforms.publish.commit import publish
 from transforms.runs.error_budget import ErrorBudget
@@ -55,6 +57,21 @@ def test_a_page_is_written_although_nobody_reads_what_is_printed(
     page = tmp_path / "report.html"
     assert invoke("report", "--output", nights, "--html", page)[0] == 1
     assert "</html>" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), SystemExit(1)])
+def test_the_page_of_a_run_changes_no_exit_code_where_nobody_reads_that_it_is_written(
+    log_format: str, error: BaseException, nights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(after, "emit", closed)
+    monkeypatch.setattr(after.out, "print", closed)
+    job = load_job(None, {"bundle": "b", "input": ["in.jsonl"], "output": [str(nights)]})
+    after.write_report(job, DATE, str(tmp_path / "r.html"), "", log_format)
+    assert "</html>" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
 def test_last_says_how_many_dates_and_date_which_one(nights: Path, tmp_path: Path) -> None:

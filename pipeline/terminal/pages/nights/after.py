@@ -1,7 +1,7 @@
 """The page that `score --report` writes once its run has ended, however it has."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -22,23 +22,31 @@ LAST = 30
 def write_report(job: "JobConfig", date: dt.date, place: str, told: str, log_format: str) -> None:
     """Writes the page of a date; `told` is what the command says of a run that failed, else nothing.
 
-    An error here is told, and changes neither the exit code nor the error of the run.
+    An error here is told, and changes neither the exit code nor the error of the run. Nor does a reader of the output
+    that has gone, or a full disk, of which nobody can be told.
     """
-    now = dt.datetime.now(dt.UTC)
     try:
-        history = read_history(job.home, date, LAST, now, Attempt(date, told) if told else None)
-        baseline: Mapping[str, Histogram] = {}
-        with suppress(ValueError, OSError):
-            baseline = baseline_of_night(job.bundle, history.chosen)
-        write_page(place, page(history, baseline, now))
+        _write(job, date, place, told)
     except Exception as error:
         why = f"the report is not written: {told_of(error)[1][0]}"
-        if log_format == "json":
-            emit("warning", message=why)
-        else:
-            err.print(f"warning: {why}")
-        return
-    if log_format == "json":
-        emit("report", page=place)
+        _tell(log_format, "warning", lambda: err.print(f"warning: {why}"), message=why)
     else:
-        out.print(f"  report     {place}")
+        _tell(log_format, "report", lambda: out.print(f"  report     {place}"), page=place)
+
+
+def _write(job: "JobConfig", date: dt.date, place: str, told: str) -> None:
+    now = dt.datetime.now(dt.UTC)
+    history = read_history(job.home, date, LAST, now, Attempt(date, told) if told else None)
+    baseline: Mapping[str, Histogram] = {}
+    with suppress(ValueError, OSError):
+        baseline = baseline_of_night(job.bundle, history.chosen)
+    write_page(place, page(history, baseline, now))
+
+
+def _tell(log_format: str, event: str, say: Callable[[], None], **more: str) -> None:
+    # The terminal ends the program where its output is closed; the run has ended as it has.
+    with suppress(OSError, SystemExit):
+        if log_format == "json":
+            emit(event, **more)
+        else:
+            say()
