@@ -6,6 +6,7 @@ For the screenshots of the documents and for the tests of pages. https://chromed
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -16,14 +17,15 @@ from typing import Any
 
 NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
 MISSING = (
-    f"no browser is on PATH ({', '.join(NAMES)}): `make .cache/chromium/.ready` installs Debian's chromium where you "
+    f"no browser is on PATH ({', '.join(NAMES)}): `make chromium` installs Debian's chromium where you "
     "are root; elsewhere install one (`sudo apt-get install chromium`) and run the same again"
 )
-_SECONDS = 60.0
 _FLAGS = (
     "--headless",
     "--remote-debugging-pipe",
     "--disable-gpu",
+    # /dev/shm is 64 MB in a container, which large pages fill.
+    "--disable-dev-shm-usage",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
@@ -42,7 +44,13 @@ def program() -> str:
 
 
 class Browser:
-    """One browser; `with` ends it and removes its profile."""
+    """One browser; `with` ends it and removes its profile.
+
+    Raises TimeoutError where it has not answered a call, or told of an event, within `seconds`.
+    """
+
+    def __init__(self, seconds: float = 60.0) -> None:
+        self._seconds = seconds
 
     def __enter__(self) -> "Browser":
         self._profile = tempfile.mkdtemp(prefix="chromium-")
@@ -69,7 +77,7 @@ class Browser:
         os.close(self._write)
         os.close(self._read)
         try:
-            self._process.wait(10)
+            self._process.wait(min(10, self._seconds))
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -80,8 +88,9 @@ class Browser:
         self._number += 1
         message = {"id": self._number, "method": method, "params": params}
         os.write(self._write, json.dumps({**message, **({"sessionId": session} if session else {})}).encode() + b"\0")
+        end = time.monotonic() + self._seconds
         while True:
-            answer = self._next()
+            answer = self._next(method, end)
             if answer.get("id") == self._number:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']}")
@@ -91,16 +100,19 @@ class Browser:
 
     def until(self, method: str) -> dict[str, Any]:
         """The next event of this kind."""
-        end = time.monotonic() + _SECONDS
-        while time.monotonic() < end:
-            event = self._next()
+        end = time.monotonic() + self._seconds
+        while True:
+            event = self._next(method, end)
             self.events.append(event)
             if event.get("method") == method:
                 return event
-        raise TimeoutError(f"{method} has not come in {_SECONDS:.0f} seconds")
 
-    def _next(self) -> dict[str, Any]:
+    def _next(self, awaited: str, end: float) -> dict[str, Any]:
+        """The next message, which comes before `end` by the monotonic clock."""
         while b"\0" not in self._buffer:
+            # A read has no end of its own where the browser is silent.
+            if not select.select([self._read], [], [], max(0.0, end - time.monotonic()))[0]:
+                raise TimeoutError(f"the browser has not answered {awaited} in {self._seconds:g} seconds")
             chunk = os.read(self._read, 1 << 20)
             if not chunk:
                 raise RuntimeError("the browser has ended")

@@ -1,5 +1,7 @@
 """Pages in Chromium: quick, without a complaint or a request, as wide as the screen, for paper, whatever names say."""
 
+import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -38,6 +40,19 @@ def reported(folder: Path, last: int, names: Sequence[str] = LABELS) -> Path:
 @pytest.fixture(scope="module")
 def years(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return reported(tmp_path_factory.mktemp("years"), 400)
+
+
+def test_a_browser_that_does_not_answer_is_no_endless_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = tmp_path / "chromium"
+    silent.write_text("#!/bin/sh\nexec sleep 60\n")
+    silent.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    begin = time.monotonic()
+    with Browser(seconds=0.3) as running:
+        for wait in (running.call, running.until):
+            with pytest.raises(TimeoutError, match="not answered Page.enable in 0.3 seconds"):
+                wait("Page.enable")
+    assert time.monotonic() - begin < 20
 
 
 def test_four_hundred_dates_are_there_within_two_seconds(browser: Browser, years: Path) -> None:
