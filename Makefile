@@ -15,7 +15,6 @@ READY := $(VENV)/.ready
 PEERS := .venv-peers
 EMULATORS := .venv-emulators
 DEPLOY := .venv-deploy
-CHROMIUM := .cache/chromium/.ready
 AIRFLOW := .venv-airflow
 # The version in the path: a program of another Beam is none.
 BEAM := $(shell sed -n 's/^apache-beam==\([0-9.]*\).*/\1/p' requirements/runtime.txt)
@@ -36,7 +35,7 @@ test: $(READY)
 # tests wait for processes a quarter of their time: a third worker uses it. One test is of Prism, which takes Go to build,
 # once: see `cluster`.
 ON_PRISM := tests/slow/processes/test_portable.py::test_prism_publishes_the_same_rows_also_after_a_worker_was_killed
-test-all: $(READY) $(EMULATORS)/.ready $(CHROMIUM)
+test-all: $(READY) $(EMULATORS)/.ready chromium
 	@-timeout --foreground --kill-after 10 600 $(MAKE) prism
 	@warn() { test -x $(PRISM) || \
 		echo "WARNING: Prism could not be built within ten minutes, which takes Go: no test of it has run" >&2; }; \
@@ -74,7 +73,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-.PHONY: docs drawings screenshots refusals
+.PHONY: docs drawings screenshots refusals chromium
 
 DOCS := .venv-docs
 # The pages of docs/ and of other documents as a site with a search, to build/site. Every warning is an error, links and
@@ -89,7 +88,7 @@ drawings:
 
 # The pictures of docs/use/report.md, and three nights to try a reader with, to build/report: which one is wrong? The real
 # command trains a bundle and scores thirty-three nights. About ten minutes on two cores.
-screenshots: $(READY) $(CHROMIUM)
+screenshots: $(READY) chromium
 	$(BIN)/python docs/tools/screenshots.py
 
 # The list of docs/models/import-refusals.md, from the command itself; a test compares it.
@@ -254,14 +253,13 @@ $(EMULATORS)/.ready: requirements/emulators.txt
 		'from duckdb_extensions import import_extension as install; install("spatial"); install("avro")'
 	touch $(EMULATORS)/.ready
 
-# A browser: one that is on PATH, else that of Debian, which takes root to install.
-$(CHROMIUM):
-	mkdir -p $(@D)
-	for name in chromium google-chrome google-chrome-stable chromium-browser; do \
+# A browser: one that is on PATH, else that of Debian, which takes root to install. Looked for each time: a file that says
+# that it was there once would outlive it.
+chromium:
+	@for name in chromium google-chrome google-chrome-stable chromium-browser; do \
 		command -v $$name >/dev/null && exit; done; { \
 		apt-get update && apt-get install --yes --no-install-recommends chromium; } || { \
 		echo "no browser: install one (sudo apt-get install chromium), and run the same again" >&2; exit 1; }
-	touch $@
 
 $(AIRFLOW)/.ready: requirements/airflow.txt
 	$(call install,$(AIRFLOW),--no-deps --requirement requirements/airflow.txt)

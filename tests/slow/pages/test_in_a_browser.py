@@ -1,6 +1,8 @@
 """Pages in Chromium: quick, without a complaint or a request, as wide as the screen, for paper, whatever names say."""
 
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -50,9 +52,28 @@ def test_a_browser_that_does_not_answer_is_no_endless_wait(tmp_path: Path, monke
     begin = time.monotonic()
     with Browser(seconds=0.3) as running:
         for wait in (running.call, running.until):
-            with pytest.raises(TimeoutError, match="not answered Page.enable in 0.3 seconds"):
+            with pytest.raises(TimeoutError, match=r"not answered Page\.enable in 0\.3 seconds"):
                 wait("Page.enable")
     assert time.monotonic() - begin < 20
+
+
+def test_make_installs_a_browser_whenever_none_is_there(tmp_path: Path) -> None:
+    root, tools, calls = Path(__file__).parents[3], tmp_path / "bin", tmp_path / "calls"
+    tools.mkdir()
+    for name in ("make", "sed"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    apt = tools / "apt-get"
+    apt.write_text(f'#!/bin/sh\necho "$*" >> {calls}\n')
+    apt.chmod(0o755)
+    make, environment = ["make", "--silent", "--file", root / "Makefile", "chromium"], {"PATH": str(tools)}
+    # Nothing that is kept says that it is there: it may have been removed since.
+    for _ in range(2):
+        subprocess.run(make, cwd=root, env=environment, check=True)
+    assert calls.read_text().splitlines() == ["update", "install --yes --no-install-recommends chromium"] * 2
+    calls.unlink()
+    (tools / "google-chrome").symlink_to(apt)
+    subprocess.run(make, cwd=root, env=environment, check=True)
+    assert not calls.exists()
 
 
 def test_four_hundred_dates_are_there_within_two_seconds(browser: Browser, years: Path) -> None:
