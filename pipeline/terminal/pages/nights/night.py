@@ -56,7 +56,7 @@ class Night:
     `state`: a status of a verdict, a state of a run without one, or one of those above. `codes`: code of dead letters
     -> how many, and the position of one, empty if it is not known. `labels`: rows by label, in the order of the bundle;
     `other_labels` are those of all labels from number `others_from` on. `later`: what became of a newer run of a date
-    that is published.
+    that is published. `at_least`: the run ended early, so that there may be more of all that it counted.
     """
 
     date: dt.date
@@ -123,13 +123,13 @@ class Night:
 
     @property
     def dead_share(self) -> float | None:
-        """Dead letters by rows read."""
-        return share(self.counts.get("dead"), self.counts.get("read"))
+        """Dead letters by rows read; None of a run that ended early, which read but some of its rows."""
+        return None if self.at_least else share(self.counts.get("dead"), self.counts.get("read"))
 
     @property
     def skipped_share(self) -> float | None:
-        """Rows with the scores of an earlier date, by rows read."""
-        return share(self.counts.get("skipped"), self.counts.get("read"))
+        """Rows with the scores of an earlier date, by rows read; None like `dead_share`."""
+        return None if self.at_least else share(self.counts.get("skipped"), self.counts.get("read"))
 
     @property
     def duplicates_share(self) -> float | None:

@@ -20,7 +20,7 @@ from pipeline.terminal.pages.nights.telling.findings import findings, lifted
 from pipeline.terminal.pages.nights.telling.meaning import headline, steps
 from pipeline.terminal.pages.nights.telling.moved import BY_RANGE, BY_SPREAD, Label, is_judged, labels_of
 from pipeline.terminal.pages.nights.telling.usual import alike
-from pipeline.terminal.pages.nights.telling.words import STATES, day, name_of, short_day, shown
+from pipeline.terminal.pages.nights.telling.words import STATES, counted, day, name_of, short_day, shown
 from pipeline.terminal.pages.writing import filled
 from transforms.batches.dead_letters import CODES
 from transforms.outputs.drift.record import is_known
@@ -184,7 +184,7 @@ def codes(night: Night) -> list[Code]:
     """Codes of dead letters, most first."""
     ordered = sorted(night.codes.items(), key=lambda item: (-item[1][0], item[0]))
     return [
-        Code(code, shown(count, "count"), CODES.get(code, "a code of another version"), example or "–")
+        Code(code, counted(count, night), CODES.get(code, "a code of another version"), example or "–")
         for code, (count, example) in ordered
     ]
 
@@ -195,8 +195,8 @@ def _table(history: History) -> Iterator[Sequence[Any]]:
         yield (
             day(night.date),
             STATES.get(night.state, night.state),
-            shown(night.rows, "count"),
-            shown(night.counts.get("dead"), "count"),
+            counted(night.rows, night),
+            counted(night.counts.get("dead"), night),
             shown(night.duplicates_share, "share"),
             shown(night.figure("probability"), "decimal")
             if "value" not in night.histograms

@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from support.files.manifests import BUNDLE, DATE, LABELS, days, manifest, write, write_nights
+from support.runs.publishing import planned, row_counts
 
 from pipeline.terminal.pages.nights.page import page
 from pipeline.terminal.pages.nights.reading import Attempt, read_history
+from pipeline.terminal.pages.nights.telling.facts import facts
+from pipeline.terminal.pages.nights.telling.findings import findings
+from transforms.runs.verdicts import judge, write_verdict
 
 NOW = dt.datetime(2026, 11, 22, 6, tzinfo=dt.UTC)
 HOSTILE = (
@@ -150,6 +154,33 @@ def test_values_of_a_regression_are_drawn(tmp_path: Path) -> None:
     assert "mean 2.5" in tags.text
     assert "Mean value" in tags.text
     assert "Label shares" not in tags.text
+
+
+def test_counts_of_a_run_that_ended_early_are_at_least_so_many(tmp_path: Path) -> None:
+    write_nights(tmp_path, 12, last=DATE - dt.timedelta(1))
+    run = planned(str(tmp_path), rows=2_000)
+    read, kept, dead = row_counts(run, ("a", "b"), (2, 3, 4))
+    verdict = judge(run, [], read=read, scored=kept, dead=dead, work=[], ended_early="too many, at least 3 of 5 rows")
+    write_verdict(run, verdict)
+    history = read_history(str(tmp_path), DATE, 30, NOW)
+    assert history.chosen.at_least
+    found = {one.title: one for one in findings(history) if one.level != "note"}
+    # What was read before it ended is neither few rows nor a share of all.
+    assert [*found] == [
+        f"{DATE.isoformat()} failed: too many dead letters, so nothing is published",
+        "Many dead letters",
+    ]
+    first, code = found["Many dead letters"].details
+    assert first.startswith("At least 3: the run ended early, after at least 5 rows; usually 0.")
+    assert code.startswith("at least 3 ")
+    values = {one.name: one.value for one in facts(history)}
+    counts = ("Rows with scores", "Rows read", "Dead letters")
+    assert [values[name] for name in counts] == ["at least 2", "at least 5", "at least 3"]
+    tags = parsed(page(history, {}, NOW))
+    assert "60.0 %" not in tags.text
+    # In the plot of the rows, the facts, the table of the codes and the one of all dates.
+    assert tags.text.count("at least 2") >= 3
+    assert tags.text.count("at least 3") >= 4
 
 
 def test_labels_of_several_a_text_are_shares_of_the_texts(tmp_path: Path) -> None:

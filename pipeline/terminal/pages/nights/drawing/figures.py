@@ -16,7 +16,7 @@ from pipeline.terminal.pages.nights.drawing.plots import (
 )
 from pipeline.terminal.pages.nights.night import Night, figure_of
 from pipeline.terminal.pages.nights.reading import History
-from pipeline.terminal.pages.nights.telling.words import STATES, STATISTICS, day, short_day, shown, title_of
+from pipeline.terminal.pages.nights.telling.words import STATES, STATISTICS, counted, day, short_day, shown, title_of
 
 Measure = Callable[[Night], float | None]
 _SHOWN_BY_DATE = ("value", "labels_given", "probability", "token_count", "truncated", "unknown_tokens")
@@ -45,7 +45,7 @@ def by_date(
     values = [measure(night) for night in history.nights]
     if not any(values):
         return None
-    number = shown(measure(history.chosen), form)
+    number = _number(history.chosen, measure(history.chosen), form)
     series = [Series(BARS if bars else LINE, values)]
     drawn = drawn_by_date(history, values, series, form, from_zero=bars, what=title)
     return Figure(name=name, title=title, number=number, plot=drawn)
@@ -65,7 +65,8 @@ def drawn_by_date(
     """A plot of series with a place for each date; `values` are those that the pointer is told."""
     nights = history.nights
     told = [
-        f"{day(night.date)}: {shown(value, form) if value is not None else STATES.get(night.state, night.state)}"
+        f"{day(night.date)}: "
+        + (_number(night, value, form) if value is not None else STATES.get(night.state, night.state))
         + (more or {}).get(at, "")
         + ("" if night.is_published or value is None else f"\n{STATES.get(night.state, night.state)}")
         for at, (night, value) in enumerate(zip(nights, values, strict=True))
@@ -82,9 +83,13 @@ def drawn_by_date(
     words = f"{what}, {len(nights)} dates from {nights[0].date.isoformat()} to {nights[-1].date.isoformat()}"
     if there:
         least, most = shown(min(there), form), shown(max(there), form)
-        own = shown(values[places.chosen or 0], form)
+        own = _number(history.chosen, values[places.chosen or 0], form)
         words += f": lowest {least}, highest {most}, on {history.chosen.date.isoformat()} {own}"
     return plot(places, series, scale, ticks_of(scale.ticks, form), words)
+
+
+def _number(night: Night, value: float | None, form: str) -> str:
+    return counted(round(value), night) if form == "count" and value is not None else shown(value, form)
 
 
 def ticks_of(values: Sequence[float], form: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from pipeline.terminal.pages.nights.night import Night, figure_of
 from pipeline.terminal.pages.nights.reading import History
 from pipeline.terminal.pages.nights.telling.usual import alike, on_weekday, usual
-from pipeline.terminal.pages.nights.telling.words import STATISTICS, shown, title_of
+from pipeline.terminal.pages.nights.telling.words import STATISTICS, counted, shown, title_of
 
 _STATISTICS = ("value", "probability", "labels_given", "token_count", "unknown_tokens", "truncated", "other_scripts")
 _ALWAYS = "unknown_tokens"
@@ -50,5 +50,7 @@ def facts(history: History, lifted: frozenset[str] = frozenset()) -> list[Fact]:
             span = f"{shown(known.lowest, form)} to {shown(known.highest, form)}" if known else "–"
             beside = (known.middle if known else None, on_weekday(night, others, measure))
             texts = [shown(number, form) for number in (value, *beside)]
+            if form == "count":
+                texts[0] = counted(round(value), night)
             found.append(Fact(title, texts[0], texts[1], texts[2], span, name in lifted))
     return found

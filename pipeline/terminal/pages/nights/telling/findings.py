@@ -8,7 +8,7 @@ from pipeline.terminal.pages.nights.reading import History
 from pipeline.terminal.pages.nights.telling.drifted import drifted, unjudged
 from pipeline.terminal.pages.nights.telling.finding import LOOK, NOTE, WRONG, Finding
 from pipeline.terminal.pages.nights.telling.usual import FEWEST, alike, is_far, noise_of, usual
-from pipeline.terminal.pages.nights.telling.words import STATES, day, lowered, rows, shown
+from pipeline.terminal.pages.nights.telling.words import STATES, counted, day, lowered, rows, shown
 from transforms.batches.dead_letters import CODES
 from transforms.outputs.drift.record import FEWEST_DATES, is_compared
 from transforms.runs.verdict_record import HELD, OVER_BUDGET
@@ -82,24 +82,27 @@ def _absent(history: History) -> Iterator[Finding]:
 
 def _dead(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
     dead, value = night.counts.get("dead", 0), night.dead_share
-    if not dead or value is None:
+    if not dead or (value is None and not night.at_least):
         return
     published = [one for one in before if one.is_published]
     known = usual(published, lambda one: one.dead_share)
     noise = noise_of(known.middle if known else None, night.rows)
     far = is_far(night, published, lambda one: one.dead_share, _DEAD, noise)
     budget = night.settings.get("max_dead_fraction")
-    near = isinstance(budget, float) and 0 < budget < 1 and value > budget / 2
+    near = value is not None and isinstance(budget, float) and 0 < budget < 1 and value > budget / 2
     # Where it is always so near, that is usual.
-    near = near and not (known and known.dates >= FEWEST and value <= known.highest)
-    if not (near or (far and known and value > known.middle)) and night.state != OVER_BUDGET:
+    near = near and not (known and value is not None and known.dates >= FEWEST and value <= known.highest)
+    if not (near or (far and known and value is not None and value > known.middle)) and night.state != OVER_BUDGET:
         return
     told = f"{shown(value, 'share')} of the rows, {dead:,} of {night.counts['read']:,}"
-    told += f"; usually {shown(known.middle, 'share')}" if known else ""
+    if night.at_least:
+        # A share of the rows that happened to be read first says nothing of all.
+        told = f"At least {dead:,}: the run ended early, after at least {rows(night.counts['read'])}"
+    told += f"; usually {shown(known.middle, 'share')}" + " of the rows" * night.at_least if known else ""
     details = [f"{told}." + (f" The job allows {shown(budget, 'share')}." if near and budget is not None else "")]
     for code, (count, example) in list(night.codes.items())[:_CODES]:
         where = f"; one of them is {example}" if example else ""
-        details.append(f"{count:,} {code}: {CODES.get(code, 'a code of another version')}{where}")
+        details.append(f"{counted(count, night)} {code}: {CODES.get(code, 'a code of another version')}{where}")
     clause = "there are many dead letters"
     yield Finding(
         level=LOOK,
@@ -116,12 +119,15 @@ def _rows(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
     known, value = usual(published, lambda one: one.rows), night.rows
     if value is None or known is None:
         return
+    if night.at_least and value <= known.middle:
+        # It ended early: nobody knows how many there are.
+        return
     if value == 0 and known.middle:
         detail, clause = f"Usually {shown(known.middle, 'count')}.", "there are no rows"
         yield Finding(level=LOOK, title="There are no rows", clause=clause, details=(detail,), place="rows")
     elif is_far(night, published, lambda one: one.rows, _ROWS * known.middle):
         more = "More" if value > known.middle else "Fewer"
-        detail = f"{rows(value)}, usually {shown(known.middle, 'count')}."
+        detail = f"{'At least ' * night.at_least}{rows(value)}, usually {shown(known.middle, 'count')}."
         title, clause = f"{more} rows than usual", f"there are {more.lower()} rows than usual"
         yield Finding(level=LOOK, title=title, clause=clause, details=(detail,), place="rows", about=("rows",))
 

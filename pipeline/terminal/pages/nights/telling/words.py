@@ -196,6 +196,11 @@ def shown(value: float | None, form: str) -> str:
     return f"{value:.4g}"
 
 
+def counted(count: int | None, night: Night) -> str:
+    """A count of a night; of a run that ended early there may be more."""
+    return f"at least {shown(count, 'count')}" if night.at_least and count is not None else shown(count, "count")
+
+
 def day(date: dt.date) -> str:
     """A date with its weekday."""
     return f"{date:%a} {date.isoformat()}"
