@@ -12,20 +12,7 @@ from typing import Any, NamedTuple
 from transforms.batches.measures import MILLION
 from transforms.outputs.drift.histograms import is_comparable
 from transforms.outputs.drift.record import beyond
-from transforms.outputs.summary.statistics import (
-    DIGITS,
-    ENTROPY,
-    LABELS_GIVEN,
-    MARGIN,
-    OTHER_SCRIPTS,
-    PROBABILITY,
-    STATISTICS,
-    TOKEN_COUNT,
-    TRUNCATED,
-    UNKNOWN_TOKENS,
-    URLS,
-    VALUE,
-)
+from transforms.outputs.summary.statistics import STATISTICS, VALUE_SIDE
 from transforms.runs.verdict_record import PUBLISHED
 from transforms.runs.verdicts import rows_published
 
@@ -34,9 +21,11 @@ MISSING, BROKEN, EXPIRED, NOT_BEGUN = "missing", "broken", "expired", "not_begun
 run that ended before it had a plan."""
 
 _MOST = 1 << 63
-_IN_MILLIONTHS = {one.name for one in (PROBABILITY, MARGIN, ENTROPY, VALUE, DIGITS, OTHER_SCRIPTS)}
-_SHARES_OF_ROWS = {one.name for one in (TRUNCATED, UNKNOWN_TOKENS, URLS)}
-_MEANS = {one.name for one in (PROBABILITY, MARGIN, ENTROPY, VALUE, LABELS_GIVEN, TOKEN_COUNT, DIGITS, OTHER_SCRIPTS)}
+_CLIPPED = (0, 1, 2 * VALUE_SIDE - 1, 2 * VALUE_SIDE)
+"""Bins with values beyond a million on either side of 0, which a sum has as a million."""
+_IN_MILLIONTHS = {"probability", "margin", "entropy", "value", "digits", "other_scripts"}
+_SHARES_OF_ROWS = {"truncated", "unknown_tokens", "urls"}
+_MEANS = {*_IN_MILLIONTHS, "labels_given", "token_count"}
 assert {one.name for one in STATISTICS} == _MEANS | _SHARES_OF_ROWS
 
 
@@ -47,6 +36,14 @@ class Histogram(NamedTuple):
     sum: int
     first: int
     bins: tuple[int, ...]
+
+    def mean(self, statistic: str) -> float | None:
+        """Of rows; None where the sum may have values as less than they are (see docs/use/report.md)."""
+        last = self.first + len(self.bins) - 1
+        filled = [number for number in _CLIPPED if self.first <= number <= last and self.bins[number - self.first]]
+        if not self.rows or (statistic == "value" and filled):
+            return None
+        return self.sum / self.rows / (MILLION if statistic in _IN_MILLIONTHS else 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +152,7 @@ class Night:
         if statistic in _SHARES_OF_ROWS:
             of_zero = found.bins[0] if found.first == 0 and found.bins else 0
             return 1 - of_zero / found.rows
-        return found.sum / found.rows / (MILLION if statistic in _IN_MILLIONTHS else 1)
+        return found.mean(statistic)
 
     def label_share(self, number: int) -> float | None:
         """Rows that have a label, by all rows."""

@@ -15,6 +15,7 @@ from pipeline.terminal.pages.nights.page import page
 from pipeline.terminal.pages.nights.reading import Attempt, read_history
 from pipeline.terminal.pages.nights.telling.facts import facts
 from pipeline.terminal.pages.nights.telling.findings import findings
+from transforms.outputs.summary.statistics import value_bins
 from transforms.runs.verdicts import judge, write_verdict
 
 NOW = dt.datetime(2026, 11, 22, 6, tzinfo=dt.UTC)
@@ -154,6 +155,24 @@ def test_values_of_a_regression_are_drawn(tmp_path: Path) -> None:
     assert "mean 2.5" in tags.text
     assert "Mean value" in tags.text
     assert "Label shares" not in tags.text
+
+
+@pytest.mark.parametrize("value", [1e6 * 1.001, -1e6 * 1.001, 5e6, -7e6, 1e30])
+def test_a_mean_of_values_that_the_sum_clips_is_none(value: float, tmp_path: Path) -> None:
+    for number, date in enumerate(days(10)):
+        # A million on either side is the most that a value counts in the sum.
+        values = np.array([2.5, value if date == DATE else 2.5], np.float32)
+        bins = np.bincount(value_bins(values)).tolist()
+        total = int(np.clip(values, -1e6, 1e6).sum() * 1e6)
+        statistics = {"value": tally(bins, total), "token_count": tally([0] * 4 + [2], 4)}
+        summary = {"format": 2, "rows": 2, "statistics": statistics, "labels": [], "other_labels": None}
+        write(tmp_path, manifest(date, number, summary=summary))
+    history = read_history(str(tmp_path), None, 30, NOW)
+    assert [night.figure("value") for night in history.nights] == [2.5] * 9 + [None]
+    assert "Mean value" not in {one.name for one in facts(history)}
+    tags = parsed(page(history, {}, NOW))
+    assert "No mean: values beyond a million" in tags.text
+    assert "mean 500" not in tags.text
 
 
 def test_counts_of_a_run_that_ended_early_are_at_least_so_many(tmp_path: Path) -> None:

@@ -63,11 +63,11 @@ def _histogram(name: str, own: Histogram, known: Histogram | None, base: Histogr
     most = max(range(len(here)), key=lambda at: here[at])
     description = f"{title}, shares of the rows; most, {shown(here[most], 'share')}, are at {cells[most]}"
     drawn = plot(Places(told=told, ticks=ticks, steps=True), series, scale, ticks_of(scale.ticks, "share"), description)
-    mean = own.sum / own.rows / (1 if name == "token_count" else 1_000_000)
+    mean = own.mean(name)
     return Figure(
         name=f"histogram-{name}",
         title=f"{title}, share of the rows",
-        number=f"mean {shown(mean, words.form)}",
+        number="" if mean is None else f"mean {shown(mean, words.form)}",
         plot=drawn,
         notes=[*_notes(name, own, known)],
     )
@@ -76,6 +76,8 @@ def _histogram(name: str, own: Histogram, known: Histogram | None, base: Histogr
 def _notes(name: str, own: Histogram, known: Histogram | None) -> Iterator[str]:
     if name == "token_count":
         yield "Towards the right a bar stands for more lengths. All have the same axis."
+    if own.mean(name) is None:
+        yield "No mean: values beyond a million, of which there are some, count as a million in a sum."
     for edge in _BELOW if name == "probability" else ():
         below = range(round(edge * SHARE_BINS))
         count = round(own.rows * sum(bins.shares(own, below)))
