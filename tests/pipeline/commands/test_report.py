@@ -10,13 +10,14 @@ from support.bundles import Built
 from support.commands import command, invoke, lines
 from support.files.manifests import DATE, days, loaded, write_nights
 from support.jobs import DATE as JOB_DATE
-from support.runs.drifting import held, weeks
+from support.runs.drifting import FEWER, held, weeks
 from support.runs.publishing import dead, judge_and_publish_counts, planned, ready, row_counts
 
 from pipeline.jobs.config import load_job
 from pipeline.terminal.pages.nights import after
 from transforms.errors import PublishError
 from transforms.publish.commit import publish
+from transforms.publish.step import judge_and_publish
 from transforms.runs.error_budget import ErrorBudget
 
 Score = Callable[..., tuple[int, str, str]]
@@ -129,6 +130,17 @@ def test_a_held_run_is_shown_with_its_reason_and_its_numbers(tmp_path: Path) -> 
     page = tmp_path / "report.html"
     reported(output, "--html", page)
     assert 'class="held now"' in page.read_text(encoding="utf-8")
+
+
+def test_a_held_run_that_staged_nothing_is_shown(tmp_path: Path) -> None:
+    output = str(tmp_path / "out")
+    weeks(output)
+    run = planned(output, rows=0)
+    with pytest.raises(PublishError, match=f"run {run.run_id} is held"):
+        judge_and_publish(run, [], [], [], [], gate=FEWER)
+    assert not Path(run.file("staged")).exists()
+    for more in ((), ("--date", run.date)):
+        assert reported(output, *more).startswith("Sat 2026-11-21: held: scored, not published\n")
 
 
 def test_a_run_over_its_budget_is_shown_with_its_dead_letters(tmp_path: Path) -> None:

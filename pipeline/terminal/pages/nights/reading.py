@@ -147,22 +147,14 @@ def _manifest(output: str, date: dt.date) -> _Read:
 
 
 def _unpublished(output: str, read: Mapping[dt.date, Mapping[str, Any]], since: dt.date | None) -> list[Unpublished]:
+    # Which files a run has does not say whether it published: one that was held without rows has staged none.
     begin = "" if since is None else f"{since - _BEFORE:%Y%m%d}"
-    ids = [one for one, files in list_runs(output).items() if one >= begin and _is_open(files)]
+    ids = [one for one in list_runs(output) if one >= begin]
     manifests = Manifests(
         read={day.isoformat(): about for day, about in read.items() if about},
         broken={day.isoformat(): "" for day, about in read.items() if not about},
     )
     return [run for run in unpublished(output, ids, manifests) if run.state != SUPERSEDED]
-
-
-def _is_open(files: Sequence[str]) -> bool:
-    """Whether a run with these files may be one that did not publish.
-
-    Of others plan and verdict are left; reading all those of years would take longer than the manifests.
-    """
-    names = [path.rsplit("/", 1)[1] for path in files]
-    return "verdict.json" not in names or "over-budget.txt" in names or any("/staged/" in path for path in files)
 
 
 def _beside(output: str, there: Night | None, date: dt.date, run: Unpublished) -> Night:
