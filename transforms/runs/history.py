@@ -19,6 +19,8 @@ from transforms.stores.paths import absolute, join, literal
 Manifest = Mapping[str, Any]
 NOT_ENDED, UNREADABLE = "not_ended", "unreadable"
 """States of runs without a verdict that can be read."""
+PUBLISH_IT = "; to publish it: "
+"""In the reason of a run that a person may publish: what follows is the command."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +215,7 @@ def _standing(run: Run, verdict: Verdict | None, manifests: Manifests) -> tuple[
     date = run.date.isoformat()
     sequence = manifests.read[date]["sequence"] if date in manifests.read else 0
     if verdict.status == HELD and (sequence == run.sequence or date in manifests.broken):
-        return HELD, f"{(*verdict.problems, '')[0]}; to publish it: {accept_command(run.output, run.run_id)}"
+        return HELD, f"{(*verdict.problems, '')[0]}{PUBLISH_IT}{accept_command(run.output, run.run_id)}"
     if verdict.status == PASSED and (sequence == run.sequence or date in manifests.broken):
         return PASSED, f"not published yet: bert-batch publish {run.run_id}"
     if date in manifests.read and is_expired(manifests.read[date]):

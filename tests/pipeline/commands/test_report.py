@@ -19,6 +19,7 @@ from transforms.errors import PublishError
 from transforms.publish.commit import publish
 from transforms.publish.step import judge_and_publish
 from transforms.runs.error_budget import ErrorBudget
+from transforms.runs.run import manifest_path
 
 Score = Callable[..., tuple[int, str, str]]
 
@@ -141,6 +142,18 @@ def test_a_held_run_that_staged_nothing_is_shown(tmp_path: Path) -> None:
     assert not Path(run.file("staged")).exists()
     for more in ((), ("--date", run.date)):
         assert reported(output, *more).startswith("Sat 2026-11-21: held: scored, not published\n")
+
+
+def test_a_damaged_manifest_is_told_although_an_older_run_is_held(tmp_path: Path) -> None:
+    output = str(tmp_path / "out")
+    weeks(output)
+    held(output)
+    publish(ready(output))
+    Path(manifest_path(output, DATE)).write_bytes(b"{")
+    shown = reported(output)
+    assert "2026-11-21: its manifest is damaged; nothing is published" in shown
+    assert "Another run of this date was not published: held: scored, not published" in shown
+    assert "--accept" not in shown
 
 
 def test_a_run_over_its_budget_is_shown_with_its_dead_letters(tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ class Night:
     `state`: a status of a verdict, a state of a run without one, or one of those above. `codes`: code of dead letters
     -> how many, and the position of one, empty if it is not known. `labels`: rows by label, in the order of the bundle;
     `other_labels` are those of all labels from number `others_from` on. `later`: what became of a newer run of a date
-    that is published. `at_least`: the run ended early, so that there may be more of all that it counted.
+    that is published, or of another one of a date whose manifest is damaged. `at_least`: the run ended early, so that
+    there may be more of all that it counted.
     """
 
     date: dt.date

@@ -11,7 +11,7 @@ from pipeline.terminal.pages.nights.drawing import drifts, figures
 from pipeline.terminal.pages.nights.drawing.figures import Figure
 from pipeline.terminal.pages.nights.drawing.histograms import histograms
 from pipeline.terminal.pages.nights.drawing.plots import LINE, Places, Series, plot, scale_of
-from pipeline.terminal.pages.nights.night import EXPIRED, MISSING, Histogram, Night
+from pipeline.terminal.pages.nights.night import BROKEN, EXPIRED, MISSING, Histogram, Night
 from pipeline.terminal.pages.nights.reading import History
 from pipeline.terminal.pages.nights.telling.drifted import conclusion
 from pipeline.terminal.pages.nights.telling.facts import facts
@@ -165,7 +165,8 @@ def strip(history: History) -> Markup:
         kind, top = (
             ("missing", 0) if night.state == MISSING else ("expired", 80) if night.state == EXPIRED else (kind, top)
         )
-        later = "" if night.later is None else f"\na newer run: {STATES.get(night.later[0], night.later[0])}"
+        which = "another" if night.state == BROKEN else "a newer"
+        later = "" if night.later is None else f"\n{which} run: {STATES.get(night.later[0], night.later[0])}"
         told = f"{day(night.date)}: {STATES.get(night.state, night.state)}{later}"
         if kind == "published" and night.beyond:
             told += f"\nbeyond bounds: {', '.join(name_of(one, night) for one in night.beyond)}"

@@ -24,6 +24,7 @@ from transforms.outputs.deletion import listed
 from transforms.outputs.drift.histograms import baseline_of
 from transforms.outputs.names import MANIFEST
 from transforms.runs.history import (
+    PUBLISH_IT,
     UNREADABLE,
     Manifests,
     Unpublished,
@@ -35,7 +36,7 @@ from transforms.runs.history import (
 )
 from transforms.runs.plan import read_about
 from transforms.runs.run import read_manifest, run_file
-from transforms.runs.verdict_record import SUPERSEDED
+from transforms.runs.verdict_record import PASSED, SUPERSEDED
 from transforms.runs.verdicts import read_verdict
 from transforms.stores.bundles import describe_bundle
 from transforms.stores.choose import each, store_for
@@ -161,6 +162,10 @@ def _beside(output: str, there: Night | None, date: dt.date, run: Unpublished) -
     """The night of a date with a run that did not publish, which is the newest one so far."""
     if there is not None and there.run_id and (there.is_published or there.state == EXPIRED):
         return replace(there, later=(run.state, run.reason)) if run.run_id > there.run_id else there
+    if there is not None and there.state == BROKEN:
+        # Readers still have that manifest, and it may be of a newer run: nothing here advises to publish this one.
+        reason = "" if run.state == PASSED else run.reason.partition(PUBLISH_IT)[0]
+        return replace(there, later=(run.state, reason))
     with suppress(ValueError, KeyError, TypeError, OSError):
         verdict = read_verdict(run_file(output, run.run_id, "verdict.json"))
         about = read_about(store_for(output), run_file(output, run.run_id, "plan.parquet"))

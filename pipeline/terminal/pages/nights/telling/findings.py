@@ -3,14 +3,15 @@
 import datetime as dt
 from collections.abc import Iterator, Sequence
 
-from pipeline.terminal.pages.nights.night import EXPIRED, MISSING, Night
+from pipeline.terminal.pages.nights.night import BROKEN, EXPIRED, MISSING, Night
 from pipeline.terminal.pages.nights.reading import History
 from pipeline.terminal.pages.nights.telling.drifted import drifted, unjudged
 from pipeline.terminal.pages.nights.telling.finding import LOOK, NOTE, WRONG, Finding
 from pipeline.terminal.pages.nights.telling.usual import FEWEST, alike, is_far, noise_of, usual
-from pipeline.terminal.pages.nights.telling.words import STATES, counted, day, lowered, rows, shown
+from pipeline.terminal.pages.nights.telling.words import STATES, counted, day, lowered, raised, rows, shown
 from transforms.batches.dead_letters import CODES
 from transforms.outputs.drift.record import FEWEST_DATES, is_compared
+from transforms.runs.history import PUBLISH_IT
 from transforms.runs.verdict_record import HELD, OVER_BUDGET
 
 _RECENT = 7
@@ -57,15 +58,16 @@ def _state(night: Night) -> Iterator[Finding]:
         title = f"{night.date.isoformat()}: {STATES.get(night.state, night.state)}; nothing is published"
         if night.state == HELD:
             # What publishes it is said below.
-            reason = (night.reason.partition("; to publish it:")[0],)
+            reason = (night.reason.partition(PUBLISH_IT)[0],)
             title = f"{night.date.isoformat()} is held: it was scored, and is not published"
         elif night.state == OVER_BUDGET:
             title = f"{night.date.isoformat()} failed: too many dead letters, so nothing is published"
         yield Finding(level=WRONG, title=title, details=reason, place="nights")
     if night.later is not None:
         state, why = night.later
-        title = f"A newer run of this date was not published: {STATES.get(state, state)}"
-        clause = "a newer run of this date was not published"
+        # Of which run a damaged manifest is, is not known.
+        clause = f"{'another' if night.state == BROKEN else 'a newer'} run of this date was not published"
+        title = f"{raised(clause)}: {STATES.get(state, state)}"
         yield Finding(level=WRONG, title=title, clause=clause, details=(why,) if why else (), place="nights")
     if night.pending == "table":
         detail = "The same command again, or `bert-batch publish`, completes it."
