@@ -59,7 +59,7 @@ def with_report(job: Any, log_format: str, work: Callable[[Any], int]) -> int:
     finally:
         with quiet_stderr():
             from pipeline.terminal.pages.nights.after import write_report
-        write_report(job, date, place, told, log_format)
+        write_report(job, date, place, told, log_format, began=now)
 
 
 def _report_of(job: Any, date: dt.date) -> str:

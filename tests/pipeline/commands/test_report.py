@@ -1,5 +1,6 @@
 """`report`, and `score --report`: which date, what became of it, and each mistake as one plain line."""
 
+import datetime as dt
 import json
 import os
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from support.runs.publishing import dead, judge_and_publish_counts, planned, rea
 
 from pipeline.jobs.config import load_job
 from pipeline.terminal.pages.nights import after
+from pipeline.terminal.pages.nights.reading import Attempt, read_history
 from transforms.errors import PublishError
 from transforms.publish.commit import publish
 from transforms.publish.step import judge_and_publish
@@ -72,7 +74,7 @@ def test_the_page_of_a_run_changes_no_exit_code_where_nobody_reads_that_it_is_wr
     monkeypatch.setattr(after, "emit", closed)
     monkeypatch.setattr(after.out, "print", closed)
     job = load_job(None, {"bundle": "b", "input": ["in.jsonl"], "output": [str(nights)]})
-    after.write_report(job, DATE, str(tmp_path / "r.html"), "", log_format)
+    after.write_report(job, DATE, str(tmp_path / "r.html"), "", log_format, began=dt.datetime.now(dt.UTC))
     assert "</html>" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
@@ -230,6 +232,21 @@ def test_score_writes_the_page_of_a_night_that_is_published(score: Score, tmp_pa
     assert f"{JOB_DATE}: published" in page.read_text(encoding="utf-8")
     settings = json.loads((tmp_path / "out" / f"dt={JOB_DATE}" / "_manifest.json").read_bytes())["settings"]
     assert "report" not in settings
+
+
+def test_an_attempt_that_did_not_begin_leaves_a_held_run_its_reason(tmp_path: Path) -> None:
+    output = str(tmp_path / "out")
+    weeks(output)
+    run = held(output)
+    began = run.started + dt.timedelta(hours=1)
+    attempt = Attempt(DATE, "in.jsonl: there is no such file", began)
+    night = read_history(output, DATE, 30, began, attempt).chosen
+    assert (night.state, night.later) == ("held", ("not_begun", attempt.told))
+    assert night.reason.startswith("2 rows are 0.500 of the 4")
+    told = f"run {run.run_id} is held: 2 rows"
+    for mine in (Attempt(DATE, told, began), Attempt(DATE, "died", run.started)):
+        night = read_history(output, DATE, 30, began, mine).chosen
+        assert (night.state, night.reason, night.later) == ("held", mine.told, None)
 
 
 def test_score_writes_the_page_of_a_night_that_failed(score: Score, tmp_path: Path) -> None:

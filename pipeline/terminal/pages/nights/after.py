@@ -19,14 +19,16 @@ LAST = 30
 """Dates on the page."""
 
 
-def write_report(job: "JobConfig", date: dt.date, place: str, told: str, log_format: str) -> None:
-    """Writes the page of a date; `told` is what the command says of a run that failed, else nothing.
+def write_report(
+    job: "JobConfig", date: dt.date, place: str, told: str, log_format: str, *, began: dt.datetime
+) -> None:
+    """Writes the page of a date; `told` is what a command that `began` then says of a run that failed, else nothing.
 
     An error here is told, and changes neither the exit code nor the error of the run. Nor does a reader of the output
     that has gone, or a full disk, of which nobody can be told.
     """
     try:
-        _write(job, date, place, told)
+        _write(job, date, place, Attempt(date, told, began) if told else None)
     except Exception as error:
         why = f"the report is not written: {told_of(error)[1][0]}"
         _tell(log_format, "warning", lambda: err.print(f"warning: {why}"), message=why)
@@ -34,9 +36,9 @@ def write_report(job: "JobConfig", date: dt.date, place: str, told: str, log_for
         _tell(log_format, "report", lambda: out.print(f"  report     {place}"), page=place)
 
 
-def _write(job: "JobConfig", date: dt.date, place: str, told: str) -> None:
+def _write(job: "JobConfig", date: dt.date, place: str, attempt: Attempt | None) -> None:
     now = dt.datetime.now(dt.UTC)
-    history = read_history(job.home, date, LAST, now, Attempt(date, told) if told else None)
+    history = read_history(job.home, date, LAST, now, attempt)
     baseline: Mapping[str, Histogram] = {}
     with suppress(ValueError, OSError):
         baseline = baseline_of_night(job.bundle, history.chosen)

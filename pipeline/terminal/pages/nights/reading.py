@@ -68,10 +68,15 @@ class History:
 
 
 class Attempt(NamedTuple):
-    """A run that ended before it had a plan, or died: for which date, and what was told."""
+    """A run that ended before it had a plan, or died: for which date, what was told, and when the command began."""
 
     date: dt.date
     told: str
+    began: dt.datetime
+
+    def is_of(self, run_id: str) -> bool:
+        """Whether the command began this run, or took it over and told of it."""
+        return run_id >= f"{self.began.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}" or run_id in self.told
 
 
 class _Read(NamedTuple):
@@ -99,7 +104,8 @@ def read_history(
         if (date is None or day <= date) and (len(every) <= last or day >= min(read)):
             found[day] = _beside(output, found.get(day), day, run)
     if attempt is not None:
-        found[attempt.date] = _attempted(found.get(attempt.date), attempt)
+        mine = any(day == attempt.date and attempt.is_of(run.run_id) for day, run in dated)
+        found[attempt.date] = _attempted(found.get(attempt.date), attempt, mine)
     there = [*every, *(day for day, _ in dated), *found]
     if date is None and found:
         date = max(found)
@@ -174,12 +180,15 @@ def _beside(output: str, there: Night | None, date: dt.date, run: Unpublished) -
     return Night(date=date, state=run.state, reason=run.reason, run_id=run.run_id)
 
 
-def _attempted(there: Night | None, attempt: Attempt) -> Night:
-    """The night of a date with what a command has just told of it, which its files may not have."""
+def _attempted(there: Night | None, attempt: Attempt, mine: bool) -> Night:
+    """The night of a date with what a command has just told of it, which its files may not have.
+
+    `mine`: the newest of its runs that did not publish is of the command. Else what was told is of no run.
+    """
     if there is None:
         return Night(date=attempt.date, state=NOT_BEGUN, reason=attempt.told)
-    if there.is_published or there.state == EXPIRED:
-        return replace(there, later=(there.later[0] if there.later else NOT_BEGUN, attempt.told))
+    if there.is_published or there.state in (EXPIRED, BROKEN) or not mine:
+        return replace(there, later=(there.later[0] if there.later and mine else NOT_BEGUN, attempt.told))
     return replace(there, reason=attempt.told)
 
 

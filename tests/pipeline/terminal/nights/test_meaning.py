@@ -121,11 +121,11 @@ def test_nobody_is_told_of_a_gate_that_would_not_have_held(output: Path, more: d
 
 
 def test_a_run_that_has_not_begun_is_given_again(output: Path) -> None:
-    history = read(output, Attempt(DATE + dt.timedelta(1), "in.jsonl: no file is there"))
+    history = read(output, Attempt(DATE + dt.timedelta(1), "in.jsonl: no file is there", NOW))
     assert said(history) == "Failed before it began."
     (step,) = steps(history, findings(history))
     assert step.endswith("Give the same command again, with `--date 2026-11-22`.")
-    again = read(output, Attempt(DATE, "in.jsonl: no file is there"))
+    again = read(output, Attempt(DATE, "in.jsonl: no file is there", NOW))
     assert said(again) == "Published, but a newer run of this date was not published."
     assert steps(again, findings(again))[0].startswith("The rows of this date stay as they were.")
 

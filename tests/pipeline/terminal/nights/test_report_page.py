@@ -255,10 +255,10 @@ def test_what_a_command_has_just_seen_is_told(tmp_path: Path) -> None:
     write_nights(tmp_path, 9)
     told = "input/<b>.jsonl: no file is there"
     next_day = DATE + dt.timedelta(1)
-    tags = parsed(built(tmp_path, attempt=Attempt(next_day, told)))
+    tags = parsed(built(tmp_path, attempt=Attempt(next_day, told, NOW)))
     assert "Sun 2026-11-22: failed before it began" in tags.text
     assert told in tags.text
-    again = parsed(built(tmp_path, attempt=Attempt(DATE, told)))
+    again = parsed(built(tmp_path, attempt=Attempt(DATE, told, NOW)))
     assert "Sat 2026-11-21: published" in again.text
     assert "A newer run of this date was not published: failed before it began" in again.text
-    assert html.escape(told) in built(tmp_path, attempt=Attempt(DATE, told))
+    assert html.escape(told) in built(tmp_path, attempt=Attempt(DATE, told, NOW))
