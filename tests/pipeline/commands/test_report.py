@@ -181,6 +181,21 @@ def test_a_run_that_has_not_ended_is_shown(tmp_path: Path) -> None:
     assert "If it is not running any more: give the same command again, with --date 2026-11-21." in shown
 
 
+def test_nights_that_failed_before_the_first_published_date_are_there(tmp_path: Path) -> None:
+    output = str(tmp_path / "out")
+    for back in range(8, -1, -1):
+        date = DATE - dt.timedelta(back)
+        started = dt.datetime.combine(date, dt.time(2), dt.UTC) + dt.timedelta(days=1)
+        if back > 3:
+            planned(output, date=date, started=started)
+        else:
+            publish(ready(output, date=date, started=started))
+    now = dt.datetime.combine(DATE, dt.time(8), dt.UTC) + dt.timedelta(days=1)
+    states = [night.state for night in read_history(output, None, 30, now).nights]
+    assert states == ["not_ended"] * 5 + ["published"] * 4
+    assert len(read_history(output, None, 3, now).nights) == 3
+
+
 def test_a_newer_run_of_a_published_date_that_failed_is_told(tmp_path: Path) -> None:
     output = str(tmp_path / "out")
     publish(ready(output))

@@ -97,7 +97,9 @@ def read_history(
     every = [dt.date.fromisoformat(day) for day in known if date is None or day <= date.isoformat()]
     read = dict(zip(every[-last:], each(lambda day: _manifest(output, day), every[-last:]), strict=True))
     found = {day: one.night for day, one in read.items()}
-    runs = _unpublished(output, {day: one.about for day, one in read.items()}, min(read, default=None))
+    # Where all dates are read, runs from before the first of them are too: the first nights may have failed.
+    since = min(read) if len(every) > last else None
+    runs = _unpublished(output, {day: one.about for day, one in read.items()}, since)
     dated = [(dt.date.fromisoformat(run.date), run) for run in runs if run.date]
     for day, run in sorted(dated, key=lambda one: one[1].run_id):
         # Before the first of these dates is what was not read, and after the chosen one what is not asked for.
