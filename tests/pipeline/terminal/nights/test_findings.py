@@ -189,6 +189,27 @@ def test_a_damaged_manifest_is_a_state(output: Path) -> None:
     assert titles(history) == ["2026-11-21: its manifest is damaged; nothing is published"]
 
 
+@pytest.mark.parametrize(("scored", "found"), [(40, False), (400, True)])
+def test_a_statistic_of_few_rows_is_not_judged_however_many_were_carried_over(
+    scored: int, found: bool, output: Path
+) -> None:
+    # --only-new: a row with the scores of an earlier date has no unknown tokens that were counted.
+    summary = drawn_summary(np.random.default_rng(1), DATE)
+    unknown = scored // 2
+    summary["statistics"]["unknown_tokens"] = {"rows": scored, "sum": unknown, "bins": [scored - unknown, unknown]}
+    told = titles(replaced(output, summary=summary, drift={}), "look")
+    assert ("More texts have unknown tokens than usual" in told) == found
+
+
+@pytest.mark.parametrize("rows", [20, 60, 150])
+def test_nights_of_few_rows_have_no_findings_by_chance(rows: int, output: Path) -> None:
+    for seed in range(8):
+        summary = drawn_summary(np.random.default_rng(seed), DATE, rows)
+        content = {**loaded(output), "summary": summary, "drift": {}}
+        history = replaced(output, **content) if seed == 0 else (write(output, content), read(output))[1]
+        assert titles(history, "look") == []
+
+
 def test_a_pending_table_is_wrong(output: Path) -> None:
     table = {"table": "p.d.scores", "fields": [], "staging": ""}
     assert titles(replaced(output, finished=False, table=table)) == [

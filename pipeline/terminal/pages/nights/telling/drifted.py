@@ -6,8 +6,9 @@ from typing import Any
 from pipeline.terminal.pages.nights.night import Night, figure_of
 from pipeline.terminal.pages.nights.telling.finding import LOOK, Evidence, Finding
 from pipeline.terminal.pages.nights.telling.moved import Label, moved_labels
-from pipeline.terminal.pages.nights.telling.usual import alike, is_far, noise_of, usual
+from pipeline.terminal.pages.nights.telling.usual import Measure, alike, is_far, noise_of, noise_of_mean, usual
 from pipeline.terminal.pages.nights.telling.words import STATISTICS, Words, lowered, name_of, raised, shown, words_of
+from transforms.outputs.drift.bounds import FEWEST_ROWS
 from transforms.outputs.drift.record import BASELINE, DATES, FEWEST_DATES, is_known
 
 _GROUPS = (
@@ -128,17 +129,31 @@ def unjudged(night: Night, before: Sequence[Night]) -> Iterator[Finding]:
             clause = lowered(_LABELS_MOVED)
             yield Finding(level=LOOK, title=_LABELS_MOVED, clause=clause, details=(_listed(far),), place="labels")
     for statistic, least in _LEAST.items():
-        known, value = usual(references, figure_of(statistic)), night.figure(statistic)
+        measure = _of_enough_rows(statistic)
+        known, value = usual(references, measure), measure(night)
         if statistic in judged or known is None or value is None:
             continue
         words = STATISTICS[statistic]
         least = least * abs(known.middle) if statistic in _RELATIVE else least
-        noise = noise_of(known.middle, night.summarised) if words.form == "share" else 0.0
-        if is_far(night, references, figure_of(statistic), least, noise):
+        noise = (noise_of_mean if statistic in _RELATIVE else noise_of)(known.middle, night.histograms[statistic].rows)
+        if is_far(night, references, measure, least, noise):
             detail, title = _beside(words, value, known.middle), _direction(words, value, known.middle)
             clause = lowered(title)
             place, about = statistic, (statistic,)
             yield Finding(level=LOOK, title=title, clause=clause, details=(detail,), place=place, about=about)
+
+
+def _of_enough_rows(statistic: str) -> Measure:
+    """The figure of a statistic where as many rows have it as it takes to compare it; see transforms/outputs/drift.
+
+    These may be few of a large night: a row whose scores are of an earlier date has not all statistics.
+    """
+
+    def measure(night: Night) -> float | None:
+        found = night.histograms.get(statistic)
+        return None if found is None or found.rows < FEWEST_ROWS else night.figure(statistic)
+
+    return measure
 
 
 def conclusion(night: Night, before: Sequence[Night]) -> str:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from pipeline.terminal.pages.nights.night import Night
 from pipeline.terminal.pages.nights.telling.usual import Usual, is_far, noise_of, on_weekday, usual
+from transforms.outputs.drift.bounds import FEWEST_ROWS
 from transforms.outputs.drift.record import DATES, is_known
 
 _LEAST = 0.02
@@ -52,7 +53,8 @@ def labels_of(night: Night, references: Sequence[Night]) -> list[Label]:
 
         known = usual(references, measure)
         noise = noise_of(known.middle if known else None, night.summarised)
-        far = not is_judged(night) and is_far(night, references, measure, _LEAST, noise)
+        compared = night.summarised >= FEWEST_ROWS and not is_judged(night)
+        far = compared and is_far(night, references, measure, _LEAST, noise)
         found.append(Label(number, name, measure(night), known, on_weekday(night, references, measure), far))
     return _outside(found) if "label" in night.beyond else found
 

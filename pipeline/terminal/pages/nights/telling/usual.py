@@ -79,8 +79,13 @@ def is_far(night: Night, others: Sequence[Night], measure: Measure, least: float
 
 
 def noise_of(share: float | None, rows: int | None) -> float:
-    """The deviation that a share of so many rows has by chance."""
+    """The deviation that a share of so many rows has by chance; of a mean of numbers in [0, 1] at most."""
     return math.sqrt(max(share * (1 - share), 0) / rows) if share is not None and rows else 0.0
+
+
+def noise_of_mean(mean: float, rows: int) -> float:
+    """The same of a mean of numbers that vary as much as they are large, such as lengths: a rule of thumb."""
+    return abs(mean) / math.sqrt(rows)
 
 
 def _of_weekday(night: Night, others: Sequence[Night], measure: Measure) -> list[float]:
