@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 
 _WEEKS = 4
 """So many weeks back say on which weekdays there is a run."""
+_OFTEN = 3
+"""In so many of these weeks a weekday has a run."""
 _FEWEST = 3
 _LATE = dt.timedelta(hours=3)
 """So much later than usual a date is missed."""
@@ -15,8 +17,9 @@ _DAY = dt.timedelta(days=1)
 def missing_dates(there: Collection[dt.date], until: dt.date) -> list[dt.date]:
     """Dates after the first of `there`, up to `until`, that are not there although their weekday usually is.
 
-    A weekday is one of the rhythm if half or more of the last four dates with it are there. In the first week, where
-    there is no such date, a date is missing if both its neighbours are there.
+    A weekday is one of the rhythm if three of the last four dates with it are there; of two or three, all of them. So
+    one of every other week is not: half of its dates are there, or two of three. Where there are not two such dates, a
+    date is missing if both its neighbours are there.
     """
     known = set(there)
     if not known:
@@ -26,7 +29,8 @@ def missing_dates(there: Collection[dt.date], until: dt.date) -> list[dt.date]:
     for number in range(1, (until - first).days + 1):
         day = first + number * _DAY
         same = [back for week in range(1, _WEEKS + 1) if (back := day - 7 * week * _DAY) >= first]
-        usual = 2 * sum(one in known for one in same) >= len(same) if same else {day - _DAY, day + _DAY} <= known
+        ran = sum(one in known for one in same)
+        usual = ran >= min(len(same), _OFTEN) if len(same) > 1 else {day - _DAY, day + _DAY} <= known
         if usual and day not in known:
             found.append(day)
     return found

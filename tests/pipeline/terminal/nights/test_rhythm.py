@@ -32,10 +32,22 @@ def test_in_the_first_week_a_date_is_missed_between_two_others() -> None:
     assert missing_dates([*there[:1], *there[3:]], LAST) == []
 
 
+@pytest.mark.parametrize("every", [14, 21, 28, 30])
+def test_an_output_of_every_other_week_or_less_misses_nothing(every: int) -> None:
+    there = [LAST - dt.timedelta(every * back) for back in range(10)]
+    for count in range(1, 11):
+        assert missing_dates(there[-count:], LAST + dt.timedelta(every)) == []
+
+
+def test_a_weekly_output_misses_a_week() -> None:
+    there = [LAST - dt.timedelta(7 * back) for back in range(10)]
+    assert missing_dates([*there[:2], *there[3:]], LAST) == [there[2]]
+
+
 def test_dates_that_ended_long_ago_are_missed_for_some_weeks() -> None:
     there = days(60, LAST)
     found = missing_dates(there, LAST + dt.timedelta(60))
-    assert found == [LAST + dt.timedelta(days) for days in range(1, 22)]
+    assert found == [LAST + dt.timedelta(days) for days in range(1, 15)]
 
 
 @given(st.sets(st.integers(0, 80), min_size=1), st.integers(0, 100))
