@@ -1,7 +1,7 @@
 """The page that `score --report` writes once its run has ended, however it has."""
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LAST = 30
 """Dates on the page."""
+# The terminal ends the program where its output is closed; the run has ended as it has.
+_NOBODY_READS = suppress(OSError, SystemExit)
 
 
 def write_report(
@@ -31,9 +33,17 @@ def write_report(
         _write(job, date, place, Attempt(date, told, began) if told else None)
     except Exception as error:
         why = f"the report is not written: {told_of(error)[1][0]}"
-        _tell(log_format, "warning", lambda: err.print(f"warning: {why}"), message=why)
+        with _NOBODY_READS:
+            if log_format == "json":
+                emit("warning", message=why)
+            else:
+                err.print(f"warning: {why}")
     else:
-        _tell(log_format, "report", lambda: out.print(f"  report     {place}"), page=place)
+        with _NOBODY_READS:
+            if log_format == "json":
+                emit("report", page=place)
+            else:
+                out.print(f"  report     {place}")
 
 
 def _write(job: "JobConfig", date: dt.date, place: str, attempt: Attempt | None) -> None:
@@ -43,12 +53,3 @@ def _write(job: "JobConfig", date: dt.date, place: str, attempt: Attempt | None)
     with suppress(ValueError, OSError):
         baseline = baseline_of_night(job.bundle, history.chosen)
     write_page(place, page(history, baseline, now))
-
-
-def _tell(log_format: str, event: str, say: Callable[[], None], **more: str) -> None:
-    # The terminal ends the program where its output is closed; the run has ended as it has.
-    with suppress(OSError, SystemExit):
-        if log_format == "json":
-            emit(event, **more)
-        else:
-            say()
