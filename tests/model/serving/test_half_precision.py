@@ -13,9 +13,9 @@ from support.checkpoints.networks import CASES, CONFIG, random_rows
 from support.commands import ROOT
 from support.jobs import Score, many_texts, write_parquet
 
-from model.bundle import seal
+from model.bundle import OPENVINO, TENSORFLOW, seal
 from model.network.classifier import build_classifier
-from model.serving.fused_layers import Form, LayerNorm
+from model.serving.fused_layers import XLA, Form, LayerNorm
 from model.serving.scoring_graph import COMPILED, PRECISIONS, ScoringGraph
 from pipeline.errors import ConfigError
 from transforms.score.compute import Compute
@@ -102,12 +102,12 @@ def test_rows_as_long_as_the_positions_are_scored_in_wider_static_shapes(precisi
     assert score_rows(too_long, model).failed.tolist() == [True, False]
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("runtime", [TENSORFLOW, XLA, OPENVINO])
 @pytest.mark.parametrize("offset", [0, 100, 1_000])
-def test_a_norm_is_exact_where_the_mean_is_large_against_the_spread(offset: int, compiled: bool) -> None:
+def test_a_norm_is_exact_where_the_mean_is_large_against_the_spread(offset: int, runtime: str) -> None:
     rows = (np.random.default_rng(1).standard_normal((64, 128)) + offset).astype(np.float32)
     norm = LayerNorm({"n/gamma": np.ones(128, np.float32), "n/beta": np.zeros(128, np.float32)}, "n")
-    run = tf.function(lambda given: norm(given, Form(compiled=compiled)), jit_compile=compiled)
+    run = tf.function(lambda given: norm(given, Form(runtime=runtime)), jit_compile=runtime == XLA)
     exact = rows.astype(np.float64)
     expected = (exact - exact.mean(axis=1, keepdims=True)) / exact.std(axis=1, keepdims=True)
     np.testing.assert_allclose(run(tf.constant(rows)), expected, atol=1e-5 + 1e-6 * offset)
