@@ -1,5 +1,6 @@
 """What is right is read from a kept column as a training reads it; columns that hold no labels are refused."""
 
+import datetime as dt
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -98,6 +99,12 @@ def test_what_a_training_would_not_take_for_lists_is_refused(values: Any, separa
 def test_other_types_are_no_labels(values: Any) -> None:
     with pytest.raises(SideError, match=r"^--label-column 'gold': has the type .*, and labels are compared"):
         read(pa.array(values))
+
+
+@pytest.mark.parametrize("values", [["no number"], [dt.datetime(2026, 11, 21)], [b"\xff"], [[1.0]], [{"a": 1.0}]])
+def test_what_arrow_makes_no_number_of_is_refused_by_its_type(values: Any) -> None:
+    with pytest.raises(SideError, match=r"^--label-column 'gold': has the type .*, and numbers are compared"):
+        read(pa.array(values), numbers=True)
 
 
 @pytest.mark.parametrize("several", [False, True])
