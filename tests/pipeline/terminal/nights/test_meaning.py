@@ -14,6 +14,7 @@ from pipeline.terminal.pages.nights.page import label_rows, run_of, strip
 from pipeline.terminal.pages.nights.reading import Attempt, History, read_history
 from pipeline.terminal.pages.nights.telling.findings import findings
 from pipeline.terminal.pages.nights.telling.meaning import headline, steps
+from pipeline.terminal.pages.nights.telling.words import shown
 
 NOW = dt.datetime.combine(DATE, dt.time(6), dt.UTC) + dt.timedelta(days=1)
 COUNT = 20
@@ -202,3 +203,11 @@ def test_where_a_text_has_several_labels_its_margin_is_another_thing(tmp_path: P
     assert finding.title == "Distance from the threshold: unlike usual"
     (rows, *_) = steps(read(tmp_path), findings(read(tmp_path)))
     assert "Sort them" not in rows
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0, "0 s"), (17.4, "17 s"), (59.6, "1:00 min"), (90, "1:30 min"), (3_700, "1:01:40 h")]
+)
+def test_a_duration_names_its_unit(seconds: float, said: str) -> None:
+    # "0:17 min" was read as 17 minutes.
+    assert shown(seconds, "seconds") == said

@@ -190,6 +190,8 @@ def shown(value: float | None, form: str) -> str:
         return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
     if form == "seconds":
         whole = round(value)
+        if whole < 60:
+            return f"{whole} s"
         if whole < 3_600:
             return f"{whole // 60}:{whole % 60:02} min"
         return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02} h"
